@@ -16,7 +16,7 @@ from ray import serve
 from ray.serve import Application, Deployment
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 
-from agent.config import Settings, load_settings
+from agent.config import PREFIX, Settings, load_settings
 from agent.serve.api import ApiHost
 from agent.serve.bounded_proxy import ask_for_limits
 from agent.serve.connections import API, interrupt_watch, metrics_sink
@@ -176,7 +176,11 @@ def model_deployment(config: ModelConfig, replicas_min: int, replicas_max: int) 
 
 def _model(settings: Settings) -> Application:
     config = model_config(settings)
-    model_path(config)
+    try:
+        model_path(config)
+    except ConfigError as error:
+        variable = {"model": "MODEL", "experts": "MODEL_EXPERTS", "lora": "MODEL_LORA"}.get(error.param or "")
+        raise ConfigError(f"{PREFIX}{variable}: {error.message}" if variable else error.message) from error
     deployment = model_deployment(config, settings.replicas_min, settings.replicas_max)
     watch = partial(interrupt_watch, settings.journal_url, settings.interrupt_max_silence_s)
     return deployment.bind(config, watch, metrics_sink, set_up_logs=partial(log_to_file, settings, "model"))

@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     model_slots: int = Field(default=8, ge=1, le=256)
     """Requests that one replica decodes at the same time."""
     model_step_tokens: int = Field(default=256, ge=1, le=65_536)
-    """Most tokens per engine step. Longer prompts are prefilled in chunks, between which other answers go on."""
+    """Maximum tokens per engine step. Longer prompts are prefilled in chunks, between which other answers go on."""
     model_draft_tokens: int = Field(default=8, ge=0, le=1024)
     """Tokens up to which a step is filled with speculative drafts; 0: no speculative decoding."""
     model_queue: int = Field(default=64, ge=1, le=100_000)
@@ -159,7 +159,7 @@ class Settings(BaseSettings):
     @classmethod
     def _project_exists(cls, value: Path | None) -> Path | None:
         if value is not None and not value.is_dir():
-            raise ValueError(f"{value} is not a folder; 'flightloop new NAME' makes a project")
+            raise ValueError(f"{value} is not a folder; 'flightloop new NAME' creates a project")
         return value
 
     @model_validator(mode="after")

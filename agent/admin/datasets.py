@@ -30,7 +30,7 @@ def dataset_lessons(
     project: Project = None,
     trusted: Trusted = False,
 ) -> None:
-    """Conversations with correct answers, from the project's lessons."""
+    """Write conversations with correct answers from the project's lessons."""
     from agent.admin.lessons import write_lessons
 
     asyncio.run(write_lessons(configured(project=project), rows, seed, out, examples, tell, trusted=trusted))
@@ -44,7 +44,7 @@ def dataset_intents(
     project: Project = None,
     trusted: Trusted = False,
 ) -> None:
-    """Customers' messages with their intents, from the project's lessons."""
+    """Write customers' messages with their intents from the project's lessons."""
     from agent.admin.lessons import write_messages
 
     write_messages(configured(project=project), rows, seed, out, tell, trusted=trusted)

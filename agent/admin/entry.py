@@ -18,9 +18,9 @@ from agent.admin.telling import tell
 from agent.config import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Run and administer a flightloop platform.")
-policy = typer.Typer(no_args_is_help=True, help="Guardrail policies.")
-audit = typer.Typer(no_args_is_help=True, help="The audit log.")
-dashboards = typer.Typer(no_args_is_help=True, help="Grafana dashboards.")
+policy = typer.Typer(no_args_is_help=True, help="Check guardrail policies.")
+audit = typer.Typer(no_args_is_help=True, help="Verify the audit log.")
+dashboards = typer.Typer(no_args_is_help=True, help="Update Grafana dashboards.")
 app.add_typer(policy, name="policy")
 app.add_typer(audit, name="audit")
 app.add_typer(dashboards, name="dashboards")

@@ -167,7 +167,7 @@ async def _served(settings: Settings) -> Settings:
 
 @contextmanager
 def _seeded(settings: Settings) -> Iterator[Path]:
-    """A folder with what the project seeds."""
+    """Yields a folder with the data that the project seeds."""
     with TemporaryDirectory(prefix="flightloop-seeded-") as folder:
         data = Path(folder).resolve()
         factories.seed_into(settings, data)
@@ -175,7 +175,7 @@ def _seeded(settings: Settings) -> Iterator[Path]:
 
 
 def _fill(project: Project, seeded: Path, data: Path) -> None:
-    """Puts into a task's data what the project seeds, and what it has for tasks."""
+    """Copies the project's seeded data and its data for tasks into a task's folder."""
     _copy(seeded, data)
     if os.path.lexists(project.folder / DATA):
         _copy(project.folder.resolve() / DATA, data)

@@ -20,7 +20,7 @@ from flightloop import settings as client_settings
 from flightloop.errors import ConfigError
 from tools.config import ToolsConfig
 
-mcp = typer.Typer(no_args_is_help=True, help="The Model Context Protocol.")
+mcp = typer.Typer(no_args_is_help=True, help="Use MCP servers, or serve flightloop as one.")
 Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]
 
 

@@ -25,9 +25,9 @@ async def work(settings: Settings) -> None:
     journal = factories.open_journal(settings)
     factories.seed_data(settings)
     provider = setup(settings.observability().tracing)
-    kits = factories.make_kits(settings, live, factories.make_guards(model, name))
+    runtimes = factories.make_runtimes(settings, live, factories.make_guards(model, name))
     worker = factories.make_worker(
-        settings, journal, kits, model, name, LocalDeltas(), Tracing(provider, settings.trace_content)
+        settings, journal, runtimes, model, name, LocalDeltas(), Tracing(provider, settings.trace_content)
     )
     working = asyncio.create_task(worker.run())
     stopping = asyncio.create_task(stop.wait())
@@ -37,7 +37,7 @@ async def work(settings: Settings) -> None:
         await working
     finally:
         stopping.cancel()
-        await kits.close()
+        await runtimes.close()
         await journal.close()
         await model.close()
         close(provider)

@@ -17,7 +17,7 @@ from flightloop.errors import InvalidRequest, invalid_request
 
 NESTED = 200_000
 ITEMS = 600_000
-"""Most opening brackets and commas of a body. Parsing so many takes 0.1 s, and validating them several tenths."""
+"""Maximum opening brackets and commas of a body. Parsing so many takes 0.1 s, and validating them several tenths."""
 LARGE = 64 * 1024
 """Bytes from which a body waits for its turn; smaller ones block the event loop for some milliseconds only."""
 

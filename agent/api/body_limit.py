@@ -14,7 +14,7 @@ from agent.api.errors import PayloadTooLarge
 from flightloop.errors import FlightloopError, Overloaded
 
 TOGETHER = 256 * 1024 * 1024
-"""Most bytes of bodies in memory, of all requests being received or answered."""
+"""Maximum bytes of bodies in memory, of all requests being received or answered."""
 SHARE = 0.75
 """Largest share of one tenant."""
 TENANT = "tenant"
@@ -25,8 +25,8 @@ class HeldBodies:
     """Counts body bytes in memory.
 
     Args:
-        limit: most bytes of one body.
-        together: most bytes of all bodies.
+        limit: maximum bytes of one body.
+        together: maximum bytes of all bodies.
     """
 
     def __init__(self, limit: int, together: int = TOGETHER) -> None:

@@ -17,7 +17,7 @@ from guardrails.turns import Turns
 RAIL = "fork"
 """Rail name in the audit record of a fork under another policy."""
 WAITING = 32
-"""Most forks of one tenant that wait for their turn."""
+"""Maximum number of forks of one tenant that wait for their turn."""
 RETRY_S = 2.0
 
 

@@ -16,7 +16,7 @@ class Rates:
     """Counts requests per key.
 
     Args:
-        per_minute: most requests of one key.
+        per_minute: maximum number of requests of one key.
     """
 
     def __init__(self, per_minute: int) -> None:

@@ -24,7 +24,7 @@ MOST_BYTES = 16 * 1024**2
 """Limit per value."""
 MOST_ROWS = 10_000
 MOST_FILES = 1_000
-"""Most files of the data folder that are searched for its only database."""
+"""Maximum number of files of the data folder that are searched for its only database."""
 HEADER = b"SQLite format 3\0"
 BESIDE = ("-wal", "-shm", "-journal")
 """Suffixes of the files that SQLite opens together with a database."""

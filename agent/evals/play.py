@@ -13,7 +13,7 @@ from agent.evals.judging import ending, judge
 from agent.evals.recording import Recording
 from agent.evals.task import Task, TaskError
 from agent.evals.transcript import Exchange, Transcript
-from agent.loop.agent_runtime import Guards, Kit, OwnedHosts, kit_of
+from agent.loop.agent_runtime import AgentRuntime, Guards, OwnedHosts, runtime_of
 from agent.loop.inline_runner import InlineRunner, Operator, agrees
 from agent.loop.run_dependencies import Hosts
 from agent.models.chat_model import ChatModel
@@ -126,11 +126,11 @@ class Player:
     async def _converse(self, task: Task, where: str, data: Path, hosts: Hosts, operator: Operator) -> Played:
         agent, lookup = self._project.agent(task.agent), local_lookup(data, self._project.data)
 
-        def kit(run: Run) -> Kit:
-            return kit_of(self._project, run, hosts, self._guards, lookup, recorded=task.recorded is not None)
+        def runtime(run: Run) -> AgentRuntime:
+            return runtime_of(self._project, run, hosts, self._guards, lookup, recorded=task.recorded is not None)
 
         journal = memory_journal()
-        solo = InlineRunner(journal, kit, data, NAME, self._model.prices)
+        runner = InlineRunner(journal, runtime, data, NAME, self._model.prices)
         session, answer = new_id("ses"), ""
         exchanges: list[Exchange] = []
         for turn in task.turns:
@@ -141,7 +141,7 @@ class Player:
                 budget=agent.budget.budget(),
                 policy_sha256=self._project.policy_of(agent).sha256,
             )
-            run = (await solo.run(created, self._model.chat, self._model.name, operator)).run
+            run = (await runner.run(created, self._model.chat, self._model.name, operator)).run
             exchanges.append(Exchange(run, tuple(await all_events(journal, run.tenant_id, run.id))))
             answer = text_of(run.output or [])
         return Played(task, where, _problems(task, where, data, exchanges), tuple(exchanges))

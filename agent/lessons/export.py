@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.lessons.row import Row, row_of
-from agent.loop.agent_runtime import Kit
+from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.context import Conversation
 from agent.loop.local_hosts import LocalHosts
 from agent.loop.session import converse
@@ -60,7 +60,7 @@ class Exporter:
         self._project = project
         self._tenant_id = tenant_id
         self._registry = project.tools.registry
-        self._kits: dict[str, Kit] = {}
+        self._kits: dict[str, AgentRuntime] = {}
 
     async def samples(self, agent: str | None = None) -> AsyncIterator[Sample]:
         """Newest first."""
@@ -92,12 +92,12 @@ class Exporter:
         row = row_of(conversation, history, await _offered(kit, run, history, conversation))
         return Sample(run, row, _judged(run, events))
 
-    def _kit(self, name: str) -> Kit:
+    def _kit(self, name: str) -> AgentRuntime:
         if name not in self._kits:
             agent = self._project.agent(name)
             asked = [as_tool(self._project.agent(other)) for other in agent.agents]
             tools = [*(self._registry.tool(tool) for tool in agent.tools), *asked]
-            self._kits[name] = Kit(agent, Guard(self._project.policy_of(agent)), LocalHosts(tools))
+            self._kits[name] = AgentRuntime(agent, Guard(self._project.policy_of(agent)), LocalHosts(tools))
         return self._kits[name]
 
 
@@ -141,7 +141,7 @@ def _plain(row: Row) -> list[dict[str, Any]]:
     return [{name: value for name, value in message.items() if name != "weight"} for message in row.messages]
 
 
-async def _offered(kit: Kit, run: Run, history: History, conversation: Conversation) -> list[Any]:
+async def _offered(kit: AgentRuntime, run: Run, history: History, conversation: Conversation) -> list[Any]:
     """The tools as the policy let the model see them in the end."""
     toolbox, names = kit.hosts.registry, [*kit.agent.tools, *map(tool_name, kit.agent.agents)]
     context = GuardContext(

@@ -8,7 +8,7 @@ from typing import Any
 
 from agent.lessons.oracle import NAME, Oracle, OutOfStep
 from agent.lessons.row import row_of
-from agent.loop.agent_runtime import Kit
+from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.inline_runner import InlineRunner
 from agent.loop.local_hosts import LocalHosts
 from agent.project.agent_spec import AgentSpec
@@ -46,7 +46,7 @@ class Stage:
         registry = Registry.load(self.project.tools.sources).with_descriptions(told)
         hosts = LocalHosts([registry.tool(name) for name in self.agent.tools], project=self.project.data)
         lookup = local_lookup(self.data, self.project.data).of(self.agent)
-        self._kit = Kit(self.agent, Guard(unhurried(self.project.policy_of(self.agent))), hosts, lookup)
+        self._kit = AgentRuntime(self.agent, Guard(unhurried(self.project.policy_of(self.agent))), hosts, lookup)
 
     async def play(self, case: Case, journal: Journal | None = None) -> list[dict[str, Any]]:
         """A row for each of the customer's turns.

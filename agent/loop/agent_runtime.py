@@ -29,7 +29,7 @@ class OwnedHosts(Hosts, Protocol):
 
 
 @dataclass(frozen=True)
-class Kit:
+class AgentRuntime:
     """What an agent's runs work with."""
 
     agent: AgentSpec
@@ -78,7 +78,7 @@ def policy_named(project: Project, agent: str, policy: str | None) -> Policy:
     return project.policy_of(spec if policy is None else spec.model_copy(update={"policy": policy}))
 
 
-def kit_of(
+def runtime_of(
     project: Project,
     run: Run,
     hosts: Hosts,
@@ -86,8 +86,8 @@ def kit_of(
     lookup: EvidenceSource = NO_EVIDENCE,
     *,
     recorded: bool = False,
-) -> Kit:
-    """Everything a run of the project works with.
+) -> AgentRuntime:
+    """Runtime of a run in a project.
 
     Args:
         hosts: hosts of the project's tools.
@@ -102,7 +102,7 @@ def kit_of(
     subagents = {agent.name: Subagent(agent, project.policy_of(agent).sha256) for agent in asked}
     if asked:
         hosts = WithAgents(hosts, [as_tool(agent, recorded=recorded) for agent in asked])
-    return Kit(spec, guards.of_run(project, run), hosts, lookup.of(spec), subagents)
+    return AgentRuntime(spec, guards.of_run(project, run), hosts, lookup.of(spec), subagents)
 
 
 class WithAgents:
@@ -123,7 +123,7 @@ class WithAgents:
 
 
 @dataclass(eq=False)
-class _Shift:
+class _HostsInUse:
     """One version of the project's tools and the number of runs that use it."""
 
     project: Project
@@ -131,8 +131,8 @@ class _Shift:
     users: int = 0
 
 
-class Kits:
-    """Provides kits. A run keeps its kit until it ends; hosts of an old project close after their last run.
+class AgentRuntimes:
+    """Runtimes of the project's agents. A run keeps its runtime; hosts of an old project close after their last run.
 
     Args:
         make_guard: compiles a policy.
@@ -151,37 +151,37 @@ class Kits:
         self._guards = Guards(make_guard)
         self._make_hosts = make_hosts
         self._lookup = lookup
-        self._shift: _Shift | None = None
+        self._latest: _HostsInUse | None = None
         self._changing = asyncio.Lock()
 
     @asynccontextmanager
-    async def using(self, run: Run) -> AsyncIterator[Kit]:
-        """Kit of a run in the current project. Raises NotFound if the project has no such agent or policy."""
-        shift = await self._current()
-        shift.users += 1
+    async def using(self, run: Run) -> AsyncIterator[AgentRuntime]:
+        """Runtime of a run in the current project. Raises NotFound if the project has no such agent or policy."""
+        in_use = await self._current()
+        in_use.users += 1
         try:
-            yield kit_of(shift.project, run, shift.hosts, self._guards, self._lookup)
+            yield runtime_of(in_use.project, run, in_use.hosts, self._guards, self._lookup)
         finally:
-            shift.users -= 1
-            if shift is not self._shift and shift.users == 0:
-                await shift.hosts.close()
+            in_use.users -= 1
+            if in_use is not self._latest and in_use.users == 0:
+                await in_use.hosts.close()
 
     async def close(self) -> None:
-        shift, self._shift = self._shift, None
-        if shift is not None:
-            await shift.hosts.close()
+        in_use, self._latest = self._latest, None
+        if in_use is not None:
+            await in_use.hosts.close()
 
-    async def _current(self) -> _Shift:
+    async def _current(self) -> _HostsInUse:
         async with self._changing:
-            project, shift = self._live.current(), self._shift
-            if shift is not None and project is shift.project:
-                return shift
-            if shift is not None and project.tools_sha256 == shift.project.tools_sha256:
-                shift.project = project  # only agents or policies changed, so the hosts stay
-                return shift
+            project, in_use = self._live.current(), self._latest
+            if in_use is not None and project is in_use.project:
+                return in_use
+            if in_use is not None and project.tools_sha256 == in_use.project.tools_sha256:
+                in_use.project = project  # only agents or policies changed, so the hosts stay
+                return in_use
             hosts = self._make_hosts(project)
             await hosts.__aenter__()
-            self._shift = _Shift(project, hosts)
-            if shift is not None and shift.users == 0:
-                await shift.hosts.close()
-            return self._shift
+            self._latest = _HostsInUse(project, hosts)
+            if in_use is not None and in_use.users == 0:
+                await in_use.hosts.close()
+            return self._latest

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent.loop.agent_runtime import Kit
+from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.context import Conversation
 from agent.loop.gate import Gate
 from agent.loop.leased_run import LeasedRun
@@ -50,13 +50,13 @@ class InlineRunner:
     """Drives runs of a journal that no worker serves.
 
     Args:
-        kit: provides the kit of a run.
+        runtime: returns the runtime of a run.
         data: folder of the tools' data.
         name: recorded as the worker and as the person who decides about approvals.
     """
 
     journal: Journal
-    kit: Callable[[Run], Kit]
+    runtime: Callable[[Run], AgentRuntime]
     data: Path
     name: str
     prices: Prices = field(default_factory=Prices)
@@ -83,22 +83,22 @@ class InlineRunner:
 
     async def _drive(self, claim: Claim, model: ChatModel, model_name: str) -> tuple[Driven, Released]:
         """Drives a run under one lease; returns it with the status in which to release it."""
-        kit = self.kit(claim.run)
+        runtime = self.runtime(claim.run)
         leased = await LeasedRun.open(self.journal, claim.run.tenant_id, claim.lease)
-        conversation = await converse(self.journal, claim.run, kit, model.capabilities.context_length)
+        conversation = await converse(self.journal, claim.run, runtime, model.capabilities.context_length)
         deps = RunDependencies(
-            agent=kit.agent,
-            guard=kit.guard,
+            agent=runtime.agent,
+            guard=runtime.guard,
             model=model,
             model_name=model_name,
-            hosts=kit.hosts,
+            hosts=runtime.hosts,
             deltas=LocalDeltas(),
             prices=self.prices,
             data=self.data,
             clock=lambda: datetime.now(UTC),
             tracing=self.tracing,
-            lookup=kit.lookup,
-            subagents=kit.subagents,
+            lookup=runtime.lookup,
+            subagents=runtime.subagents,
         )
         loop = Loop(deps, leased, conversation, Stop())
         await loop.drive()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.loop.agent_runtime import Kit
+from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.context import Conversation, Exchange
 from agent.run.journal import Journal
 from flightloop.content import text_of
@@ -11,17 +11,17 @@ from flightloop.verdicts import Action, Stage
 from guardrails.types import Checked, GuardContext
 
 RUNS = 20
-"""Most earlier runs that are read. Those that don't fit the model are removed by compaction."""
+"""Maximum number of earlier runs that are read. Those that don't fit the model are removed by compaction."""
 
 
-async def converse(journal: Journal, run: Run, kit: Kit, context_length: int | None) -> Conversation:
+async def converse(journal: Journal, run: Run, runtime: AgentRuntime, context_length: int | None) -> Conversation:
     """The conversation that a run continues. A sub-run knows its task only."""
-    exchanges = [await _exchange(before, kit) for before in await earlier(journal, run)]
+    exchanges = [await _exchange(before, runtime) for before in await earlier(journal, run)]
     return Conversation(
-        instructions=kit.agent.instructions.strip(),
+        instructions=runtime.agent.instructions.strip(),
         user=run.input,
-        examples=kit.agent.examples,
-        planning=kit.agent.planning,
+        examples=runtime.agent.examples,
+        planning=runtime.agent.planning,
         earlier=[exchange for exchange in exchanges if exchange is not None],
         context_length=context_length,
     )
@@ -54,11 +54,11 @@ def _counts(before: Run, run: Run) -> bool:
     return run.started_at is None or before.ended_at <= run.started_at
 
 
-async def _exchange(run: Run, kit: Kit) -> Exchange | None:
+async def _exchange(run: Run, runtime: AgentRuntime) -> Exchange | None:
     # The journal keeps the original input; the model gets it as the current policy redacts it.
     # Verdicts on it were journaled in the earlier run.
     context = GuardContext(run.tenant_id, run.agent, run.session_id, run.id)
-    ruling = await kit.guard.check(Checked(Stage.INPUT, text_of(run.input), context))
+    ruling = await runtime.guard.check(Checked(Stage.INPUT, text_of(run.input), context))
     if ruling.action.severity >= Action.ASK.severity:
         return None
     return Exchange(ruling.text, text_of(run.output or []), run.id)

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from agent.loop.agent_runtime import Kit, Kits
+from agent.loop.agent_runtime import AgentRuntime, AgentRuntimes
 from agent.loop.leased_run import LeasedRun
 from agent.loop.loop import Loop, Stop
 from agent.loop.run_dependencies import Hosts, RunDependencies
@@ -80,7 +80,7 @@ class _Held:
     task: asyncio.Task[None] | None = None
     """None until it runs: a task cancelled before its first step could not release its run."""
     hosts: Hosts | None = None
-    """Hosts of its calls; None until the kit is loaded."""
+    """Hosts of its calls; None until the runtime is loaded."""
     cancelled_at: float | None = None
     """When this worker noticed the cancellation, by the event loop's clock."""
 
@@ -89,14 +89,14 @@ class Worker:
     """A plain asyncio program: ``await run()`` works until ``drain`` is called.
 
     Args:
-        kits: provides the kits of the project's agents.
+        runtimes: runtimes of the project's agents.
         watch: the interrupt source, which only this worker polls.
     """
 
     def __init__(
         self,
         journal: Journal,
-        kits: Kits,
+        runtimes: AgentRuntimes,
         model: ChatModel,
         model_name: str,
         watch: InterruptWatch,
@@ -110,7 +110,7 @@ class Worker:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._journal = journal
-        self._kits = kits
+        self._runtimes = runtimes
         self._model = RetryingChatModel(model, RUNS)
         self._model_name = model_name
         self._watch = watch
@@ -243,22 +243,22 @@ class Worker:
     async def _drive(self, held: _Held, claim: Claim) -> None:
         run = claim.run
         with self._tracing.run(run.id, run.agent, run.session_id, run.tenant_id, run.traceparent) as span:
-            async with self._kits.using(run) as kit:
-                held.hosts = kit.hosts
+            async with self._runtimes.using(run) as runtime:
+                held.hosts = runtime.hosts
                 leased = await LeasedRun.open(self._journal, run.tenant_id, claim.lease)
                 stops = await self._journal.stops(run)
                 held.epoch = stops.epoch
                 held.stop.interrupted |= any(matches(each, tags) for each in stops.interrupts for tags in held.tags)
                 length = self._config.context_length or self._model.capabilities.context_length
-                conversation = await converse(self._journal, run, kit, length)
-                loop = Loop(self._deps(kit, run, stops.epoch), leased, conversation, held.stop)
-                run = await self._until_stopped(held, loop, kit)
+                conversation = await converse(self._journal, run, runtime, length)
+                loop = Loop(self._deps(runtime, run, stops.epoch), leased, conversation, held.stop)
+                run = await self._until_stopped(held, loop, runtime)
             if run.status.terminal:
                 end_run(span, run.status, str(run.stop_reason))
             else:
                 await self._journal.release(claim.lease, loop.rest, run.last_seq)
 
-    async def _until_stopped(self, held: _Held, loop: Loop, kit: Kit) -> Run:
+    async def _until_stopped(self, held: _Held, loop: Loop, runtime: AgentRuntime) -> Run:
         try:
             await self._ask_again()
             if held.stop.interrupted or self._stopped(held):
@@ -270,25 +270,25 @@ class Worker:
             if not held.stop.interrupted or current is None:
                 raise
             current.uncancel()
-            await kit.hosts.kill(held.lease.run_id)
+            await runtime.hosts.kill(held.lease.run_id)
             return await loop.interrupted()
 
-    def _deps(self, kit: Kit, run: Run, epoch: int) -> RunDependencies:
+    def _deps(self, runtime: AgentRuntime, run: Run, epoch: int) -> RunDependencies:
         return RunDependencies(
-            agent=kit.agent,
-            guard=kit.guard,
+            agent=runtime.agent,
+            guard=runtime.guard,
             model=self._model,
             model_name=run.model or self._model_name,
-            hosts=kit.hosts,
+            hosts=runtime.hosts,
             deltas=self._deltas,
             prices=self._prices,
             data=self._data,
             clock=self._clock,
             tracing=self._tracing,
-            lookup=kit.lookup,
+            lookup=runtime.lookup,
             epoch=epoch,
             tenants=self._tenants,
-            subagents=kit.subagents,
+            subagents=runtime.subagents,
         )
 
     async def _fail(self, claim: Claim, error: Exception) -> None:

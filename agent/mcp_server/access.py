@@ -18,7 +18,7 @@ ClientOf = Callable[[Request | None], AsyncFlightloop]
 
 
 READERS = 4
-"""Most concurrent reads of long documents; one tenant gets at most half of them."""
+"""Maximum number of concurrent reads of long documents; one tenant gets at most half of them."""
 
 
 class _LazyClient:

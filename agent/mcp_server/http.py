@@ -36,9 +36,9 @@ WATCH_S = 10.0
 """Interval of key checks. The API ends its own streams within two seconds; an MCP stream may then stay open, but
 idle."""
 MOST_AT_WORK = 100
-"""Most concurrent requests of one tenant, including those that wait for a run."""
+"""Maximum number of concurrent requests of one tenant, including those that wait for a run."""
 MOST_SESSIONS = 1000
-"""Most sessions of clients of handshake versions; a session ends half an hour after its last request."""
+"""Maximum number of sessions of clients of handshake versions; a session ends half an hour after its last request."""
 
 
 class ApiUnavailable(FlightloopError):

@@ -28,7 +28,7 @@ from flightloop.verdicts import Action
 
 LOGGER = "flightloop.run"
 LONGEST = 300
-"""Most characters of a message."""
+"""Maximum characters of a message."""
 
 
 class Progress:

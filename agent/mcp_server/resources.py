@@ -25,9 +25,9 @@ RUN = "flightloop://runs/{run_id}"
 EVENTS = "flightloop://runs/{run_id}/events{?after}"
 JSON, LINES = "application/json", "application/x-ndjson"
 RECENT = 50
-"""Most runs that are listed."""
+"""Maximum number of runs that are listed."""
 MOST_CHARACTERS = 1_000_000
-"""Most characters of events per read; at least one event is returned."""
+"""Maximum characters of events per read; at least one event is returned."""
 SUGGESTED = 100
 
 

@@ -29,7 +29,7 @@ from observability.tracing import Tracing, add_evaluation, add_usage, traceparen
 
 STOPPED = "the emergency stop ended the answer"
 TOKEN_CHARACTERS, MORE_CHARACTERS = 16, 4096
-"""Most characters of an answer per token, and in addition. No tokeniser exceeds this, except on long runs of blanks."""
+"""Maximum characters of an answer: per token, and in addition. Tokenisers only exceed this on long runs of blanks."""
 _DEAR = 8
 """Cost of a new character relative to one that is only searched: every stream rail tries to match from it."""
 
@@ -205,7 +205,7 @@ class GuardedCall:
             return await aside(characters, screen.push, part)
 
     def _most_characters(self) -> int:
-        """Most characters that the answer's tokens can produce. It bounds servers that send more than they count."""
+        """Maximum characters that the answer's tokens can produce. It bounds servers that send more than they count."""
         most = self.request.token_limit or self._guarded.model.capabilities.context_length or MOST_TOKENS
         return TOKEN_CHARACTERS * most + MORE_CHARACTERS
 

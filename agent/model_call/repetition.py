@@ -9,7 +9,7 @@ REPEATED = "it repeated the same words over and over"
 PENALTY = 0.5
 """Frequency penalty of the second try: after some ten repetitions another token is likelier."""
 _UNIT = 120
-"""Most characters of a repeated unit."""
+"""Maximum characters of a repeated unit."""
 _TIMES, _CHARACTERS = 6, 120
 """Least repetitions and characters that count. Units without letters or digits, as in rulers and tables, need more."""
 _SIGNS = 480

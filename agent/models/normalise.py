@@ -21,7 +21,7 @@ from flightloop.chat import ChatChunk, Usage
 MOST_TOKENS = 10**8
 """Largest credible token count of a request; keeps sums exact for every JSON reader."""
 LONGEST_TOKEN = 256
-"""Most bytes that are kept per log-probability token."""
+"""Maximum bytes that are kept per log-probability token."""
 log = structlog.get_logger(__name__)
 _FINISH = {"function_call": "tool_calls", "tool_calls": "tool_calls", "length": "length", "max_tokens": "length"}
 
@@ -32,8 +32,8 @@ class Normaliser:
     ``finished`` becomes true with the first finish reason.
 
     Args:
-        logprobs: most tokens whose log-probabilities are kept, to bound memory.
-        alternatives: most alternatives kept per token.
+        logprobs: maximum tokens whose log-probabilities are kept, to bound memory.
+        alternatives: maximum number of alternatives kept per token.
     """
 
     def __init__(self, logprobs: int = 0, alternatives: int = 0) -> None:

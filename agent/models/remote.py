@@ -32,12 +32,12 @@ _DONE = "[DONE]"
 log = structlog.get_logger(__name__)
 MOST_OF_ERROR = 64 * 1024
 MOST_BYTES = 64 * 1024**2
-"""Most bytes of an answer: twice what 32,000 tokens with twenty log-probabilities each need."""
+"""Maximum bytes of an answer: twice what 32,000 tokens with twenty log-probabilities each need."""
 MOST_OF_EVENT = 1024**2
 MOST_LOGPROBS = 32_000
-"""Most tokens with log-probabilities, if nothing else limits the answer's length."""
+"""Maximum tokens with log-probabilities, if nothing else limits the answer's length."""
 MOST_OF_LIST, MOST_MODELS = 1024**2, 1000
-"""Most bytes and entries of a list of models."""
+"""Maximum bytes and entries of a list of models."""
 
 
 @dataclass(frozen=True)

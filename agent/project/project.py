@@ -44,9 +44,9 @@ ELSEWHERE = "your own project with --project DIR or FLIGHTLOOP_PROJECT"
 """Hint for commands that fell back to the bundled project, which may not be what the user meant."""
 BUILTIN_TOOLS = "tools.builtin"
 MOST_DOCUMENTS = 500
-"""Most agents, and most policies."""
+"""Maximum number of agents, and of policies."""
 MOST_PROBLEM = 2_000
-"""Most characters of a reported mistake: exceptions of ``tools.py`` may be long."""
+"""Maximum characters of a reported mistake: exceptions of ``tools.py`` may be long."""
 TOOL_FILES = ("tools.py", project_file.FILE, servers.FILE, pins.FILE)
 
 ToolCheck = Callable[[Sequence[ToolDef]], None]
@@ -92,7 +92,7 @@ class Project:
 
     @property
     def data(self) -> ProjectData:
-        """What its tools are told of its data."""
+        """Description of the project's data for the contexts of its tools."""
         return self.tools.project
 
     @property
@@ -112,7 +112,7 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
     """
     folder = folder or EMBEDDED
     if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder; 'flightloop new NAME' makes a project")
+        raise ConfigError(f"{folder}: no such folder; 'flightloop new NAME' creates a project")
     sources: tuple[str, ...] = (BUILTIN_TOOLS,)
     if (folder / "tools.py").is_file():
         source = folder.resolve() / "tools.py"
@@ -153,14 +153,14 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
 
 
 class CurrentProject(Protocol):
-    """A project that may change while it serves."""
+    """A project that may change while it is in use."""
 
     def current(self) -> Project:
-        """The same object while unchanged."""
+        """The current project, the same object until it changes."""
         ...
 
     def info(self) -> ProjectInfo:
-        """What is wrong with the project's files, if anything is."""
+        """When the project was loaded, and what is wrong with its files, if anything."""
         ...
 
 
@@ -268,7 +268,7 @@ def _agent(path: Path) -> tuple[YamlDocument, AgentSpec]:
 
 
 def _described(folder: Path, declared: ProjectFile, registry: Registry) -> Registry:
-    """The tools as the project describes them. Raises ConfigError: it describes one that isn't there."""
+    """Tools with the project's own descriptions. Raises ConfigError if it describes an unknown tool."""
     for name in declared.descriptions:
         if name not in registry:
             where = document_of(folder / project_file.FILE).at(["descriptions", name])

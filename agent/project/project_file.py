@@ -37,11 +37,11 @@ class ProjectFile(BaseModel):
     @model_validator(mode="after")
     def _names_its_database(self) -> ProjectFile:
         if self.database is None and (self.tables or self.products or self.terms):
-            raise ValueError("tables, products and terms are read from a database: name it in database")
+            raise ValueError("tables, products and terms need a database: set database to its file")
         return self
 
     def data(self, folder: Path) -> ProjectData:
-        """For the contexts of tools, if the project is in this folder."""
+        """Description for the contexts of tools of the project in this folder."""
         terms = tuple(self.terms.items())
         return ProjectData(folder.resolve(), self.database, self.tables, self.products, terms)
 

@@ -71,7 +71,7 @@ class DeliveryConfig:
     poll_s: float = 0.5
     timeout_s: float = 10.0
     tries: int = 12
-    """Most attempts per event, 1, 2, 4 … s apart: about half an hour in all. Then it is given up."""
+    """Maximum number of attempts per event, 1, 2, 4 … s apart: about half an hour in all. Then it is given up."""
     longest_wait_s: float = 900.0
 
 

@@ -11,9 +11,9 @@ from flightloop.runs import Run
 from guardrails.types import Past, Write
 
 WRITES = 500
-"""Most writes that are read of a session and its forks, the newest first."""
+"""Maximum number of writes that are read of a session and its forks, the newest first."""
 ORIGINS = 16
-"""Most fork ancestors whose writes count as the run's own. Writes of others still need approval."""
+"""Number of fork ancestors whose writes count as the run's own. Writes of more distant ones still need approval."""
 Writes = Callable[[str], bool]
 """Whether the tool of this name changes something."""
 

@@ -1,4 +1,4 @@
-"""Builds what the HTTP API is given, for every way to start it."""
+"""Builds the dependencies of the HTTP API, for all ways to start it."""
 
 from __future__ import annotations
 
@@ -25,25 +25,22 @@ from observability.values import Values
 
 @dataclass(frozen=True)
 class ApiParts:
-    """What the front and the API have in common.
-
-    Attributes:
-        model: answers completions; ``name`` is what it is called.
-        probed: the model that readiness asks; None: one that may sleep, which a probe would wake up.
-        room: on the journal's disk.
-    """
+    """Parts that the front and the API share."""
 
     settings: Settings
     live: LiveProject
     journal: StoreJournal
     room: Room
+    """Reserved space on the journal's disk."""
     model: ChatModel
     name: str
+    """Name of the model."""
     probed: ChatModel | None
+    """The model that readiness asks; None if asking would wake a model scaled to zero."""
     metrics: Metrics
 
     def front(self) -> ApiDeps:
-        """For the process that answers stops and probes itself and passes on the rest."""
+        """Dependencies of the front, which handles stops and probes itself and forwards the rest."""
         return self._made(LocalDeltas(), ready=Remembered(self._ready), expose=_api_alone, overview=_api_alone)
 
     def api(
@@ -54,11 +51,11 @@ class ApiParts:
         values: Callable[[], Awaitable[Values]],
         expose: Callable[[str], Awaitable[tuple[bytes, str]]],
     ) -> ApiDeps:
-        """For the process that answers everything.
+        """Dependencies of the process that serves the whole API.
 
         Args:
-            values: the present values of all metrics.
-            expose: all metrics in the format that an ``Accept`` header asks for, and its content type.
+            values: current values of all metrics.
+            expose: all metrics in the format of an ``Accept`` header, and the content type.
         """
         return self._made(
             deltas,
@@ -91,4 +88,4 @@ class ApiParts:
 
 
 async def _api_alone(_: str) -> NoReturn:
-    raise AssertionError("the API's process answers this")
+    raise AssertionError("only the API's process answers this")

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from agent.config import Settings
-from agent.loop.agent_runtime import Kits, OwnedHosts
+from agent.loop.agent_runtime import AgentRuntimes, OwnedHosts
 from agent.loop.evidence_source import EvidenceSource
 from agent.loop.worker import Worker, WorkerConfig
 from agent.models.chat_model import ChatModel
@@ -135,8 +135,8 @@ def make_guards(model: ChatModel, name: str) -> Callable[[Policy], Guard]:
     return lambda policy: Guard(policy, judge)
 
 
-def make_kits(settings: Settings, live: LiveProject, guards: Callable[[Policy], Guard]) -> Kits:
-    return Kits(live, guards, partial(make_hosts, settings), LOOKUP)
+def make_runtimes(settings: Settings, live: LiveProject, guards: Callable[[Policy], Guard]) -> AgentRuntimes:
+    return AgentRuntimes(live, guards, partial(make_hosts, settings), LOOKUP)
 
 
 def make_hosts(settings: Settings, project: Project, data: Path | None = None) -> OwnedHosts:
@@ -196,11 +196,17 @@ def local_lookup(data: Path, project: ProjectData) -> EvidenceSource:
 
 
 def make_worker(
-    settings: Settings, journal: StoreJournal, kits: Kits, model: ChatModel, name: str, deltas: Deltas, tracing: Tracing
+    settings: Settings,
+    journal: StoreJournal,
+    runtimes: AgentRuntimes,
+    model: ChatModel,
+    name: str,
+    deltas: Deltas,
+    tracing: Tracing,
 ) -> Worker:
     return Worker(
         journal,
-        kits,
+        runtimes,
         model,
         name,
         interrupt_watch(settings),

@@ -12,7 +12,7 @@ ACCEPTED = 64
 OTHERS = 128 + ACCEPTED
 """Open files reserved for everything else: journal, logs, sockets being accepted."""
 MOST = 4096
-"""Most connections, whatever the limit of open files: each takes memory."""
+"""Maximum number of connections, whatever the limit of open files: each takes memory."""
 
 
 class Connection(Protocol):
@@ -22,12 +22,12 @@ class Connection(Protocol):
 
 
 def most_connections() -> int:
-    """Most client connections. Each request that the front forwards takes another file."""
+    """Maximum number of client connections. Each request that the front forwards takes another file."""
     return max(16, min(MOST, (open_files.limit() - OTHERS) * 2 // 3))
 
 
 def most_passed_on() -> int:
-    """Most requests that the front forwards at the same time. Other connections remain for the stop and the probes."""
+    """Maximum number of requests forwarded at the same time; other connections remain for stops and probes."""
     return most_connections() // 2
 
 

@@ -71,13 +71,13 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
 
         model = MeasuredChatModel(remote, metrics, name)
         guards, deltas = factories.make_guards(model, name), LocalDeltas()
-        kits = factories.make_kits(settings, live, guards)
-        stack.push_async_callback(kits.close)
+        runtimes = factories.make_runtimes(settings, live, guards)
+        stack.push_async_callback(runtimes.close)
         projector = Projector(journal, config, aggregator.ingest, metrics)
         await stack.enter_async_context(_background(projector.run()))
         await stack.enter_async_context(_background(deliver(journal, settings.webhooks, metrics)))
         tracing = Tracing(provider, settings.trace_content)
-        worker = factories.make_worker(settings, journal, kits, model, name, deltas, tracing)
+        worker = factories.make_worker(settings, journal, runtimes, model, name, deltas, tracing)
         working = await stack.enter_async_context(_working(worker))
 
         async def values() -> Values:

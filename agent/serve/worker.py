@@ -11,7 +11,7 @@ from ray.serve.handle import DeploymentHandle
 
 from agent.config import Settings
 from agent.serve.connections import API, connect_model, metrics_sink
-from agent.serve.factories import live_project, make_guards, make_kits, make_worker, open_journal, seed_data
+from agent.serve.factories import live_project, make_guards, make_runtimes, make_worker, open_journal, seed_data
 from agent.serve.garbage_collection import settle
 from agent.serve.logs import log_to_file
 from flightloop.events import DeltaEvent
@@ -61,11 +61,17 @@ class WorkerHost:
         model, name = await connect_model(settings, handle, metrics)
         self._journal = open_journal(settings)
         seed_data(settings)
-        self._kits = make_kits(settings, live_project(settings), make_guards(model, name))
+        self._runtimes = make_runtimes(settings, live_project(settings), make_guards(model, name))
         deltas = ApiDeltas(serve.get_deployment_handle(API, serve.get_replica_context().app_name))
         self._provider = setup(settings.observability().tracing)
         self._worker = make_worker(
-            settings, self._journal, self._kits, model, name, deltas, Tracing(self._provider, settings.trace_content)
+            settings,
+            self._journal,
+            self._runtimes,
+            model,
+            name,
+            deltas,
+            Tracing(self._provider, settings.trace_content),
         )
         self._reporter = Reporter(metrics, metrics_sink(), sample=SystemSampler(metrics).sample).start()
         self._task = asyncio.create_task(self._worker.run())
@@ -80,7 +86,7 @@ class WorkerHost:
     async def __del__(self) -> None:
         self._worker.drain()
         await asyncio.gather(self._task, return_exceptions=True)
-        await self._kits.close()
+        await self._runtimes.close()
         await self._journal.close()
         await asyncio.to_thread(close, self._provider)
         await asyncio.to_thread(self._reporter.close)  # last, because it fails if the aggregator has ended

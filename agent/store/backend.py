@@ -90,7 +90,7 @@ class Transaction(Protocol):
         ...
 
     def untold(self, run_id: str, limit: int) -> list[str]:
-        """The oldest open sub-runs of a run whose cancellation was not requested yet."""
+        """The oldest open sub-runs of a run that nobody has asked to cancel yet."""
         ...
 
     def with_untold(self, limit: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""API keys in the journal's database: their digests, never themselves."""
+"""API keys in the journal's database, which stores only their digests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger in the journal's database."""
+"""Ledger of usage and reservations in the journal's database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m agent.testing [PORT]``: a platform on a scripted model with a day's history, for trying the console."""
+"""``python -m agent.testing [PORT]``: a platform with a scripted model and a day's history, to try the console."""
 
 from __future__ import annotations
 

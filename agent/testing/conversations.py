@@ -1,4 +1,4 @@
-"""What can happen in the demonstration shop: questions, the calls that answer them, and the shop's tools."""
+"""Conversations of the demonstration shop: questions, the calls that answer them, and the shop's tools."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ORDERS: dict[str, dict[str, Any]] = {
     "A-10355": {"order_id": "A-10355", "status": "delivered", "total": 74.0, "days": 3},
 }
 SPELLINGS = ("A-10250", "A10250", "10250", "a-10250", "#10250", "A 10250", "A.10250", "A_10250")
-"""Of an order that there is not."""
+"""Spellings of an order that does not exist."""
 RECEIPTS = {"A-10311": "R-5519", "A-10277": "R-5520", "A-10355": "R-5531"}
 
 
@@ -59,23 +59,23 @@ TOOLS = (find_customer, list_orders, order_details, delivery_status, refund_orde
 
 @dataclass(frozen=True)
 class Conversation:
-    """A question and what the model makes of it: ``calls`` are made one after the other, then it answers."""
+    """A question and the model's reaction: it makes ``calls`` one after the other and then answers."""
 
     asked: str
     calls: tuple[tuple[str, dict[str, Any]], ...] = ()
     answer: str = ""
     agent: str = "support"
     weight: float = 1.0
-    """How often it comes up in the history."""
+    """Relative frequency in the history."""
     waits: bool = False
-    """The policy puts the last call to a person."""
+    """Whether the policy requires approval of the last call."""
     failed: bool = False
-    """The agent's steps are used up before it can answer."""
+    """Whether the agent's steps are used up before it answers."""
 
 
 DENIED_CALL = ("hand_over", {"reason": "The refund was denied."})
 DENIED = "I could not get this refund approved. A colleague will write to you."
-"""What the model does and says once a person has denied a call."""
+"""The model's reaction after a person has denied a call."""
 CONVERSATIONS = (
     Conversation(
         "Where is my order A-10293? It should have been here on Monday.",

@@ -10,7 +10,7 @@ _MODEL = {"model": "smollm2-135m-moe"}
 
 
 class Figures:
-    """Tells the tiers of ``flightloop.overview.Overview``: counters of tokens grow, loads sway with the time."""
+    """Returns the tiers of ``flightloop.overview.Overview``; token counters grow, and loads vary over time."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()

@@ -1,4 +1,4 @@
-"""The platform in a thread of this process: the real API, journal rules and worker, with a scripted model.
+"""Test platform in a thread of this process: the real API, journal rules and worker, with a scripted model.
 
 The journal is in memory, tools run in this process, and the API answers on a free port of 127.0.0.1::
 
@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from agent.api import create_app
 from agent.api.auth import DEFAULT_TENANT, Keyring
-from agent.loop.agent_runtime import Kits
+from agent.loop.agent_runtime import AgentRuntimes
 from agent.loop.local_hosts import LocalHosts
 from agent.loop.worker import Worker, WorkerConfig
 from agent.project.agent_spec import AgentSpec
@@ -50,13 +50,13 @@ from tools.registry import Registry
 
 T = TypeVar("T")
 ANSWER_S = 60.0
-"""Longest that the thread of a test waits for the platform's."""
+"""Longest wait of a test for the platform's thread."""
 
 
 def project_of(
     agents: Sequence[AgentSpec] = (), tools: Sequence[Callable[..., Any]] = (), policies: Sequence[Policy] = ()
 ) -> Project:
-    """A project without files. The default policy is added, as it is to a project of files."""
+    """A project without files. The default policy is added, as for projects with files."""
     declared: list[Tool] = [found for function in tools if (found := tool_of(function))]
     registry = Registry(declared)
     known = {policy.name: policy for policy in (*policies, default_policy())}
@@ -79,18 +79,18 @@ class FixedProject:
 
 
 class Platform:
-    """Serves between ``with`` and its end.
+    """Serves while its context is open.
 
     Args:
-        figures: the tiers that ``GET /v1/overview`` tells.
+        figures: returns the tiers for ``GET /v1/overview``.
         data: folder of the tools' data.
-        keys: the tenants that further keys speak for.
+        keys: further tenants by key.
         clock: of journal and worker.
         port: 0 takes a free one.
     """
 
     api_key = KEY
-    """Of an admin of the tenant ``default``."""
+    """Key of an admin of the tenant ``default``."""
 
     def __init__(
         self,
@@ -137,23 +137,23 @@ class Platform:
         self._thread.join(ANSWER_S)
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
-        """Awaits something in the platform's event loop."""
+        """Runs a coroutine in the platform's event loop and returns its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(ANSWER_S)
 
     def rest(self) -> None:
-        """Has the worker give its runs back and claim no others."""
+        """Stops the worker, which releases its runs."""
         self.do(self._rest())
 
     def work(self) -> None:
-        """Has a worker claim runs again."""
+        """Starts a worker again."""
         self.do(self._work())
 
     def bound(self, tenants: TenantBudgets) -> None:
-        """Gives the tenants budgets."""
+        """Sets budgets of tenants."""
         self._app.state.deps = replace(self._app.state.deps, tenants=tenants)
 
     def settled(self, run_id: str, tenant_id: str = DEFAULT_TENANT) -> Run:
-        """The run, once it has ended or waits for a person."""
+        """Waits until the run has ended or waits for a person, and returns it."""
 
         async def found() -> Run:
             run = await self.journal.get(tenant_id, run_id)
@@ -168,7 +168,7 @@ class Platform:
         return self.do(all_events(self.journal, tenant_id, run_id))
 
     def write(self, run_id: str, *events: RunEvent) -> Run:
-        """Appends a run's events in the worker's place, which rests. The first call claims the run."""
+        """Appends events to a run instead of the worker, which must be stopped. The first call claims the run."""
 
         async def written() -> Run:
             run = await self.journal.get(DEFAULT_TENANT, run_id)
@@ -184,7 +184,7 @@ class Platform:
         return self.do(written())
 
     def say(self, run_id: str, text: str) -> None:
-        """Releases text of a run's answer, as a worker does while the model decodes it."""
+        """Publishes text of a run's answer, as a worker does while the model decodes it."""
         self._loop.call_soon_threadsafe(self._deltas.publish, DeltaEvent(run_id=run_id, text=text))
 
     async def _serve(self, started: Future[str]) -> None:
@@ -204,7 +204,7 @@ class Platform:
     async def _work(self) -> None:
         worker = Worker(
             self.journal,
-            Kits(self.project, Guard, lambda project: LocalHosts(project.registry.tools())),
+            AgentRuntimes(self.project, Guard, lambda project: LocalHosts(project.registry.tools())),
             self.model,
             self._name,
             InterruptWatch(self._stops, ANSWER_S),

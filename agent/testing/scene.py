@@ -55,7 +55,7 @@ MODEL = ModelCard(id="smollm2-135m-moe", context_length=8192, parameters=163_000
 
 
 class SceneClock:
-    """The time of day; while ``past`` is set, a time in the past that goes on with each look."""
+    """A clock: the current time or, while ``past`` is set, a past time that advances with each reading."""
 
     past: datetime | None = None
 
@@ -96,11 +96,11 @@ def shop_project() -> Project:
 def shop(
     runs: int = 36, seed: int = 7, *, tenants: Mapping[str, str] | None = None, port: int = 0, pace_s: float = 0.0
 ) -> Iterator[Platform]:
-    """A platform whose last hours are filled with that many runs.
+    """A platform with a history of ``runs`` runs in the last hours.
 
     Args:
-        tenants: the tenants that further keys speak for; each has a history of its own.
-        pace_s: seconds from word to word of an answer that is given now.
+        tenants: further tenants by key; each has its own history.
+        pace_s: seconds between the words of new answers.
     """
     clock = SceneClock()
 
@@ -118,10 +118,10 @@ def shop(
 
 
 def delegated(platform: Platform, *, waits: bool = False) -> tuple[Run, Run]:
-    """A run of support and the one of returns that works for it.
+    """A run of the agent support and its sub-run of the agent returns.
 
     Args:
-        waits: the one that works waits for a person, so that the other one waits for it.
+        waits: whether the sub-run waits for a person, and so the other one for the sub-run.
     """
     asked = (DELEGATED_REFUND if waits else DELEGATED).asked
     parent = platform.do(platform.journal.create(_created(asked, "support", "ses_family"))).run
@@ -173,7 +173,7 @@ def _created(asked: str, agent: str, session_id: str, tenant: str = DEFAULT_TENA
 
 
 def _answer(request: ChatRequest) -> Turn:
-    """The next turn of the conversation that the user's latest words begin."""
+    """Next turn of the conversation that the user's latest message begins."""
     asked = [index for index, message in enumerate(request.messages) if message.text in BY_QUESTION]
     found = BY_QUESTION[request.messages[asked[-1]].text] if asked else CONVERSATIONS[0]
     since = request.messages[asked[-1] :] if asked else []
@@ -197,5 +197,5 @@ def _said(pieces: list[str], chance: random.Random) -> Turn:
 
 
 def _pieces(answer: str) -> list[str]:
-    """Words that make up the text."""
+    """Splits a text into words; joined, they give the text."""
     return [word if index == 0 else f" {word}" for index, word in enumerate(answer.split(" "))]

@@ -24,7 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from agent.loop.agent_runtime import Kit
+from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.local_hosts import LocalHosts
 from agent.loop.worker import Worker
 from agent.models.answer_chunks import calls, text
@@ -88,7 +88,7 @@ async def _steps(folder: Path, mode: str, load: Load) -> Answer:
         stack.push_async_callback(journal.close)
         read = reader(f"sqlite:///{database}") if database else lambda: InterruptSnapshot(0, ())
         guarded = mode == "guarded"
-        kit = Kit(
+        kit = AgentRuntime(
             _agent(load),
             Guard(default_policy()) if guarded else Ungated(),
             LocalHosts([_tool(orders, Effect.KEYED if mode == "keyed" else Effect.PURE)]),
@@ -166,10 +166,10 @@ class Ungated:
 
 @dataclass(frozen=True)
 class OneKit:
-    kit: Kit
+    kit: AgentRuntime
 
     @asynccontextmanager
-    async def using(self, run: Run) -> AsyncIterator[Kit]:
+    async def using(self, run: Run) -> AsyncIterator[AgentRuntime]:
         yield self.kit
 
 

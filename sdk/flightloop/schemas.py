@@ -14,7 +14,7 @@ from flightloop.wellformed import levels
 
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 PASSES = 64
-"""Most passes over the definitions; each pass proves at least one more of them finite."""
+"""Maximum number of passes over the definitions; each pass proves at least one more of them finite."""
 _LITERAL = ("const", "enum", "default", "examples")
 _ONE = ("items", "additionalProperties", "contains", "not", "propertyNames", "if", "then", "else", "unevaluatedItems",
         "unevaluatedProperties")  # fmt: skip

@@ -67,7 +67,7 @@ def _key_from(home: Path) -> str:
     try:
         key = path.read_text().strip()
     except OSError as error:
-        advice = "set FLIGHTLOOP_API_KEY, or FLIGHTLOOP_HOME to the server's folder"
+        advice = "set FLIGHTLOOP_API_KEY, or FLIGHTLOOP_HOME to the home of a server that was started once"
         raise ConfigError(f"no API key: {advice} ({path}: {error.strerror})") from None
     if not key:
         raise ConfigError(f"the key file {path} is empty")

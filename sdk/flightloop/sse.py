@@ -29,7 +29,7 @@ class SSEDecoder:
     """Push bytes in any pieces and get the events that they complete.
 
     Args:
-        most: most bytes of an event; None: no limit.
+        most: maximum bytes of an event; None: no limit.
     """
 
     def __init__(self, most: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Tests of a client's code without a server: ``RecordedAnswers`` takes the place of the network."""
+"""Tests client code without a server: ``RecordedAnswers`` replaces the network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flightloop.errors import FlightloopError
 
 @dataclass(frozen=True)
 class Stream:
-    """The server-sent events of one answer: a run's events, a completion's chunks or a response's events, in order."""
+    """Server-sent events of one answer in order: events of a run, chunks of a completion or events of a response."""
 
     items: Sequence[BaseModel]
 
@@ -44,7 +44,7 @@ class RecordedAnswers(httpx.MockTransport):
         self.requests.append(request)
         name = f"{request.method} {request.url.path}"
         if name not in self._answers:
-            raise LookupError(f"no answer is recorded for {name}; there are some for: {', '.join(self._answers)}")
+            raise LookupError(f"no answer is recorded for {name}; recorded are: {', '.join(self._answers)}")
         recorded = self._answers[name]
         answer = recorded.pop(0) if len(recorded) > 1 else recorded[0]
         if isinstance(answer, FlightloopError):
@@ -58,7 +58,7 @@ class RecordedAnswers(httpx.MockTransport):
 
 
 def _message(item: BaseModel) -> bytes:
-    """A durable event of a run has an ``id:``."""
+    """Encodes one event; durable events of a run get an ``id:``."""
     seq, kind = getattr(item, "seq", 0), getattr(item, "type", None)
     head = (f"id: {seq}\n" if seq else "") + (f"event: {kind}\n" if kind else "")
     return f"{head}data: {item.model_dump_json(by_alias=True)}\n\n".encode()

@@ -43,21 +43,18 @@ POLICY_EGRESS = "@egress"
 
 @dataclass(frozen=True)
 class ProjectData:
-    """A project's data as its ``project.yaml`` declares it (docs/agents.md). Built-in tools read it.
-
-    Attributes:
-        folder: of the project; its ``documents/`` are searched if the tools' data has none.
-        database: SQLite file in the folder of the tools' data.
-        tables: of the database; ``query_sql`` may read them.
-        products: SELECT for the products in the database.
-        terms: kinds of names (carrier, payment method), each with a SELECT for the names.
-    """
+    """A project's data as declared in its ``project.yaml`` (docs/agents.md), read by built-in tools."""
 
     folder: Path | None = None
+    """Folder of the project; its ``documents/`` are searched if the tools' data has none."""
     database: str | None = None
+    """SQLite file in the folder of the tools' data."""
     tables: tuple[str, ...] = ()
+    """Tables that ``query_sql`` may read."""
     products: str | None = None
+    """SELECT for the products."""
     terms: tuple[tuple[str, str], ...] = ()
+    """Kinds of names (carrier, payment method), each with a SELECT for the names."""
 
 
 NO_DATA = ProjectData()
@@ -113,7 +110,7 @@ class ToolSpec:
     claims: tuple[str, ...] = ()
     """Words with which an answer claims that a call was made; default: forms of the verbs in name and description."""
     retries: int = 0
-    """Most further attempts after a failed call, with the same key and within ``timeout_s``."""
+    """Maximum number of further attempts after a failed call, with the same key and within ``timeout_s``."""
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout_s <= LONGEST_CALL_S:

@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 LEVELS = 64
-"""Most nested lists and objects. Some readers fail at about 200 (pydantic), and stored values are nested further."""
+"""Maximum nesting depth. Some readers fail at about 200 (pydantic), and stored values are nested in others."""
 
 LARGEST_INTEGER = 2**53 - 1
 """Readers that use doubles, such as JavaScript, change larger integers (RFC 8259, 6)."""

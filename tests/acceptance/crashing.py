@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from opentelemetry.sdk.trace import TracerProvider
 
-from agent.loop.agent_runtime import Guards, Kit, kit_of
+from agent.loop.agent_runtime import AgentRuntime, Guards, runtime_of
 from agent.loop.local_hosts import LocalHosts
 from agent.loop.worker import Worker, WorkerConfig
 from agent.models.answer_chunks import calls, text
@@ -170,8 +170,8 @@ class Kits:
         self._project = Project(Path(), agents, {"default": default_policy()}, (), registry, "")
 
     @asynccontextmanager
-    async def using(self, run: Run) -> AsyncIterator[Kit]:
-        yield kit_of(self._project, run, self._hosts, self._guards)
+    async def using(self, run: Run) -> AsyncIterator[AgentRuntime]:
+        yield runtime_of(self._project, run, self._hosts, self._guards)
 
 
 class Watched:

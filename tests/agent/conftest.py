@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from agent.loop.agent_runtime import Kit
+from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.local_hosts import LocalHosts
 from agent.loop.worker import Worker, WorkerConfig
 from agent.models.answer_chunks import Turn
@@ -66,10 +66,10 @@ def created(text: str = "Where is my order?", **fields: Any) -> RunCreated:
 class FixedKits:
     """One kit for every agent."""
 
-    kit: Kit
+    kit: AgentRuntime
 
     @asynccontextmanager
-    async def using(self, run: Run) -> AsyncIterator[Kit]:
+    async def using(self, run: Run) -> AsyncIterator[AgentRuntime]:
         yield self.kit
 
 
@@ -101,7 +101,7 @@ class Bench:
         settings = {"lease_s": 30.0, "poll_s": 0.01, "interrupt_poll_s": 0.002, "grace_s": 5.0, "name": name} | config
         return Worker(
             self.journal,
-            self.kits or FixedKits(Kit(self.agent, self.guard, self.hosts)),  # type: ignore[arg-type]
+            self.kits or FixedKits(AgentRuntime(self.agent, self.guard, self.hosts)),  # type: ignore[arg-type]
             self.model,
             "fake",
             watch or InterruptWatch(lambda: self.snapshot, 60.0),

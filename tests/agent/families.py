@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agent.loop.agent_runtime import Guards, Kit, kit_of
+from agent.loop.agent_runtime import AgentRuntime, Guards, runtime_of
 from agent.loop.local_hosts import LocalHosts
 from agent.project.agent_spec import AgentSpec
 from agent.project.project import Project
@@ -29,8 +29,8 @@ class FamilyKits:
     guards: Guards
 
     @asynccontextmanager
-    async def using(self, run: Run) -> AsyncIterator[Kit]:
-        yield kit_of(self.project, run, self.hosts, self.guards)
+    async def using(self, run: Run) -> AsyncIterator[AgentRuntime]:
+        yield runtime_of(self.project, run, self.hosts, self.guards)
 
 
 def agent(name: str, *agents: str, tools: Iterable[str] = (), **fields: Any) -> AgentSpec:

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from rich.console import Console
 from typer.testing import CliRunner
 
-from agent.loop.agent_runtime import Kits
+from agent.loop.agent_runtime import AgentRuntimes
 from agent.loop.worker import Worker, WorkerConfig
 from agent.models.answer_chunks import Turn, calls, text
 from agent.project.agent_spec import AgentSpec
@@ -275,12 +275,12 @@ def test_the_project_has_the_policy_and_the_sixteen_tools(tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def kits(tmp_path: Path) -> Iterator[Kits]:
+def kits(tmp_path: Path) -> Iterator[AgentRuntimes]:
     live = LiveProject(write_project(tmp_path / "project", RULES), ())
-    return Kits(live, Guard, lambda project: ToolHosts(project.tools))  # type: ignore[return-value]
+    return AgentRuntimes(live, Guard, lambda project: ToolHosts(project.tools))  # type: ignore[return-value]
 
 
-async def test_the_agents_tools_work_on_the_shop_in_processes_of_their_own(kits: Kits, tmp_path: Path) -> None:
+async def test_the_agents_tools_work_on_the_shop_in_processes_of_their_own(kits: AgentRuntimes, tmp_path: Path) -> None:
     database = tmp_path / "data" / FILE
     renew(database, IMAGE)
     url = f"sqlite:///{tmp_path}/journal.db"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from agent.loop.agent_runtime import Kits
+from agent.loop.agent_runtime import AgentRuntimes
 from agent.loop.evidence_source import EvidenceSource
 from agent.loop.worker import Worker, WorkerConfig
 from agent.models.answer_chunks import Turn, calls, plan, text
@@ -53,15 +53,15 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 
 
 @pytest.fixture
-async def kits(tmp_path: Path) -> AsyncIterator[Kits]:
+async def kits(tmp_path: Path) -> AsyncIterator[AgentRuntimes]:
     lookup = EvidenceSource(frozenset({"search_knowledge"}), Library(tmp_path / "data", SHOP).statements)
-    made = Kits(LiveProject(None, ()), Guard, lambda project: ToolHosts(project.tools), lookup)
+    made = AgentRuntimes(LiveProject(None, ()), Guard, lambda project: ToolHosts(project.tools), lookup)
     yield made
     await made.close()
 
 
 @pytest.fixture
-def start(journal: Journal, tmp_path: Path, kits: Kits) -> Callable[..., Any]:
+def start(journal: Journal, tmp_path: Path, kits: AgentRuntimes) -> Callable[..., Any]:
     async def started(said: str, script: list[Turn]) -> tuple[Run, ScriptedChatModel]:
         project = LiveProject(None, ()).current()
         agent = project.agent("support")
@@ -73,7 +73,7 @@ def start(journal: Journal, tmp_path: Path, kits: Kits) -> Callable[..., Any]:
     return started
 
 
-async def drive(journal: Journal, kits: Kits, home: Path, run: Run, model: ScriptedChatModel) -> Run:
+async def drive(journal: Journal, kits: AgentRuntimes, home: Path, run: Run, model: ScriptedChatModel) -> Run:
     worker = Worker(
         journal,
         kits,
@@ -126,7 +126,7 @@ async def test_cancelling_an_order(shop: sqlite3.Connection, start: Callable[...
 
 
 async def test_an_address_that_the_customer_never_said_is_put_to_a_person(
-    shop: sqlite3.Connection, start: Callable[..., Any], journal: Journal, kits: Kits, tmp_path: Path
+    shop: sqlite3.Connection, start: Callable[..., Any], journal: Journal, kits: AgentRuntimes, tmp_path: Path
 ) -> None:
     order = an_order(shop, "processing")
     new = "1 Thief Street, 99999 Nowhere"
@@ -147,7 +147,7 @@ async def test_an_address_that_the_customer_never_said_is_put_to_a_person(
 
 
 async def test_an_approved_call_is_performed_once(
-    shop: sqlite3.Connection, start: Callable[..., Any], journal: Journal, kits: Kits, tmp_path: Path
+    shop: sqlite3.Connection, start: Callable[..., Any], journal: Journal, kits: AgentRuntimes, tmp_path: Path
 ) -> None:
     order = an_order(shop, "processing")
     new = "5 Hill Road, 12345 Town"
@@ -195,7 +195,7 @@ async def test_a_secret_never_leaves_by_the_stream_or_the_answer(start: Callable
 
 
 async def test_a_run_interrupted_by_command_stays_so(
-    start: Callable[..., Any], journal: Journal, kits: Kits, tmp_path: Path
+    start: Callable[..., Any], journal: Journal, kits: AgentRuntimes, tmp_path: Path
 ) -> None:
     created = RunCreated(agent="support", session_id="s", input="hello", budget={"steps": 3})
     run = (await journal.create(created)).run

@@ -177,7 +177,7 @@ def test_a_tasks_regular_expressions_have_a_time_limit(tmp_path: Path, monkeypat
     monkeypatch.setattr("agent.evals.judging.MOST_SECONDS", 0.2)
     with pytest.raises(TaskError, match=r"task a: '\^\(a\|a\)\*\$': takes longer than 0.2 s"):
         judge(tmp_path, task_of(answer=["^(a|a)*$"]), Transcript(["a" * 60 + "b"]))
-    with pytest.raises(ValidationError, match="is too large"):
+    with pytest.raises(ValidationError, match="is too complex"):
         task_of(answer=["((a{1,100}){1,100}){1,100}"])
     assert judge(tmp_path, task_of(answer=[r"\bdone\b"]), Transcript(["It is Done."])).solved
 

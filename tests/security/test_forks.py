@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from agent.api import ApiDeps, create_app
 from agent.api.auth import Keyring
-from agent.loop.agent_runtime import Kits
+from agent.loop.agent_runtime import AgentRuntimes
 from agent.loop.local_hosts import LocalHosts
 from agent.loop.worker import Worker, WorkerConfig
 from agent.models.answer_chunks import Turn, calls, text
@@ -120,7 +120,7 @@ async def working(folder: Path, *script: Turn) -> AsyncIterator[Desk]:
     agent = "name: desk\ninstructions: Help.\ntools: [find, refund]\npolicy: desk\nplanning: false\n"
     (project / "agents" / "desk.yaml").write_text(agent)
     live, journal = LiveProject(project, ()), memory_journal(poll_s=0.01)
-    kits = Kits(live, Guard, lambda known: LocalHosts(Registry.load(known.tools.sources).tools()))
+    kits = AgentRuntimes(live, Guard, lambda known: LocalHosts(Registry.load(known.tools.sources).tools()))
     tracing = Tracing(TracerProvider(shutdown_on_exit=False))
     watch = InterruptWatch(lambda: InterruptSnapshot(0, ()), 60.0)
     config = WorkerConfig(poll_s=0.01, lease_s=30.0)

@@ -184,7 +184,7 @@ COMMAND = (sys.executable, "-c", SCRIPT)
 async def test_compiling_has_a_time_limit_and_the_next_schema_is_served() -> None:
     compiler = GrammarCompiler(limit_s=0.2, processes=1, command=COMMAND)
     try:
-        with pytest.raises(InvalidRequest, match=r"longer than 0\.2 s") as refused:
+        with pytest.raises(InvalidRequest, match=r"more than 0\.2 s") as refused:
             await compiler.grammar(request({"const": "slow"}))
         assert refused.value.param == "response_format.json_schema.schema"
         assert await compiler.grammar(request({"const": "quick"})) == "start: TEXT"
@@ -196,7 +196,7 @@ async def test_compiling_has_a_time_limit_and_the_next_schema_is_served() -> Non
 
 def test_a_tool_of_a_project_whose_schema_takes_too_long_is_named() -> None:
     tools = [ToolDef(function=FunctionDef(name=name)) for name in ("quick", "slow")]
-    with pytest.raises(ConfigError, match=r"tool slow: .* longer than 0\.2 s"):
+    with pytest.raises(ConfigError, match=r"tool slow: .* more than 0\.2 s"):
         check_tools(tools, limit_s=0.2, command=COMMAND)
 
 

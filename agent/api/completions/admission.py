@@ -33,7 +33,7 @@ SESSION_HEADER = "x-flightloop-session"
 NAME_CHARS = 128
 BATCH = 16
 BATCH_CHARS = LONG
-"""Most messages per batch, and their characters: some milliseconds of work."""
+"""Messages and characters per batch: some milliseconds of work."""
 
 
 @dataclass(frozen=True)

@@ -38,10 +38,10 @@ class CompletionOwner:
         self._lock = asyncio.Lock()
         self._reserved = False
         self._most: int | None = None
-        """Most tokens per answer under the tenant's budget; None: unlimited."""
+        """Maximum tokens per answer under the tenant's budget; None: unlimited."""
 
     async def reserve(self, call: GuardedCall) -> ChatRequest:
-        """Reserves for all calls at the first one. Raises BudgetExhausted."""
+        """Reserves for all calls together when the first begins. Raises BudgetExhausted."""
         async with self._lock:
             if not self._reserved:
                 self._most = await self._reserve_all(call)

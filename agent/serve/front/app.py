@@ -40,9 +40,9 @@ class Front:
     Args:
         deps: for requests handled here, with a smaller limit on bodies.
         others: handles all other requests, after ``screen``.
-        most: most requests that ``others`` handles at the same time; None: limited by open files. One tenant gets at
-            most three quarters of them, because it may hold streams open forever.
-        together: most bytes of responses being sent to clients; at most three quarters for one tenant.
+        most: maximum number of concurrent requests to ``others``; None: limited by open files. One tenant gets at most
+            three quarters of them, because it may hold streams open forever.
+        together: maximum bytes of responses being sent to clients; at most three quarters for one tenant.
     """
 
     def __init__(self, deps: ApiDeps, others: ASGIApp, most: int | None = None, together: int = TOGETHER) -> None:

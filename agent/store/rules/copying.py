@@ -29,7 +29,7 @@ class Copying:
 
     @asynccontextmanager
     async def steps(self, created: RunCreated, origin: Origin) -> AsyncIterator[Copies]:
-        """Writes all portions except the last. The context writes the last one with the run, else all are removed.
+        """Writes all portions except the last, which the caller writes with the run; otherwise all are removed.
 
         Raises the errors of ``forks.begin``.
         """

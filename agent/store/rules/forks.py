@@ -29,7 +29,7 @@ from flightloop.events import (
 from flightloop.runs import Origin
 
 MOST = 256
-"""Most events per portion; fewer if they are long, as in a page (``agent.store.rules.page``)."""
+"""Maximum number of events per portion; fewer if they are long, as in a page (``agent.store.rules.page``)."""
 FIRST = 64
 DROPPED = 32
 """Copies removed per transaction."""
@@ -75,7 +75,7 @@ def begin(tx: Transaction, created: RunCreated, origin: Origin, now: datetime) -
     """
     run = appending.find(tx, origin.run_id, created.tenant_id).state.run
     if origin.step > run.usage.steps:
-        raise InvalidRequest(f"step: run {run.id} has only {run.usage.steps} steps", param="step")
+        raise InvalidRequest(f"step: run {run.id} has {run.usage.steps} steps", param="step")
     first = runs.stamped(created, now)
     row = Row(apply(None, first), queued_at=now)
     if tx.fork(row.id) is not None:

@@ -16,7 +16,7 @@ from flightloop.verdicts import Action, Passed, Stage, Verdict, passed
 from guardrails.audit import sealed
 
 REASONS = 8
-"""Most different allow reasons that a record keeps per rail."""
+"""Maximum number of different allow reasons that a record keeps per rail."""
 
 
 @dataclass(frozen=True)

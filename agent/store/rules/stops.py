@@ -9,7 +9,7 @@ from flightloop.errors import Conflict
 from flightloop.runs import Interrupt
 
 MOST = 1000
-"""Most active interrupts of agents and sessions. Those of single runs don't count: a run can always be stopped."""
+"""Maximum number of active interrupts of agents and sessions. Single runs don't count: they can always be stopped."""
 
 KEPT = 500
 """Cleared and single-run interrupts that are kept per tenant. One more represents the older cleared ones."""

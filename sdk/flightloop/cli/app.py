@@ -74,8 +74,8 @@ def run(
     text: Annotated[str, typer.Argument(help="What the agent should do.")],
     agent: Agent = None,
     session: Annotated[str | None, typer.Option(help="Id of a conversation to continue.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Most steps.")] = None,
-    tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Maximum steps.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Maximum tokens.")] = None,
 ) -> None:
     """Start a run and follow it. Exit with 0 if it succeeds."""
     with _client(context) as client:
@@ -147,10 +147,10 @@ def fork(
 def resume(
     context: typer.Context,
     run_id: str,
-    steps: Annotated[int | None, typer.Option(min=1, help="Most steps, including those so far.")] = None,
-    tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens, including those so far.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Most seconds, including those so far.")] = None,
-    cost: Annotated[float | None, typer.Option(help="Most euros, including those so far.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Maximum steps, including those so far.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Maximum tokens, including those so far.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Maximum seconds, including those so far.")] = None,
+    cost: Annotated[float | None, typer.Option(help="Maximum euros, including those so far.")] = None,
 ) -> None:
     """Continue a run that was stopped, failed or ran out of budget, and follow it."""
     given = {"steps": steps, "tokens": tokens, "seconds": seconds, "cost": cost}

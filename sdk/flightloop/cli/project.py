@@ -24,7 +24,7 @@ def write_project(folder: Path) -> list[Path]:
             f"{folder.name!r} is not a valid agent name: use a-z, 0-9, - and _, and begin with a letter"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise Conflict(f"{folder} exists and isn't empty")
+        raise Conflict(f"{folder} already exists and isn't empty: choose another name")
     return _copy(files("flightloop") / "template", folder, folder.name)
 
 

@@ -150,7 +150,7 @@ def test_a_file_is_masked_and_what_it_held_is_told(tmp_path):
     told = []
     assert mask_file(file, out, told.append) == {"email": 1}
     assert told == [
-        'left out: rows.jsonl:3: not an object with a list of "messages"',
+        'skipped: rows.jsonl:3: not an object with a list of "messages"',
         f"{out}: 2 rows, 1 of them masked: 1 email",
     ]
     assert "north" not in out.read_text()

@@ -22,7 +22,7 @@ async def test_a_fork_begins_with_the_first_steps(client: httpx.AsyncClient, dep
     assert fork["input"] == [{"type": "text", "text": "And now?"}]
     assert fork["session_id"] != run["session_id"]
     beyond = await client.post(f"/v1/runs/{run['id']}/fork", json={"step": 7})
-    assert "has 1 of them" in refused(beyond, 400, "invalid_request", "step")
+    assert "has 1 steps" in refused(beyond, 400, "invalid_request", "step")
 
 
 async def test_a_run_that_works_for_another_is_forked_with_it(client: httpx.AsyncClient, deps: ApiDeps) -> None:

@@ -380,7 +380,11 @@ async def test_a_running_platform_lends_its_model(folder: Path, monkeypatch: pyt
         (HEARD, Wish(agent="clerk"), "no selected task belongs to the agent clerk"),
         (HEARD | {"turns": []}, Wish(), "first.jsonl:1: turns"),
         (HEARD, Wish(files=(Path("none.jsonl"),)), "none.jsonl: can't be read"),
-        (None, Wish(), "tasks: no [*].jsonl; name a file with --tasks, or .* --project DIR or FLIGHTLOOP_PROJECT"),
+        (
+            None,
+            Wish(),
+            "tasks: contains no [*].jsonl; name a file with --tasks, or .* --project DIR or FLIGHTLOOP_PROJECT",
+        ),
     ],
 )
 async def test_what_is_wrong_is_told_before_anything_is_played(

@@ -14,7 +14,7 @@ from agent.admin.regressions import Request, write_regression
 from agent.config import Settings
 from agent.evals.regression import Wanted, regression
 from agent.evals.task import Call, load
-from agent.loop.agent_runtime import Kit
+from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.inline_runner import InlineRunner, Operator, agrees
 from agent.loop.local_hosts import LocalHosts
 from agent.models.answer_chunks import Turn, calls, plan, text
@@ -55,13 +55,13 @@ async def converse(
     """Runs of one session, one for each script."""
     registry = Registry.load(project.tools.sources)
     hosts = LocalHosts([registry.tool(name) for name in ("add_reminder", "list_reminders")])
-    kit = Kit(project.agent("notes"), rules or RuleGuard(), hosts)
-    solo = InlineRunner(journal, lambda run: kit, project.folder, "test")
+    kit = AgentRuntime(project.agent("notes"), rules or RuleGuard(), hosts)
+    runner = InlineRunner(journal, lambda run: kit, project.folder, "test")
     runs = []
     for number, turns in enumerate(script):
         said = SECOND if number else "Please remind me to call +49 170 1234567."
         created = RunCreated(agent="notes", session_id="s", input=said, budget=Budget(**budget))
-        runs.append((await solo.run(created, ScriptedChatModel(turns), "fake", operator)).run)
+        runs.append((await runner.run(created, ScriptedChatModel(turns), "fake", operator)).run)
     return runs
 
 

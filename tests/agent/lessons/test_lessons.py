@@ -162,7 +162,7 @@ def test_a_project_without_lessons_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"intents\.yaml"):
         Intents.read(tmp_path)
     (tmp_path / "intents.yaml").write_text("- a\n- b\n")
-    with pytest.raises(ConfigError, match="mapping"):
+    with pytest.raises(ConfigError, match="must map each intent"):
         Intents.read(tmp_path)
 
 

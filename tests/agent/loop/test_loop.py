@@ -255,7 +255,7 @@ async def test_a_tenants_runs_share_its_budget_of_a_day(make_bench: Callable[...
     run = await bench.work(await bench.start(session_id="one"))
     assert (run.status, run.stop_reason) == ("failed", "budget_tenant")
     assert ran == ["find 1"]  # what was reached stays
-    with pytest.raises(Conflict, match="used its steps of this day"):
+    with pytest.raises(Conflict, match="used its steps for this day"):
         await resume(bench.journal, "default", run.id, tenants=bench.tenants)
     bench.clock.forward(24 * 3600)
     await resume(bench.journal, "default", run.id, tenants=bench.tenants)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.loop.agent_runtime import Guards, Kit, kit_of
+from agent.loop.agent_runtime import AgentRuntime, Guards, runtime_of
 from agent.loop.inline_runner import InlineRunner
 from agent.loop.local_hosts import LocalHosts
 from agent.models.answer_chunks import Turn, calls, text
@@ -362,10 +362,10 @@ async def test_solo_drives_the_others_too() -> None:
     project = Project(default_policy, named, {"default": default_policy()}, (), Registry([]), "")  # type: ignore[arg-type]
     guards = Guards(lambda policy: RuleGuard(policy=policy))
 
-    def kit(run: Run) -> Kit:
-        return kit_of(project, run, LocalHosts([]), guards)
+    def kit(run: Run) -> AgentRuntime:
+        return runtime_of(project, run, LocalHosts([]), guards)
 
-    solo = InlineRunner(memory_journal(), kit, None, "test")  # type: ignore[arg-type]
+    runner = InlineRunner(memory_journal(), kit, None, "test")  # type: ignore[arg-type]
     model = ScriptedChatModel([ASK, text("12 euros"), text("It costs 12 euros.")])
-    driven = await solo.run(created(agent="desk"), model, "fake")
+    driven = await runner.run(created(agent="desk"), model, "fake")
     assert text_of(driven.run.output or []) == "It costs 12 euros."

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from agent.loop.agent_runtime import Kits
+from agent.loop.agent_runtime import AgentRuntimes
 from agent.project.catalogue import ProjectCatalogue
 from agent.project.project import EMBEDDED, LiveProject, load_project
 from agent.reporting.readiness import Readiness, readiness
@@ -117,7 +117,7 @@ def test_a_folder(folder: Path) -> None:
         ("agents/clerk.yaml", AGENT + "a: [\n", "agents/clerk.yaml:6: not YAML: "),
         ("agents/clerk.yaml", "a: b: c", "agents/clerk.yaml:1: not YAML: mapping values are not allowed here"),
         ("agents/clerk.yaml", "a: 2026-13-45", "agents/clerk.yaml: not YAML: month must be in 1..12"),
-        ("agents/clerk.yaml", "[" * 100_000, "agents/clerk.yaml:1: not YAML: there are more than 64 levels"),
+        ("agents/clerk.yaml", "[" * 100_000, "agents/clerk.yaml:1: not YAML: more than 64 levels"),
         ("agents/clerk.yaml", AGENT + "escalation:\n- note\n- nope\n", "agents/clerk.yaml:7: escalation: no tool is"),
         ("agents/other.yaml", AGENT, "agents/other.yaml:1: name: another file"),
         ("policies/other.yaml", POLICY, "policies/other.yaml:1: name: another file"),
@@ -229,7 +229,7 @@ def test_the_catalogue_tells_the_project(folder: Path) -> None:
 
 BREAKS = {
     "agents/clerk.yaml": ("broken: [", "agents/clerk.yaml:1: not YAML: "),
-    "agents/deep.yaml": ("[" * 100_000, "agents/deep.yaml:1: not YAML: there are more than 64 levels"),
+    "agents/deep.yaml": ("[" * 100_000, "agents/deep.yaml:1: not YAML: more than 64 levels"),
     "policies/clerk.yaml": (POLICY.replace("[note]", "[nope]"), "policies/clerk.yaml:4: tools.allow.clerk: no tool is"),
     "tools.py": ("import nothing_of_that_name", "tools.py:1 can't be loaded: ModuleNotFoundError: No module named"),
     "mcp.yaml": ("a: {command: 5}", "mcp.yaml: a.command: "),
@@ -271,7 +271,7 @@ async def test_tools_that_break_before_their_first_call_serve_on(
     change(folder / "tools.py", "import nothing_of_that_name")
     created = RunCreated(agent="clerk", session_id="s", input="Hello", budget=Budget())
     run = (await memory_journal().create(created)).run
-    kits = Kits(live, Guard, lambda project: ToolHosts(project.tools, ToolsConfig(spare=0)))
+    kits = AgentRuntimes(live, Guard, lambda project: ToolHosts(project.tools, ToolsConfig(spare=0)))
     context = ToolContext("k:0:0", "default", "clerk", "s", run.id, tmp_path_factory.mktemp("data"))
     try:
         async with kits.using(run) as kit:

@@ -252,10 +252,10 @@ def test_verifying() -> None:
     [
         ({"webhook-signature": None}, b"{}", NOW, "webhook-signature is missing"),
         ({"webhook-id": "msg_2"}, b"{}", NOW, "not made with this secret"),
-        ({"webhook-timestamp": "soon"}, b"{}", NOW, "no number"),
+        ({"webhook-timestamp": "soon"}, b"{}", NOW, "not a number"),
         ({}, b"{ }", NOW, "not made with this secret"),
         ({}, b"{}", NOW + 301, "from now"),
-        ({}, b"{}", NOW, "no event"),
+        ({}, b"{}", NOW, "not an event"),
     ],
 )
 def test_what_is_not_believed(changed: dict[str, str | None], body: bytes, now: float, says: str) -> None:

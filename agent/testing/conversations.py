@@ -19,13 +19,13 @@ RECEIPTS = {"A-10311": "R-5519", "A-10277": "R-5520", "A-10355": "R-5531"}
 
 
 @tool(effect="pure")
-def find_customer(email: str) -> dict[str, str]:
+def search_customers(email: str) -> dict[str, str]:
     """Finds a customer by e-mail address."""
     return {"customer_id": "C-77", "name": "Ada", "email": email}
 
 
 @tool(effect="pure")
-def list_orders(customer_id: str) -> list[dict[str, str]]:
+def orders_of(customer_id: str) -> list[dict[str, str]]:
     """Lists a customer's orders, newest first."""
     return [{"order_id": "A-10340", "customer_id": customer_id, "status": "packed"}]
 
@@ -37,24 +37,24 @@ def order_details(order_id: str) -> dict[str, Any]:
 
 
 @tool(effect="pure")
-def delivery_status(order_id: str) -> dict[str, Any]:
+def track_parcel(order_id: str) -> dict[str, Any]:
     """Where a parcel is and when it will arrive."""
     return {"order_id": order_id, "carrier": "PostNord", "eta": "Thursday", "late": True}
 
 
-@tool(effect="transactional")
-def refund_order(order_id: str, amount: float) -> dict[str, Any]:
+@tool(effect="transactional", claims=("refunded",))
+def pay_back(order_id: str, amount: float) -> dict[str, Any]:
     """Pays an order back, wholly or in part."""
     return {"order_id": order_id, "refunded": amount, "receipt": RECEIPTS[order_id]}
 
 
 @tool(effect="transactional")
-def hand_over(reason: str) -> str:
+def pass_to_colleague(reason: str) -> str:
     """Gives the case to a colleague."""
     return "a colleague goes on"
 
 
-TOOLS = (find_customer, list_orders, order_details, delivery_status, refund_order, hand_over)
+TOOLS = (search_customers, orders_of, order_details, track_parcel, pay_back, pass_to_colleague)
 
 
 @dataclass(frozen=True)
@@ -73,31 +73,31 @@ class Conversation:
     """Whether the agent's steps are used up before it answers."""
 
 
-DENIED_CALL = ("hand_over", {"reason": "The refund was denied."})
+DENIED_CALL = ("pass_to_colleague", {"reason": "The refund was denied."})
 DENIED = "I could not get this refund approved. A colleague will write to you."
 """The model's reaction after a person has denied a call."""
 CONVERSATIONS = (
     Conversation(
         "Where is my order A-10293? It should have been here on Monday.",
-        (("order_details", {"order_id": "A-10293"}), ("delivery_status", {"order_id": "A-10293"})),
+        (("order_details", {"order_id": "A-10293"}), ("track_parcel", {"order_id": "A-10293"})),
         "Your order A-10293 is with PostNord and will arrive on Thursday. I am sorry for the delay.",
         weight=4,
     ),
     Conversation(
         "Please refund the broken mug from order A-10311, 12.50 €.",
-        (("order_details", {"order_id": "A-10311"}), ("refund_order", {"order_id": "A-10311", "amount": 12.5})),
+        (("order_details", {"order_id": "A-10311"}), ("pay_back", {"order_id": "A-10311", "amount": 12.5})),
         "I have refunded 12.50 € for the mug. The receipt is R-5519.",
         weight=3,
     ),
     Conversation(
         "My e-mail is ada@example.org. Which of my orders have not left yet?",
-        (("find_customer", {"email": "ada@example.org"}), ("list_orders", {"customer_id": "C-77"})),
+        (("search_customers", {"email": "ada@example.org"}), ("orders_of", {"customer_id": "C-77"})),
         "One order has not left yet: A-10340, it is packed.",
         weight=3,
     ),
     Conversation(
         "I want all my money back for A-10277, 189 €.",
-        (("order_details", {"order_id": "A-10277"}), ("refund_order", {"order_id": "A-10277", "amount": 189.0})),
+        (("order_details", {"order_id": "A-10277"}), ("pay_back", {"order_id": "A-10277", "amount": 189.0})),
         "I have refunded 189.00 €, the receipt is R-5520.",
         weight=1.4,
         waits=True,
@@ -130,7 +130,7 @@ TASKS = (
     ),
     Conversation(
         "Decide whether the lamp of A-10355 may go back, and refund 74 € if so.",
-        (("order_details", {"order_id": "A-10355"}), ("refund_order", {"order_id": "A-10355", "amount": 74.0})),
+        (("order_details", {"order_id": "A-10355"}), ("pay_back", {"order_id": "A-10355", "amount": 74.0})),
         "It was delivered 3 days ago, so it may go back.",
         agent="returns",
         waits=True,

@@ -43,12 +43,12 @@ stages:
   final: {rails: [secrets, pii, groundedness]}
 tools:
   allow:
-    support: [find_customer, list_orders, order_details, delivery_status, refund_order, hand_over, ask_returns]
-    returns: [order_details, refund_order, hand_over]
-  ask: [{tool: refund_order, argument: amount, above: 50, reason: a large refund}]
+    support: [search_customers, orders_of, order_details, track_parcel, pay_back, pass_to_colleague, ask_returns]
+    returns: [order_details, pay_back, pass_to_colleague]
+  ask: [{tool: pay_back, argument: amount, above: 50, reason: a large refund}]
   lock_to_plan: "off"
   tainted_writes: ask
-  harmless: [hand_over]
+  harmless: [pass_to_colleague]
 egress: {hosts: []}
 """
 MODEL = ModelCard(id="smollm2-135m-moe", context_length=8192, parameters=163_000_000, active_parameters=139_000_000)
@@ -76,7 +76,7 @@ def shop_project() -> Project:
         instructions="Help the customer.",
         tools=tuple(names),
         agents=("returns",),
-        escalation=("hand_over",),
+        escalation=("pass_to_colleague",),
         policy="support",
         budget=Limits(steps=12, tokens=24_000, seconds=180, cost=0.05),
     )
@@ -84,8 +84,8 @@ def shop_project() -> Project:
         name="returns",
         description="Decides about returns and books the pick-up.",
         instructions="Decide about the return.",
-        tools=("order_details", "refund_order", "hand_over"),
-        escalation=("hand_over",),
+        tools=("order_details", "pay_back", "pass_to_colleague"),
+        escalation=("pass_to_colleague",),
         policy="support",
         budget=Limits(steps=8, tokens=24_000, seconds=180, cost=0.05),
     )
@@ -183,7 +183,7 @@ def _answer(request: ChatRequest) -> Turn:
         goal = found.asked.split("?")[0][:80]
         return _said([dump({"goal": goal, "tools": sorted({name for name, _ in found.calls})})], chance)
     if request.tools and any("denied" in result for result in results):
-        handed_over = since[-1].name == "hand_over"
+        handed_over = since[-1].name == "pass_to_colleague"
         return _said(_pieces(DENIED), chance) if handed_over else calls(DENIED_CALL)
     if request.tools and len(results) < len(found.calls):
         return calls(found.calls[len(results)])

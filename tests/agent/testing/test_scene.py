@@ -26,9 +26,7 @@ def test_an_approved_run_plays_on_and_a_stopped_one_stays_stopped() -> None:
         done = client.runs.wait(run.id, timeout_s=20)
         assert done.stop_reason == "escalated"
         refunds = [
-            item
-            for item in client.runs.stream(run.id)
-            if isinstance(item, ev.ToolIntent) and item.tool == "refund_order"
+            item for item in client.runs.stream(run.id) if isinstance(item, ev.ToolIntent) and item.tool == "pay_back"
         ]
         assert refunds == []
 

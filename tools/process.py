@@ -27,7 +27,7 @@ from tools.vitals import Vitals, inner_of
 
 log = logging.getLogger(__name__)
 SPARE_FRAME_BYTES = 1024 * 1024
-BROKEN = "the tool's process broke its line to the worker"
+BROKEN = "the tool's process sent an invalid message to the worker"
 LONGEST_PROBLEM = 4000
 MOST_STRAY_ANSWERS = 16
 """Maximum number of answers that belong to no call and are skipped."""

@@ -48,7 +48,7 @@ class Vitals:
             return None
 
     def changed(self, now: Vitals) -> str | None:
-        """The first difference, in words; None if there is none."""
+        """Name of the first field that differs; None if all are equal."""
         for name in ("limits", "status", "scheduling", "oom_score", "folder", "children"):
             if getattr(self, name) != getattr(now, name):
                 return name

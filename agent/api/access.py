@@ -79,7 +79,7 @@ async def unanswered(request: Request, deps: ApiDeps) -> Response:
 
 
 async def probe(request: Request, deps: Deps) -> None:
-    """Accepts programs of this machine without a key. Raises Unauthorized for all other callers."""
+    """Lets programs of this machine in without a key. Others need a valid one; raises Unauthorized."""
     if not is_direct(request):
         await deps.keyring.principal(request.headers.get("authorization"))
 

@@ -118,7 +118,10 @@ class Loop:
         return RunStatus.WAITING_AGENT if waiting else RunStatus.QUEUED
 
     async def _refused_input(self) -> str | None:
-        """Checks the input. Its verdicts are journaled once, even if a worker died in between."""
+        """Checks the input, and redacts it if the guard says so. Returns why it is refused, or None.
+
+        Its verdicts are journaled once, even if a worker died in between.
+        """
         ruling = await self._gate.check(Stage.INPUT, self._conversation.input_text)
         if self._leased.history.judged_input:
             self._leased.forget_deferred()

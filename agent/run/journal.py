@@ -149,7 +149,7 @@ class Journal(Protocol):
         after: str | None = None,
         limit: int = 50,
     ) -> Page[Run]:
-        """A page of runs, newest first, bounded by ``limit`` and the page size.
+        """A page of runs, newest first, at most ``limit`` of them and at most ``PAGE``.
 
         ``after`` is the previous page's ``next_after`` (a run id). Raises NotFound if it is unknown.
 

@@ -19,7 +19,7 @@ from bench.retail.data import Retail, read
 from bench.retail.documents import FILE, image, renew
 from bench.retail.play import Played, Player
 from bench.retail.project import write_project
-from bench.retail.tally import append, fragment, outcomes, rows
+from bench.retail.rows import append, fragment, outcomes, rows
 from bench.retail.tasks import Task
 from bench.rows import Row
 from flightloop import Flightloop

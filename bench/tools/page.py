@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 
 from bench.rows import Row, as_markdown, figure, markdown
-from bench.tools.tally import Tally
+from bench.tools.rows import Tally
 
 Tallies = Mapping[str, Sequence[Tally]]
 """Tallies of each configuration, by the suffix of its rows' names."""

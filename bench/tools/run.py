@@ -29,7 +29,7 @@ from bench.tools.gain import mean_before, preference_gain
 from bench.tools.outputs import Outputs
 from bench.tools.page import fragment, outcomes
 from bench.tools.play import Played, play_all
-from bench.tools.tally import FREE, Tally, points, rows
+from bench.tools.rows import FREE, Tally, points, rows
 from flightloop import Flightloop
 from flightloop.errors import ConfigError
 

@@ -60,7 +60,7 @@ def _decide(item: Approval, decision: str, reason: str) -> None:
 
 
 def decide_run(run: Run) -> None:
-    """Shows the pending calls of a run and of the runs that work for it."""
+    """Shows the pending calls of a run and of its sub-runs."""
     api = connection.client()
     waiting = api.runs.list(session_id=run.session_id, status=RunStatus.WAITING_APPROVAL, limit=200).data
     concerned = {each.id for each in waiting if run.id in (each.id, *_callers(each))}

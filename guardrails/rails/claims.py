@@ -105,7 +105,7 @@ def _said(text: str, acts: Mapping[str, Act]) -> list[_Said]:
 
 
 def _characters(checked: Checked, past: Past, said: Sequence[_Said]) -> int:
-    """Characters that the claims are compared with. Each call that a claim is compared with counts too."""
+    """Work of the comparison, for `aside`: characters of all texts, and 10 for each pair of a claim and a call."""
     writes = (*checked.context.writes, *past.delegated, *past.writes)
     compared = 10 * len(said) * len(writes) + sum(len(write.told) for write in writes)
     return most_characters(checked.text) + most_characters(past.asked) + checked.context.characters + compared

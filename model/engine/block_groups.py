@@ -112,7 +112,7 @@ class BlockGroups:
         held.full += self.full.allocate(count)
 
     def shrink(self, held: HeldBlocks, count: int) -> None:
-        """Returns all blocks beyond the first ``count``."""
+        """Frees all blocks but the first ``count``."""
         self.full.release(held.full[count:])
         del held.full[count:]
         if self._near is not None and count < len(held.near):
@@ -133,7 +133,7 @@ class BlockGroups:
             self._near.publish(held.near[index], key)
 
     def advance(self, held: HeldBlocks, computed: int) -> None:
-        """Returns the blocks that no token from position ``computed`` on sees."""
+        """Frees the blocks that no token at or after position ``computed`` can see."""
         if self._near is None or self._span is None:
             return
         first = self._span.first_seen(computed, self.block_size)
@@ -144,7 +144,7 @@ class BlockGroups:
             held.gap = range(held.gap.start if held.gap else start, first)
 
     def release(self, held: HeldBlocks) -> None:
-        """Returns all blocks."""
+        """Frees all blocks."""
         self.full.release(held.full)
         if self._near is not None:
             self._near.release(held.near_held)

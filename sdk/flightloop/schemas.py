@@ -52,9 +52,8 @@ def check(schema: Mapping[str, Any]) -> None:
     """Checks a schema.
 
     Raises:
-        SchemaProblem: too large, also with references expanded; too deep; a reference to nothing or only to itself; or
-            a
-            part that no finite value satisfies.
+        SchemaProblem: it is too large, also with references expanded; too deep; has a reference to nothing or only to
+            itself; or a part that no finite value satisfies.
     """
     _check_size(schema)
     nodes, targets = _graph(schema)

@@ -202,8 +202,7 @@ def tool(
 
     Raises:
         TypeError: a parameter has no type hint, there is no docstring, ``reconcile`` is set on a tool that isn't
-            unsafe,
-            or permissions and ``hosts`` or ``folders`` don't match.
+            unsafe, or permissions and ``hosts`` or ``folders`` don't match.
         ValueError: ``timeout_s`` is not above 0 and at most a day, ``claims`` are too many or too long, ``retries`` is
             above 10 or set on an unsafe tool, or an effect or permission is unknown.
     """

@@ -34,8 +34,8 @@ from bench.retail.fakes import RULES, shop, write
 from bench.retail.judge import replay
 from bench.retail.play import MOST_TURNS, Player
 from bench.retail.project import AGENT, GUARD, HAND_OVER, write_project
+from bench.retail.rows import NOTE, fragment, outcomes, rows
 from bench.retail.run import MARKS, PAGE, Wish, measure, play_all
-from bench.retail.tally import NOTE, fragment, outcomes, rows
 from bench.retail.tools import TOOLS
 from flightloop import Flightloop
 from flightloop import events as ev

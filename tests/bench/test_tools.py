@@ -31,8 +31,8 @@ from bench.tools.diagram import draw
 from bench.tools.experts import perplexity_ratio
 from bench.tools.page import fragment, outcomes
 from bench.tools.play import Played
+from bench.tools.rows import FREE, Tally, points, rows
 from bench.tools.run import Wish, measure, play
-from bench.tools.tally import FREE, Tally, points, rows
 from flightloop import Flightloop
 
 SIMPLE, IRRELEVANCE, TURNS = chosen(["simple_python", "irrelevance", "multi_turn_base"])

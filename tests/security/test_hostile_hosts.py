@@ -90,7 +90,7 @@ async def test_what_a_tool_says_into_the_line_is_no_answer(deployment: Deploymen
     hosts = await deployment.hosts(project_of(tmp_path, PIPES.replace("AT_IMPORT", "")))
     said = await hosts.call("say", {"text": frame}, deployment.context())
     assert not said.ok
-    assert "broke its line to the worker" in str(said.error)
+    assert "sent an invalid message to the worker" in str(said.error)
     assert (await hosts.call("one", {}, deployment.context())).content == 1
 
 
@@ -110,7 +110,7 @@ async def test_a_forged_answer_is_looked_at_closely(deployment: Deployment, tmp_
     hosts = await deployment.hosts(project_of(tmp_path, PIPES.replace("AT_IMPORT", "")))
     said = await hosts.call("forge", {"text": frame}, deployment.context())
     assert not said.ok
-    assert "broke its line to the worker" in str(said.error)
+    assert "sent an invalid message to the worker" in str(said.error)
 
 
 async def test_an_answer_to_another_call_is_passed_over(deployment: Deployment, tmp_path: Path) -> None:

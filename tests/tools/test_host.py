@@ -227,7 +227,7 @@ async def test_a_host_that_is_killed_fails_its_call_only(hosts: ToolHosts, tmp_p
 
 async def test_bytes_in_the_pipe_that_are_no_frame_end_the_host(hosts: ToolHosts, tmp_path: Path) -> None:
     forged = await hosts.call("forge", {}, context(tmp_path))
-    assert "broke its line" in str(forged.error)
+    assert "sent an invalid message" in str(forged.error)
     assert (await hosts.call("add", {"a": 1}, context(tmp_path))).content == 2
 
 

@@ -71,7 +71,7 @@ class _Judged:
 
 @dataclass(frozen=True)
 class _Said:
-    """A sentence: the words before it, the products that it names, and those mentioned before."""
+    """A sentence, with the words before it, the products that it names, and those mentioned before."""
 
     text: str
     around: str

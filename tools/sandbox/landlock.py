@@ -54,7 +54,7 @@ def restrict(
         listable: their names, and those of their content, may be read.
 
     Raises:
-        OSError: the kernel has no Landlock, or it is off; a link leads to something writable.
+        OSError: the kernel has no Landlock, or it is off; a path of ``writable`` has a symbolic link in it.
     """
     known = version()
     if not known:

@@ -54,7 +54,7 @@ def libraries() -> list[Path]:
 
 
 def not_imported(folder: Path) -> list[Path]:
-    """Entries of a folder of modules that aren't modules: their names begin with a dot."""
+    """Entries of a folder of modules whose names begin with a dot: Python can't import them."""
     return [*folder.glob(".*")] if folder.is_dir() else []
 
 

@@ -122,7 +122,9 @@ def check(tx: Transaction, copies: Copies) -> None:
 
 
 def drop(tx: Transaction, run_id: str, before: datetime | None = None) -> bool:
-    """Removes some copies of a run that was never created, if made before ``before``; returns whether there are more.
+    """Removes a portion of the events that were copied for a fork that was never created.
+
+    Only if they were copied before ``before``, where it is given. Returns whether some are left.
 
     A process that is still copying notices this before its next write.
     """

@@ -248,7 +248,7 @@ def _latched(interrupt: Interrupt) -> None:
 
 
 def _tell_if_foreign(client: Flightloop, agent: str) -> None:
-    """Notes that an agent is unknown: an agent of completions can't be told from a misspelt name."""
+    """Warns if the project has no agent of this name: a typo, or a name that only completions use."""
     known = [each.name for each in client.agents.list(limit=200).data]
     if agent not in known:
         told = f"the project has no agent {agent} (it has {', '.join(known)}): it stops completions with that name"

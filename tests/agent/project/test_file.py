@@ -168,7 +168,7 @@ def test_descriptions_are_the_projects(folder: Path) -> None:
         ("- a", r"project\.yaml: must be a mapping"),
         ("database: ../keys.db", r"project\.yaml:1: database: String should match pattern"),
         ("database: a.db\nproduct: SELECT 1", r"project\.yaml:2: product: no such field; did you mean products\?"),
-        ("tables: [books]", r"project\.yaml:1: project: .*name it in database"),
+        ("tables: [books]", r"project\.yaml:1: project: .*set database to its file"),
         (
             "descriptions:\n  serch_knowledge: x",
             r"project\.yaml:2: descriptions: no tool is named serch_knowledge; did",

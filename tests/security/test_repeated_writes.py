@@ -280,9 +280,9 @@ async def test_where_more_was_written_than_is_read(
     make_office: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LocalHosts, "known_by", unknown)
-    monkeypatch.setattr(past, "WRITES", 0)  # of the tool; the number is reached, so there may be more
     bench = make_office(calls(PAY), text("Paid."), calls(("wire", {"to": "Ada"})))
     await bench.work(await bench.start("Pay Ada", session_id="s"))
+    monkeypatch.setattr(past, "WRITES", 0)  # of the tool; the number is reached, so there may be more
     run = await bench.work(await bench.start("Thanks. All fine?", session_id="s"))
     assert (run.status, done) == ("waiting_approval", ["Ada"])
 

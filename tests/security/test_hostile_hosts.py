@@ -20,7 +20,7 @@ import fcntl, gc, json, os, struct
 from flightloop.tool import ToolContext, tool
 
 def line() -> int:
-    """The descriptor of the line to the worker."""
+    """The descriptor of the invalid message to the worker."""
     for descriptor in range(3, 64):
         try:
             if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
@@ -197,7 +197,7 @@ async def test_what_is_said_while_tools_are_loaded_ends_the_host(
     hosts = await deployment.hosts(project_of(tmp_path, PIPES.replace("AT_IMPORT", said)))
     outcome = await hosts.call("one", {}, deployment.context())
     assert not outcome.ok
-    assert "line to the worker" in str(outcome.error)
+    assert "invalid message to the worker" in str(outcome.error)
     assert scratches() == []
 
 

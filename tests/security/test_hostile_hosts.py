@@ -20,7 +20,7 @@ import fcntl, gc, json, os, struct
 from flightloop.tool import ToolContext, tool
 
 def line() -> int:
-    """The descriptor of the invalid message to the worker."""
+    """The descriptor of the line to the worker."""
     for descriptor in range(3, 64):
         try:
             if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:

@@ -131,6 +131,9 @@ class _Finder(MetaPathFinder):
                 if file in self._code:
                     return spec_from_file_location(fullname, file, loader=_Given(fullname, file, self._code[file]))
                 if os.path.isfile(file):
+                    # A linked module is no part of `code_of`: the project would not be loaded anew when it changes.
+                    if os.path.islink(file) or os.path.islink(os.path.join(folder, name)):
+                        raise ImportError(f"{file} is a link: a project's modules are plain files")
                     return spec_from_file_location(fullname, file)
         return None
 

@@ -104,6 +104,7 @@ def test_a_projects_documents_are_no_links(tmp_path: Path) -> None:
         "SELECT hex(zeroblob(100000000)) AS name",
         "DELETE FROM products RETURNING name",
         "SELECT name FROM endless",
+        "SELECT name FROM slow",
     ],
 )
 def test_a_projects_sql_reads_and_nothing_else(tmp_path: Path, sql: str) -> None:
@@ -111,6 +112,9 @@ def test_a_projects_sql_reads_and_nothing_else(tmp_path: Path, sql: str) -> None
         database.execute("CREATE TABLE products (name)")
         database.execute("INSERT INTO products VALUES ('Desk Lamp')")
         database.execute("CREATE VIEW endless AS SELECT a.name FROM products a, products b")
+        long = "replace(hex(zeroblob(100000)), '0', word)"
+        database.execute(f"CREATE TABLE slow (word, name AS (instr({long}, {long} || 'x')))")
+        database.execute("INSERT INTO slow VALUES ('a')")
         database.commit()
     before = (tmp_path / "shop.db").read_bytes()
     with suppress(sqlite3.Error, sqlite3.Warning):

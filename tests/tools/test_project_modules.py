@@ -81,6 +81,15 @@ def test_texts_take_the_place_of_files(project: Path) -> None:
         import_file(project / "tools.py")
 
 
+@pytest.mark.parametrize("linked", ["later.py", "helpers", "helpers/words.py"])
+def test_links_are_not_imported(project: Path, tmp_path_factory: pytest.TempPathFactory, linked: str) -> None:
+    outside = tmp_path_factory.mktemp("outside") / Path(linked).name
+    (project / linked).rename(outside)
+    (project / linked).symlink_to(outside)
+    with pytest.raises(ImportError, match="is a link"):
+        import_file(project / "tools.py").greet()
+
+
 async def test_hosts_go_on_with_the_modules_that_were_loaded(
     project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -37,6 +37,11 @@ _PRODUCTS = f"""
 """
 """Converts values, since SQLite's tables can contain any types."""
 _TERMS = f"SELECT DISTINCT substr(name, 1, 200) FROM (%s\n) ORDER BY 1 LIMIT {MOST_TERMS}"
+_COMPUTED = """
+    SELECT tables.name, columns.name FROM sqlite_master AS tables, pragma_table_xinfo(tables.name) AS columns
+    WHERE tables.type = 'table' AND columns.hidden = 2
+"""
+"""Tables and names of their generated columns, if these are computed when read."""
 _UNFIT = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_AUTH)
 """Error codes of SQL that uses missing tables or columns, or reads what is not allowed."""
 _ALLOWED = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
@@ -171,11 +176,18 @@ def _limit(database: sqlite3.Connection) -> None:
     database.text_factory = lambda text: text.decode("utf-8", "replace")
     database.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
     views = frozenset(row[0].lower() for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'view'"))
-    database.set_authorizer(partial(_allowed, views))
+    computed = frozenset((table.lower(), column.lower()) for table, column in database.execute(_COMPUTED))
+    database.set_authorizer(partial(_allowed, views, computed))
 
 
-def _allowed(views: Set[str], action: int, *about: str | None) -> int:
-    """Permits a project's SQL to read only tables: tools may have written views."""
-    known = {name.lower() for name in about if name}
-    unwanted = views if action == sqlite3.SQLITE_READ else {"load_extension"}
-    return sqlite3.SQLITE_OK if action in _ALLOWED and not known & unwanted else sqlite3.SQLITE_DENY
+def _allowed(views: Set[str], computed: Set[tuple[str, str]], action: int, *about: str | None) -> int:
+    """Permits a project's SQL to read only stored values: tools may have written views and generated columns.
+
+    Their expressions can hold functions that run for seconds in one step, which the limit of time does not end.
+    """
+    known = [(name or "").lower() for name in about]
+    if action == sqlite3.SQLITE_READ:
+        wanted = not views & set(known) and tuple(known[:2]) not in computed
+    else:
+        wanted = "load_extension" not in known
+    return sqlite3.SQLITE_OK if action in _ALLOWED and wanted else sqlite3.SQLITE_DENY

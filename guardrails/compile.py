@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from flightloop.verdicts import Stage
 from guardrails.combinators import Clock, chain, for_tools, named, parallel
 from guardrails.critique import constitution_rail
-from guardrails.document import (
+from guardrails.policy import Policy
+from guardrails.policy_document import (
     AnyEntry,
     ContentEntry,
     GroundednessEntry,
@@ -15,17 +16,16 @@ from guardrails.document import (
     NormaliseEntry,
     PolicyDocument,
 )
-from guardrails.policy import Policy
 from guardrails.rails.calls import arguments_rail, egress_rail, origin_rail, plan_rail
 from guardrails.rails.claims import RAIL, claims_rail
 from guardrails.rails.content import content_rail
+from guardrails.rails.detector import Detector, detector_rail
+from guardrails.rails.detectors import detector_of
 from guardrails.rails.forbidden import forbidden_rail
-from guardrails.rails.found import Detector, detector_rail
 from guardrails.rails.groundedness import groundedness_rail
 from guardrails.rails.injection import injection_rail
-from guardrails.rails.normalise import normalise_rail
 from guardrails.rails.repeats import repeats_rail
-from guardrails.rails.watch import detector_of
+from guardrails.text.normalise import normalise_rail
 from guardrails.types import Checked, Judge, Judgement, Rail
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from flightloop.verdicts import Action, Verdict
-from guardrails.document import Constitution
+from guardrails.policy_document import Constitution
 from guardrails.types import Checked, Judge, Judgement, Rail
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from flightloop.verdicts import Action, Span, Stage, Verdict
-from guardrails.finders import Finding, merged, placeholder
-from guardrails.rails.found import MOST_SPANS, Detector, found_reason
-from guardrails.rails.normalise import Visible
+from guardrails.finders.pattern import Finding, merged, placeholder
+from guardrails.rails.detector import MOST_SPANS, Detector, found_reason
+from guardrails.text.normalise import Visible
 from guardrails.types import GuardContext, Ruling, severest
 
 OFTEN = 256
@@ -45,7 +45,7 @@ class HoldBack:
         policy_sha256: str = "",
     ) -> None:
         self._detectors = detectors
-        self._keep = [detector.watch(context) for detector in detectors]
+        self._keep = [detector.filter_for(context) for detector in detectors]
         self._context = context
         self._held = held
         self._visible: Callable[[str], str] = Visible().push if strip else str

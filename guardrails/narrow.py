@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from flightloop.chat import ToolDef
-from guardrails.document import ArgumentRule, PolicyDocument
-from guardrails.rails.words import EMAIL, URL, each_number
+from guardrails.policy_document import ArgumentRule, PolicyDocument
+from guardrails.text.words import EMAIL, URL, each_number
 from guardrails.types import GuardContext
 
 MAX_CHOICES = 32

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from flightloop import plain
 from flightloop.errors import ConfigError
 from flightloop.runs import PolicyInfo
-from guardrails.document import LONGEST_MS, PolicyDocument
+from guardrails.policy_document import LONGEST_MS, PolicyDocument
 from guardrails.yaml_document import YamlDocument
 from observability.bounded_yaml import DOCUMENT_BYTES
 

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save_file
 
-from guardrails.ngrams import BUCKETS, features
 from guardrails.rails.content import CATEGORIES
+from guardrails.text.ngrams import BUCKETS, features
 
 Floats = npt.NDArray[np.float32]
 UNKNOWN = np.nan

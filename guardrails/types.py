@@ -13,7 +13,7 @@ from flightloop.chat import ToolDef
 from flightloop.tool import ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.policy import Policy
-from guardrails.spelling import most_characters
+from guardrails.text.spelling import most_characters
 
 
 class Statement(Protocol):
@@ -53,8 +53,8 @@ class Write:
     tool: str  # its tool's name
     arguments: dict[str, Any]
     ok: bool | None  # whether it succeeded; None: it has not ended
-    told: str = ""
-    """The result or error, as the model reads it."""
+    result: str = ""
+    """Its text, or the error, as the model reads it."""
     run_id: str = ""
     """Run of the user's request that led to an earlier call of the session."""
     uncertain: bool = False

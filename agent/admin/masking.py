@@ -14,9 +14,9 @@ import regex
 
 from agent.admin.surrogates import SECRET, laid_out, occurrences, surrogate
 from flightloop.errors import ConfigError
-from guardrails.finders import Finder, merged
-from guardrails.rails.pii import PATTERNS, bare, pii_finder
-from guardrails.rails.secrets import secrets_finder
+from guardrails.finders.pattern import Finder, merged
+from guardrails.finders.pii import PATTERNS, bare, pii_finder
+from guardrails.finders.secrets import secrets_finder
 from model.tuner.data.row import Bad, Row, read_rows, write_rows
 
 T = TypeVar("T")

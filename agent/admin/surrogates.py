@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import regex
 from stdnum import luhn
 
-from guardrails.rails.pii import bare
+from guardrails.finders.pii import bare
 
 _SEPARATOR = regex.compile(r"[\s()./+-]")
 _FIRST = (
@@ -41,7 +41,7 @@ def surrogate(kind: str, value: str, draw: random.Random) -> str:
     It is not computed from the value, so nobody can find the value by trial.
 
     Args:
-        kind: label of a finding of guardrails.rails.pii, or ``SECRET``.
+        kind: label of a finding of guardrails.finders.pii, or ``SECRET``.
         value: as written at its first occurrence.
         draw: the row's random source.
     """

@@ -16,14 +16,14 @@ from flightloop.patterns import to_the_end
 from flightloop.tool import Permission
 from flightloop.verdicts import Action, Verdict
 from guardrails.aside import aside
-from guardrails.document import ArgumentRule, PolicyDocument
-from guardrails.hosts import Address, addresses_in, addresses_of, is_url, permitted
-from guardrails.rails.amounts import exceeds, is_number
-from guardrails.rails.found import leaves
-from guardrails.rails.normalise import normalise
-from guardrails.rails.said import Said
-from guardrails.rails.words import stands_in
-from guardrails.spelling import most_characters
+from guardrails.evidence.amounts import exceeds, is_number
+from guardrails.evidence.origins import Origins
+from guardrails.finders.hosts import Address, addresses_in, addresses_of, is_url, permitted
+from guardrails.policy_document import ArgumentRule, PolicyDocument
+from guardrails.text.normalise import normalise
+from guardrails.text.scalars import scalar_texts
+from guardrails.text.spelling import most_characters
+from guardrails.text.words import stands_in
 from guardrails.types import Checked, CheckedCall, GuardContext, Judgement, Rail, severest
 
 Problem = tuple[Action, str, str]
@@ -132,15 +132,17 @@ def violation(rule: ArgumentRule, value: Any) -> str | None:
 
 def _characters(checked: Checked, *, evidence: bool = False) -> int:
     """Characters to search: the arguments, and with ``evidence`` the texts that they are looked up in."""
-    own = sum(map(most_characters, leaves(_call(checked).arguments)))
+    own = sum(map(most_characters, scalar_texts(_call(checked).arguments)))
     return own + checked.context.characters if evidence else own
 
 
 def _unknown_sinks(call: CheckedCall, context: GuardContext) -> list[str]:
     """Sink arguments whose values have no trusted origin."""
-    given = {name: leaves(call.arguments[name]) for name in call.spec.sinks if call.arguments.get(name) is not None}
-    said = Said.of(context) if given else None
-    return [name for name, values in given.items() if said and not all(map(said.vouches_for, values))]
+    given = {
+        name: scalar_texts(call.arguments[name]) for name in call.spec.sinks if call.arguments.get(name) is not None
+    }
+    origins = Origins.of(context) if given else None
+    return [name for name, values in given.items() if origins and not all(map(origins.vouches_for, values))]
 
 
 def _call(checked: Checked) -> CheckedCall:
@@ -199,7 +201,7 @@ def _has_unknown_default(call: CheckedCall, name: str) -> bool:
 def _addresses(arguments: dict[str, Any], sinks: tuple[str, ...]) -> Iterator[Address]:
     for name, value in arguments.items():
         named = any(map(_ADDRESS_NAME.search, (name, *_keys(value))))
-        for leaf in leaves(value):
+        for leaf in scalar_texts(value):
             plain = _as_clients_read(leaf)
             found = {*addresses_in(leaf), *addresses_in(plain)}
             # A bare name counts as an address where an address is expected: "evil.com", "//evil.com/x", "[::1]:8080".

@@ -1,6 +1,6 @@
 """Detects answers that say something was done that was not.
 
-Such a sentence (`guardrails.rails.acts`) needs a successful call: one of this run, or one of an earlier run of
+Such a sentence (`guardrails.evidence.acts`) needs a successful call: one of this run, or one of an earlier run of
 the session unless the user asks for another call now. A passive sentence ("the order was cancelled") may
 also rest on what a tool has looked up. If an agent says that it did something that none of its tools is known
 to do ("I have refunded 72 EUR"), some call must have succeeded. The check knows forms of English verbs and the
@@ -18,14 +18,14 @@ import regex
 
 from flightloop.verdicts import Action, Span, Verdict
 from guardrails.aside import aside
-from guardrails.document import PolicyDocument
-from guardrails.rails.acts import Act, Claim, clauses_of, in_first_person, sentences
-from guardrails.rails.done import Done, Told
-from guardrails.rails.found import MOST_SPANS
-from guardrails.rails.objects import Objects
-from guardrails.rails.verbs import ELSEWHERE
-from guardrails.rails.yes import Yes, last_writes, yes_in
-from guardrails.spelling import most_characters
+from guardrails.evidence.acts import Act, Claim, clauses_of, in_first_person, sentences
+from guardrails.evidence.affirmations import Yes, last_writes, yes_in
+from guardrails.evidence.done_acts import CallTexts, Done
+from guardrails.evidence.objects import Objects
+from guardrails.policy_document import PolicyDocument
+from guardrails.rails.detector import MOST_SPANS
+from guardrails.text.spelling import most_characters
+from guardrails.text.verbs import ELSEWHERE
 from guardrails.types import Checked, Judgement, Past, Rail, Write
 
 RAIL = "claims"
@@ -61,20 +61,22 @@ def claims_rail(document: PolicyDocument) -> Rail:
         echoed = repeated if context.run_id or acts else None
         if not (acts or echoed):
             return Judgement()
-        said = await aside(most_characters(text), _said, text, acts)
-        if not (said or echoed or yes_in(text)):
+        claimed = await aside(most_characters(text), _claimed_in, text, acts)
+        if not (claimed or echoed or yes_in(text)):
             return Judgement()
         past = await context.past()
-        found = await aside(_characters(checked, past, said), _false, checked, past, said, acts)
+        found = await aside(_characters(checked, past, claimed), _false, checked, past, claimed, acts)
         if echoed:
-            found = _Found([_Said(Claim(echoed, echoed, ""), {})], found.writes, "it repeats what the model was told")
+            found = _Found(
+                [_Claimed(Claim(echoed, echoed, ""), {})], found.writes, "it repeats what the model was told"
+            )
         return _judgement(document.tools.false_claims, checked, found)
 
     return check
 
 
 @dataclass(frozen=True)
-class _Said:
+class _Claimed:
     """A claim and the tools that it may be about; if empty, any tool. ``elsewhere``: no tool is known to do it."""
 
     claim: Claim
@@ -86,12 +88,12 @@ class _Said:
 class _Found:
     """False claims, and the calls that they are about."""
 
-    false: Sequence[_Said]
+    false: Sequence[_Claimed]
     writes: Sequence[Write]
     reason: str = ""
 
 
-def _said(text: str, acts: Mapping[str, Act]) -> list[_Said]:
+def _claimed_in(text: str, acts: Mapping[str, Act]) -> list[_Claimed]:
     found = {Claim(one, one, ""): dict[str, Act]() for one in sentences(text) if _DONE.match(one)}
     clauses = clauses_of(text)
     for tool, act in acts.items():
@@ -101,31 +103,31 @@ def _said(text: str, acts: Mapping[str, Act]) -> list[_Said]:
     others = [one for one in _ELSEWHERE.claims_in(clauses) if in_first_person(one.clause)]
     others += [Claim(sentence, clause, "sent") for sentence, clause in clauses if _SENT.search(clause)]
     others = [one for one in dict.fromkeys(others) if one.clause not in claimed]
-    return [*starmap(_Said, found.items()), *(_Said(claim, {}, elsewhere=True) for claim in others)]
+    return [*starmap(_Claimed, found.items()), *(_Claimed(claim, {}, elsewhere=True) for claim in others)]
 
 
-def _characters(checked: Checked, past: Past, said: Sequence[_Said]) -> int:
+def _characters(checked: Checked, past: Past, claimed: Sequence[_Claimed]) -> int:
     """Work of the comparison, for `aside`: characters of all texts, and 10 for each pair of a claim and a call."""
     writes = (*checked.context.writes, *past.delegated, *past.writes)
-    compared = 10 * len(said) * len(writes) + sum(len(write.told) for write in writes)
+    compared = 10 * len(claimed) * len(writes) + sum(len(write.result) for write in writes)
     return most_characters(checked.text) + most_characters(past.asked) + checked.context.characters + compared
 
 
-def _false(checked: Checked, past: Past, said: Sequence[_Said], acts: Mapping[str, Act]) -> _Found:
+def _false(checked: Checked, past: Past, claimed: Sequence[_Claimed], acts: Mapping[str, Act]) -> _Found:
     context = checked.context
     own = (*context.writes, *past.delegated)
-    told = Told(context)
+    texts = CallTexts(context)
     yes = Yes.of(checked.text, past.asked, acts)
-    if yes is not None and not yes.borne_out(context, past, told):
-        false = [_Said(Claim(yes.sentence, yes.sentence, ""), yes.acts)]
+    if yes is not None and not yes.borne_out(context, past, texts):
+        false = [_Claimed(Claim(yes.sentence, yes.sentence, ""), yes.acts)]
         return _Found(false, last_writes(context, past))
-    named = {tool: act for one in said[:MOST_CLAIMS] for tool, act in one.tools.items()}
-    done = {tool: Done(context, past, told, act, tool) for tool, act in named.items()}
+    named = {tool: act for one in claimed[:MOST_CLAIMS] for tool, act in one.tools.items()}
+    done = {tool: Done(context, past, texts, act, tool) for tool, act in named.items()}
     outcomes = {write.ok for write in own}
     some = True in outcomes or False not in outcomes
     objects = Objects(context, (*past.writes, *own), acts)
 
-    def true(one: _Said) -> bool:
+    def true(one: _Claimed) -> bool:
         if one.elsewhere:
             return any(write.ok for write in (*own, *past.writes))
         if not one.tools:
@@ -139,17 +141,17 @@ def _false(checked: Checked, past: Past, said: Sequence[_Said], acts: Mapping[st
         return any(done[tool].looked_up(clause) for tool in one.tools) or objects.agree(clause, together[clause])
 
     together: dict[str, set[str]] = {}
-    for one in said[:MOST_CLAIMS]:
+    for one in claimed[:MOST_CLAIMS]:
         together.setdefault(one.claim.clause, set()).update(one.tools)
-    return _Found([one for at, one in enumerate(said) if at >= MOST_CLAIMS or not true(one)], own)
+    return _Found([one for at, one in enumerate(claimed) if at >= MOST_CLAIMS or not true(one)], own)
 
 
 def _judgement(action: Action, checked: Checked, found: _Found) -> Judgement:
     false = found.false
     if not false:
         return Judgement((Verdict(action=Action.ALLOW, rail=RAIL, stage=checked.stage),))
-    told = list(dict.fromkeys(one.claim.sentence for one in false))
-    starts = [(checked.text.find(sentence), len(sentence)) for sentence in told[:MOST_SPANS]]
+    sentences = list(dict.fromkeys(one.claim.sentence for one in false))
+    starts = [(checked.text.find(sentence), len(sentence)) for sentence in sentences[:MOST_SPANS]]
     tools = " or ".join(dict.fromkeys(tool for one in false for tool in one.tools)) or "a tool"
     verdict = Verdict(
         action=action,

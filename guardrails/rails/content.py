@@ -17,8 +17,8 @@ from safetensors.numpy import load_file
 
 from flightloop.verdicts import Action, Verdict
 from guardrails.aside import aside
-from guardrails.document import ContentEntry
-from guardrails.ngrams import BUCKETS, features, windows
+from guardrails.policy_document import ContentEntry
+from guardrails.text.ngrams import BUCKETS, features, windows
 from guardrails.types import Checked, Judge, Judgement, Rail
 
 CATEGORIES = ("toxicity", "hate")

@@ -15,13 +15,13 @@ import regex
 
 from flightloop.verdicts import Verdict
 from guardrails.aside import aside
-from guardrails.document import PolicyDocument
-from guardrails.rails.acts import LONGEST, Act, joined, sentences
-from guardrails.rails.found import leaves
-from guardrails.rails.verbs import gerunds, participles
-from guardrails.rails.words import plain
-from guardrails.rails.yes import asks_whether
-from guardrails.spelling import most_characters
+from guardrails.evidence.acts import LONGEST, Act, joined, sentences
+from guardrails.evidence.affirmations import asks_whether
+from guardrails.policy_document import PolicyDocument
+from guardrails.text.scalars import scalar_texts
+from guardrails.text.spelling import most_characters
+from guardrails.text.verbs import gerunds, participles
+from guardrails.text.words import plain
 from guardrails.types import Checked, CheckedCall, Judgement, Rail
 
 LABEL = "forbidden"
@@ -58,7 +58,7 @@ def forbidden_rail(document: PolicyDocument) -> Rail:
         if call is None or not call.spec.writes or call.spec.agent is not None or call.spec.name in harmless:
             return Judgement()
         asked = (await checked.context.past(call.args_sha256)).asked
-        characters = most_characters(asked) + sum(map(most_characters, leaves(call.arguments)))
+        characters = most_characters(asked) + sum(map(most_characters, scalar_texts(call.arguments)))
         reason = await aside(characters, why_not, asked, call)
         if reason is None:
             return Judgement()
@@ -146,7 +146,7 @@ def _forbidding(verbs: tuple[str, ...]) -> tuple[regex.Pattern[str], regex.Patte
 
 
 def _values(call: CheckedCall) -> frozenset[str]:
-    return frozenset(text for value in call.arguments.values() for leaf in leaves(value) if (text := plain(leaf)))
+    return frozenset(text for value in call.arguments.values() for leaf in scalar_texts(value) if (text := plain(leaf)))
 
 
 def _within(text: str, values: Iterable[str]) -> frozenset[str]:

@@ -16,9 +16,9 @@ import regex
 
 from flightloop.verdicts import Action, Span, Verdict
 from guardrails.aside import aside
-from guardrails.document import GroundednessEntry
-from guardrails.rails.found import MOST_SPANS
-from guardrails.rails.words import EMAIL, number_of, numbers_in
+from guardrails.policy_document import GroundednessEntry
+from guardrails.rails.detector import MOST_SPANS
+from guardrails.text.words import EMAIL, number_of, numbers_in
 from guardrails.types import Checked, GuardContext, Judgement, Rail, Statement
 
 _MONTHS = {name.lower(): index for index, name in enumerate(month_name) if name}

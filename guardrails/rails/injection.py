@@ -19,10 +19,10 @@ import yaml
 
 from flightloop.verdicts import Action, Span, Stage, Verdict
 from guardrails.aside import aside
-from guardrails.document import InjectionEntry
-from guardrails.rails.found import MOST_SPANS
-from guardrails.rails.normalise import normalise, unescaped
-from guardrails.spelling import FORMULAS, most_characters
+from guardrails.policy_document import InjectionEntry
+from guardrails.rails.detector import MOST_SPANS
+from guardrails.text.normalise import normalise, unescaped
+from guardrails.text.spelling import FORMULAS, most_characters
 from guardrails.types import Checked, Judgement, Rail
 
 RULES_PATH = Path(__file__).with_name("injection.yaml")

@@ -9,12 +9,22 @@ from urllib.parse import unquote
 
 import regex
 
-from guardrails.document import LinksEntry
-from guardrails.finders import Finding, Pattern, PatternFinder
-from guardrails.hosts import BARE_START, BODY, LEADING, MOST_CHARS, START, Address, addresses_of, hosts_in, permitted
-from guardrails.rails.found import Watch
-from guardrails.rails.normalise import normalise, unescaped
-from guardrails.spelling import BLANKS, spelt
+from guardrails.finders.hosts import (
+    BARE_START,
+    BODY,
+    LEADING,
+    MOST_CHARS,
+    START,
+    Address,
+    addresses_of,
+    hosts_in,
+    permitted,
+)
+from guardrails.finders.pattern import Finding, Pattern, PatternFinder
+from guardrails.policy_document import LinksEntry
+from guardrails.rails.detector import FilterForContext
+from guardrails.text.normalise import normalise, unescaped
+from guardrails.text.spelling import BLANKS, spelt
 from guardrails.types import GuardContext
 
 LINK, OPEN = "link", "open_link"
@@ -74,14 +84,14 @@ class LinkFinder(PatternFinder):
 LINKS = LinkFinder()
 
 
-def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> Watch:
+def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> FilterForContext:
     """Keeps links to hosts that the user named or the policy permits, and unchanged links from results.
 
     Anything that loads without a click is kept only from trusted results: out of many links in a stranger's text, the
     model could pick some to spell out a secret.
     """
 
-    def watch(context: GuardContext) -> Callable[[str, list[Finding]], list[Finding]]:
+    def filter_for(context: GuardContext) -> Callable[[str, list[Finding]], list[Finding]]:
         images = _Images()
         results = context.results if "results" in entry.keep else ()
         trusted = context.trusted_results if "results" in entry.keep else ()
@@ -119,7 +129,7 @@ def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> Watch:
 
         return lambda text, findings: [finding for finding in findings if not kept(text, finding)]
 
-    return watch
+    return filter_for
 
 
 def _written(call: str, context: GuardContext) -> tuple[str, ...]:

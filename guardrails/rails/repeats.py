@@ -5,10 +5,10 @@ from __future__ import annotations
 from flightloop.tool import ToolSpec
 from flightloop.verdicts import Verdict
 from guardrails.aside import aside
-from guardrails.document import PolicyDocument
-from guardrails.rails.acts import Act
+from guardrails.evidence.acts import Act
+from guardrails.policy_document import PolicyDocument
 from guardrails.same_calls import is_among, may_be_done
-from guardrails.spelling import most_characters
+from guardrails.text.spelling import most_characters
 from guardrails.types import Checked, Judgement, Rail
 
 LABEL = "repeated"

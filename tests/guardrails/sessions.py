@@ -67,7 +67,7 @@ async def judged(
     async def past(args_sha256: str | None = None, tool: str | None = None) -> Past:
         return Past(writes=tuple(before), asked=asked)
 
-    told = [write.told for write in now if write.ok] if results is None else results
+    told = [write.result for write in now if write.ok] if results is None else results
     fields = {"agent": "desk", "run_id": "run", "writers": TOOLS, "user_text": asked, **context}
     return await Guard(default_policy()).check(
         Checked(Stage.FINAL, text, GuardContext(writes=tuple(now), past=past, results=tuple(told), **fields))

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flightloop.tool import Effect, ToolSpec
-from guardrails.rails.acts import Act, sentences
-from guardrails.rails.verbs import participles
+from guardrails.evidence.acts import Act, sentences
+from guardrails.text.verbs import participles
 
 
 def act(name, description="", **fields):

@@ -2,10 +2,10 @@ import pytest
 
 from flightloop.tool import Effect, Permission, ToolSpec
 from flightloop.verdicts import Action, Stage
+from guardrails.finders.hosts import hosts_in, hosts_of, permitted
 from guardrails.guard import Guard
-from guardrails.hosts import hosts_in, hosts_of, permitted
 from guardrails.policy import parse_policy
-from guardrails.rails.words import stands_in
+from guardrails.text.words import stands_in
 from guardrails.types import Checked, CheckedCall, GuardContext
 
 

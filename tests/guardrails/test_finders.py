@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flightloop.verdicts import Action
-from guardrails.document import LinksEntry, PiiEntry, TermsEntry
-from guardrails.finders import Finding, merged, redact
-from guardrails.rails.pii import PATTERNS, pii_finder
-from guardrails.rails.secrets import secrets_finder
-from guardrails.rails.watch import detector_of, terms_finder
+from guardrails.finders.pattern import Finding, merged, redact
+from guardrails.finders.pii import PATTERNS, pii_finder
+from guardrails.finders.secrets import secrets_finder
+from guardrails.policy_document import LinksEntry, PiiEntry, TermsEntry
+from guardrails.rails.detectors import detector_of, terms_finder
 from guardrails.types import GuardContext
 
 PII = pii_finder(tuple(PATTERNS))

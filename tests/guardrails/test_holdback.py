@@ -5,15 +5,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flightloop.verdicts import Action
-from guardrails.finders import merged, redact
+from guardrails.finders.pattern import merged, redact
+from guardrails.finders.pii import PATTERNS, pii_finder
+from guardrails.finders.secrets import secrets_finder
 from guardrails.guard import Guard
 from guardrails.holdback import HoldBack, StreamBlocked
 from guardrails.policy import parse_policy
-from guardrails.rails.found import Detector
-from guardrails.rails.normalise import visible
-from guardrails.rails.pii import PATTERNS, pii_finder
-from guardrails.rails.secrets import secrets_finder
-from guardrails.rails.watch import terms_finder
+from guardrails.rails.detector import Detector
+from guardrails.rails.detectors import terms_finder
+from guardrails.text.normalise import visible
 from guardrails.types import GuardContext
 
 KEY = "sk-proj-" + "Ab3" * 8

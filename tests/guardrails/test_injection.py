@@ -4,8 +4,8 @@ import pytest
 
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
-from guardrails.document import InjectionEntry
 from guardrails.policy import default_policy
+from guardrails.policy_document import InjectionEntry
 from guardrails.rails.injection import WINDOW, folded, injection_rail, scan
 from guardrails.types import Checked, CheckedCall, GuardContext
 

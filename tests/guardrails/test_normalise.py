@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flightloop.verdicts import Action, Stage
-from guardrails.rails.normalise import Visible, normalise, normalise_rail, visible
+from guardrails.text.normalise import Visible, normalise, normalise_rail, visible
 from guardrails.types import Checked, GuardContext
 
 alphabet = st.text(st.sampled_from("aé ﬁ１\u200b\u200d\u202e\u2066\U000e0041\ufeff\x00\n\tک👩💻e\u0301"), max_size=30)

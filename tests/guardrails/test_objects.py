@@ -1,7 +1,7 @@
 import pytest
 
+from guardrails.evidence.objects import identifiers
 from guardrails.rails.claims import CORRECTION, NOTHING
-from guardrails.rails.objects import identifiers
 from tests.guardrails.sessions import BREAKFAST, CANCELLED, LISTED, MOVED, ROOM, is_false, judged, made
 
 
@@ -52,8 +52,10 @@ async def test_honest_answers_pass(said, now):
 
 
 async def test_what_was_looked_up_about_the_same_thing_may_be_named():
-    assert not await is_false("I have reserved 517, the bill is number 20417.", now=[ROOM], results=[ROOM.told, LISTED])
-    assert await is_false("I have moved reservation 511.", now=[MOVED], results=[MOVED.told, LISTED])
+    assert not await is_false(
+        "I have reserved 517, the bill is number 20417.", now=[ROOM], results=[ROOM.result, LISTED]
+    )
+    assert await is_false("I have moved reservation 511.", now=[MOVED], results=[MOVED.result, LISTED])
     assert not await is_false("Reservation 511 is reserved for Bo Lund.", results=[LISTED])
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Stage
-from guardrails.document import PolicyDocument
 from guardrails.policy import default_policy
+from guardrails.policy_document import PolicyDocument
 from guardrails.rails import forbidden
 from guardrails.rails.forbidden import forbidden_rail
 from guardrails.same_calls import is_among, may_be_done

@@ -17,18 +17,18 @@ from flightloop.egress import plain_host
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.aside import LONG
-from guardrails.document import GroundednessEntry
-from guardrails.finders import Finding
+from guardrails.finders.pattern import Finding
 from guardrails.guard import Guard
 from guardrails.layered import Layered
 from guardrails.narrow import MAX_CHOICES, narrow, unread_characters
 from guardrails.policy import parse_policy
-from guardrails.rails.found import Detector, detector_rail
+from guardrails.policy_document import GroundednessEntry
+from guardrails.rails.detector import Detector, detector_rail
 from guardrails.rails.groundedness import groundedness_rail
 from guardrails.rails.injection import folded, scan
-from guardrails.rails.normalise import normalise
-from guardrails.rails.words import each_number, numbers_in, plain, stands_in
-from guardrails.spelling import FORMULAS, GROWTH, compatible, most_characters
+from guardrails.text.normalise import normalise
+from guardrails.text.spelling import FORMULAS, GROWTH, compatible, most_characters
+from guardrails.text.words import each_number, numbers_in, plain, stands_in
 from guardrails.types import Checked, CheckedCall, GuardContext, Statement
 from tests.security.test_long_texts import call_of
 
@@ -234,6 +234,6 @@ def test_a_number_that_is_written_again_and_again_is_read_once(monkeypatch: pyte
         read.append(text)
         return float(text)
 
-    monkeypatch.setattr("guardrails.rails.words.number_of", number)
+    monkeypatch.setattr("guardrails.text.words.number_of", number)
     assert numbers_in("1 2 1.0 " * LONG) == {1, 2}
     assert read == ["1", "2", "1.0"]

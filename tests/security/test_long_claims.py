@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from guardrails.evidence.objects import identifiers
 from guardrails.rails.forbidden import forbids
-from guardrails.rails.objects import identifiers
 from guardrails.types import CheckedCall, Judgement, Past, Write
 from tests.security.test_long_texts import ADDED, REMIND, assert_linear, final, seconds
 

@@ -23,18 +23,18 @@ from flightloop.chat import ChatChunk, ChatRequest, ChunkChoice, Delta, Tags
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.aside import LONG, aside, on_behalf_of
-from guardrails.finders import merged
+from guardrails.evidence.acts import Act
+from guardrails.finders.hosts import BARE, addresses_in
+from guardrails.finders.pattern import merged
+from guardrails.finders.secrets import secrets_finder
 from guardrails.guard import Guard
 from guardrails.holdback import HoldBack
-from guardrails.hosts import BARE, addresses_in
 from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 from guardrails.policy import default_policy, parse_policy
-from guardrails.rails.acts import Act
 from guardrails.rails.claims import LABEL, MOST_CLAIMS, claims_rail
 from guardrails.rails.injection import scan
 from guardrails.rails.links import LINKS, vouched_for
 from guardrails.rails.repeats import repeats_rail
-from guardrails.rails.secrets import secrets_finder
 from guardrails.types import Checked, CheckedCall, GuardContext, Judgement, Past, Write, args_sha256
 from observability.tracing import Tracing
 from tests.security.benches import bench

@@ -14,7 +14,7 @@ from flightloop.tool import Effect, Permission, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy
-from guardrails.rails.words import stands_in
+from guardrails.text.words import stands_in
 from guardrails.types import Checked, CheckedCall, GuardContext
 
 

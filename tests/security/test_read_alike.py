@@ -10,8 +10,8 @@ from agent.project.intents import Intents
 from agent.project.project import load_project
 from flightloop.errors import ConfigError
 from flightloop.tool import Effect, ToolSpec
-from guardrails.document import ArgumentRule
 from guardrails.policy import parse_policy
+from guardrails.policy_document import ArgumentRule
 from guardrails.rails.calls import violation
 from observability.bounded_yaml import yaml_of
 from tools.registry import Registry, performed_elsewhere

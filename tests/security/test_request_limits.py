@@ -26,8 +26,8 @@ from flightloop.runs import Budget
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.aside import LONG, aside
 from guardrails.audit import GENESIS, seal, verify
-from guardrails.finders import Finding
-from guardrails.rails.found import MOST_SPANS, Detector, detector_rail
+from guardrails.finders.pattern import Finding
+from guardrails.rails.detector import MOST_SPANS, Detector, detector_rail
 from guardrails.rails.injection import scan
 from guardrails.turns import Turns
 from guardrails.types import Checked, GuardContext

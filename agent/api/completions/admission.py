@@ -23,8 +23,8 @@ from flightloop.errors import GuardrailBlocked, InvalidRequest
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.aside import LONG
-from guardrails.rails.acts import only_reads
-from guardrails.spelling import most_characters
+from guardrails.evidence.acts import only_reads
+from guardrails.text.spelling import most_characters
 from guardrails.types import Checked, CheckedCall, GuardContext, Guarding, Past, Ruling, Write
 from observability.trace_id import valid_traceparent
 

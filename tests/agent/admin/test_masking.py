@@ -11,7 +11,7 @@ from stdnum import iban, luhn
 
 from agent.admin.masking import Masking, mask_file
 from flightloop.errors import ConfigError
-from guardrails.rails.pii import PATTERNS, pii_finder
+from guardrails.finders.pii import PATTERNS, pii_finder
 
 DIGITS = string.digits
 

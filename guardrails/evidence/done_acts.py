@@ -10,11 +10,11 @@ from typing import Any
 
 import regex
 
-from guardrails.rails.acts import Act, in_first_person
-from guardrails.rails.amounts import is_number
-from guardrails.rails.dates import dates_in
-from guardrails.rails.found import leaves
-from guardrails.rails.words import numbers_in, plain
+from guardrails.evidence.acts import Act, in_first_person
+from guardrails.evidence.amounts import is_number
+from guardrails.text.dates import dates_in
+from guardrails.text.scalars import scalar_texts
+from guardrails.text.words import numbers_in, plain
 from guardrails.types import GuardContext, Past, Write
 
 MONEY = regex.compile(
@@ -37,15 +37,15 @@ _WORDS = 30
 
 
 @dataclass(frozen=True)
-class Told:
+class CallTexts:
     """Results and errors of calls, which a clause may rest on beside the calls themselves."""
 
     context: GuardContext
 
     @cached_property
-    def texts(self) -> list[tuple[bool, str]]:
+    def parts(self) -> list[tuple[bool, str]]:
         """The parts of the texts that state facts, each with whether it comes from an error."""
-        failed = [write.told for write in self.context.writes if write.ok is False]
+        failed = [write.result for write in self.context.writes if write.ok is False]
         pairs = [(text.startswith("error: "), text) for text in (*self.context.results, *failed)]
         return [(refused, text if refused else _NO_FIELD.sub("", text)) for refused, text in pairs]
 
@@ -53,7 +53,7 @@ class Told:
         """Whether a text says that it was done. If it is ``wanted`` now, it takes a field, a value or an error."""
         return any(
             not wanted or refused or text[match.start() - 1 : match.start()] == '"'
-            for refused, text in self.texts
+            for refused, text in self.parts
             for match in act.named.finditer(text)
         )
 
@@ -64,7 +64,7 @@ class _Call:
 
     @cached_property
     def arguments(self) -> frozenset[str]:
-        leaf_texts = (leaf for value in self.write.arguments.values() for leaf in leaves(value))
+        leaf_texts = (leaf for value in self.write.arguments.values() for leaf in scalar_texts(value))
         return frozenset(text for leaf in leaf_texts if (text := plain(leaf)))
 
     @cached_property
@@ -73,12 +73,12 @@ class _Call:
 
     @cached_property
     def returned(self) -> set[float]:
-        return numbers_in(self.write.told)
+        return numbers_in(self.write.result)
 
     @cached_property
     def dates(self) -> frozenset[tuple[int, int]]:
-        given = (leaf for value in self.write.arguments.values() for leaf in leaves(value))
-        return dates_in(self.write.told).union(*map(dates_in, given))
+        given = (leaf for value in self.write.arguments.values() for leaf in scalar_texts(value))
+        return dates_in(self.write.result).union(*map(dates_in, given))
 
 
 class Done:
@@ -88,9 +88,9 @@ class Done:
         past: the session beside the run.
     """
 
-    def __init__(self, context: GuardContext, past: Past, told: Told, act: Act, tool: str) -> None:
+    def __init__(self, context: GuardContext, past: Past, texts: CallTexts, act: Act, tool: str) -> None:
         own = [_Call(write) for write in (*context.writes, *past.delegated) if write.tool == tool]
-        self._act, self._told = act, told
+        self._act, self._texts = act, texts
         self._succeeded = [call for call in own if call.write.ok]
         self._before = [_Call(write) for write in past.writes if write.tool == tool and write.ok]
         failed = [call for call in own if call.write.ok is False]
@@ -130,11 +130,11 @@ class Done:
 
     @cached_property
     def _said(self) -> bool:
-        return self._told.says(self._act, wanted=False)
+        return self._texts.says(self._act, wanted=False)
 
     @cached_property
     def _said_now(self) -> bool:
-        return self._told.says(self._act, wanted=True)
+        return self._texts.says(self._act, wanted=True)
 
     def _amounts_agree(self, clause: str, calls: Sequence[_Call]) -> bool:
         """Whether a sum of money in a clause is an argument or a result of those calls that have a sum."""

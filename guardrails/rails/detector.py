@@ -8,18 +8,19 @@ from typing import Any
 
 from flightloop.verdicts import Action, Span, Stage, Verdict
 from guardrails.aside import aside
-from guardrails.finders import Finder, Finding, merged, redact
-from guardrails.rails.normalise import unescaped_places
+from guardrails.finders.pattern import Finder, Finding, merged, redact
+from guardrails.text.normalise import unescaped_places
+from guardrails.text.scalars import KeysClash, map_scalars, scalar_texts
 from guardrails.types import Checked, GuardContext, Judgement, Rail
 
 MOST_SPANS = 256
 """Maximum number of places that a verdict lists, so that records stay small compared with the text."""
 
-Watch = Callable[[GuardContext], Callable[[str, list[Finding]], list[Finding]]]
+FilterForContext = Callable[[GuardContext], Callable[[str, list[Finding]], list[Finding]]]
 """Returns a filter for a context, which drops the findings that this context allows."""
 
 
-def keep_none(context: GuardContext) -> Callable[[str, list[Finding]], list[Finding]]:
+def allow_none(context: GuardContext) -> Callable[[str, list[Finding]], list[Finding]]:
     return lambda text, findings: findings
 
 
@@ -30,12 +31,12 @@ class Detector:
     name: str
     finder: Finder
     action: Action
-    watch: Watch = keep_none  # drops findings that the context allows
+    filter_for: FilterForContext = allow_none  # drops findings that the context allows
 
     def spans(self, text: str, context: GuardContext) -> list[Finding]:
-        return self.left(text, self.found(text), context)
+        return self.not_allowed(text, self.find(text), context)
 
-    def found(self, text: str) -> list[Finding]:
+    def find(self, text: str) -> list[Finding]:
         """All findings, regardless of the context."""
         findings = self.finder.find(text)
         if "\\" in text:  # JSON may escape what is searched for
@@ -44,9 +45,9 @@ class Detector:
             findings += [Finding(places[one.start], places[one.end], one.label) for one in inner]
         return findings
 
-    def left(self, text: str, findings: list[Finding], context: GuardContext) -> list[Finding]:
+    def not_allowed(self, text: str, findings: list[Finding], context: GuardContext) -> list[Finding]:
         """The findings that the context doesn't allow."""
-        return merged(self.watch(context)(text, findings)) if findings else []
+        return merged(self.filter_for(context)(text, findings)) if findings else []
 
 
 def found_reason(labels: list[str], places: int) -> str:
@@ -75,11 +76,11 @@ def detector_rail(detector: Detector) -> Rail:
         text, context = checked.text, checked.context
         if checked.stage is Stage.TOOL_CALL and checked.call is not None:
             given = checked.call.arguments
-            characters = sum(map(len, leaves(given))) + context.characters
+            characters = sum(map(len, scalar_texts(given))) + context.characters
             return await aside(characters, _check_arguments, detector, checked, given)
-        findings = await aside(len(text), detector.found, text)
+        findings = await aside(len(text), detector.find, text)
         if findings:  # the evidence is searched only for what was found
-            findings = await aside(len(text) + context.characters, detector.left, text, findings, context)
+            findings = await aside(len(text) + context.characters, detector.not_allowed, text, findings, context)
         replaced = detector.action is Action.REDACT and bool(findings)
         return Judgement(
             (verdict_of(detector, checked.stage, findings),), text=redact(text, findings) if replaced else None
@@ -103,39 +104,3 @@ def _check_arguments(detector: Detector, checked: Checked, arguments: dict[str, 
         return Judgement((Verdict(action=Action.BLOCK, rail=detector.name, stage=checked.stage, reason=reason),))
     replaced = detector.action is Action.REDACT and bool(found)
     return Judgement((verdict_of(detector, checked.stage, found),), arguments=clean if replaced else None)
-
-
-class KeysClash(Exception):
-    """Two keys of an object became equal."""
-
-
-def map_scalars(node: Any, visit: Callable[[str], str]) -> Any:
-    """Applies ``visit`` to every string, key and number (as text) of a JSON value. Unchanged numbers keep their type.
-
-    Raises:
-        KeysClash: two keys of an object became equal.
-    """
-    if isinstance(node, dict):
-        mapped = {visit(str(key)): map_scalars(value, visit) for key, value in node.items()}
-        if len(mapped) < len(node):
-            raise KeysClash
-        return mapped
-    if isinstance(node, list):
-        return [map_scalars(item, visit) for item in node]
-    if isinstance(node, bool) or node is None:
-        return node
-    text = str(node)
-    replaced = visit(text)
-    return node if replaced == text else replaced
-
-
-def leaves(node: Any) -> list[str]:
-    """All strings, numbers and keys of a JSON value, as text."""
-    seen: list[str] = []
-
-    def note(text: str) -> str:
-        seen.append(text)
-        return text
-
-    map_scalars(node, note)
-    return seen

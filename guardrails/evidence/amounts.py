@@ -10,9 +10,9 @@ from typing import Any, TypeGuard
 
 import regex
 
-from guardrails.document import AskRule, ReadRule
-from guardrails.rails.said import Said
-from guardrails.rails.words import number_of
+from guardrails.evidence.origins import Origins
+from guardrails.policy_document import AskRule, ReadRule
+from guardrails.text.words import number_of
 from guardrails.types import GuardContext
 
 _LEADING_NUMBER = regex.compile(r"\s*[-+]?\d[\d,.' ]*\d|\s*[-+]?\d")
@@ -38,11 +38,11 @@ def _read(rule: ReadRule, arguments: dict[str, Any], context: GuardContext) -> f
     A value that the model wrote into an earlier call is ignored, since a tool may repeat it.
     """
     wanted, amounts = arguments.get(rule.key), []
-    said = Said.of(context)
-    for text, (_, before) in zip(context.trusted_results, said.results, strict=True):
+    origins = Origins.of(context)
+    for text, (_, before) in zip(context.trusted_results, origins.results, strict=True):
         records = [one for one in _records(_json_of(text)) if one.get(rule.key) == wanted is not None]
         found = [_amount(one.get(rule.field)) for one in records]
-        amounts += [one for one in found if one is not None and not said.wrote_number(Decimal(str(one)), before)]
+        amounts += [one for one in found if one is not None and not origins.wrote_number(Decimal(str(one)), before)]
     return max(amounts, default=None)
 
 

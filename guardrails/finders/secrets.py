@@ -18,7 +18,7 @@ from detect_secrets.plugins.square_oauth import SquareOAuthDetector
 from detect_secrets.plugins.stripe import StripeDetector
 from detect_secrets.plugins.telegram_token import TelegramBotTokenDetector
 
-from guardrails.finders import Pattern, PatternFinder, not_after
+from guardrails.finders.pattern import Pattern, PatternFinder, not_after
 
 LIBRARY = {
     "aws_key": AWSKeyDetector,

@@ -10,8 +10,8 @@ from functools import cached_property
 
 import regex
 
-from guardrails.rails.found import leaves
-from guardrails.rails.normalise import normalise, unescaped
+from guardrails.text.normalise import normalise, unescaped
+from guardrails.text.scalars import scalar_texts
 
 _NUMBER = regex.compile(r"(?<![\w.,])[-+]?\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?(?![\w])|(?<![\w])[-+]?\d+(?:[.,]\d+)?(?!\w)")
 _GROUPED = regex.compile(r"(?<!\d)\d[\d,.' ]{1,24}")
@@ -68,7 +68,7 @@ def each_number(text: str) -> Iterator[float]:
 def stands_in(value: object, sources: Iterable[str]) -> bool:
     """Whether every string and number of a JSON value occurs in one of the sources (`Words.hold`)."""
     known = [Words.of(text) for text in sources]
-    wanted = map(Value.of, leaves(value if value is not None else ""))
+    wanted = map(Value.of, scalar_texts(value if value is not None else ""))
     return all(any(words.hold(one) for words in known) for one in wanted)
 
 

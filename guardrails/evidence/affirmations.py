@@ -8,11 +8,11 @@ from functools import lru_cache
 
 import regex
 
-from guardrails.rails.acts import LONGEST, Act, joined, sentences
-from guardrails.rails.done import Told
-from guardrails.rails.found import leaves
-from guardrails.rails.objects import RECORD, identifiers
-from guardrails.rails.words import plain
+from guardrails.evidence.acts import LONGEST, Act, joined, sentences
+from guardrails.evidence.done_acts import CallTexts
+from guardrails.evidence.objects import RECORD, identifiers
+from guardrails.text.scalars import scalar_texts
+from guardrails.text.words import plain
 from guardrails.types import GuardContext, Past, Write
 
 _YES = regex.compile(
@@ -98,12 +98,12 @@ class Yes:
         question, found = done[-1]
         return cls(said, question, found)
 
-    def borne_out(self, context: GuardContext, past: Past, told: Told) -> bool:
+    def borne_out(self, context: GuardContext, past: Past, texts: CallTexts) -> bool:
         if self.acts:
-            return any(self._done(act, tool, context, past, told) for tool, act in self.acts.items())
+            return any(self._done(act, tool, context, past, texts) for tool, act in self.acts.items())
         last = last_writes(context, past)
         if not last:
-            return _FINE.match(self.question) is not None or any(not refused for refused, _ in told.texts)
+            return _FINE.match(self.question) is not None or any(not refused for refused, _ in texts.parts)
         return not _standing(last) and (_TWO.search(self.question) is None or self._two(context, past, last))
 
     def _two(self, context: GuardContext, past: Past, last: Sequence[Write]) -> bool:
@@ -111,15 +111,15 @@ class Yes:
         every = (*past.writes, *past.delegated, *context.writes)
         return any(len({one.args_sha256 for one in some if one.ok}) > 1 for some in (last, every))
 
-    def _done(self, act: Act, tool: str, context: GuardContext, past: Past, told: Told) -> bool:
+    def _done(self, act: Act, tool: str, context: GuardContext, past: Past, texts: CallTexts) -> bool:
         calls = [one for one in (*past.writes, *past.delegated, *context.writes) if one.tool == tool]
         words = f" {plain(self.question)} "
         named = [one for one in calls if any(f" {value} " in words for value in _values(one))]
         if not named and (not calls or identifiers(self.question)):
-            return told.says(act, wanted=False)
+            return texts.says(act, wanted=False)
         calls = named or calls
         failed = _standing([one for one in calls if one.run_id == calls[-1].run_id])
-        return not failed or any(_said_of(act, one, told) for one in failed[:_LAST])
+        return not failed or any(_said_of(act, one, texts) for one in failed[:_LAST])
 
 
 def yes_in(text: str) -> str | None:
@@ -194,12 +194,12 @@ def _standing(writes: Sequence[Write]) -> list[Write]:
     return failed
 
 
-def _said_of(act: Act, write: Write, told: Told) -> bool:
+def _said_of(act: Act, write: Write, texts: CallTexts) -> bool:
     """Whether a call's error, or a record with one of its arguments, says that it was done already."""
-    if act.told_in(write.told):
+    if act.told_in(write.result):
         return True
     values = _values(write)
-    records = (match.group() for refused, text in told.texts if not refused for match in RECORD.finditer(text))
+    records = (match.group() for refused, text in texts.parts if not refused for match in RECORD.finditer(text))
     return any(
         act.named.search(record) is not None and any(f" {value} " in f" {plain(record)} " for value in values)
         for record in records
@@ -207,4 +207,6 @@ def _said_of(act: Act, write: Write, told: Told) -> bool:
 
 
 def _values(write: Write) -> frozenset[str]:
-    return frozenset(text for value in write.arguments.values() for leaf in leaves(value) if (text := plain(leaf)))
+    return frozenset(
+        text for value in write.arguments.values() for leaf in scalar_texts(value) if (text := plain(leaf))
+    )

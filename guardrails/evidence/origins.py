@@ -8,14 +8,14 @@ from functools import cached_property
 from itertools import zip_longest
 from typing import TypeVar
 
-from guardrails.rails.words import Value, Words
+from guardrails.text.words import Value, Words
 from guardrails.types import GuardContext
 
 K = TypeVar("K", bound=Hashable)
 NEVER = float("inf")
 
 
-class Said:
+class Origins:
     """The user's words, results of trusted tools, and what the model wrote into calls.
 
     A result may repeat what the model wrote before it. So it supports neither values that the model wrote before, nor
@@ -29,7 +29,7 @@ class Said:
         self.user, self.results, self.written = user, results, written
 
     @classmethod
-    def of(cls, context: GuardContext) -> Said:
+    def of(cls, context: GuardContext) -> Origins:
         written = [_kept(context, Words.written, text) for text in context.written]
         # Without the number, all texts count as written before.
         pairs = zip_longest(context.trusted_results, context.written_before, fillvalue=len(written))

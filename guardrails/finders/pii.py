@@ -15,7 +15,7 @@ from stdnum.fr import nir
 from stdnum.it import codicefiscale
 from stdnum.us import ssn
 
-from guardrails.finders import AFTER_ESCAPE, Finding, Pattern, PatternFinder, Window, not_after
+from guardrails.finders.pattern import AFTER_ESCAPE, Finding, Pattern, PatternFinder, Window, not_after
 
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 _GAP = regex.compile(r"[ -]")

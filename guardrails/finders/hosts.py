@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import regex
 
 from flightloop.egress import permits, plain_host
-from guardrails.finders import not_after
-from guardrails.spelling import BLANKS, as_read, spelt
+from guardrails.finders.pattern import not_after
+from guardrails.text.spelling import BLANKS, as_read, spelt
 
 _GAP = spelt("\t\r\n") + "*+"  # what browsers leave out of an address
 _SLASH, _COLON = spelt("/\\"), spelt(":")

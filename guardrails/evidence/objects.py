@@ -8,11 +8,11 @@ from functools import lru_cache
 import regex
 
 from flightloop.tool import ToolSpec
-from guardrails.rails.acts import Act, joined
-from guardrails.rails.done import MONEY
-from guardrails.rails.found import leaves
-from guardrails.rails.verbs import noun_of
-from guardrails.rails.words import plain
+from guardrails.evidence.acts import Act, joined
+from guardrails.evidence.done_acts import MONEY
+from guardrails.text.scalars import scalar_texts
+from guardrails.text.verbs import noun_of
+from guardrails.text.words import plain
 from guardrails.types import GuardContext, Write
 
 _IDENTIFIER = regex.compile(
@@ -70,10 +70,10 @@ class Objects:
         """Numbers in a tool's calls, and in what was looked up about the same things."""
         if tool not in self._numbers:
             calls = [write for write in self._writes if write.tool == tool]
-            values = [leaf for call in calls for value in call.arguments.values() for leaf in leaves(value)]
-            texts = [*values, *(call.told for call in calls)]
+            values = [leaf for call in calls for value in call.arguments.values() for leaf in scalar_texts(value)]
+            texts = [*values, *(call.result for call in calls)]
             names = {value for value in values if value.isdecimal()}
-            names.update(digits for call in calls for digits in _FIELD.findall(call.told))
+            names.update(digits for call in calls for digits in _FIELD.findall(call.result))
             records = (record for result in self._context.results for record in RECORD.findall(result))
             texts += [record for record in records if not names.isdisjoint(_FIELD.findall(record))]
             self._numbers[tool] = frozenset(digits.lstrip("0") for text in texts for digits in _DIGITS.findall(text))
@@ -100,8 +100,10 @@ class Objects:
 
     def _is_spoken(self, noun: str) -> bool:
         if noun not in self._spoken:
-            given = (leaf for write in self._writes for value in write.arguments.values() for leaf in leaves(value))
-            texts = (*self._context.results, *(write.told for write in self._writes), *given)
+            given = (
+                leaf for write in self._writes for value in write.arguments.values() for leaf in scalar_texts(value)
+            )
+            texts = (*self._context.results, *(write.result for write in self._writes), *given)
             self._spoken[noun] = any(noun in text.casefold() for text in texts)
         return self._spoken[noun]
 

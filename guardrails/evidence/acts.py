@@ -10,7 +10,7 @@ from functools import lru_cache
 import regex
 
 from flightloop.tool import ToolSpec
-from guardrails.rails.verbs import BROAD, READS, SYNONYMS, base, noun_of, participles
+from guardrails.text.verbs import BROAD, READS, SYNONYMS, base, noun_of, participles
 
 LONGEST = 1000
 """Longest clause that is searched as a whole, in characters."""

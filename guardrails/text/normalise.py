@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from flightloop.verdicts import Action, Verdict
 from guardrails.aside import aside
-from guardrails.spelling import compatible
+from guardrails.text.spelling import compatible
 from guardrails.types import Checked, Judgement, Rail
 
 _RANGES = (

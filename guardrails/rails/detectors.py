@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 
 import regex
 
-from guardrails.document import AnyEntry, LinksEntry, PiiEntry, SecretsEntry, Source, TermsEntry
-from guardrails.finders import Finding, Pattern, PatternFinder, not_after
-from guardrails.rails.found import Detector, Watch
+from guardrails.finders.pattern import Finding, Pattern, PatternFinder, not_after
+from guardrails.finders.pii import pii_finder, values
+from guardrails.finders.secrets import secrets_finder
+from guardrails.policy_document import AnyEntry, LinksEntry, PiiEntry, SecretsEntry, Source, TermsEntry
+from guardrails.rails.detector import Detector, FilterForContext
 from guardrails.rails.links import LINKS, vouched_for
-from guardrails.rails.pii import pii_finder, values
-from guardrails.rails.secrets import secrets_finder
-from guardrails.spelling import compatible
+from guardrails.text.spelling import compatible
 from guardrails.types import GuardContext
 
 _START, _BLANKS = not_after(r"\w"), r"(?:\s|\\[nrt]){1,8}"
@@ -48,8 +48,8 @@ def _evidence(context: GuardContext, keep: tuple[Source, ...]) -> tuple[str, ...
     return (*((context.user_text,) if "user" in keep else ()), *(context.results if "results" in keep else ()))
 
 
-def _known_data(finder: PatternFinder, keep: tuple[Source, ...]) -> Watch:
-    def watch(context: GuardContext) -> Keep:
+def _known_data(finder: PatternFinder, keep: tuple[Source, ...]) -> FilterForContext:
+    def filter_for(context: GuardContext) -> Keep:
         def known() -> frozenset[tuple[str, str]]:
             return frozenset().union(*map(said_in, _evidence(context, keep)))
 
@@ -66,4 +66,4 @@ def _known_data(finder: PatternFinder, keep: tuple[Source, ...]) -> Watch:
 
         return drop
 
-    return watch
+    return filter_for

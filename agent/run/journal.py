@@ -162,8 +162,11 @@ class Journal(Protocol):
     async def writes(
         self, run: Run, args_sha256: str | None = None, tool: str | None = None, limit: int = 500
     ) -> list[Written]:
-        """Calls that have begun to change something, newest first, in the run's session and in the sessions that its
-        forks share. With ``args_sha256`` only those of that call, with ``tool`` only those of that tool.
+        """Calls of other runs that have begun to change something, newest first, in the run's session and in the
+        sessions that its forks share.
+
+        With ``args_sha256`` only those of that call, with ``tool`` only those of that tool; then, if the run has begun
+        such a call itself, only those that precede it.
         """
         ...
 

@@ -36,12 +36,8 @@ async def read_past(
     denied: list[Write] = []
     found = await journal.writes(run, args_sha256, tool, WRITES)
     cut = len(found) == WRITES
-    line = await _line(journal, run) if any(one.kin and one.run_id != run.id for one in found) else {run.id}
+    line = await _line(journal, run) if any(one.kin for one in found) else {run.id}
     for one in reversed(found):
-        if one.run_id == run.id:
-            if (args_sha256 or tool) and one.ok is None:
-                break  # the run's own call, which has just begun; the others are earlier
-            continue
         first = (*one.callers, one.run_id)[0]
         write = Write(one.tool, one.arguments, one.ok, one.told, first, one.uncertain, one.args_sha256, one.unsure)
         if one.denied:

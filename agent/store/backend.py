@@ -40,6 +40,18 @@ class RunFilter:
 
 
 @dataclass(frozen=True)
+class WriteFilter:
+    """Conditions of a list of writes; None: any value."""
+
+    besides: str
+    """Id of the run whose own writes are left out."""
+    args_sha256: str | None = None
+    tool: str | None = None
+    before: int | None = None
+    """Number of the write that all others precede."""
+
+
+@dataclass(frozen=True)
 class Fork:
     """A run that began with copied steps of another run."""
 
@@ -148,9 +160,11 @@ class Transaction(Protocol):
         """Stores the result of a write; does nothing if the call was not added."""
         ...
 
-    def writes(
-        self, tenant_id: str, session_id: str, root: str, args_sha256: str | None, tool: str | None, limit: int
-    ) -> list[Written]:
+    def write_under_way(self, run_id: str, args_sha256: str | None, tool: str | None) -> int | None:
+        """Number of the run's first such write that has no result; None if all have one."""
+        ...
+
+    def writes(self, tenant_id: str, session_id: str, root: str, wanted: WriteFilter, limit: int) -> list[Written]:
         """Writes of a session, newest first; those with this root are ``kin``."""
         ...
 

@@ -113,7 +113,7 @@ class StoreJournal:
     async def writes(
         self, run: Run, args_sha256: str | None = None, tool: str | None = None, limit: int = 500
     ) -> list[Written]:
-        return await self._backend.read(lambda tx: writes.of(tx, run, args_sha256, tool, limit))
+        return await self._backend.read(lambda tx: writes.of_others(tx, run, args_sha256, tool, limit))
 
     async def append(
         self,

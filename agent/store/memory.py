@@ -13,7 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from agent.run.journal import Projection, Recorded, Written
-from agent.store.backend import Answer, Fork, Reserved, RunFilter, T, Transaction
+from agent.store.backend import Answer, Fork, Reserved, RunFilter, T, Transaction, WriteFilter
 from agent.store.rules.page import EVENT_CHARS, page
 from agent.store.rules.row import Row
 from flightloop.events import RunEvent
@@ -184,14 +184,21 @@ class _Tables:
             if (one.run_id, one.call_id) == (run_id, call_id):
                 self._writes[index] = (tenant, session, root, replace(one, ok=ok, uncertain=uncertain, told=told))
 
-    def writes(
-        self, tenant_id: str, session_id: str, root: str, args_sha256: str | None, tool: str | None, limit: int
-    ) -> list[Written]:
+    def write_under_way(self, run_id: str, args_sha256: str | None, tool: str | None) -> int | None:
+        under_way = (
+            number
+            for number, (*_, one) in enumerate(self._writes)
+            if one.run_id == run_id and one.ok is None
+            if args_sha256 in (None, one.args_sha256) and tool in (None, one.tool)
+        )
+        return next(under_way, None)
+
+    def writes(self, tenant_id: str, session_id: str, root: str, wanted: WriteFilter, limit: int) -> list[Written]:
         of_session = (
             replace(one, kin=of == root)
-            for tenant, session, of, one in reversed(self._writes)
-            if (tenant, session) == (tenant_id, session_id)
-            if args_sha256 in (None, one.args_sha256) and tool in (None, one.tool)
+            for tenant, session, of, one in reversed(self._writes[: wanted.before])
+            if (tenant, session) == (tenant_id, session_id) and one.run_id != wanted.besides
+            if wanted.args_sha256 in (None, one.args_sha256) and wanted.tool in (None, one.tool)
         )
         return list(islice(of_session, limit))
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from agent.run.history import result_text
 from agent.run.journal import Written
-from agent.store.backend import Transaction
+from agent.store.backend import Transaction, WriteFilter
 from flightloop.events import RunEvent, ToolIntent, ToolResult
 from flightloop.runs import Approval, Run
 from flightloop.tool import Effect
@@ -58,9 +58,13 @@ def root(tx: Transaction, run: Run) -> str:
     return tx.root(run.parent.callers[0].run_id if run.parent else run.id)
 
 
-def of(tx: Transaction, run: Run, args_sha256: str | None, tool: str | None, limit: int) -> list[Written]:
+def of_others(tx: Transaction, run: Run, args_sha256: str | None, tool: str | None, limit: int) -> list[Written]:
+    """Writes of the session's other runs. If a call is asked about, those that began before the run's own such call:
+    of two runs that begin it together, one goes on."""
+    before = tx.write_under_way(run.id, args_sha256, tool) if args_sha256 or tool else None
     session_id = tx.root_session(run.tenant_id, run.session_id)
-    return tx.writes(run.tenant_id, session_id, root(tx, run), args_sha256, tool, limit)
+    wanted = WriteFilter(run.id, args_sha256, tool, before)
+    return tx.writes(run.tenant_id, session_id, root(tx, run), wanted, limit)
 
 
 def _callers(run: Run) -> tuple[str, ...]:

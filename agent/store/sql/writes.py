@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from agent.run.journal import Written
+from agent.store.backend import WriteFilter
 from agent.store.sql.connection import Connection
 from agent.store.sql.statement import Statement
 
@@ -32,8 +33,15 @@ END = Statement(
 OF_SESSION = Statement(
     """
     SELECT run_id, call_id, args_sha256, ok, uncertain, told, document FROM writes
-    WHERE tenant_id = :tenant_id AND session_id = :session_id [AND args_sha256 = :args_sha256] [AND tool = :tool]
+    WHERE tenant_id = :tenant_id AND session_id = :session_id AND run_id <> :besides
+        [AND args_sha256 = :args_sha256] [AND tool = :tool] [AND number < :before]
     ORDER BY number DESC LIMIT :most
+    """
+)
+UNDER_WAY = Statement(
+    """
+    SELECT min(number) FROM writes WHERE run_id = :run_id AND ok IS NULL
+        [AND args_sha256 = :args_sha256] [AND tool = :tool]
     """
 )
 
@@ -71,11 +79,23 @@ class SqlWrites:
     def end_write(self, run_id: str, call_id: str, ok: bool, uncertain: bool, told: str) -> None:
         self._connection.write(END, run_id=run_id, call_id=call_id, ok=ok, uncertain=uncertain, told=told)
 
-    def writes(
-        self, tenant_id: str, session_id: str, root: str, args_sha256: str | None, tool: str | None, limit: int
-    ) -> list[Written]:
-        query = {"tenant_id": tenant_id, "session_id": session_id, "args_sha256": args_sha256, "tool": tool}
-        return [_written(row, root) for row in self._connection.rows(OF_SESSION, **query, most=limit)]
+    def write_under_way(self, run_id: str, args_sha256: str | None, tool: str | None) -> int | None:
+        found = self._connection.column(UNDER_WAY, run_id=run_id, args_sha256=args_sha256, tool=tool)
+        number: int | None = found[0]
+        return number
+
+    def writes(self, tenant_id: str, session_id: str, root: str, wanted: WriteFilter, limit: int) -> list[Written]:
+        rows = self._connection.rows(
+            OF_SESSION,
+            tenant_id=tenant_id,
+            session_id=session_id,
+            besides=wanted.besides,
+            args_sha256=wanted.args_sha256,
+            tool=wanted.tool,
+            before=wanted.before,
+            most=limit,
+        )
+        return [_written(row, root) for row in rows]
 
 
 def _written(row: tuple[Any, ...], root: str) -> Written:

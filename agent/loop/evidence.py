@@ -36,6 +36,8 @@ class Evidence:
         self._written_by: dict[str, int] = {}  # call id to the number of calls written up to its decision
         self._written_before: list[int] = []
         self._turns = 0
+        self._done: list[Write] = []
+        self._done_turns = 0  # turns whose calls have all ended
         self._memo: dict[object, object] = {}
         self._context: GuardContext | None = None
         self._events = -1
@@ -105,7 +107,7 @@ class Evidence:
             facts=self._facts,
             looked_up=tuple(self._looked_up),
             writers=self._writers,
-            writes=tuple(writes_of(history.turns, self._writes)) if self._writers else (),
+            writes=self._own_writes(history.turns) if self._writers else (),
             past=self._session,
             memo=self._memo,
         )
@@ -115,6 +117,12 @@ class Evidence:
             self._written += [f"{each.call.function.name} {each.call.function.arguments}" for each in turn.calls]
             self._written_by |= {each.call.id: len(self._written) for each in turn.calls}
         self._turns = len(turns)
+
+    def _own_writes(self, turns: Sequence[Turn]) -> tuple[Write, ...]:
+        while self._done_turns < len(turns) - 1 and not turns[self._done_turns].open:
+            self._done += writes_of([turns[self._done_turns]], self._writes)
+            self._done_turns += 1
+        return (*self._done, *writes_of(turns[self._done_turns :], self._writes))
 
     async def _session(self, args_sha256: str | None = None, tool: str | None = None) -> Past:
         asked, events = self._conversation.input_text, self._leased.history.events

@@ -7,7 +7,7 @@
       url: https://example.com/mcp     # streamable HTTP
       tools: {forecast: pure, book: unsafe}
       hosts: [api.weather.example]     # where a program may connect to
-      folders: [/var/cache/weather]    # what it may read and write besides its home, which is empty at each start
+      folders: [/srv/weather]    # what it may read and write besides its home, which is empty at each start
 
 A program runs in the sandbox of tools. Only the listed tools of a server are used. Their results count as untrusted
 text.

@@ -17,7 +17,7 @@ MOST_SPANS = 256
 """Maximum number of places that a verdict lists, so that records stay small compared with the text."""
 
 FilterForContext = Callable[[GuardContext], Callable[[str, list[Finding]], list[Finding]]]
-"""Returns a filter for a context, which drops the findings that this context allows."""
+"""Maps a context to a filter that drops the findings allowed by this context."""
 
 
 def allow_none(context: GuardContext) -> Callable[[str, list[Finding]], list[Finding]]:
@@ -26,7 +26,7 @@ def allow_none(context: GuardContext) -> Callable[[str, list[Finding]], list[Fin
 
 @dataclass(frozen=True)
 class Detector:
-    """A named finder, the action on what it finds, and the findings that the context allows."""
+    """A named finder, the action on its findings, and a filter that drops findings allowed by the context."""
 
     name: str
     finder: Finder
@@ -51,7 +51,7 @@ class Detector:
 
 
 def found_reason(labels: list[str], places: int) -> str:
-    """Says what was found, and whether there are more places than are listed."""
+    """A verdict's reason: the labels found, and the number of places if not all are listed."""
     more = f" in {places} places, of which {MOST_SPANS} are listed" if places > MOST_SPANS else ""
     return f"found {', '.join(labels)}{more}" if labels else ""
 
@@ -69,8 +69,8 @@ def verdict_of(detector: Detector, stage: Stage, findings: list[Finding]) -> Ver
 
 
 def detector_rail(detector: Detector) -> Rail:
-    """Makes a rail. Verdict spans refer to this rail's input text; for a call, to the value that contains the
-    finding."""
+    """Makes a rail from a detector. Verdict spans refer to the rail's input text or, for a call, to the argument value
+    that contains the finding."""
 
     async def check(checked: Checked) -> Judgement:
         text, context = checked.text, checked.context

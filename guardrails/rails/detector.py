@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,8 +76,11 @@ def detector_rail(detector: Detector) -> Rail:
         text, context = checked.text, checked.context
         if checked.stage is Stage.TOOL_CALL and checked.call is not None:
             given = checked.call.arguments
-            characters = sum(map(len, scalar_texts(given))) + context.characters
-            return await aside(characters, _check_arguments, detector, checked, given)
+            texts = scalar_texts(given)
+            characters = sum(map(len, texts))
+            if not await aside(characters, _any_found, detector, texts):
+                return Judgement((verdict_of(detector, checked.stage, []),))
+            return await aside(characters + context.characters, _check_arguments, detector, checked, given)
         findings = await aside(len(text), detector.find, text)
         if findings:  # the evidence is searched only for what was found
             findings = await aside(len(text) + context.characters, detector.not_allowed, text, findings, context)
@@ -87,6 +90,10 @@ def detector_rail(detector: Detector) -> Rail:
         )
 
     return check
+
+
+def _any_found(detector: Detector, texts: Iterable[str]) -> bool:
+    return any(detector.find(text) for text in texts)
 
 
 def _check_arguments(detector: Detector, checked: Checked, arguments: dict[str, Any]) -> Judgement:

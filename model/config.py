@@ -17,7 +17,8 @@ EMBEDDED = "embedded"
 SHIPPED = Path(__file__).parent / "weights" / "smollm2-135m-moe.safetensors"
 """Trained experts and routers of the embedded model (docs/model-card.md)."""
 SHIPPED_CALL_CONFIDENCE = 0.1
-"""Call confidence of the shipped experts, 0..1, from conversations outside their training set (docs/model-card.md)."""
+"""`ModelConfig.call_confidence` of the shipped experts, chosen on conversations that they weren't trained on
+(docs/model-card.md)."""
 
 Dtype = Literal["auto", "float32", "bfloat16", "int8", "int4"]
 ResolvedDtype = Literal["float32", "bfloat16", "int8", "int4"]
@@ -35,9 +36,9 @@ class ModelConfig:
         dtype: format of the weights; ``"auto"`` picks the fastest on this processor for short agent steps.
         experts: path of a safetensors file with trained routed experts and routers, such as `SHIPPED`. None leaves them
             untrained, which is a no-op (embedded model only).
-        lora: path of a safetensors file with low-rank changes (LoRA), which are added to the weights when they are
-            loaded; None: no changes.
-        routed_experts: routed experts per layer of the embedded model; 0 keeps its dense base model.
+        lora: path of a safetensors file with a LoRA adapter, which is merged into the weights when they are loaded.
+            None: no adapter.
+        routed_experts: routed experts per layer of the embedded model; 0 loads its dense base model.
         expert_width: hidden width of a routed expert of the embedded model.
         active_experts: routed experts that are active per token.
         slots: sequences that run in one batch.
@@ -52,13 +53,13 @@ class ModelConfig:
         attention_window: how many of the latest tokens a key/value head sees unless it is in ``global_layers`` or
             ``global_heads``; 0: all heads see everything.
         attention_sinks: number of first tokens that layers with a window see too.
-        attention_retrieved: number of tokens of a long context that a head without a window reads when it writes an
-            answer: the best matches, beside the newest tokens. A multiple of 64; 0: all. Kernels only.
-        global_layers: numbers of the layers that see everything in spite of a window; ``"auto"``: none.
-        global_heads: (layer, key/value head) of single heads that see everything; ``"auto"``: if no layers are named
-            either, the heads measured to carry retrieval, for models where they are known (`model.nn.windows`).
-        call_confidence: minimum probability, by the model's own figures, of calls in requests that leave the choice to
-            the model. Below it, the model answers in words. 0: all calls are made.
+        attention_retrieved: number of older tokens that a head without a window reads per decoded token in a long
+            context: the best matches, in addition to the newest tokens. A multiple of 64; 0: all. Kernels only.
+        global_layers: numbers of the layers that see everything despite ``attention_window``; ``"auto"``: none.
+        global_heads: (layer, key/value head) pairs that see everything; ``"auto"``: if ``global_layers`` is "auto" too,
+            the heads that were measured to carry retrieval, for models where they are known (`model.nn.windows`).
+        call_confidence: minimum probability that the model assigns to its tool calls, if the request lets it choose
+            between calls and text. Calls below it are replaced by an answer in text. 0: all calls are made.
         stream_interval_ms: after the first token, up to five tokens are collected into one chunk for at most this many
             milliseconds; 0: each token is sent at once. Sending a chunk takes as long as some tokens of the embedded
             model.
@@ -154,7 +155,7 @@ def _at_least(field: str, value: object, least: int) -> None:
 
 
 def resolve_dtype(dtype: Dtype, features: Collection[str]) -> ResolvedDtype:
-    """Format of the weights on a processor where torch runs the model; for the kernels see `model.weights.form`.
+    """Format of the weights of a model that torch runs; for the kernels, see `model.weights.form`.
 
     int8 uses bfloat16 activations; in torch it decodes fastest and prefills as fast as bfloat16
     (docs/decisions/0003-int8-kernel.md). On processors without bfloat16, both are slower than float32.
@@ -171,10 +172,10 @@ def resolve_dtype(dtype: Dtype, features: Collection[str]) -> ResolvedDtype:
 def resolve_threads(threads: int | Literal["auto"], cores: int, *, processes: int = 1, kernels: bool = False) -> int:
     """Threads of a process that runs a model: at least 1; "auto" gives at most 8.
 
-    torch's threads spin while they wait for each other, so a single one without a core stalls all of them: on two busy
+    torch's threads spin while they wait for each other, so one thread without a core stalls them all: on two busy
     cores, two threads took 50 times as long as one (docs/decisions/0003-int8-kernel.md). They get the process's share
-    of the cores except one, which stays for everything else (API, agents, tools). The kernels' threads don't wait for a
-    thread without a core (docs/decisions/0009-kernels.md) and get the whole share.
+    of the cores minus one, which is left to everything else (API, agents, tools). The kernels' threads don't wait for
+    a thread without a core (docs/decisions/0009-kernels.md) and get the whole share.
     """
     if threads != "auto":
         return threads

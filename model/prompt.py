@@ -18,8 +18,8 @@ ChatML, as SmolLM2 expects it::
 
 A message is rendered independently of what follows it, so a later step's prompt extends an earlier one's,
 and the KV cache of the common prefix is reused. A JSON schema goes into the first turn, since requests with
-one differ in what follows: many messages to classify, many answers to judge. A forced call concerns a
-single answer and comes last, as a system message.
+the same schema usually differ only in later turns: many messages to classify, many answers to judge. The
+instruction for a forced call concerns a single answer and comes last, as a system message.
 
 An assistant message with the name ``plan`` is a plan and goes between ``<plan>`` and ``</plan>``. A request
 for a plan (``response_format`` with that name) needs no instructions: its prompt ends with ``<plan>``, so
@@ -52,7 +52,7 @@ _ROLES = {"developer": "system"}
 
 
 class TextEncoder(Protocol):
-    """The part of a tokenizer that prompts need. ``encode`` must not recognise special tokens in a text."""
+    """The part of a tokenizer that prompts need. ``encode`` must treat names of special tokens as plain text."""
 
     special: dict[str, int]
 
@@ -63,7 +63,7 @@ def render(request: ChatRequest) -> str:
     """The prompt as text, for people to read. The model gets the ids of `encode`, where text can't forge a turn.
 
     Raises:
-        UnsupportedContent: a part that a text model can't take.
+        UnsupportedContent: a content part is neither text nor a table.
     """
     turns = [f"{TURN_OPEN}{role}\n{text}{TURN_CLOSE}\n" for role, text in turns_of(request)]
     return "".join(turns) + f"{TURN_OPEN}assistant\n{_opening(request)}"
@@ -78,8 +78,8 @@ def encode(request: ChatRequest, tokenizer: TextEncoder, limit: int) -> list[int
         limit: maximum number of tokens of prompt and answer together.
 
     Raises:
-        UnsupportedContent: a part that a text model can't take.
-        ContextTooLong: no room for an answer.
+        UnsupportedContent: a content part is neither text nor a table.
+        ContextTooLong: the prompt leaves no room for an answer.
     """
     opened, closed = tokenizer.special[TURN_OPEN], tokenizer.special[TURN_CLOSE]
     newline = tokenizer.encode("\n")
@@ -115,7 +115,7 @@ def call_text(calls: Iterable[tuple[str, dict[str, Any]]]) -> str:
 
 
 def plan_text(goal: str, tools: Sequence[str]) -> str:
-    """Content of a plan, both in an answer to a request for one and in a message named ``plan``."""
+    """JSON of a plan, as in the answer to a plan request and in a message named ``plan``."""
     return _json({"goal": goal, "tools": list(tools)})
 
 
@@ -154,7 +154,7 @@ def _content_text(message: ChatMessage, index: int) -> str:
 
 
 def _as_written(text: str) -> str:
-    """JSON in the layout that the grammar enforces."""
+    """A JSON text in the layout that the grammar enforces; any other text unchanged."""
     try:
         return _json(json.loads(text))
     except ValueError:
@@ -167,7 +167,7 @@ def _response_text(text: str, name: str | None) -> str:
     except ValueError:
         content = text
     body = _json({"name": name, "content": content} if name else {"content": content})
-    # A result may quote anything, but must not close its own bracket.
+    # A result may quote anything, but must not close its own tag.
     return RESPONSE_OPEN + body.replace("</", "<\\/") + RESPONSE_CLOSE
 
 
@@ -177,7 +177,7 @@ def _asks_for_plan(request: ChatRequest) -> bool:
 
 
 def _opening(request: ChatRequest) -> str:
-    """What the answer begins with before the model's first token."""
+    """Text at the start of the answer's turn, before the model's first token."""
     return PLAN_OPEN if _asks_for_plan(request) else ""
 
 

@@ -13,7 +13,7 @@ _NAMES = {"object": "object", "array": "any[]", "null": "null"}
 
 
 def signature(function: FunctionDef) -> str:
-    """``name(parameter: type, optional?: type) - description``, and a line for each parameter with a description."""
+    """``name(parameter: type, optional?: type) - description``, then a line for each parameter with a description."""
     schema = function.parameters
     inner = ", ".join(_members(schema, schema, _DEPTH))
     about = _words(function.description)
@@ -27,7 +27,7 @@ def type_text(schema: dict[str, Any]) -> str:
 
 
 def _described(schema: dict[str, Any], root: dict[str, Any], depth: int) -> Iterator[tuple[str, str]]:
-    """Parameters with a description; nested ones by their path."""
+    """Path and description of each parameter that has a description."""
     for name, below in (schema.get("properties") or {}).items():
         if not isinstance(below, dict) or depth == 0:
             continue

@@ -35,7 +35,7 @@ class KeyValues(Protocol):
 
 
 class NoCache:
-    """Stores nothing: for whole sequences laid out by `AttentionBatch.dense`, so that gradients can flow."""
+    """`KeyValues` without storage, for complete sequences laid out by `AttentionBatch.dense`. Lets gradients flow."""
 
     def write(self, layer: int, key_TKH: Tensor, value_TKH: Tensor, slots_T: Tensor) -> None:
         """Does nothing."""
@@ -46,7 +46,7 @@ class NoCache:
 
 
 class Attention(nn.Module):
-    """Attention of one layer. One product computes queries, keys and values, with rows in that order."""
+    """Attention of one layer. A single matrix product computes queries, keys and values, in this order of rows."""
 
     def __init__(self, config: DecoderConfig, layer: int) -> None:
         super().__init__()

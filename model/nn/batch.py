@@ -2,7 +2,7 @@
 
 Everything that layers need is computed here once per step and reach, not once per layer. A query at position
 p sees the key at j <= p in a layer of window w if w is 0, or p - j < w, or j < sinks (the first tokens).
-Suffixes: T tokens, S sequences (of the decoding ones), C context slots (padded), Q query tokens of one sequence.
+Suffixes: T tokens, S sequences (in `Decode`, the decoding ones), C context slots (padded), Q queries of one sequence.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from torch import Tensor
 
 from model.nn.shape import EVERYTHING, Reach
 
-# Queries of a prefill that look through a window together: few enough that most of what is read for them all is seen
-# by each, and enough to keep the product busy.
+# Queries per tile of a prefill with a window. A tile reads all keys that any of its queries sees: smaller tiles read
+# fewer keys in vain, larger ones make better use of the matrix product.
 TILE = 256
 
 
 @dataclass(frozen=True)
 class Prefill:
-    """Queries of a sequence with more than one new token: all of them, or a part.
+    """Queries of a sequence with more than one new token: all of them, or one tile.
 
     Attributes:
-        start, stop: their rows in the flat batch.
-        slots_C: slots of the keys that they read from the cache; None if all are among the tokens of this batch.
-        rows_C: in that case, rows of the keys in the flat batch; None if they are the queries' rows.
+        start, stop: rows of the queries in the flat batch.
+        slots_C: cache slots of the keys that the queries read; None if this batch contains all of these keys.
+        rows_C: if ``slots_C`` is None, rows of the keys in the flat batch; None if they are the queries' own rows.
         mask_QC: additive mask of what each query sees; None if plain causal masking is enough.
     """
 
@@ -43,8 +43,8 @@ class Decode:
     """All sequences with exactly one new token, attended together.
 
     Attributes:
-        rows_S: their rows in the flat batch; None if they are the whole batch, in order.
-        slots_SC: slots of the context that they see, padded with slot 0.
+        rows_S: rows of the sequences in the flat batch; None if they are the whole batch, in order.
+        slots_SC: cache slots that each sequence attends to, padded with slot 0.
         mask_S11C: additive, minus infinity at the padding; None without padding.
     """
 
@@ -55,10 +55,10 @@ class Decode:
 
 @dataclass(frozen=True)
 class View:
-    """What heads of one reach read, and where they write.
+    """Where the heads of one reach write keys and values, and which ones they read.
 
     Attributes:
-        slots_T: slot of each token's key and value.
+        slots_T: cache slot for each token's key and value.
     """
 
     slots_T: Tensor
@@ -67,7 +67,7 @@ class View:
 
     @property
     def whole(self) -> bool:
-        """Whether all sequences are complete in this batch and see all of themselves."""
+        """Whether this batch contains all sequences completely, and plain causal attention is enough for each."""
         return self.decode is None and all(
             one.slots_C is None and one.rows_C is None and one.mask_QC is None for one in self.prefills
         )
@@ -75,7 +75,7 @@ class View:
 
 @dataclass(frozen=True)
 class AttentionBatch:
-    """A ragged batch of prefilling and decoding sequences, in the order of their tokens. Made by `build` or `dense`.
+    """A ragged batch of prefilling and decoding sequences with concatenated tokens. Created by `build` or `dense`.
 
     Attributes:
         query_lens: new tokens of each sequence. context_lens: tokens of each sequence after this step, including the
@@ -93,7 +93,7 @@ class AttentionBatch:
 
     @property
     def tokens(self) -> int:
-        """T."""
+        """T, the number of tokens in the batch."""
         return sum(self.query_lens)
 
     @classmethod
@@ -119,8 +119,8 @@ class AttentionBatch:
             block_size: tokens per block.
             dtype: dtype of the activations, for the masks.
             reaches: reaches of the decoder's layers (`DecoderConfig.reaches`). sinks: `DecoderConfig.sinks`.
-            window_tables: block ids for bounded layers; what lies behind their window is never read.
-            tile: queries that look through a window together.
+            window_tables: block ids for bounded layers; entries outside the window and the sinks are never read.
+            tile: queries per tile of a prefill with a window (see `TILE`).
         """
         assert len(query_lens) == len(context_lens) == len(block_tables), "one entry per sequence"
         full, near = (
@@ -140,10 +140,10 @@ class AttentionBatch:
         tile: int = TILE,
         begun: Sequence[Sequence[int]] = (),
     ) -> AttentionBatch:
-        """Lays out complete sequences, which need no cache (`NoCache`): for training, evaluation and oracles.
+        """Lays out complete sequences, which need no KV cache (`NoCache`): for training, evaluation and reference runs.
 
         Args:
-            begun: for each sequence, rows of other sequences that precede its own tokens.
+            begun: for each sequence, batch rows of the prefix that it shares with other sequences and attends to.
         """
         begun = begun or [()] * len(query_lens)
         ends = torch.tensor(query_lens).cumsum(0).tolist()
@@ -200,7 +200,7 @@ class _Layout:
         return View(torch.cat(written), tuple(prefills), _decode(rows, seen, not prefills, self.dtype))
 
     def _tiles(self, start: int, query: int, context: int, slots_C: Tensor, window: int) -> list[Prefill]:
-        """Parts of a prefill that needs a mask."""
+        """Splits a prefill that needs a mask into tiles; without a window, it is a single tile."""
         size = self.tile if window else query
         tiles = []
         for first in range(context - query, context, size):
@@ -220,7 +220,7 @@ class _Layout:
         return tiles
 
     def _seen(self, first: int, last: int, window: int) -> Tensor:
-        """Sorted positions that any of the queries from ``first`` to ``last`` (excluded) sees."""
+        """Sorted positions of the keys that any query from ``first`` to ``last`` (excluded) sees."""
         begin = max(0, first - window + 1) if window else 0
         return torch.cat([torch.arange(min(self.sinks, begin)), torch.arange(begin, last)])
 

@@ -17,7 +17,7 @@ Causal = Callable[[Tensor, Tensor, Tensor, Sequence[int]], Tensor]
 
 
 def causal(query_TNH: Tensor, key_TKH: Tensor, value_TKH: Tensor, lengths: Sequence[int]) -> Tensor:
-    """A `Causal` with torch's own kernel, sequence by sequence."""
+    """A `Causal` that runs torch's own kernel for one sequence after the other."""
     # Split instead of slices: the gradient of each slice is as long as the batch.
     rows = zip(*(torch.split(x, list(lengths)) for x in (query_TNH, key_TKH, value_TKH)), strict=True)
     return torch.cat([attend(query, key, value, None) for query, key, value in rows])

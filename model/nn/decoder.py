@@ -43,7 +43,7 @@ class Decoder(nn.Module):
     """A decoder-only transformer over a ragged batch and a paged KV cache.
 
     ``expert_tokens_E`` counts the tokens routed to each expert, over all layers since the start (int64). It is empty
-    for a dense model. A reading during a step may be one step old.
+    for a dense model. A value read during a step may be one step old.
     """
 
     expert_tokens_E: Tensor
@@ -126,7 +126,7 @@ class Decoder(nn.Module):
         return self.head(hidden_ND).float()  # type: ignore[no-any-return]
 
     def use_dispatcher(self, dispatcher: Dispatcher) -> None:
-        """Makes ``dispatcher`` run the routed experts, and keeps only the experts that it needs here."""
+        """Runs the routed experts through ``dispatcher``, and drops the experts that this process doesn't need."""
         for block in self.blocks:
             assert isinstance(block, Block)
             block.moe.dispatcher = dispatcher

@@ -23,7 +23,7 @@ class Dispatcher(Protocol):
         ...
 
     def own(self, experts: Experts, /) -> Experts:
-        """The experts that this process has to keep."""
+        """The part of a layer's experts that this process runs."""
         ...
 
 
@@ -38,7 +38,7 @@ class LocalDispatcher:
 
 
 class AllToAllDispatcher:
-    """Gives each rank an equal share of experts; tokens travel to them and back by all-to-all.
+    """Gives each rank an equal share of the experts, and exchanges tokens between ranks by all-to-all.
 
     Every rank computes attention and routing itself, so all ranks know every choice and need not exchange counts. A
     layer takes one all-to-all out, one back, and one all-gather that gives all ranks the whole result.

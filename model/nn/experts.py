@@ -1,6 +1,6 @@
 """Routed experts of one layer with stacked weights, and three ways to run them.
 
-Suffixes: T tokens, D model width, E experts, R width of one, A active per token, X = 2R (gate, then up),
+Suffixes: T tokens, D model width, E experts, R width of an expert, A active per token, X = 2R (gate, then up),
 Y rows of (token, expert) pairs sorted by expert, I a few such pairs, unsorted.
 """
 
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 
 class Way(StrEnum):
-    """How a batch runs through the experts. The results are equal except for rounding."""
+    """How to compute the experts of a batch. The results differ only by rounding."""
 
     ALL = "all"  # one product with all experts side by side; unchosen ones have weight zero
     GATHERED = "gathered"  # one batched product; each pair has its own copy of an expert
@@ -28,7 +28,7 @@ GATHERED_PAIRS = 4
 
 
 def choose_way(pairs: int, experts: int, width: int) -> Way:
-    """The fastest way for ``pairs`` (token, expert) pairs through ``experts`` experts of ``width``."""
+    """The fastest `Way` to run ``pairs`` (token, expert) pairs through ``experts`` experts of width ``width``."""
     if experts * width <= ALL_WIDTH:
         return Way.ALL
     return Way.GATHERED if pairs <= GATHERED_PAIRS else Way.SORTED
@@ -44,12 +44,12 @@ class Experts(nn.Module):
 
     @property
     def count(self) -> int:
-        """E."""
+        """E, the number of experts."""
         return self.gate_up_EXD.shape[0]
 
     @property
     def hidden(self) -> int:
-        """R."""
+        """R, the width of an expert."""
         return self.down_DER.shape[2]
 
     def part(self, first: int, last: int) -> Experts:

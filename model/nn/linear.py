@@ -1,4 +1,4 @@
-"""The only matrix product with weights, so that a quantised layer can replace it.
+"""Linear layer of attention, shared experts and output projection. Quantised layers can replace it.
 
 Suffixes: O outputs, I inputs.
 """
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 
 class Linear(nn.Module):
-    """A product without bias. The weight is uninitialised until it is loaded."""
+    """A linear layer without bias. The weight is uninitialised until it is loaded."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -17,8 +17,8 @@ QkNorm = Literal["none", "head", "full"]
 class Reach(NamedTuple):
     """How far heads see: the latest ``window`` tokens and the sinks, or everything if ``window`` is 0.
 
-    ``bounded``: this holds for all heads of the layer, so older tokens can be dropped. Such layers have blocks of their
-    own.
+    ``bounded``: whether all heads of the layer have the window, so that older tokens can be dropped. Bounded layers use
+    separate KV blocks.
     """
 
     window: int = 0
@@ -40,14 +40,14 @@ class DecoderConfig:
         qk_norm: RMS norm of queries and keys: none, per head (Qwen3), or over all heads together (OLMoE).
         norm_eps: epsilon of the norms. rope_theta: base of the rotary embedding.
         max_positions: positions in the rotary table.
-        tied: whether the output projection is the embedding.
+        tied: whether the output projection shares the embedding's weights.
         windows: for each layer, how many of the latest tokens it sees, including the current one; 0: all. Empty: every
             layer sees all.
         sinks: number of first tokens that layers with a window see too (Xiao et al., 2023).
-        global_heads: for each layer, the key/value heads that see everything in spite of the layer's window (Xiao et
+        global_heads: for each layer, the key/value heads that see everything despite the layer's window (Xiao et
             al., 2024: few heads retrieve). Empty: none.
-        retrieved: tokens of a long context that a head without a window reads while an answer is written: the best
-            matches of its query; 0: all. Only the kernels implement it; torch reads all.
+        retrieved: number of older tokens that a head without a window reads per decoded token in a long context: the
+            best matches of its query. 0: all. Only the kernels implement it; torch reads all.
     """
 
     vocab: int
@@ -90,7 +90,7 @@ class DecoderConfig:
         return self.windows[layer] if self.windows else 0
 
     def globals(self, layer: int) -> tuple[int, ...]:
-        """Key/value heads of a layer with a window that see everything."""
+        """Key/value heads that see everything despite this layer's window; empty for a layer without one."""
         return self.global_heads[layer] if self.global_heads and self.window(layer) else ()
 
     def reach(self, layer: int) -> Reach:

@@ -14,8 +14,8 @@ Head = tuple[int, int]
 
 # Heads that "auto" keeps global, by the model's layers, width and vocabulary.
 MEASURED_GLOBAL_HEADS: dict[tuple[int, int, int], tuple[Head, ...]] = {
-    # SmolLM2-135M, 90 heads: round by round, the heads that needles in essays miss least were given a window; these
-    # remained (docs/decisions/0010-windows.md).
+    # SmolLM2-135M, 90 heads: in rounds, heads got a window, first those that matter least for finding needles in
+    # essays; these remained (docs/decisions/0010-windows.md).
     (30, 576, 49_152): (
         *((2, 1), (3, 0), (3, 2), (4, 0), (6, 1), (7, 0), (7, 1), (7, 2), (8, 0), (8, 2), (14, 1), (15, 2), (16, 0)),
         *((17, 0), (17, 1), (18, 2), (19, 1), (20, 1), (21, 2), (22, 1), (23, 0), (23, 2)),
@@ -24,19 +24,19 @@ MEASURED_GLOBAL_HEADS: dict[tuple[int, int, int], tuple[Head, ...]] = {
 
 
 MOST_STRETCH, STRETCH = 4, 2.0
-"""Longest context of a model with windows, as a multiple of its own; and the multiple of that which its base is raised
-for."""
+"""``MOST_STRETCH``: longest context of a model with windows, as a multiple of the model's own. ``STRETCH``: the rotary
+base is raised as for a context longer than required by this factor."""
 
 
 def windowed(shape: DecoderConfig, config: ModelConfig) -> DecoderConfig:
     """The shape with windows, sinks, retrieval and context length of ``config``.
 
-    Without a window, the context ends at the model's own limit, whatever ``max_context`` says: full attention beyond it
-    would be slow and no better.
+    Without a window, the context is limited to the model's own even if ``max_context`` is larger: full attention beyond
+    it would be slow and no better.
 
     Raises:
-        ConfigError: layers or heads that the model doesn't have; "auto" for a model without measured heads; or a
-            context of more than `MOST_STRETCH` times the model's own.
+        ConfigError: the model lacks a configured layer or head, or has no measured heads for "auto", or the context is
+            more than `MOST_STRETCH` times the model's own.
     """
     window = config.attention_window
     shape = replace(shape, retrieved=config.attention_retrieved)
@@ -57,9 +57,9 @@ def windowed(shape: DecoderConfig, config: ModelConfig) -> DecoderConfig:
 def stretched(shape: DecoderConfig, positions: int) -> DecoderConfig:
     """The shape with a rotary table for ``positions`` positions.
 
-    Beyond the model's own context, the slowest pairs would reach angles that it was not trained on, and its text falls
-    apart. Raising the base slows those pairs most and the fastest hardly at all ("NTK-aware" scaling), so neighbouring
-    tokens stay as distinct as before.
+    Beyond the model's own context, the slowest-rotating pairs would reach angles that the model was not trained on,
+    which makes its output incoherent. Raising the base slows those pairs most and the fastest hardly at all
+    ("NTK-aware" scaling), so neighbouring tokens stay as distinct as before.
     """
     factor = positions / shape.max_positions
     if factor <= 1:

@@ -53,7 +53,7 @@ class Int4Rows:
         return Int4Rows(self.codes_OI[order_O], self.scale_OG[order_O], self.minimum_OG[order_O])
 
     def padded(self, outputs: int, inputs: int) -> Int4Rows:
-        """Adds outputs and inputs that are zero."""
+        """Appends ``outputs`` rows and ``inputs`` columns of zeros."""
         assert inputs % GROUP == 0
         groups = (0, inputs // GROUP, 0, outputs)
         return Int4Rows(
@@ -72,7 +72,7 @@ class Int4Rows:
         return self.codes_OI.nbytes // 2 + self.scale_OG.nbytes + self.minimum_OG.nbytes
 
     def dequantised(self) -> Tensor:
-        """(O, I) in float32."""
+        """The weights in float32, (O, I)."""
         outputs, inputs = self.shape
         codes = self.codes_OI.view(outputs, -1, GROUP).float()
         weights = codes * self.scale_OG.float().unsqueeze(-1) + self.minimum_OG.float().unsqueeze(-1)
@@ -80,7 +80,7 @@ class Int4Rows:
 
 
 def widened(weight_OI: Tensor | Int4Rows) -> Tensor:
-    """The matrix as a tensor."""
+    """The matrix as a plain tensor, dequantised if it has four bits."""
     return weight_OI.dequantised() if isinstance(weight_OI, Int4Rows) else weight_OI
 
 

@@ -18,7 +18,7 @@ INPUTS_MULTIPLE = 16
 
 
 def quantise_rows(weight_OI: Tensor) -> tuple[Tensor, Tensor]:
-    """Symmetric int8 of each row, and its scale (O,), which is never zero: ``weight ~ rows * scale``."""
+    """Quantises each row symmetrically to int8. Returns codes (O, I) and nonzero scales (O,): weight ~ code * scale."""
     largest_O1 = torch.linalg.vector_norm(weight_OI.float(), float("inf"), dim=-1, keepdim=True)
     scale_O1 = largest_O1.clamp_(min=1e-12).div_(127.0)
     return (weight_OI / scale_O1).round_().to(torch.int8), scale_O1.squeeze(-1)
@@ -45,7 +45,7 @@ class Int8Rows:
         return Int8Rows(self.codes_OI[order_O], self.scale_O[order_O])
 
     def padded(self, outputs: int, inputs: int) -> Int8Rows:
-        """Adds outputs and inputs that are zero."""
+        """Appends ``outputs`` rows and ``inputs`` columns of zeros."""
         return Int8Rows(
             functional.pad(self.codes_OI, (0, inputs, 0, outputs)), functional.pad(self.scale_O, (0, outputs))
         )
@@ -59,12 +59,12 @@ class Int8Rows:
         return self.codes_OI.nbytes + self.scale_O.nbytes
 
     def dequantised(self) -> Tensor:
-        """(O, I) in float32."""
+        """The weights in float32, (O, I)."""
         return self.codes_OI.float() * self.scale_O.float().unsqueeze(1)
 
 
 def fits(weight_OI: Tensor) -> bool:
-    """Whether torch's kernel can take these weights."""
+    """Whether torch's int8 kernel supports this number of inputs."""
     return weight_OI.shape[1] % INPUTS_MULTIPLE == 0
 
 
@@ -72,9 +72,9 @@ class Int8Linear(nn.Module):
     """Replaces `model.nn.linear.Linear`: (T, I) to (T, O), by torch's kernels in bfloat16.
 
     Args:
-        rows: the weights; their inputs must `fit`.
+        rows: the weights; the number of inputs is a multiple of `INPUTS_MULTIPLE`.
 
-    Set ``wide_OI`` to the bfloat16 weights where they exist anyway, as in a tied output projection. Without it, each
+    Set ``wide_OI`` to the bfloat16 weights if they exist anyway, as in a tied output projection. Otherwise, each
     batch of more than `SMALL_ROWS` rows dequantises the weights. Activations of other dtypes are multiplied with
     dequantised weights, as the reference that model/native is tested against.
     """

@@ -15,10 +15,10 @@ from model.quant.int8 import Int8Linear, Int8Rows, fits
 def quantise(decoder: Decoder, format: ResolvedDtype, native: bool = False) -> Decoder:
     """Converts a decoder's weights and returns the decoder.
 
-    "float32" and "bfloat16" convert every parameter. "int8" replaces every `Linear` that torch's kernel can take
-    (attention, shared experts, output projection). "int4" replaces the same layers, in groups, but keeps the output
-    projection in int8, since its values decide tokens directly. Embedding, norms, routers and routed experts become
-    bfloat16, the activations' format of torch's kernels; with ``native``, whose kernels compute in float32, they stay.
+    "float32" and "bfloat16" convert every parameter. "int8" replaces every `Linear` that torch's kernel supports
+    (attention, shared experts, output projection). "int4" replaces the same layers, except that the output projection
+    becomes int8, since its errors affect the logits directly. The other parameters become bfloat16, the activations'
+    dtype in torch's kernels; with ``native`` they are not converted, since the kernels of model/native use float32.
     """
     if format in ("int8", "int4"):
         # Before the conversion, so that weights are rounded only once.

@@ -16,7 +16,7 @@ State = Mapping[str, Tensor | Int4Rows]
 
 
 def assemble(shape: DecoderConfig, state: State, dtype: torch.dtype) -> Decoder:
-    """A decoder with these tensors, which are converted if their dtype differs, and otherwise not copied.
+    """Builds a decoder from these tensors. A tensor of another dtype is converted; the others are not copied.
 
     Four-bit weights stay as they are, each in an `Int4Linear`.
 

@@ -40,10 +40,10 @@ def load_embedded(config: ModelConfig) -> LoadedModel:
 
 
 def load_gguf(path: Path, config: ModelConfig, name: str) -> LoadedModel:
-    """Loads a GGUF of the llama architecture, and upcycles it unless it stays dense. Errors as in `load_embedded`."""
+    """Loads a GGUF of the llama architecture, with routed experts if configured. Raises ConfigError too."""
     file = GgufFile(path)
     shape = windowed(gguf_shape(file.metadata), config)
-    # A matrix with changes added can't stay in exact four bits.
+    # A matrix with an adapter merged in has no exact four-bit form.
     exact_int4 = file.mostly_int4 and config.lora is None
     form = form_for(config.dtype, shape, shards=config.shards, block_size=config.block_size, exact_int4=exact_int4)
     state = gguf_state(file, shape, int4=form.dtype == "int4")
@@ -67,7 +67,7 @@ def gguf_shape(metadata: Mapping[str, Any]) -> DecoderConfig:
     """Shape of the dense decoder in a GGUF of the llama architecture.
 
     Raises:
-        ConfigError: another architecture.
+        ConfigError: the file has another architecture.
     """
     architecture = metadata.get("general.architecture")
     if architecture != "llama":
@@ -90,7 +90,7 @@ def gguf_shape(metadata: Mapping[str, Any]) -> DecoderConfig:
 def gguf_state(file: GgufFile, shape: DecoderConfig, int4: bool = False) -> dict[str, Tensor | Int4Rows]:
     """Tensors of a llama GGUF by their names in a dense decoder's state (with a tied head).
 
-    They are float32; with ``int4``, those that the file has in four bits stay so.
+    They are float32; with ``int4``, tensors that the file stores in four bits are not dequantised.
     """
     raw = file.all_tensors(threads=2, int4=int4)
     if "output.weight" in raw:
@@ -118,8 +118,8 @@ def gguf_state(file: GgufFile, shape: DecoderConfig, int4: bool = False) -> dict
 def unpermuted(weight_OI: Tensor | Int4Rows, heads: int) -> Tensor | Int4Rows:
     """Undoes the reordering of query and key rows in GGUFs of the llama architecture.
 
-    There, the two numbers that rotary embedding rotates together are neighbours within a head; here (as in Hugging Face
-    checkpoints) they are half a head apart.
+    In a GGUF, the two rows of a rotary pair are neighbours within a head; here, as in Hugging Face checkpoints, they
+    are half a head apart.
     """
     outputs = weight_OI.shape[0]
     order_O = torch.arange(outputs).view(heads, outputs // heads // 2, 2).transpose(1, 2).flatten()

@@ -1,4 +1,4 @@
-"""Trained routed experts and routers in a safetensors file, beside the base model."""
+"""Reads trained routed experts and routers from a safetensors file, which is separate from the base model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load_experts(path: Path, config: DecoderConfig) -> dict[str, Tensor]:
     """Reads routers and experts, by name in the decoder's state.
 
     Raises:
-        ConfigError: the file is missing, broken, or made for another shape of model.
+        ConfigError: the file is missing, broken, or made for a model of another shape.
     """
     try:
         state: dict[str, Tensor] = load_file(path)

@@ -33,13 +33,13 @@ Fetch = Callable[[str], Tensor]
 
 @dataclass(frozen=True)
 class Family:
-    """Naming of a family.
+    """Names of a family's tensors and settings, and its fixed settings.
 
     Attributes:
-        moe: name of the block's mixture of experts, None for a dense family.
-        gate, up, down: names of an expert's (or the feed-forward's) projections.
-        experts, expert_width: keys of config.json; of several, the first present one counts.
-        normalise: whether router weights sum to one; None: config.json says it.
+        moe: name of the block's mixture of experts; None for a dense family.
+        gate, up, down: names of the projections of an expert, or of the feed-forward in a dense family.
+        experts, expert_width: keys of config.json; if there are several, the first one present is used.
+        normalise: whether the weights of the active experts sum to one; None: as config.json states.
         qk_norm: norm of queries and keys.
     """
 
@@ -60,7 +60,7 @@ FAMILIES: Mapping[str, Family] = {
     "qwen3_moe": Family("mlp", expert_width="moe_intermediate_size", qk_norm="head"),
 }
 
-# Settings that change the computation, and their values for "not used".
+# Settings that this decoder doesn't implement, each with the values that mean "not used".
 _UNUSED: Mapping[str, tuple[Any, ...]] = {
     "attention_bias": (None, False),
     "mlp_bias": (None, False),
@@ -76,7 +76,7 @@ def load_folder(folder: Path, config: ModelConfig) -> LoadedModel:
     """Loads a checkpoint folder.
 
     Raises:
-        ConfigError: a file is missing or broken, or the family is unknown.
+        ConfigError: a file is missing or broken, or the family or a setting is not supported.
     """
     settings = _json(folder / "config.json")
     family, shape = folder_shape(settings)
@@ -94,7 +94,7 @@ def folder_shape(settings: Mapping[str, Any]) -> tuple[Family, DecoderConfig]:
     """Family and decoder shape of a config.json.
 
     Raises:
-        ConfigError: names what is unknown.
+        ConfigError: the family or a setting is not supported.
     """
     kind = str(settings.get("model_type"))
     if kind not in FAMILIES:
@@ -125,7 +125,7 @@ def folder_shape(settings: Mapping[str, Any]) -> tuple[Family, DecoderConfig]:
 
 
 def _rope(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    # Newer files have it in a mapping, older ones at the top level.
+    # Newer files have the rotary settings in a mapping, older ones at the top level.
     return settings.get("rope_parameters") or settings
 
 
@@ -140,7 +140,7 @@ def _refuse_unknown(settings: Mapping[str, Any]) -> None:
 
 
 def folder_state(fetch: Fetch, family: Family, shape: DecoderConfig, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The checkpoint's tensors by their names in the decoder's state. ``fetch`` reads a tensor by its own name."""
+    """The checkpoint's tensors by their names in the decoder's state. ``fetch`` reads one by its checkpoint name."""
 
     def get(name: str) -> Tensor:
         return fetch(f"{name}.weight").to(dtype)
@@ -178,7 +178,7 @@ def _feed_forward(get: Fetch, family: Family, name: str) -> tuple[Tensor, Tensor
 
 
 def _read(folder: Path, use: Callable[[Fetch], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Lets ``use`` fetch tensors from the folder's safetensors files, whichever file each is in."""
+    """Calls ``use`` with a function that reads a tensor by name from any of the folder's safetensors files."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise ConfigError(f"{folder} has no *.safetensors file", param="model")
@@ -198,5 +198,5 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {path}: {error}", param="model") from error
     if not isinstance(value, dict):
-        raise ConfigError(f"{path} must contain an object", param="model")
+        raise ConfigError(f"{path} must contain a JSON object", param="model")
     return value

@@ -1,4 +1,4 @@
-"""Paths of a model's files, without loading them, so that a start can check them early."""
+"""Finds a model's files without loading them, so that missing files are reported early during startup."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def embedded_path() -> Path:
     """Path of the embedded model's GGUF file.
 
     Raises:
-        ConfigError: its package isn't installed.
+        ConfigError: the package of the embedded model isn't installed.
     """
     spec = importlib.util.find_spec(PACKAGE)
     folders = list(spec.submodule_search_locations or ()) if spec else []
@@ -30,7 +30,7 @@ def model_path(config: ModelConfig) -> Path:
     """Path of the configured GGUF file or checkpoint folder.
 
     Raises:
-        ConfigError: it is missing, or a file of trained weights is.
+        ConfigError: the model or a configured file of trained weights is missing.
     """
     path = embedded_path() if config.model == EMBEDDED else Path(config.model)
     if not (path.is_file() if path.suffix == ".gguf" else path.is_dir()):
@@ -38,7 +38,7 @@ def model_path(config: ModelConfig) -> Path:
             f'model must be "{EMBEDDED}", a local .gguf file or a checkpoint folder; {config.model!r} is none of them',
             param="model",
         )
-    trained = (("experts", "trained experts", config.experts), ("lora", "low-rank changes", config.lora))
+    trained = (("experts", "trained experts", config.experts), ("lora", "LoRA adapter", config.lora))
     for param, what, file in trained:
         if file is not None and not Path(file).is_file():
             raise ConfigError(f"cannot read the {what} {file}: no such file", param=param)

@@ -14,7 +14,7 @@ from model.weights.assemble import processor_features
 
 @dataclass(frozen=True)
 class Form:
-    """``dtype`` of the weights; ``kernels``: whether model/native runs them; else torch does."""
+    """Number format of the weights, and whether the kernels of model/native (``kernels``) or torch run the model."""
 
     dtype: ResolvedDtype
     kernels: bool
@@ -28,8 +28,8 @@ def form_for(
 ) -> Form:
     """The form for a configured ``dtype`` on this machine.
 
-    "auto" picks the fastest form with next to no loss: with the kernels, int4 if the file is in four bits already
-    (``exact_int4``), else int8; without them, see `model.config.resolve_dtype`.
+    "auto" picks the fastest form with almost no loss of quality: with the kernels, int4 if the file is already in four
+    bits (``exact_int4``), else int8; without the kernels, see `model.config.resolve_dtype`.
 
     Raises:
         ConfigError: int4 is configured, but the kernels can't run the model.

@@ -24,12 +24,12 @@ from model.quant.int4 import GROUP, Int4Rows
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
 _BROKEN = (struct.error, ValueError, TypeError, LookupError, ArithmeticError, RecursionError, MemoryError)
-"""Errors that reading an invalid header raises."""
+"""Errors that can occur while parsing an invalid header."""
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Place of a tensor in the file. ``shape`` is in torch's order, slowest axis first."""
+    """Location and format of a tensor in the file. ``shape`` is in torch's order, slowest axis first."""
 
     shape: tuple[int, ...]
     kind: gguf.GGMLQuantizationType
@@ -42,7 +42,7 @@ class GgufFile:
 
     Attributes:
         metadata: plain Python values by GGUF key.
-        tensors: place of each tensor, by name.
+        tensors: location and format of each tensor, by name.
 
     Raises:
         ConfigError: the file can't be read or isn't GGUF version 2 or 3.
@@ -70,7 +70,7 @@ class GgufFile:
         return torch.from_numpy(np.array(values, copy=not values.flags.writeable)).view(info.shape)
 
     def int4(self, name: str) -> Int4Rows:
-        """A matrix in Q4_1 without conversion: blocks of a scale, a minimum and 16 bytes of two codes each."""
+        """A Q4_1 matrix, not dequantised. Each block has a scale, a minimum, and 16 bytes of two codes each."""
         info = self.tensors[name]
         outputs, inputs = info.shape
         blocks = self._data[info.offset : info.offset + info.nbytes].reshape(outputs, inputs // GROUP, 20)
@@ -85,7 +85,7 @@ class GgufFile:
         return 2 * matrices.count(gguf.GGMLQuantizationType.Q4_1) > len(matrices)
 
     def all_tensors(self, threads: int, int4: bool = False) -> dict[str, Tensor | Int4Rows]:
-        """All tensors in float32; with ``int4``, those in Q4_1 without conversion.
+        """All tensors in float32; with ``int4``, those in Q4_1 are not dequantised.
 
         ``threads`` threads decode them (numpy releases the interpreter lock).
         """

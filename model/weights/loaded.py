@@ -15,10 +15,10 @@ class LoadedModel:
     """Decoder, tokenizer, and facts about them.
 
     Attributes:
-        name: as shown in /v1/models.
+        name: the model's name, as shown in /v1/models.
         parameters: number of all parameters.
-        active_parameters: parameters active per token.
-        form: its number format, and what runs it.
+        active_parameters: number of parameters active per token.
+        form: number format of the weights, and whether the kernels or torch run the model.
     """
 
     decoder: Decoder

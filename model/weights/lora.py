@@ -1,6 +1,6 @@
-"""Low-rank changes to a decoder's matrices (LoRA, Hu et al., 2022), in a safetensors file beside the base model.
+"""Merges LoRA adapters (Hu et al., 2022) from safetensors files into a decoder's weights.
 
-A changed matrix ``NAME.weight_OI`` has two tensors, ``NAME.down_RI`` and ``NAME.up_OR``, whose product is added.
+For each adapted matrix ``NAME.weight_OI``, a file has ``NAME.up_OR`` and ``NAME.down_RI``, whose product is added.
 Suffixes: O outputs, I inputs, R rank.
 """
 
@@ -21,14 +21,14 @@ DOWN, UP, WEIGHT = ".down_RI", ".up_OR", ".weight_OI"
 
 
 def lora_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The low-rank changes in a decoder's state."""
+    """The tensors of the LoRA adapter in a decoder's state."""
     return {name: value for name, value in state.items() if name.endswith((DOWN, UP))}
 
 
 def merged(state: State, path: Path) -> dict[str, Tensor | Int4Rows]:
-    """A decoder's state with the changes of a file added, which makes the changed matrices float32.
+    """A decoder's state with the LoRA adapter of a file added. Each sum is computed in float32.
 
-    Four-bit matrices with changes are dequantised, since the sum has no exact four-bit form.
+    Four-bit matrices with an adapter are dequantised, since the sum has no exact four-bit form.
 
     Raises:
         ConfigError: the file is missing, broken, or made for another model.
@@ -36,7 +36,7 @@ def merged(state: State, path: Path) -> dict[str, Tensor | Int4Rows]:
     try:
         changes: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ConfigError(f"cannot read the low-rank changes {path}: {error}", param="lora") from error
+        raise ConfigError(f"cannot read the LoRA adapter {path}: {error}", param="lora") from error
     names = sorted({name.removesuffix(DOWN).removesuffix(UP) for name in changes})
     summed = dict(state)
     for name in names:

@@ -1,4 +1,4 @@
-"""Converts text to token ids and back, and gives the bytes of every token.
+"""Converts text to token ids and back, and lists the bytes of every token.
 
 Special tokens (``<|im_start|>`` and the like) are recognised only if the caller asks for it: text of a user or a tool
 must not be able to end a turn.
@@ -120,7 +120,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
     """The tokenizer in a GGUF's metadata.
 
     Raises:
-        ConfigError: not a GPT-2 BPE tokenizer with a pre-tokenizer known here.
+        ConfigError: the tokenizer isn't GPT-2's BPE, or its pre-tokenizer is unknown.
     """
     kind, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "default")
     if kind != "gpt2" or pre not in _PRE_TOKENIZERS:

@@ -1,4 +1,4 @@
-"""The tokenizer of a Hugging Face checkpoint folder."""
+"""Reads the tokenizer of a Hugging Face checkpoint folder."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def tokenizer_from_folder(folder: Path, eos: object = None) -> Tokenizer:
 
     Args:
         folder: the checkpoint's folder.
-        eos: ``eos_token_id`` of config.json, used if tokenizer_config.json names no token.
+        eos: ``eos_token_id`` of config.json, used if tokenizer_config.json doesn't define the end token.
 
     Raises:
-        ConfigError: the file is missing or isn't byte-level BPE, or nothing says which token ends an answer.
+        ConfigError: tokenizer.json is missing or isn't byte-level BPE, or neither file defines the end token.
     """
     document = _read(folder / "tokenizer.json")
     if document is None:

@@ -14,7 +14,7 @@ def save_trained(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     """Writes tensors of any shape and float type, rounded to bfloat16, by name in a decoder's state.
 
     Args:
-        path: the file; its folder exists.
+        path: the file; its folder must exist.
         tensors: tensors to write.
         metadata: notes in the file, such as how they were trained.
 

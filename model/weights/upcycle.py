@@ -1,4 +1,4 @@
-"""Turns a dense model into a mixture of experts that computes exactly the same.
+"""Turns a dense model into a mixture of experts with exactly the same output.
 
 The dense feed-forward becomes the shared expert. The added routed experts have a down projection of zero, so they
 contribute nothing until they are trained (sparse upcycling, Komatsuzaki et al., 2023, with DeepSeekMoE's shared
@@ -25,8 +25,8 @@ def upcycled(config: DecoderConfig, experts: int, width: int, active: int) -> De
 def untrained_experts(config: DecoderConfig, seed: int) -> dict[str, Tensor]:
     """Routers and experts that contribute nothing yet, float32, by name in the decoder's state.
 
-    Gate, up and router are drawn from a normal distribution with the standard deviation of the fan-in, so that training
-    can start: if all were zero, no gradient would reach them.
+    Gate, up and router are drawn from a normal distribution with standard deviation 1 / sqrt(D), so that training can
+    start: if all were zero, no gradient would reach them.
     """
     generator = torch.Generator().manual_seed(seed)
     E, R, D = config.experts, config.expert_width, config.width

@@ -43,7 +43,7 @@ _BEFORE_HOST = regex.compile(
 )
 _NUMBERS = regex.compile(r"(?:0x[\da-fA-F]+|\d+)(?:\.(?:0x[\da-fA-F]+|\d+)){0,3}")
 BY_EFFECT = "effect"
-"""Label of a question that is due to a tool's declared effect."""
+"""Label of a verdict that asks because of the tool's declared effect."""
 FIRST_NUMBER = 1 << 24
 """1.0.0.0 as an integer. Smaller integers aren't read as addresses."""
 _IN_BRACKETS = regex.compile(r"\s*(?:\w[\w+.-]{0,20}:)?/{0,2}(\[[\da-fA-F:.]+\](?::\d+)?(?:[/?#]\S*)?)\s*")
@@ -76,7 +76,7 @@ def origin_rail(document: PolicyDocument) -> Rail:
         problems: list[Problem] = []
         if call.spec.sinks and document.tools.sinks is not Action.ALLOW:
             for name in await aside(_characters(checked, evidence=True), _unknown_sinks, call, context):
-                reason = f"{name} stands neither in the user's words nor in a trusted tool's result"
+                reason = f"{name} occurs neither in the user's words nor in a trusted tool's result"
                 problems.append((document.tools.sinks, "sink", reason))
         watched = call.spec.writes and call.spec.name not in document.tools.harmless
         if context.tainted and watched and document.tools.tainted_writes is not Action.ALLOW:
@@ -88,7 +88,7 @@ def origin_rail(document: PolicyDocument) -> Rail:
 
 
 def egress_rail(document: PolicyDocument) -> Rail:
-    """Checks addresses in the arguments of tools that reach the network, and in all sink arguments."""
+    """Checks hosts and ports in the arguments of tools that reach the network, and in all sink arguments."""
 
     async def check(checked: Checked) -> Judgement:
         call = _call(checked)
@@ -118,7 +118,7 @@ def plan_rail(document: PolicyDocument) -> Rail:
 
 
 def violation(rule: ArgumentRule, value: Any) -> str | None:
-    """Why a value breaks its rule, apart from its origin; None if it doesn't."""
+    """Reason why a value breaks a rule; None if it doesn't. ``from_user_words`` isn't checked here."""
     checks = (
         (rule.enum is None or any(_same(value, item) for item in rule.enum), f"is not one of {rule.enum}"),
         (rule.const is None or _same(value, rule.const), f"is not {rule.const!r}"),
@@ -174,7 +174,7 @@ def _broken_rules(document: PolicyDocument, context: GuardContext, call: Checked
         if reason := violation(rule, value):
             yield Action.BLOCK, "argument", f"{name} {reason}"
         if rule.from_user_words and not stands_in(value, (context.user_text,)):
-            yield Action.BLOCK, "argument", f"{name} does not stand in the user's own words"
+            yield Action.BLOCK, "argument", f"{name} does not occur in the user's own words"
 
 
 def _asked(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> Iterator[Problem]:
@@ -215,7 +215,7 @@ def _addresses(arguments: dict[str, Any], sinks: tuple[str, ...]) -> Iterator[Ad
 
 
 def _as_clients_read(text: str) -> str:
-    """A host or URL as clients read it, who accept other dots and backslashes and skip blanks."""
+    """A host or URL as lenient clients parse it: ``。`` as a dot, backslashes as slashes, no tabs or line breaks."""
     plain = regex.sub(r"[\t\r\n]", "", normalise(text)).replace("\u3002", ".").replace("\\", "/").strip()
     return regex.sub(r"(?<!\.)\.++(?=[:/?#]|$)", "", plain)
 

@@ -1,6 +1,6 @@
-"""Detects answers that say something was done that was not.
+"""Detects answers that claim something was done although it was not.
 
-Such a sentence (`guardrails.evidence.acts`) needs a successful call: one of this run, or one of an earlier run of
+Such a claim (`guardrails.evidence.acts`) needs a successful call: one of this run, or one of an earlier run of
 the session unless the user asks for another call now. A passive sentence ("the order was cancelled") may
 also rest on what a tool has looked up. If an agent says that it did something that none of its tools is known
 to do ("I have refunded 72 EUR"), some call must have succeeded. The check knows forms of English verbs and the
@@ -48,11 +48,11 @@ _SENT = regex.compile(
 )
 """Sending needs a call, even if the sentence names another sender: words alone don't send anything."""
 _SHOWN = 200
-"""Characters of an argument that are shown."""
+"""Maximum number of characters shown of an argument."""
 
 
 def claims_rail(document: PolicyDocument) -> Rail:
-    """Checks that what an answer says was done was done by a successful call."""
+    """Checks that successful calls support every claim of an answer that something was done."""
 
     async def check(checked: Checked) -> Judgement:
         context, text = checked.context, checked.text
@@ -77,7 +77,7 @@ def claims_rail(document: PolicyDocument) -> Rail:
 
 @dataclass(frozen=True)
 class _Claimed:
-    """A claim and the tools that it may be about; if empty, any tool. ``elsewhere``: no tool is known to do it."""
+    """A claim, and the tools it may be about (none: any tool). ``elsewhere``: no tool is known to do what it claims."""
 
     claim: Claim
     tools: Mapping[str, Act]
@@ -86,7 +86,7 @@ class _Claimed:
 
 @dataclass(frozen=True)
 class _Found:
-    """False claims, and the calls that they are about."""
+    """False claims, and the calls to list in their place."""
 
     false: Sequence[_Claimed]
     writes: Sequence[Write]

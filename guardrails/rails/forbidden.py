@@ -1,8 +1,8 @@
 """Detects calls that the user's latest words forbid ("don't cancel it", "move it without cancelling", "leave 203
 alone") or only ask about ("is it cancelled?").
 
-Only clear wordings count. If it is unclear which call they mean, a person decides. Calls with other arguments
-than those named ("don't cancel 203 but 204") pass.
+Only clear wordings count. If it is unclear which call is meant, a person decides. Calls with other arguments
+than the forbidden ones ("don't cancel 203 but 204") pass.
 """
 
 from __future__ import annotations
@@ -69,17 +69,17 @@ def forbidden_rail(document: PolicyDocument) -> Rail:
 
 
 def why_not(asked: str, call: CheckedCall) -> str | None:
-    """Why somebody's words speak against a call; None if they don't."""
+    """Reason why the user's latest text speaks against a call; None if it neither forbids nor only asks about it."""
     if forbids(asked, call):
         return "the user's latest words forbid it"
     act = Act.of(call.spec)
     if act is not None and asks_whether(asked, act):
-        return "the user's latest words ask whether it was done, and not for it"
+        return "the user's latest words ask whether it was done; they do not request it"
     return None
 
 
 def forbids(asked: str, call: CheckedCall) -> bool:
-    """Whether somebody's words forbid a call."""
+    """Whether the user's latest text forbids a call."""
     act = Act.of(call.spec)
     if act is None or not act.verbs:
         return False
@@ -93,14 +93,14 @@ def forbids(asked: str, call: CheckedCall) -> bool:
 
 @dataclass(frozen=True)
 class _Rest:
-    """A clause outside the forbidden part. ``other``: "but …", directly after it."""
+    """Text outside the forbidden parts. ``other``: directly follows one with an exception ("but …")."""
 
     text: str
     other: bool
 
 
 def _divided(said: Iterable[str], act: Act, values: frozenset[str]) -> tuple[list[str], list[_Rest]]:
-    """Divides clauses into what is forbidden and the rest."""
+    """Splits sentences into forbidden clauses and the rest."""
     banned, rest = [], []
     pattern, verb = _forbidding(act.verbs)
     for sentence in said:
@@ -172,6 +172,6 @@ def _kinds(values: Iterable[str]) -> frozenset[str]:
 
 
 def _wants(rest: Iterable[_Rest], act: Act, banned: Iterable[str], values: frozenset[str]) -> bool:
-    """Whether the other clauses ask for the call with a value that is not forbidden."""
+    """Whether the rest requests the call with a value that no forbidden clause names."""
     free = values.difference(*(_within(clause, values) for clause in banned))
     return any(_within(one.text, free) and (one.other or act.wanted_in(one.text)) for one in rest)

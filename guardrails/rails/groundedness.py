@@ -1,8 +1,8 @@
 """Checks that an answer's statements have evidence: its numbers, identifiers, dates and e-mail addresses must
 occur in the run's tool results, in documents or in the user's own words. The check is lexical, not an entailment.
 
-Where the context has facts about a number, the facts decide instead: it is then neither sufficient nor necessary
-that the number occurs in what was looked up. Other tools may still support it: an order's price may be an older one.
+If the context's ``facts`` know a number, they decide, whether or not the looked-up results contain the number. A number
+that contradicts them passes if another tool returned it: an order's price may be an older one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Claim:
     end: int
     kind: str
     values: frozenset[object]
-    """Its possible readings. One of them must occur in the evidence."""
+    """Possible readings of the statement. One of them must occur in the evidence."""
 
 
 def claims(text: str) -> list[Claim]:
@@ -112,7 +112,7 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
 
 
 def _reason(unsupported: list[Claim], wrong: list[Statement], count: int) -> str:
-    parts = [f"{len(unsupported)} of {count} claims stand nowhere"] if unsupported else []
+    parts = [f"{len(unsupported)} of {count} claims have no evidence"] if unsupported else []
     facts = dict.fromkeys(one.fact for one in wrong)
     return "; ".join([*parts, *(f"against the facts: {fact}" for fact in facts)])
 
@@ -122,7 +122,7 @@ def _overlap(claim: Claim, one: Statement) -> bool:
 
 
 def _wrong(against: list[Statement], context: GuardContext) -> list[Statement]:
-    """Statements whose numbers come neither from the user nor from a tool other than the one that looked them up."""
+    """Wrong statements whose numbers neither another tool nor, unless the statement is ``strict``, the user gave."""
     told = numbers_in("\n".join(result for result in context.results if result not in context.looked_up))
     said = told | numbers_in(context.user_text)
     return [one for one in against if not one.numbers or not set(one.numbers) <= (told if one.strict else said)]

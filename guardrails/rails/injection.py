@@ -32,7 +32,7 @@ WINDOW = 600
 
 @dataclass(frozen=True)
 class Rule:
-    """``weight``: confidence of a single hit, 0..1. ``results_only``: harmless from the user, but not from a tool."""
+    """``weight``: confidence of a single hit, 0..1. ``results_only``: applies to tool results only."""
 
     label: str
     weight: float
@@ -89,11 +89,12 @@ class Hits:
     score: float
     labels: tuple[str, ...]
     spans: tuple[Span, ...]
-    """Spans in the folded text, which equals the text itself if that is plain."""
+    """Positions in the folded text, which equals the original if nothing had to be folded."""
 
 
 def scan(text: str, from_tool: bool) -> Hits:
-    """Scores the worst window: each family of rules counts once, and their doubts multiply."""
+    """Highest injection score of any window of the text. A family of rules counts once, with its largest weight.
+    Families combine as 1 - product(1 - weight)."""
     plain = folded(text)
     wrapped = [_WRAP.sub(" ", plain)] if "\n" in plain else []  # a sentence may span several lines
     pieces = [plain, *wrapped, *(folded(inner) for inner in decoded(text))]
@@ -131,7 +132,7 @@ def _score(rules_hit: Iterable[Rule]) -> float:
 
 
 def injection_rail(entry: InjectionEntry) -> Rail:
-    """Taints, asks or blocks by the score of instructions in a text."""
+    """Taints the run, asks or blocks, depending on the injection score of a text."""
 
     async def check(checked: Checked) -> Judgement:
         hits = await aside(most_characters(checked.text), scan, checked.text, checked.stage is Stage.TOOL_RESULT)

@@ -1,4 +1,4 @@
-"""Finds links in shown text: where a link ends for every reader, and whether its target is trusted."""
+"""Finds links in displayed text: where a link ends for every renderer, and whether its target is trusted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from guardrails.types import GuardContext
 
 LINK, OPEN = "link", "open_link"
 MOST_LINKS = 1000
-"""Maximum number of links that are read from a result: a text of links alone takes long to read and delays others."""
+"""Maximum number of links read from a result. Searching a text of nothing but links takes long and delays others."""
 MOST_TAG = 100
 """Longest name of a tag, in characters."""
 _IMAGE = regex.compile(r"!\[|<(?!/?a[\s>])/?[a-z][\w-]*(?=[\s/>])|<[!?]|\burl\(|@import", regex.IGNORECASE)
@@ -39,7 +39,7 @@ _SIGNS = r")\]}>.,;:!?*_~'\"|。，、；：！？）」』】》"
 _CLOSING = regex.compile(rf"[`{_SIGNS}]*|[{_SIGNS}]*</?[a-z][a-z0-9]*/?>.*", regex.IGNORECASE)
 _BLANK = spelt(BLANKS)
 _BLANK_OR_SLASH = rf"(?:{spelt(BLANKS, escaped=False)}|[/\\])"
-"""A backslash matches in only one way: with several, a run of them could be matched in exponentially many ways."""
+"""A backslash matches in one way only. Otherwise a run of backslashes could match in exponentially many ways."""
 _OPENER = regex.compile(
     rf"(?<=(?P<outer>\]\(|\]:)?{_BLANK}*(?P<opener>[<\"'=]|\]\(|\]:|url\(){_BLANK_OR_SLASH}*)", regex.IGNORECASE
 )
@@ -50,7 +50,7 @@ _IN_TAG = regex.compile(
     rf"(?<=(?<!\\)<[a-z][a-z0-9-]{{0,30}}{_ATTRIBUTE}{{0,9}}{_EQUALS}[\"']?\s{{0,9}}[/\\]{{0,9}})", regex.IGNORECASE
 )
 _WITH_PATH = regex.compile(r"[^/\\]*[/\\]{1,4}[^/\\?#]+[/\\?#]")
-# May follow a letter, since some readers see a link there. Within a link's host it belongs to that link.
+# May follow a letter, since some renderers see a link there. Within a link's host it belongs to that link.
 _WWW = rf"(?=[w&])(?:{spelt('w')}){{3}}{spelt('.')}(?!{spelt('.')})(?<!{BARE_START}[\w.-]{{0,253}}+)"
 _TITLE = r"[ \t]*+(?:\"[^\"()\n]{0,200}\"[ \t]*+|'[^'()\n]{0,200}'[ \t]*+)?"
 _PATTERN = (
@@ -60,8 +60,8 @@ _PATTERN = (
 
 
 class LinkFinder(PatternFinder):
-    """Finds links. A link whose end differs between readers is labelled `OPEN` and extends as far as any of them
-    reads."""
+    """Finds links. A link that renderers end at different positions is labelled `OPEN` and extends to the last of
+    them."""
 
     def __init__(self) -> None:
         super().__init__([Pattern(LINK, _PATTERN, ignore_case=True)])
@@ -87,8 +87,8 @@ LINKS = LinkFinder()
 def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> FilterForContext:
     """Keeps links to hosts that the user named or the policy permits, and unchanged links from results.
 
-    Anything that loads without a click is kept only from trusted results: out of many links in a stranger's text, the
-    model could pick some to spell out a secret.
+    Links that load without a click, such as images, are kept only from trusted results: the model could pick some of
+    many links in an untrusted text to spell out a secret.
     """
 
     def filter_for(context: GuardContext) -> Callable[[str, list[Finding]], list[Finding]]:
@@ -101,7 +101,7 @@ def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> FilterForContext:
             return (hosts_in(context.user_text) if "user" in entry.keep else frozenset()) - {""}
 
         def told(result: str) -> frozenset[str]:
-            """A result's links, searched once a run."""
+            """Links of a result, cached for the run."""
             found = context.memo.get((LinkFinder, result))
             if not isinstance(found, frozenset):
                 found = context.memo[LinkFinder, result] = LINKS.links(result)
@@ -133,7 +133,7 @@ def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> FilterForContext:
 
 
 def _written(call: str, context: GuardContext) -> tuple[str, ...]:
-    """What the model wrote, which a tool or an error may only repeat. Normalised once a run."""
+    """Normal forms of a call that the model wrote, plain and URL-decoded. A result may merely repeat it."""
     found = context.memo.get((LinkFinder, "written", call))
     if not isinstance(found, tuple):
         plain = normalise(unescaped(call)).casefold()
@@ -154,7 +154,7 @@ def _core(link: str) -> str:
 
 
 def _opener(text: str, start: int) -> str:
-    """The markup that makes a link of what follows (after a blank if it isn't an attribute); "" for a bare link."""
+    """Markup that makes the following text a link; "" for a bare link. Quotes and = outside a tag follow a blank."""
     match = _OPENER.match(text, start)
     if match is None:
         return ""
@@ -165,9 +165,9 @@ def _opener(text: str, start: int) -> str:
 
 
 class _Images:
-    """Whether an image, or anything else that loads by itself, occurs anywhere before a link.
+    """Finds out whether an image, or anything else that loads by itself, occurs anywhere before a link.
 
-    Readers of Markdown and HTML disagree about which link belongs to it, so all links after it count.
+    Markdown and HTML renderers disagree about which link an image uses, so all links after the image count.
     """
 
     def __init__(self) -> None:
@@ -185,7 +185,7 @@ class _Images:
 
 
 def _closed(opener: str, core: str, rest: str, found: regex.Match[str]) -> bool:
-    """Whether every reader ends the link with its core. Some include what precedes a bracket or a line's end, unless it
+    """Whether every renderer ends the link after its core. Some include text before a bracket or a line's end, unless it
     is a title."""
     behind = rest.lstrip(_PUNCTUATION)
     ends = _CLOSING.fullmatch(behind) is not None

@@ -14,8 +14,8 @@ from guardrails.types import Checked, Judgement, Rail
 LABEL = "repeated"
 REPEATED = "the same call was made in this session already, and the user's latest words do not ask for it again"
 UNSURE = (
-    "this session may have made the same call already, in other words: the tool's types can't tell its calls from each "
-    "other before they are made"
+    "this session may have made the same call already with other spellings of its arguments: the tool's types can't "
+    "tell before a call whether two spellings mean the same"
 )
 
 
@@ -23,9 +23,9 @@ def repeats_rail(document: PolicyDocument) -> Rail:
     """Checks a write against the session's earlier ones: those that succeeded, are under way, or may have had their
     effect.
 
-    Writes with the same arguments repeat each other; if their spellings can't be told apart, all calls of the tool do.
-    The user's latest words may ask again for what an earlier run did. They never justify the same write twice within
-    one run, the runs that work for it, and its forks.
+    Writes with the same arguments are repeats; if spellings can't be compared, all calls of the tool are. The user's
+    latest words may request again what an earlier run did. They never justify the same write twice within one run, its
+    sub-runs and its forks.
     """
     action, harmless = document.tools.repeated_writes, document.tools.harmless
 

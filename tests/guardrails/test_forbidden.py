@@ -105,7 +105,7 @@ def test_what_does_not(asked, call):
     ],
 )
 def test_what_only_asks_whether_it_was_done(asked, call):
-    assert why_not(asked, call) == "the user's latest words ask whether it was done, and not for it"
+    assert why_not(asked, call) == "the user's latest words ask whether it was done; they do not request it"
 
 
 @pytest.mark.parametrize(

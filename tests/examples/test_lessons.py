@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from agent.evals.task import load
-from agent.lessons.mix import Lessons
 from agent.lessons.project_lessons import Maker
 from agent.lessons.stage import Stage
 from agent.project.intents import Intents
@@ -23,13 +22,12 @@ from examples.support.lessons import cases, goods
 from examples.support.lessons.desk import Desk, NoSuchOrder
 from examples.support.lessons.phrases import Phrases, Untold
 from examples.support.lessons.talk import question
-from examples.support.shop.database import FILE
 from examples.support.shop.names import PRODUCTS
-from examples.support.shop.seed import Recipe, reseed
 from flightloop.errors import ConfigError
 from flightloop.events import ChecksPassed, Judged
 from flightloop.lessons import Case, Turn
 from guardrails.rails.groundedness import Evidence, claims
+from tests.shop import decisions, rows_of, stage_of
 from tools.builtin.knowledge import MOST_RESULTS
 from tools.knowledge.library import Library
 
@@ -44,27 +42,11 @@ def project() -> Project:
 
 @pytest.fixture(scope="module")
 def stage(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """One for all: cases look for orders in the state that they need."""
-    data = tmp_path_factory.mktemp("shop")
-    reseed(data / FILE, Recipe(seed=5, first_order=40_001))
-    return Stage(project, project.agent("support"), data)
+    return stage_of(project, tmp_path_factory.mktemp("shop"))
 
 
 def desk(stage: Stage, language: str = "en", seed: int = 1) -> Desk:
     return Desk(stage.data, PHRASES, Random(seed), language)
-
-
-async def rows_of(project: Project, count: int, seed: int = 3, examples: bool = False) -> list[dict[str, Any]]:
-    rows = []
-    async for row in Lessons(project, seed, examples).rows():
-        rows.append(row)
-        if len(rows) == count:
-            return rows
-    raise AssertionError("rows have no end")
-
-
-def decisions(row: dict[str, Any]) -> list[dict[str, Any]]:
-    return [one for one in row["messages"] if one["role"] == "assistant" and one.get("weight") != 0]
 
 
 @pytest.mark.parametrize("maker", cases.CASES, ids=lambda maker: maker.__name__)

@@ -24,6 +24,7 @@ from guardrails.narrow import MAX_CHOICES, narrow, unread_characters
 from guardrails.policy import parse_policy
 from guardrails.policy_document import GroundednessEntry
 from guardrails.rails.detector import Detector, detector_rail
+from guardrails.rails.detectors import terms_finder
 from guardrails.rails.groundedness import groundedness_rail
 from guardrails.rails.injection import folded, scan
 from guardrails.text.normalise import normalise
@@ -144,15 +145,34 @@ class Noting:
         return len(text)
 
 
-@pytest.mark.parametrize(
-    ("argument", "told"), [("a" * LONG, ""), ("a", "b" * LONG)], ids=["long arguments", "long evidence"]
-)
-async def test_arguments_of_a_call_are_searched_beside_the_loop(argument: str, told: str) -> None:
-    finder, spec = Noting(), ToolSpec("pay", "Pays.", {"type": "object"}, Effect.UNSAFE)
-    rail, call = detector_rail(Detector("a", finder, Action.REDACT)), CheckedCall("c", spec, {"to": argument})
-    await rail(Checked(Stage.TOOL_CALL, "", GuardContext(results=(told,)), call))
+async def test_arguments_of_a_call_are_searched_beside_the_loop() -> None:
+    finder = Noting()
+    await searched(Detector("a", finder, Action.REDACT), "a" * LONG)
     assert finder.threads
     assert threading.get_ident() not in finder.threads
+
+
+async def test_so_is_the_evidence_for_what_they_hold() -> None:
+    threads: set[int] = set()
+
+    def filter_for(context: GuardContext) -> Callable[[str, list[Finding]], list[Finding]]:
+        def kept(text: str, findings: list[Finding]) -> list[Finding]:
+            threads.add(threading.get_ident())
+            return findings
+
+        return kept
+
+    detector = Detector("terms", terms_finder(["a"]), Action.REDACT, filter_for)
+    await searched(detector, "c", "b" * LONG)
+    assert not threads, "nothing was found"
+    await searched(detector, "a", "b" * LONG)
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+async def searched(detector: Detector, argument: str, result: str = "") -> None:
+    call = CheckedCall("c", ToolSpec("pay", "Pays.", {"type": "object"}, Effect.UNSAFE), {"to": argument})
+    await detector_rail(detector)(Checked(Stage.TOOL_CALL, "", GuardContext(results=(result,)), call))
 
 
 class Wrong:

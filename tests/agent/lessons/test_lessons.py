@@ -24,12 +24,11 @@ from agent.project.agent_spec import Example
 from agent.project.intents import Intents
 from agent.project.project import EMBEDDED, Project, load_project
 from examples.support.lessons import cases
-from examples.support.shop.database import FILE
-from examples.support.shop.seed import Recipe, reseed
 from flightloop.answer import completed
 from flightloop.chat import ChatRequest
 from flightloop.errors import ConfigError
 from flightloop.lessons import Call, Case, Plan, Say, Solution, Turn, planned, reply
+from tests.shop import decisions, rows_of, stage_of
 
 
 @pytest.fixture(scope="module")
@@ -39,23 +38,7 @@ def project() -> Project:
 
 @pytest.fixture(scope="module")
 def stage(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """One for all: cases look for orders in the state that they need."""
-    data = tmp_path_factory.mktemp("shop")
-    reseed(data / FILE, Recipe(seed=5, first_order=40_001))
-    return Stage(project, project.agent("support"), data)
-
-
-async def rows_of(project: Project, count: int, seed: int = 3, examples: bool = False) -> list[dict[str, Any]]:
-    rows = []
-    async for row in Lessons(project, seed, examples).rows():
-        rows.append(row)
-        if len(rows) == count:
-            return rows
-    raise AssertionError("rows have no end")
-
-
-def decisions(row: dict[str, Any]) -> list[dict[str, Any]]:
-    return [one for one in row["messages"] if one["role"] == "assistant" and one.get("weight") != 0]
+    return stage_of(project, tmp_path_factory.mktemp("shop"))
 
 
 async def test_rows_are_conversations_and_the_same_for_a_seed(project: Project) -> None:

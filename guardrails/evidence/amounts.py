@@ -33,17 +33,25 @@ def exceeds(rule: AskRule, arguments: dict[str, Any], context: GuardContext) -> 
 
 
 def _read(rule: ReadRule, arguments: dict[str, Any], context: GuardContext) -> float | None:
-    """The highest value that trusted results give for the call's key; None if they give none.
+    """The highest value that trusted results give for the call's key; None if they give none, or one that is unclear.
 
-    A value that the model wrote into an earlier call is ignored, since a tool may repeat it.
+    Unclear is a value that is not a number, and one above all others that the model wrote into an earlier call, since
+    a tool may repeat it.
     """
-    wanted, amounts = arguments.get(rule.key), []
-    origins = Origins.of(context)
+    wanted, origins = arguments.get(rule.key), Origins.of(context)
+    trusted: list[float] = []
+    repeated: list[float] = []
     for text, (_, before) in zip(context.trusted_results, origins.results, strict=True):
-        records = [one for one in _records(_json_of(text)) if one.get(rule.key) == wanted is not None]
-        found = [_amount(one.get(rule.field)) for one in records]
-        amounts += [one for one in found if one is not None and not origins.wrote_number(Decimal(str(one)), before)]
-    return max(amounts, default=None)
+        for record in _records(_json_of(text)):
+            if record.get(rule.key) != wanted or wanted is None or record.get(rule.field) is None:
+                continue
+            amount = _amount(record[rule.field])
+            if amount is None:
+                return None
+            known = trusted if not origins.wrote_number(Decimal(str(amount)), before) else repeated
+            known.append(amount)
+    highest = max((one for one in trusted if one >= 0), default=None)
+    return highest if highest is None or max(repeated, default=0.0) <= highest else None
 
 
 def _json_of(text: str) -> Any:
@@ -63,10 +71,10 @@ def _records(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def _amount(value: Any) -> float | None:
-    """A number, or the number that a text such as "1,250.00 EUR" begins with; None if it is negative or infinite."""
+    """A number, or the number that a text such as "1,250.00 EUR" begins with; None if there is no finite one."""
     amount: float | None = None
     if is_number(value):
         amount = float(value)
     elif isinstance(value, str) and (match := _LEADING_NUMBER.match(value)):
         amount = number_of(match.group())
-    return amount if amount is not None and math.isfinite(amount) and amount >= 0 else None
+    return amount if amount is not None and math.isfinite(amount) else None

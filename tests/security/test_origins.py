@@ -74,6 +74,32 @@ async def test_an_amount_that_is_none_is_asked_about(total: object) -> None:
     assert (await Guard(parse_policy(READ)).check(Checked(Stage.TOOL_CALL, "", context, call))).action is Action.ASK
 
 
+@pytest.mark.parametrize(
+    ("records", "asked", "action"),
+    [
+        ([90, 20], [], Action.ASK),
+        ([90, 20], [90], Action.ASK),
+        ([90, 20], [20], Action.ASK),
+        ([40, 20], [20], Action.ALLOW),
+        ([40, 20], [40], Action.ASK),
+        ([20, "EUR 90"], [], Action.ASK),
+        ([20, float("inf")], [], Action.ASK),
+        ([20, {"cents": 9000}], [], Action.ASK),
+        ([20, -5, None], [], Action.ALLOW),
+    ],
+)
+async def test_an_amount_that_may_be_higher_is_asked_about(
+    records: list[object], asked: list[int], action: Action
+) -> None:
+    """Attack: the model writes the real amount into another call, so that a lower one of the same key decides."""
+    result = json.dumps([{"order_id": 7, "total": total} for total in records])
+    written = tuple(json.dumps({"number": number}) for number in asked)
+    context = GuardContext(agent="desk", results=(result,), trusted_results=(result,), written=written)
+    spec = ToolSpec("refund", "Pays.", {"type": "object", "properties": {}}, Effect.UNSAFE)
+    guard, call = Guard(parse_policy(READ.replace("5000", "50"))), CheckedCall("c", spec, {"order_id": 7})
+    assert (await guard.check(Checked(Stage.TOOL_CALL, "", context, call))).action is action
+
+
 SINKS = 'name: desk\nversion: "1"\ntools: {allow: {"*": ["*"]}}\n'
 
 

@@ -16,9 +16,9 @@ def canonical(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[s
     """Converts whole numbers to integers, and fills in the schema's defaults.
 
     Args:
-        arguments: valid by the schema.
-        schema: a tool's parameters. Defaults are also found behind internal references, and in alternatives of which
-            only one is an object or a list.
+        arguments: a call's arguments, valid under the schema.
+        schema: the tool's parameters. Defaults are also found through internal references, and in alternatives if only
+            one of them is an object or a list.
     """
     return _Form(schema).of(arguments, schema, LEVELS)  # type: ignore[no-any-return]
 
@@ -43,7 +43,7 @@ class _Form:
         return value
 
     def _part(self, schema: Any, keyword: str) -> Mapping[str, Any]:
-        """The part of a schema that has the keyword: itself, its reference's target, or its only alternative."""
+        """The part of a schema with the keyword: the schema itself, its reference's target, or its only alternative."""
         for _ in range(_REFERENCES):
             if not isinstance(schema, dict) or keyword in schema:
                 break

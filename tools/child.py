@@ -3,9 +3,9 @@
 It consists of three processes:
 
 - The outer one leads the process group, reads what tools print, and performs restricted system calls for them.
-- The middle one creates the PID namespace. It is separate because the creator of one can't start threads.
-- The inner one enters the sandbox and only then loads a project's code. It serves one call at a time, describes its
-  tools, seeds data, or becomes the program of an MCP server.
+- The middle one creates the PID namespace. It is separate because a process that has created one can't start threads.
+- The inner one enters the sandbox and only then loads a project's code. It serves one call at a time, describes the
+  project's tools, seeds data, or becomes the program of an MCP server.
 
 Frames travel over pipes that tools don't see: their stdin is empty, and their stdout and stderr are read and logged.
 """
@@ -40,7 +40,7 @@ from tools.sandbox.limits import join_group
 from tools.sandbox.syscalls import NUMBERS
 
 PRINTED_BYTES = 64 * 1024
-"""Bytes kept of everything that a host's tools print."""
+"""Maximum number of bytes to log of everything that a host's tools print."""
 PROGRAM_ENVIRONMENT = "TOOL_PROGRAM_ENVIRONMENT"
 """Environment variable with the environment of a program to be started in the sandbox, as JSON."""
 TOO_MUCH = {"memory": 70, "scratch": 71, "processes": 72}
@@ -48,7 +48,7 @@ TOO_MUCH = {"memory": 70, "scratch": 71, "processes": 72}
 TOLD_TO_END = {signal.SIGTERM}
 ENDING = Lock()
 OWN_FILESYSTEM = b"\1"
-"""Sent with the listener: scratch is a file system of its own."""
+"""Message sent with the listener if the scratch folder is a file system of its own."""
 
 
 def main() -> NoReturn:
@@ -97,7 +97,7 @@ def main() -> NoReturn:
 
 
 def _end_together(parent: int) -> None:
-    """Makes the outer process end with the worker, together with all processes that tools have started."""
+    """Makes the outer process end when the worker ends, together with all processes that tools have started."""
 
     signal.pthread_sigmask(signal.SIG_BLOCK, TOLD_TO_END)  # `_end_when_told` waits for these signals
     adopt_orphans()
@@ -105,20 +105,20 @@ def _end_together(parent: int) -> None:
 
 
 def _end_when_told() -> NoReturn:
-    """Waits for a signal in a thread of its own: a handler would wait for whatever blocks the main thread."""
+    """Waits for SIGTERM in a separate thread: a handler would wait for whatever blocks the main thread."""
     signal.sigwait(TOLD_TO_END)
     _end_with(1)
 
 
 def _end_with(status: int) -> NoReturn:
-    """Ends the outer process once no descendants are left. The first thread that calls it sets the exit code."""
+    """Kills all descendants, then ends the outer process. The first thread that calls this sets the exit code."""
     ENDING.acquire()
     end_below(os.getpid())
     os._exit(status)
 
 
 def _with_own_stdout() -> tuple[int, int]:
-    """Replaces stdout by a pipe. Returns the end to read from, and the worker's own pipe."""
+    """Replaces stdout with a pipe. Returns its read end, and the original stdout, which leads to the worker."""
     saying, said = os.pipe()
     heard = os.dup(1)
     os.dup2(said, 1)
@@ -127,7 +127,7 @@ def _with_own_stdout() -> tuple[int, int]:
 
 
 def _pass_lines(saying: int, heard: int) -> None:
-    """Passes on an MCP server's output within the limits of `tools.mcp.lines`."""
+    """Forwards an MCP server's output to the worker, within the limits of `tools.mcp.lines`."""
     from tools.mcp.lines import Lines, TooMuch
 
     lines = Lines()
@@ -143,8 +143,8 @@ def _pass_lines(saying: int, heard: int) -> None:
 
 
 def _supervise(line: socket.socket, settings: Mapping[str, Any], middle: int, grouped: bool) -> None:
-    """Runs in the outer process: performs the inner process's restricted system calls, once it has sent its
-    listener."""
+    """Runs in the outer process: receives the inner process's seccomp listener, then performs its restricted system
+    calls."""
     told, descriptors, _, _ = socket.recv_fds(line, 1, 1)
     if not descriptors:
         return
@@ -184,14 +184,14 @@ def _watch(confinement: Mapping[str, Any], middle: int, grouped: bool, own_files
     )
     try:
         taken = watch.run()
-    except BaseException:  # nobody would supervise the tool any more
+    except BaseException:  # otherwise the tool would run without limits
         _end_with(1)
     if taken is not None:
         _end_with(TOO_MUCH[taken])
 
 
 def _drain(source: int, middle: int) -> NoReturn:
-    """Reads until all writers have ended. Drops output above the limit."""
+    """Passes what tools print to the worker until all writers have ended, then exits. Drops output above the limit."""
     left = PRINTED_BYTES
     while chunk := os.read(source, 65536):
         kept = chunk[:left]
@@ -229,12 +229,12 @@ def _work(
         if once is not None:
             _send(writing, _answered(once, settings, entered))
             return
-        _send(writing, {"entered": list(entered.in_force)})  # before a project's code is loaded, which could write this
+        _send(writing, {"entered": list(entered.in_force)})  # before the project's code is loaded, which could forge it
         # Imported here, so that the outer process stays small.
         from tools.registry import Registry
         from tools.serving import Server
 
-        # A host keeps the code of the time when it was requested, even if a file has changed since.
+        # A host runs the code as it was when the host was requested, even if a file has changed since.
         registry = Registry.load(settings["sources"], (frames.read(reading) or {}).get("code"))
     except Exception as error:
         problem = str(error) if isinstance(error, SandboxError) else f"{type(error).__name__}: {error}"
@@ -255,11 +255,11 @@ def _work(
 
 
 def _answered(once: str, settings: Mapping[str, Any], entered: Entered) -> dict[str, Any]:
-    """Answer for a process that runs once (`tools.one_answer`)."""
+    """Performs the only task of a process that `tools.one_answer` started, and returns its answer."""
     if once == "seed":
         from tools.project_modules import import_file
 
-        if USER not in entered.in_force:  # otherwise, its files belong to its group
+        if USER not in entered.in_force:  # a separate user shares its files with other hosts
             os.umask(0o077)
         import_file(Path(settings["sources"][0])).seed(Path(settings["data"]))
         return {"seeded": True}
@@ -270,7 +270,7 @@ def _answered(once: str, settings: Mapping[str, Any], entered: Entered) -> dict[
 
 
 def _become(command: list[str], confinement: Confinement, prepared: Prepared, line: socket.socket) -> NoReturn:
-    """Replaces this process by a program, with its stdin and stdout."""
+    """Replaces this process with a program, which inherits its stdin and stdout."""
     environment = json.loads(os.environ.pop(PROGRAM_ENVIRONMENT, "{}"))
     try:
         _enter(confinement, prepared, line)
@@ -286,7 +286,7 @@ def _send(writing: BinaryIO, message: dict[str, Any]) -> None:
 
 
 def _end_leftovers() -> None:
-    """Kills what a tool left running: as first process of the PID namespace, this one reaches all others in it."""
+    """Kills what a tool left running: as the PID namespace's first process, this one can signal all others in it."""
     try:
         os.kill(-1, signal.SIGKILL)
         while os.waitpid(-1, 0)[0]:

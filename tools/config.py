@@ -1,4 +1,4 @@
-"""Configuration of tool hosts: one frozen dataclass, created in the composition root."""
+"""Configuration of tool hosts, the processes that run tools: a frozen dataclass, created in the composition root."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ToolsConfig:
     spare: int = 1
     """Idle hosts per isolation class that are ready for any tenant."""
     idle: int = 8
-    """Idle hosts per class that wait for further calls of their tenant; the one idle the longest ends first."""
+    """Idle hosts per class that wait for further calls of their tenant; above that, the longest idle one ends."""
     max_hosts: int = 8
     """Busy hosts per class; further calls wait."""
     max_calls: int = 500
@@ -37,13 +37,13 @@ class ToolsConfig:
     mechanisms: tuple[str, ...] = MECHANISMS
     """Isolation mechanisms to use if the system has them."""
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Variables that tools see besides the few that every host gets; nothing else of the worker's is passed on."""
+    """Environment variables for tools, besides the few that every host gets; no others of the worker are passed on."""
     protected: tuple[Path, ...] = ()
-    """Files and folders that no host sees, wherever they are: the deployment's home."""
+    """Files and folders that no host may see, such as the deployment's home."""
     reserved_ports: tuple[int, ...] = ()
     """The platform's ports on this machine; no host may connect to them."""
     barred_hosts: tuple[tuple[str, int], ...] = ()
-    """The platform's hosts and ports elsewhere, such as its database's."""
+    """The platform's ports on other machines, such as its database's; no host may connect to them."""
 
     def __post_init__(self) -> None:
         for name in ("spare", "idle", "max_hosts", "max_calls", "start_timeout_s", "max_result_bytes", "open_files"):

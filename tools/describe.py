@@ -22,19 +22,19 @@ from tools.serving import spec_from_json
 
 @dataclass(frozen=True)
 class LoadedTools:
-    """Tools of modules as of one moment. Hosts keep using them, even if the files change."""
+    """A snapshot of the tools of modules. Hosts keep using it, even if the files change."""
 
     sources: tuple[str, ...]
-    """Import paths, and real paths of files."""
+    """Modules: import paths, and real paths of files."""
     code: Mapping[str, str]
-    """Source code of the files and of the modules beside them, by path."""
+    """Source code of the files and of the other modules in their folders, by path."""
     registry: Registry
     project: ProjectData = NO_DATA
-    """Facts about the project for their calls."""
+    """Project data that each call gets in its `ToolContext`."""
 
 
 def load_tools(sources: Sequence[str | Path], config: ToolsConfig, project: ProjectData = NO_DATA) -> LoadedTools:
-    """Loads tools. Raises ConfigError like ``described``."""
+    """Loads the tools of modules, given by import path or file. Raises ConfigError like `described`."""
     paths = tuple(str(file_of(source)) if str(source).endswith(".py") else str(source) for source in sources)
     folders = dict.fromkeys(Path(path).parent for path in paths if path.endswith(".py"))
     code = {path: text for folder in folders for path, text in code_of(folder).items()}
@@ -42,10 +42,10 @@ def load_tools(sources: Sequence[str | Path], config: ToolsConfig, project: Proj
 
 
 def described(sources: Sequence[str | Path], config: ToolsConfig) -> Registry:
-    """Registry of the tools of modules. Import paths are imported here, files (``…/tools.py``) in a sandbox.
+    """Registry of the tools of modules. Import paths are imported in this process, files in a sandbox.
 
     Args:
-        config: defines what the files' code may not see.
+        config: configuration of the sandbox.
 
     Raises:
         ConfigError: a source can't be imported or has no tool, or this system has no sandbox for it.
@@ -61,10 +61,10 @@ def described(sources: Sequence[str | Path], config: ToolsConfig) -> Registry:
 
 
 def file_of(source: str | Path) -> Path:
-    """The file, with the real path of its folder, which its tools may read.
+    """The path of a file, with its folder resolved: tools may read that folder.
 
     Raises:
-        ConfigError: it is a link, which may lead out of the project's folder.
+        ConfigError: the file is a symbolic link, which may lead out of the project's folder.
     """
     path = Path(source)
     path = path.parent.resolve() / path.name
@@ -74,7 +74,7 @@ def file_of(source: str | Path) -> Path:
 
 
 def _stamps(path: Path) -> tuple[tuple[str, int, int], ...]:
-    """Time of change and size of a file and its neighbours."""
+    """Path, modification time and size of a file and of the other modules in its folder."""
     files = dict.fromkeys((path, *modules_of(path.parent)))
     try:
         known = [(str(file), file.stat()) for file in files]

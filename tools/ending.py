@@ -1,4 +1,4 @@
-"""Ends processes with all their descendants, and removes folders that they leave."""
+"""Ends processes with all their descendants, and removes folders that they leave behind."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ BETWEEN_ROUNDS_S = 0.002
 ENDS_ITSELF_S = 2.0
 EMPTY_S = 10.0
 THREADS = ThreadPoolExecutor(max_workers=16, thread_name_prefix="ending")
-"""Threads that end hosts and remove their folders, so that a stop waits for no other work."""
+"""Threads that end hosts and remove their folders, so that a stop doesn't queue behind other work."""
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def below(pid: int) -> Iterator[int]:
-    """All descendants of a process, by any of its threads."""
+    """Yields all descendants of a process, whichever of its threads started them."""
     waiting = [pid]
     while waiting:
         for thread in _entries(f"/proc/{waiting.pop()}/task"):
@@ -32,10 +32,10 @@ def below(pid: int) -> Iterator[int]:
 
 
 def end_below(pid: int) -> None:
-    """Sends SIGKILL to all descendants of a process, in any group or session, until none is left.
+    """Sends SIGKILL to all descendants of a process, whatever their process group or session, until none is left.
 
-    Descendants whose parent ends become children of the process, if it has asked for that as `tools.child` does, and
-    are found in the next round.
+    The process should be a child subreaper, as `tools.child` is: orphaned descendants are then reparented to it and
+    killed in the next round.
     """
     for _ in range(MOST_ROUNDS):
         living = [one for one in below(pid) if _lives(one)]
@@ -47,8 +47,8 @@ def end_below(pid: int) -> None:
 
 
 def end_tree(pid: int) -> None:
-    """Ends a host (`tools.child`). First asks it to end itself, since it can keep its descendants from starting
-    more."""
+    """Ends a tool host (`tools.child`). Sends SIGTERM first, since the host can keep its descendants from starting
+    new processes."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + ENDS_ITSELF_S
@@ -61,7 +61,7 @@ def end_tree(pid: int) -> None:
 
 
 def end_started(command: Sequence[str]) -> None:
-    """Ends the child of this process that a library started with this command, which must be unique (`end_tree`)."""
+    """Ends (`end_tree`) the child process that a library started with this command line, which must be unique."""
     wanted = os.fsencode("\0".join(command)) + b"\0"
     for thread in _entries("/proc/self/task"):
         with suppress(OSError):
@@ -80,15 +80,15 @@ def remove(folder: Path) -> None:
 def empty(folder: Path) -> bool:
     """Removes the content of a folder that a tool could write to. Returns whether all of it could be removed.
 
-    Flattens deep folders level by level, since descending into them could take too many calls, names or descriptors.
-    Addresses everything relative to an open folder, so that links cannot lead out of it.
+    Flattens deep folders level by level, since descending could exceed limits of recursion, path length or open files.
+    Opens everything relative to the open folder, so that symbolic links can't lead out of it.
     """
     try:
         top = os.open(folder, FOLDER)
     except OSError:
         return False
     try:
-        deadline = time.monotonic() + EMPTY_S  # somebody may be filling it
+        deadline = time.monotonic() + EMPTY_S  # a process may be filling it
         while any([_remove_entry(top, name) for name in os.listdir(top)]) and time.monotonic() < deadline:
             continue
         return not os.listdir(top)
@@ -145,7 +145,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _lives(pid: int) -> bool:
-    """Whether a thread of the process is alive: the first one may end before the others."""
+    """Whether any thread of the process is alive; its main thread may end before the others."""
     return any(_runs(thread.path) for thread in _entries(f"/proc/{pid}/task"))
 
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 HEADER = struct.Struct(">I")
 HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
-"""A surrogate half, which may stand alone in JSON but can't be encoded in UTF-8."""
+"""Escape of a surrogate. JSON permits unpaired ones, which can't be encoded in UTF-8."""
 
 
 class FrameError(Exception):
@@ -23,7 +23,7 @@ def encode(message: dict[str, Any]) -> bytes:
 
 
 def read(pipe: BinaryIO) -> dict[str, Any] | None:
-    """The next frame, or None at the end of the pipe. Without a limit, since the host trusts the worker."""
+    """The next frame, or None at the end of the pipe. Has no size limit, since the host trusts the worker."""
     head = pipe.read(HEADER.size)
     if len(head) < HEADER.size:
         return None
@@ -42,7 +42,7 @@ async def receive(reader: asyncio.StreamReader, limit: int) -> dict[str, Any]:
     """Reads the next frame of at most ``limit`` bytes.
 
     Raises:
-        FrameError: it is longer, or isn't a JSON object.
+        FrameError: the frame is longer, or isn't a JSON object.
         EOFError: the pipe ended.
     """
     try:

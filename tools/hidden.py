@@ -10,23 +10,23 @@ from pathlib import Path
 from tools.sandbox.confinement import SandboxError
 
 HOME = ".flightloop"
-"""Default name of a platform's home."""
+"""Default name of a platform's home folder."""
 JOURNAL = "flightloop.db"
-"""Beginning of the names of a journal and its side files, in a home of any name."""
+"""Prefix of the names of a journal's database files, by which a home with another name is recognised."""
 SECRETS = ".env"
-"""Beginning of the names of files with a program's keys and passwords, beside its code."""
+"""Prefix of the names of files next to a program's code that hold its keys and passwords."""
 MOST_ENTRIES = 500_000
 """Maximum number of entries to search below a folder: about a second of work."""
 
 
 def hidden_below(folder: Path, *, code: bool = False) -> Iterator[Path]:
-    """Homes of platforms, recognised by name or by a journal in them, and journals in the folder itself.
+    """Yields platforms' homes, recognised by name or by a journal in them, and journals in the folder itself.
 
     Links are not followed: the sandbox shows their targets only if these are shared too. A folder that can be
     entered but not listed is hidden as well, since a tool that guesses names could open its files.
 
     Args:
-        code: the folder contains programs and modules of others; hide their files of secrets too.
+        code: whether the folder contains other programs and modules, whose files with secrets are hidden too.
 
     Raises:
         SandboxError: the folder has too many entries to search.

@@ -1,4 +1,4 @@
-"""Tool hosts: a pool of processes per isolation class, beside the worker.
+"""Tool hosts: the worker's processes that run tools, in a pool per isolation class.
 
 A call has its host to itself, and a host serves one tenant. A timeout, a cancelled task or `ToolHosts.kill` ends the
 host's whole process group; a fresh host replaces it.
@@ -30,13 +30,13 @@ from tools.serving import Answer, context_to_json
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
-"""Pauses before retries of a call."""
+"""First and longest pause before a retry of a call."""
 KNOWN_BY_S = 5.0
-"""Time limit for a tool's types to process the arguments of a call before the decision about it."""
+"""Time limit for a tool's types to convert a call's arguments in `ToolHosts.known_by`."""
 
 
 class Unsure(Exception):
-    """A tool's types could not identify a call: it may be another spelling of any other call of the tool."""
+    """A tool's types could not identify a call, so it may be equivalent to any other call of the tool."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ToolOutcome:
     """Traceback of the tool: untrusted, and not for the model."""
     tries: int = 1  # number of attempts
     uncertain: bool = False
-    """It is not ``ok``, but its effect may have happened."""
+    """The call is not ``ok``, but its effect may have happened."""
 
 
 class HostPool:
@@ -98,7 +98,7 @@ class HostPool:
             self.refill()
 
     async def release(self, host: HostProcess, healthy: bool) -> None:
-        """Takes a host back. Replaces it if it ended, reached its number of calls, or was changed by a call."""
+        """Takes a host back. Replaces it if it has ended, has served ``max_calls``, or was changed by a call."""
         self._slots.release()
         self._shares[host.tenant or ""].release()
         if healthy and self._reusable(host):
@@ -111,7 +111,7 @@ class HostPool:
         self.refill()
 
     async def end(self, run_id: str) -> None:
-        """Ends idle hosts that have worked for a run: the run's stop also applies to what it left in them."""
+        """Ends idle hosts that have served a run: stopping a run also ends what its calls left running in them."""
         served = [host for host in self._idle if run_id in host.runs]
         for host in served:
             self._idle.remove(host)
@@ -213,7 +213,7 @@ class ToolHosts:
         await self.close()
 
     async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
-        """Runs a tool. Never raises for what the tool does. If cancelled, kills its host's process group.
+        """Runs a tool. Returns a failure of the tool as an outcome. If cancelled, kills the host's process group.
 
         Raises:
             NotFound: no tool has that name.
@@ -237,16 +237,16 @@ class ToolHosts:
     async def known_by(self, name: str, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any] | None:
         """Identity of a call: the same for all arguments that the tool's types convert to the same values.
 
-        Doesn't call the tool; the code of its types runs in a host with the tool's folders, but without network and
-        programs.
+        Doesn't call the tool. Its types convert the arguments in a host with the tool's folders, but without network
+        and programs.
 
         Returns:
-            None: the schema says all that is known, or the tool rejects these arguments.
+            None: the tool rejects these arguments, so only its schema can identify the call.
 
         Raises:
             NotFound: no tool has that name.
-            Unsure: the types failed; with all of the tool's rights they might succeed.
-            TimeoutError: it takes longer than `KNOWN_BY_S`, or than a call may.
+            Unsure: the conversion failed; with all of the tool's rights it might succeed.
+            TimeoutError: the conversion takes longer than `KNOWN_BY_S` or the tool's ``timeout_s``.
         """
         spec = self.registry.get(name)
         plain = replace(spec, permissions=spec.permissions & {Permission.FILES}, hosts=())
@@ -336,7 +336,7 @@ class _Tries:
     began: float = field(default_factory=time.monotonic)
 
     async def made(self, host: HostProcess) -> ToolOutcome:
-        """Outcome of the last attempt, with the seconds of all. ``host``: host of the first attempt."""
+        """Outcome of the last attempt, with the duration of all. ``host``: host for the first attempt."""
         tries = 1
         outcome, again = await self._one(host)
         uncertain = outcome.uncertain
@@ -384,6 +384,6 @@ def _request(spec: ToolSpec, arguments: dict[str, Any], context: ToolContext, **
 
 
 def backoff(tries: int) -> float:
-    """Seconds to wait after so many attempts: doubles each time, with random jitter between half of it and all."""
+    """Seconds to wait after ``tries`` attempts: doubles each time, multiplied by a random factor from 0.5 to 1."""
     longest: float = min(FIRST_PAUSE_S * 2 ** (tries - 1), LONGEST_PAUSE_S)
     return longest * random.uniform(0.5, 1.0)

@@ -1,6 +1,6 @@
-"""Identity of a call: one form for all spellings that its tool treats as the same arguments.
+"""Identity of a call: a normal form of its arguments, the same for all spellings that the tool treats as equal.
 
-The form is hashed and compared, never passed to the tool: a time keeps the zone that the model wrote.
+The form is only hashed and compared. The tool gets the arguments as written, for example with their time zones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MOST_PARTS = 64
 """Maximum number of parts of a schema that apply to one value: alternatives, and targets of references."""
 ALTERNATIVES = ("allOf", "anyOf", "oneOf")
 _OPEN = ("additionalProperties", "patternProperties", "unevaluatedProperties")
-"""Keywords by which an object may have properties that its schema does not name."""
+"""Keywords with which an object may have properties that its schema does not name."""
 NUMBERS = frozenset({"number", "integer"})
 _SORTED = json.JSONEncoder(sort_keys=True)
 _A_DAY = datetime.date(2000, 1, 2)
@@ -30,20 +30,20 @@ Schemas = Sequence[Mapping[str, Any]]
 
 
 def identity(arguments: Mapping[str, Any], schema: Mapping[str, Any], *, typed: bool = False) -> dict[str, Any]:
-    """Arguments with one spelling for each number, moment and set in the schema.
+    """Arguments in normal form: numbers, times and sets that are equal under the schema are written the same.
 
     Args:
-        arguments: in the form of `tools.canonical`.
-        schema: a tool's parameters. With alternatives, values are equal if any alternative treats them as equal: false
-            matches cost one more question to a person, while missed ones can cause an effect twice.
-        typed: the arguments are what the types of the tool's function made of them, so all of them count. Otherwise
-            those are left out that the schema does not name, and optional nulls.
+        arguments: a call's arguments in canonical form (`tools.canonical`).
+        schema: the tool's parameters. With alternatives, values are equal if any alternative treats them as equal: a
+            false match costs a person one more question, while a missed one can cause an effect twice.
+        typed: whether the types of the tool's function have converted the arguments. Then all of them count;
+            otherwise those that the schema does not name, and optional nulls, are left out.
     """
     return _Identity(schema, typed).of(arguments, [schema], LEVELS)  # type: ignore[no-any-return]
 
 
 def number_form(number: Decimal) -> int | str:
-    """Form of a number, the same for equal numbers, however many digits they are written with."""
+    """Normal form of a number, the same for equal numbers such as 1.5, 1.50 and 15e-1."""
     sign, digits, exponent = number.as_tuple()
     if not isinstance(exponent, int):
         return str(number).lower()
@@ -58,7 +58,7 @@ def number_form(number: Decimal) -> int | str:
 
 
 def moment_form(moment: datetime.datetime) -> str:
-    """Text of a moment, the same in all time zones. A moment without a zone stays without."""
+    """ISO 8601 text of a time in UTC. A time without a zone stays without."""
     try:
         return (moment if moment.utcoffset() is None else moment.astimezone(datetime.UTC)).isoformat()
     except OverflowError:  # near the limits of the calendar
@@ -76,7 +76,7 @@ def duration_form(duration: datetime.timedelta) -> str:
 
 
 def set_form(items: Iterable[Any]) -> list[Any]:
-    """Distinct items in sorted order, in their identity forms."""
+    """Distinct items in sorted order. The items must be in normal form."""
     return [item for _, item in sorted({_SORTED.encode(item): item for item in items}.items())]
 
 
@@ -94,7 +94,7 @@ _FORMATS: dict[str, tuple[Any, Callable[[Any], str]]] = {
     "ipv4": (ipaddress.IPv4Address, str),
     "ipv6": (ipaddress.IPv6Address, str),
 }
-"""Formats of strings: the type that parses them in the tool's process, and the spelling of its values."""
+"""By format of a string: the type that parses it in the tool's process, and the normal form of its values."""
 
 
 class _Identity:
@@ -125,18 +125,18 @@ class _Identity:
         return value
 
     def _is_left_out(self, name: str, form: Any, parts: _Parts) -> bool:
-        """Whether a property means the same as if it were absent: an optional null, or a default in an object that may
-        be of several kinds, where `tools.canonical` fills in none."""
+        """Whether a property is equivalent to an absent one: an optional null, or a default in an object to which
+        several schemas apply, where `tools.canonical` fills in no defaults."""
         schemas = parts.of_property(name)
         if form is None and not self._typed:
             return name not in parts.required and not self._parts(schemas).defaults
         return parts.several_objects and form in self._defaults(schemas)
 
     def _defaults(self, schemas: Schemas) -> list[Any]:
-        """The forms of a property's defaults."""
+        """Normal forms of a property's defaults."""
         parts = self._parts(schemas)
         if parts.default_forms is None:
-            parts.default_forms = []  # a default of a schema that refers to itself is read once
+            parts.default_forms = []  # ends the recursion if a schema refers to itself
             parts.default_forms = [self.of(default, schemas, LEVELS) for default in parts.defaults]
         return parts.default_forms
 
@@ -192,7 +192,7 @@ class _Parts:
         self._first = [part["prefixItems"] for part in parts if isinstance(part.get("prefixItems"), list)]
 
     def ignores(self, name: str) -> bool:
-        """Whether a schema with properties says nothing of this one: tools read only what they name."""
+        """Whether the schema names properties, but not this one: tools read only properties that they name."""
         return bool(self._properties) and not self._is_open and name not in self._properties
 
     def of_property(self, name: str) -> list[Any]:

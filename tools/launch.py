@@ -33,16 +33,16 @@ def confinement_of(
     data: Path | None,
     programs: Sequence[Path] = (),
 ) -> Confinement:
-    """The sandbox of one process.
+    """Builds the sandbox of one tool process.
 
     Args:
-        scratch: its folder for temporary files.
-        readable: what it may read besides Python and the system's programs: the project.
-        data: the deployment's folder of tool data. If the worker is root, it is shared with the users of hosts.
-        programs: programs and their libraries, as far as everybody may read them.
+        scratch: the process's folder for temporary files.
+        readable: folders that it may read besides Python and the system's programs, such as the project.
+        data: the deployment's folder of tool data, opened to tool processes by `share`.
+        programs: programs and their libraries; only world-readable files are accessible.
 
     Raises:
-        SandboxError: a folder that a tool asks for is not allowed, or has too many entries to search.
+        SandboxError: a folder that a tool requests is not allowed, or has too many entries to search.
         OSError: the folder of tool data can't be shared.
     """
     own = (*config.protected, Path.home() / ".ray")
@@ -57,7 +57,7 @@ def confinement_of(
         share(data)
     protected = (*own, *_hidden(readable, libraries, programs))
     allowed = reading.without((*reading.interpreter(), *libraries, *readable), protected)
-    # A folder that is shared already stays as it is.
+    # Folders that are readable anyway need no entry here.
     installed = [path for path in programs if path.is_file() or not reading.lies_in(path, allowed)]
     return Confinement(
         hosts=isolation.hosts,
@@ -74,7 +74,7 @@ def confinement_of(
 
 
 def _hidden(readable: Sequence[Path], libraries: Sequence[Path], programs: Sequence[Path]) -> Iterator[Path]:
-    """What is hidden from tools in the folders that they may read. Raises SandboxError."""
+    """Yields what is hidden from tools in the folders that they may read. Raises SandboxError."""
     for folder in filter(Path.is_dir, readable):
         yield from hidden_below(folder)
     for folder in filter(Path.is_dir, (*libraries, *programs)):
@@ -85,7 +85,7 @@ def _hidden(readable: Sequence[Path], libraries: Sequence[Path], programs: Seque
 
 
 def _of_others() -> list[Path]:
-    """Scratch folders of all hosts, Ray's files, and folders of programs."""
+    """Scratch folders of all hosts, Ray's files, and the folders of programs on the PATH."""
     temporary = Path(tempfile.gettempdir())
     rays = [Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray", Path("/tmp/ray"), temporary / "ray"]
     programs = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if os.path.isabs(entry)]
@@ -93,7 +93,7 @@ def _of_others() -> list[Path]:
 
 
 def _check_folder(folder: Path, never: Sequence[Path]) -> None:
-    """Raises SandboxError if a tool could write what others execute there, or read what no tool may."""
+    """Raises SandboxError if a tool could write files there that others execute, or read files that no tool may."""
     clash = reading.overlaps(folder, never) or reading.in_hidden(folder, Path.home())
     if clash is not None:
         raise SandboxError(
@@ -109,7 +109,7 @@ def _check_folder(folder: Path, never: Sequence[Path]) -> None:
 
 
 def _check_data(data: Path, never: Sequence[Path]) -> None:
-    """Raises SandboxError if the folder contains parts of the home or the project. It may be inside them."""
+    """Raises SandboxError if the folder contains parts of the home or the project. The folder may be inside them."""
     clash = reading.within(data, never)
     if clash is not None:
         raise SandboxError(
@@ -118,7 +118,7 @@ def _check_data(data: Path, never: Sequence[Path]) -> None:
 
 
 def share(data: Path) -> None:
-    """Lets hosts write a folder of tool data if the worker is root. Raises OSError."""
+    """Opens a folder of tool data to the group of tool processes if the worker runs as root. Raises OSError."""
     ids = identity.ids()
     if ids is not None and data.exists():
         identity.share(data, ids.group)
@@ -141,7 +141,7 @@ def command_of(confinement: Confinement, config: ToolsConfig, **settings: Any) -
 
 
 def environment_of(config: ToolsConfig, scratch: Path) -> dict[str, str]:
-    """Only the paths of programs and modules from the worker's environment: keys and passwords stay out."""
+    """Environment of a tool process. From the worker's, it has only the paths of programs and modules, not the keys."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "PYTHONPATH": os.pathsep.join(reading.search_path()),
@@ -157,5 +157,5 @@ def environment_of(config: ToolsConfig, scratch: Path) -> dict[str, str]:
 
 
 def make_scratch() -> Path:
-    """An empty folder for one host, by its real path, since the sandbox has no links."""
+    """Creates an empty folder for one host. Returns its real path: the sandbox has no symbolic links to it."""
     return Path(tempfile.mkdtemp(prefix=SCRATCH)).resolve()

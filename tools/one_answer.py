@@ -16,7 +16,7 @@ from tools.sandbox.confinement import SandboxError
 from tools.sandbox.isolation import Isolation
 
 MOST_BYTES = 4 * 1024 * 1024
-"""Limit for an answer."""
+"""Maximum size of an answer."""
 
 
 class NoAnswer(Exception):
@@ -26,16 +26,16 @@ class NoAnswer(Exception):
 def answer_of(
     path: Path, config: ToolsConfig, once: Literal["describe", "seed"], data: Path | None = None
 ) -> dict[str, Any]:
-    """Answer of the process. Not trusted: the project's code may have written it.
+    """Runs the file and returns the answer of its process. The project's code may have written it, so it isn't trusted.
 
     Args:
         path: real path of the file; the process may read its folder.
-        config: defines what the file's code may not see.
-        once: what the process does (`tools.child`).
+        config: configuration of the sandbox.
+        once: the task of the process (`tools.child`).
         data: folder that the process may write; None for no folder.
 
     Raises:
-        NoAnswer: there is none; the message gives the reason.
+        NoAnswer: the process failed or gave no answer; the message gives the reason.
     """
     scratch = make_scratch()
     rights = Isolation(hosts=(), folders=() if data is None else (str(data),), subprocesses=False)
@@ -60,7 +60,7 @@ def answer_of(
 
 
 def _output(command: list[str], environment: dict[str, str], folder: Path, timeout_s: float) -> tuple[bytes, bytes]:
-    """A program's standard output, up to `MOST_BYTES`, and its standard error."""
+    """Runs a program. Returns its standard output, up to `MOST_BYTES`, and its standard error."""
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

@@ -32,7 +32,7 @@ LONGEST_PROBLEM = 4000
 MOST_STRAY_ANSWERS = 16
 """Maximum number of answers that belong to no call and are skipped."""
 EPITAPH_S = 0.5
-"""Time for a host whose pipe has ended to exit by itself, which tells the reason."""
+"""Time for a host to exit by itself after closing its pipe; its exit code gives the reason."""
 
 
 class HostFailed(Exception):
@@ -68,9 +68,9 @@ class HostProcess:
         self._vitals: Vitals | None = None
         self.calls = 0
         self.runs: set[str] = set()
-        """Runs that it has worked for."""
+        """Ids of the runs that the host has served."""
         self.tenant: str | None = None
-        """Tenant that it serves since its first call."""
+        """The tenant of the host's first call and of all later ones."""
         self.in_force: tuple[str, ...] = ()
 
     @classmethod
@@ -142,7 +142,7 @@ class HostProcess:
         return changed is None
 
     def pause(self) -> None:
-        """Stops the process that ran the tool, and what may still run in it, until `resume`."""
+        """Suspends the process that runs tools, with anything that a call left running in it, until `resume`."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -191,9 +191,9 @@ class HostProcess:
         leave_group(self.pid)
 
     def _close_pipes(self) -> None:
-        """Closes the pipes one by one, since asyncio waits for their ends, which a surviving process could delay.
+        """Closes the pipes one by one, since asyncio waits until they end, which a surviving process could delay.
 
-        Closing the transport as a whole would also wait for the process without asyncio's watcher, which then may not
+        Closing the whole transport would also reap the process without asyncio's child watcher, which then might not
         find it and report exit code 255.
         """
         assert self._process.stdin is not None
@@ -203,7 +203,7 @@ class HostProcess:
             self._process._transport.get_pipe_transport(descriptor).close()  # type: ignore[attr-defined]
 
     async def _told(self, kind: type[M]) -> M:
-        """The next frame, validated. A tool may write frames too, so nothing in it is trusted."""
+        """Reads and validates the next frame. Its content isn't trusted, since a tool may write frames too."""
         assert self._process.stdout is not None
         try:
             told = await frames.receive(self._process.stdout, self._frame_limit)
@@ -230,11 +230,11 @@ class HostProcess:
             return f"the tool was stopped: it wrote more than {most} of temporary files, or too many of them"
         if code == TOO_MUCH["processes"]:
             most = f"{self._config.processes} processes and threads"
-            return f"the tool was stopped: it had more than {most}, or too many queues of events"
+            return f"the tool was stopped: it had more than {most}, or too many epoll instances"
         return "the tool's process ended before it answered"
 
     async def _read_printed(self) -> None:
-        """Logs what tools print; the host limits it (`tools.child.PRINTED_BYTES`)."""
+        """Logs what tools print; the host limits the amount (`tools.child.PRINTED_BYTES`)."""
         assert self._process.stderr is not None
         while chunk := await self._process.stderr.read(4096):
             log.debug("tool host %s printed: %s", self.pid, chunk.decode("utf-8", "replace").rstrip())
@@ -245,7 +245,7 @@ def _size(amount: int) -> str:
 
 
 def folders_of(tools: LoadedTools) -> list[Path]:
-    """The project's folder and those of the sources that are files: tools may read the files there."""
+    """Folders that tools may read: the project's, and those of the sources that are files."""
     folders = [Path(source).resolve().parent for source in tools.sources if source.endswith(".py")]
     project = tools.project.folder
     return list(dict.fromkeys(folders if project is None else [*folders, project.resolve()]))

@@ -23,13 +23,13 @@ from flightloop.errors import ConfigError
 
 MOST_MODULES = 500
 MOST_BYTES = plain.MOST_BYTES
-"""Limit of a project's modules together."""
+"""Maximum size of all modules of a project together."""
 
 
 def modules_of(folder: Path) -> list[Path]:
     """The Python files of a project's folder and of the packages in it, in a fixed order.
 
-    A package is a folder with an ``__init__.py``. Links are passed over.
+    A package is a folder with an ``__init__.py``. Symbolic links are skipped.
 
     Raises:
         ConfigError: there are more than `MOST_MODULES`.
@@ -67,7 +67,7 @@ def code_of(folder: Path) -> dict[str, str]:
 
 
 def import_file(path: Path, code: Mapping[str, str] | None = None) -> ModuleType:
-    """Executes a file of a project's folder anew, with the modules that it imports from there.
+    """Imports a file of a project's folder afresh, with the modules that it imports from there.
 
     Args:
         code: source code to execute in place of files, by path.
@@ -111,7 +111,7 @@ def _forget(package: str) -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of one project in given source code, even if the files have changed since, or else in files.
+    """Finds the modules of one project in given source code, even if the files have changed since; otherwise in files.
 
     Python's own finder lists folders, which a sandboxed process may not do if a part of the folder is hidden from it.
     """
@@ -131,9 +131,9 @@ class _Finder(MetaPathFinder):
                 if file in self._code:
                     return spec_from_file_location(fullname, file, loader=_Given(fullname, file, self._code[file]))
                 if os.path.isfile(file):
-                    # A linked module is no part of `code_of`: the project would not be loaded anew when it changes.
+                    # `code_of` skips linked modules, so the project would not be reloaded when one changes.
                     if os.path.islink(file) or os.path.islink(os.path.join(folder, name)):
-                        raise ImportError(f"{file} is a link: a project's modules are plain files")
+                        raise ImportError(f"{file} is a link: a project's modules must be regular files")
                     return spec_from_file_location(fullname, file)
         return None
 

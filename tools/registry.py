@@ -1,4 +1,4 @@
-"""Registry of a deployment's tools by name; checks arguments of calls."""
+"""Registry of a deployment's tools by name; checks the arguments of calls."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WORDS = {
 
 
 def performed_elsewhere(spec: ToolSpec) -> Tool:
-    """A tool for registries, which only use its spec: something else than a function performs its calls."""
+    """A tool without a function: registries only use its spec, and its calls are performed elsewhere."""
     return Tool(spec, _no_function)
 
 
@@ -83,11 +83,11 @@ class Registry:
         return cls(tool for source in sources for tool in _tools_in(_import(source, code), source))
 
     def beside(self, others: Iterable[Tool]) -> Registry:
-        """These tools and others. Raises ConfigError if two have the same name."""
+        """A registry of these tools and others. Raises ConfigError if two have the same name."""
         return Registry([*self._tools.values(), *others])
 
     def with_descriptions(self, descriptions: Mapping[str, str]) -> Registry:
-        """These tools, some with other descriptions, by their names."""
+        """A registry of these tools in which ``descriptions``, by tool name, replace those of the specs."""
         return Registry(
             replace(tool, spec=replace(tool.spec, description=descriptions.get(name, tool.spec.description)))
             for name, tool in self._tools.items()
@@ -125,7 +125,7 @@ class Registry:
         if found is None or found.spec.writes:
             raise ConfigError(f"{spec.name} is reconciled by {name}, which must be a pure tool", param="tools")
         if found.spec.returns_untrusted and not spec.returns_untrusted:
-            why = f"{name} may return a stranger's text: mark {spec.name} with returns_untrusted as well"
+            why = f"{name} may return untrusted text: mark {spec.name} with returns_untrusted as well"
             raise ConfigError(f"{spec.name} is reconciled by {name}, and {why}", param="tools")
         known, own = (set(one.parameters.get("properties", {})) for one in (spec, found.spec))
         if extra := own - known:
@@ -137,7 +137,7 @@ class Registry:
         return self._weights.get(name, 0) * characters > EXPENSIVE
 
     def problems(self, name: str, arguments: dict[str, Any], seconds: float = MOST_SECONDS) -> list[str]:
-        """What is wrong with a call's arguments, in words for a model; empty if they are valid. Raises NotFound."""
+        """Errors in a call's arguments, worded for a model; empty if they are valid. Raises NotFound."""
         self.get(name)
         try:
             errors = errors_of(self._validators[name], arguments, seconds)
@@ -147,13 +147,13 @@ class Registry:
         return list(said)[:MAX_PROBLEMS]
 
     def canonical(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Valid arguments in the form in which they are shown and executed. Raises NotFound."""
+        """Canonical form of valid arguments, in which they are shown and executed. Raises NotFound."""
         plain, full = canonical(arguments, {}), canonical(arguments, self.get(name).parameters)
         refused = full != plain and self.problems(name, full)  # a default that its own schema doesn't allow
         return plain if refused else full
 
     def identity(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Identity of a call with arguments in canonical form, as far as the schema tells. Raises NotFound."""
+        """Identity of a call, given its arguments in canonical form, by the tool's schema. Raises NotFound."""
         return identity(arguments, self.get(name).parameters)
 
 

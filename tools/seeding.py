@@ -13,12 +13,12 @@ FILE = "seed.py"
 
 
 def seed(project: Path, data: Path, config: ToolsConfig) -> None:
-    """Runs a project's ``seed.py`` on a folder, in the sandbox of a tool without network and programs.
+    """Runs a project's ``seed.py`` on a folder, in a tool's sandbox without network and programs.
 
     Args:
         project: folder of the project; without a ``seed.py`` nothing happens.
         data: folder to fill.
-        config: defines what the project's code may not see.
+        config: configuration of the sandbox.
 
     Raises:
         ConfigError: the project's code failed, or there is no sandbox for it.

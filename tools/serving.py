@@ -1,4 +1,4 @@
-"""Runs a call inside a tool host: arguments in, a JSON result out, whatever the tool does."""
+"""Runs calls inside a tool host: takes JSON arguments and returns a JSON answer, whatever the tool does."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Answer(BaseModel):
     traceback: str | None = None
     """Traceback of the tool; None if it refused, its arguments were wrong, or it succeeded."""
     raised: bool = False
-    """After it had begun, it raised something other than a refusal."""
+    """Whether the tool began and then raised an exception other than a refusal."""
 
     def within(self, limit: int) -> Answer:
         """The answer with content of at most ``limit`` bytes as JSON, short sentences, and a traceback without terminal
@@ -107,7 +107,7 @@ def as_json(value: Any, limit: int) -> tuple[Any, str | None]:
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        note = f"the result was no JSON but {type(value).__name__}; this is its text"
+        note = f"the result was not JSON but {type(value).__name__}; this is its text"
         value = _text(value)
         text = json.dumps(value, ensure_ascii=False)
     size = len(text.encode("utf-8", "replace"))
@@ -133,7 +133,7 @@ async def _awaited(result: Any) -> Any:
 
 @cache
 def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wraps a function with a check that converts JSON to its hinted types."""
+    """Wraps a function with validation, which converts JSON to the types of its hints."""
     return validate_call(config=CONFIG)(function)
 
 

@@ -1,6 +1,6 @@
 """Formats a tool's traceback for people who debug it, never for the model.
 
-Frames are indented; exceptions take one line each and are not, so that the two can be distinguished.
+Frames are indented, and each exception is one line without indentation, so that the two can be distinguished.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 
 MOST_CHARACTERS = 8_000
 MOST_FRAMES = 20
-"""Frames per exception: the innermost ones."""
+"""Maximum number of frames per exception; the innermost ones are shown."""
 MOST_EXCEPTIONS = 8
-"""Causes, contexts and members of groups, besides the exception itself."""
+"""Maximum number of causes, contexts and members of groups, besides the exception itself."""
 MESSAGE_CHARACTERS = 500
 
 
 def traceback_of(error: BaseException, function: Callable[..., Any]) -> str | None:
-    """Traceback from a tool's own code on; None if that had not begun.
+    """Formats a traceback from the first frame of the tool's own code on; None if that had not begun.
 
     Args:
         function: the tool's function; frames before its file belong to the platform.

@@ -23,19 +23,19 @@ from flightloop.wellformed import LARGEST_INTEGER, LEVELS
 from tools.identity import duration_form, identity, moment_form, number_form, set_form, time_form
 
 CONFIG = ConfigDict(arbitrary_types_allowed=True)
-"""Configuration of the check for each call."""
+"""Configuration for validating the arguments of each call."""
 
 
 class Unwritable(Exception):
-    """Values of this type can't be distinguished by what can be written of them."""
+    """The value has no JSON form that identifies it."""
 
 
 def known_by(tool: Tool, arguments: dict[str, Any], context: ToolContext, most_bytes: int) -> dict[str, Any] | None:
     """Identity of a call: the same for all arguments that the tool's types convert to the same values.
 
-    It has the parameters' own names, whatever aliases the model used. Values that can't be written count as given. What
-    differs between two conversions, such as an id created for the call, is ignored. A form of more than ``most_bytes``
-    as JSON is replaced by its hash.
+    It uses the parameters' own names, whatever aliases the model used. Values without a JSON form count as given. Parts
+    that differ between two conversions, such as an id created for the call, are ignored. An identity of more than
+    ``most_bytes`` as JSON is replaced by its hash.
 
     Returns:
         None: the tool could not be called with these arguments and the rights of this process.
@@ -49,7 +49,7 @@ def known_by(tool: Tool, arguments: dict[str, Any], context: ToolContext, most_b
         try:
             found[name] = _settled(_written(value, LEVELS), _written(second.get(name), LEVELS))
         except (Unwritable, ValueError):
-            # None under an alias: then different calls may count as the same, but never the reverse.
+            # None under an alias: different calls may then count as equal, but equal ones never as different.
             found[name] = arguments.get(name)
     form = identity(found, tool.spec.parameters, typed=True)
     text = _text(form)
@@ -57,7 +57,7 @@ def known_by(tool: Tool, arguments: dict[str, Any], context: ToolContext, most_b
 
 
 def _settled(one: Any, other: Any) -> Any:
-    """What two conversions of the same value have in common; None in place of differences."""
+    """The common parts of two conversions of the same value; None in place of differences."""
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         return {name: _settled(value, other[name]) for name, value in one.items()}
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
@@ -66,7 +66,7 @@ def _settled(one: Any, other: Any) -> Any:
 
 
 def _values(tool: Tool, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any]:
-    """The converted arguments. Raises whatever the code of the types raises."""
+    """The converted arguments. Raises whatever the types' validators raise."""
     given = {tool.context_parameter: context} if tool.context_parameter else {}
     _, values = _validator(tool.function)(ArgsKwargs((), {**arguments, **given}))
     return {name: value for name, value in values.items() if name != tool.context_parameter}
@@ -74,7 +74,7 @@ def _values(tool: Tool, arguments: dict[str, Any], context: ToolContext) -> dict
 
 @cache
 def _validator(function: Callable[..., Any]) -> Callable[[ArgsKwargs], tuple[Any, dict[str, Any]]]:
-    """The check of `serving`, with a function that only returns its arguments."""
+    """The validation of `serving`, around a function that only returns its arguments."""
 
     def take(*positional: Any, **values: Any) -> tuple[Any, dict[str, Any]]:
         return positional, values
@@ -114,7 +114,7 @@ def _other(value: Any, left: int) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {one.name: _written(getattr(value, one.name, None), left - 1) for one in dataclasses.fields(value)}
     try:
-        return to_jsonable_python(value)  # such as addresses, which have one spelling
+        return to_jsonable_python(value)  # such as IP addresses, which have one spelling
     except (PydanticSerializationError, RecursionError) as error:
         raise Unwritable from error
 
@@ -144,7 +144,7 @@ _HOLDERS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     ((SecretStr, SecretBytes), lambda secret: secret.get_secret_value()),
     (BaseModel, _fields),
 )
-"""Types that wrap another value, which represents them."""
+"""Types that are represented by a value inside them, and how to get it."""
 _PLAIN: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (type(None), lambda nothing: nothing),
     (bool, bool),
@@ -158,4 +158,4 @@ _PLAIN: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (datetime.time, time_form),
     (datetime.timedelta, duration_form),
 )
-"""Types with plain values; subtypes come before their base types."""
+"""Types and how to write their values as JSON; subtypes come before their base types."""

@@ -25,7 +25,7 @@ from flightloop.schemas import REFERENCES, values
 
 log = logging.getLogger(__name__)
 MOST_SECONDS = 0.25
-"""CPU time of the checking thread. Time in which it waits for others doesn't count."""
+"""CPU time of the checking thread; time spent waiting doesn't count."""
 PATTERN_SECONDS = 0.05
 MOST_ERRORS = 1000
 LONGEST_PATTERN, MOST_REPETITIONS = 1000, 10_000
@@ -45,14 +45,13 @@ class Unchecked(Exception):
 
 
 def validator_of(schema: Mapping[str, Any]) -> Any:
-    """A validator for `errors_of`. It reads every schema as 2020-12 without addresses, whatever it declares: parts in
-    another dialect would follow other rules, and addresses would be fetched."""
+    """A validator for `errors_of`. Reads every schema as JSON Schema 2020-12 without `ADDRESSES`, whatever it declares:
+    parts in another dialect would follow other rules, and URLs would be fetched."""
     return ArgumentsValidator(_without_addresses(schema), registry=Registry(), format_checker=_FORMATS)
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
-    """Raises SchemaError if the schema is invalid, or has a pattern that is unusable as far as a time-limited check
-    shows."""
+    """Raises SchemaError if the schema is invalid, or if a time-limited check finds an unusable pattern in it."""
     Draft202012Validator.check_schema(schema, format_checker=_FORMATS)
     deadline = time.monotonic() + MOST_SECONDS
     for pattern in _patterns(schema):
@@ -66,7 +65,7 @@ def check_schema(schema: Mapping[str, Any]) -> None:
 
 
 def weight(schema: Mapping[str, Any]) -> float:
-    """Maximum number of checks per value; infinite if the schema's size doesn't show it."""
+    """Maximum number of checks per value; infinite if the schema's size doesn't limit them."""
     endless = any(map(_leads_on, _mappings(schema)))
     return math.inf if endless else values(schema)
 
@@ -94,7 +93,7 @@ def errors_of(validator: Any, arguments: Any, seconds: float = MOST_SECONDS) -> 
         found = list(islice(validator.iter_errors(arguments), MOST_ERRORS))
     except Unchecked:
         raise
-    except Exception as error:  # for a valid schema without meaning
+    except Exception as error:  # for a valid schema that can't be evaluated
         raise Unchecked(f"the tool's schema can't be used: {str(error)[:200]}") from None
     finally:
         _deadline.reset(before)
@@ -123,7 +122,7 @@ def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterat
     try:
         found = regex.search(to_the_end(pattern), instance, timeout=PATTERN_SECONDS)
     except TimeoutError:
-        log.warning("the pattern %s takes too long and is not asked again", pattern)
+        log.warning("the pattern %s takes too long and is not checked again", pattern)
         _slow.add(pattern)
         return
     except regex.error as error:

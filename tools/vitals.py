@@ -1,4 +1,4 @@
-"""State of a host that calls must not change, checked from outside before the host is reused."""
+"""Process state of a tool host that calls must leave unchanged, read from /proc before the host is reused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NICE, PRIORITY, POLICY = 18, 39, 40
 
 @dataclass(frozen=True)
 class Vitals:
-    """Limits, identity, scheduling, folder, threads and children of a process, as the kernel reports them."""
+    """Limits, identity, scheduling, working folder, threads and children of a process, as the kernel reports them."""
 
     limits: str
     status: tuple[str, ...]

@@ -195,7 +195,7 @@ async def test_results_that_are_no_json_become_text_and_long_ones_are_cut(hosts:
     told = context(tmp_path)
     odd = await hosts.call("not_json", {}, told)
     assert (odd.ok, odd.content) == (True, "{1, 2}")
-    assert "no JSON but set" in str(odd.note)
+    assert "not JSON but set" in str(odd.note)
     assert (await hosts.call("not_a_number", {}, told)).content == "nan"
     long = await hosts.call("repeat", {"text": "é", "times": 5000}, told)
     assert long.content == "é" * 1000

@@ -32,7 +32,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 CONSTANTS = {"pi": math.pi, "e": math.e}
 
 
-# Its numbers come from the model, so its results are no evidence.
+# The numbers come from the model, so results don't count as evidence.
 @tool(effect="pure", timeout_s=5, returns_untrusted=True)
 def calculator(expression: Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]) -> Any:
     """Calculate an arithmetic expression.
@@ -56,7 +56,7 @@ def evaluate(expression: str) -> Number:
     try:
         tree = ast.parse(expression.strip().replace("^", "**"), mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise ToolRefused("This is no arithmetic expression. Example: (129.90 - 20) * 0.19") from None
+        raise ToolRefused("This is not an arithmetic expression. Example: (129.90 - 20) * 0.19") from None
     if sum(1 for _ in ast.walk(tree)) > MAX_NODES:
         raise ToolRefused("The expression has too many parts.")
     try:
@@ -94,7 +94,7 @@ def _power(base: Number, exponent: Number) -> Number:
         raise ToolRefused("The result is too big.")
     result = base**exponent
     if isinstance(result, complex):
-        raise ToolRefused("A negative number has no such root.")
+        raise ToolRefused("This root of a negative number is not a real number.")
     return result
 
 

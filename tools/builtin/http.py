@@ -1,6 +1,6 @@
 """HTTP GET to hosts on the egress list.
 
-The address is resolved here, checked, and then used for the connection, so that a name can't lead to different
+The address is resolved here, checked, and then used for the connection, so that a name can't resolve to different
 addresses for the check and for the connection. Each redirect passes the same checks.
 """
 
@@ -64,7 +64,7 @@ def check_address(address: Address, port: int, egress: Sequence[str]) -> None:
     mapped = getattr(address, "ipv4_mapped", None) or address
     if (not mapped.is_global or mapped.is_multicast) and not permits(egress, str(mapped), port):
         raise ToolRefused(
-            f"The address {shown(str(address), port)} is not public, and the egress list doesn't hold it."
+            f"The address {shown(str(address), port)} is not public, and the egress list doesn't contain it."
         )
 
 
@@ -72,16 +72,16 @@ def _parsed(url: str) -> httpx.URL:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise ToolRefused(f"This is no URL: {error}.") from None
+        raise ToolRefused(f"This is not a URL: {error}.") from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ToolRefused("The URL must begin with https:// or http://.")
     if parsed.userinfo:
-        raise ToolRefused("The URL must not hold a user name or password.")
+        raise ToolRefused("The URL must not contain a user name or password.")
     return parsed
 
 
 async def _get(client: httpx.AsyncClient, url: httpx.URL, egress: Sequence[str]) -> httpx.URL | dict[str, Any]:
-    """Sends one request. Returns a redirect's target or the answer."""
+    """Sends one request. Returns the target of a redirect, or the answer."""
     port = url.port or (443 if url.scheme == "https" else 80)
     host = url.raw_host.decode("ascii")  # the form used for the look-up; the decoded name may be encoded otherwise
     check_host(host, port, egress)
@@ -103,7 +103,7 @@ async def _get(client: httpx.AsyncClient, url: httpx.URL, egress: Sequence[str])
             return _parsed(str(url.join(response.headers["location"])))
         return await _answer(url, response)
     except httpx.HTTPError as error:
-        raise ToolRefused(f"{url.host} broke off: {type(error).__name__} {error}".strip()) from None
+        raise ToolRefused(f"The connection to {url.host} broke: {type(error).__name__} {error}".strip()) from None
     finally:
         await response.aclose()
 

@@ -1,8 +1,8 @@
-"""Tool that runs Python in a process of its own.
+"""Tool that runs Python in a separate process.
 
-The process is forked from the tool host, which has no network already. It also loses access to files outside its
-scratch folder except Python's own (Landlock) and to new processes (seccomp), and gets limits of CPU, memory, file sizes
-and open files.
+The process is forked from the tool host, which already has no network. It also loses access to files outside its
+scratch folder except Python's own (Landlock), can't start processes (seccomp), and gets limits on CPU, memory, file
+sizes and open files.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def run_python(code: Annotated[str, Field(min_length=1, max_length=8000)]) -> An
         code: the program
     """
     if not landlock.version():
-        raise ToolRefused("This system has no Landlock, so Python can't be kept from its files; it is not run.")
-    scratch = Path(mkdtemp(prefix="python-"))  # removed after the call with the host's scratch
+        raise ToolRefused("This system has no Landlock to keep Python from its files, so the program was not run.")
+    scratch = Path(mkdtemp(prefix="python-"))  # removed with the host's scratch folder after the call
     output, sink = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -59,7 +59,7 @@ def run_python(code: Annotated[str, Field(min_length=1, max_length=8000)]) -> An
 
 
 def _collect(output: int, deadline: float) -> tuple[str, bool, bool]:
-    """What was printed, whether it was cut, and whether the program closed its output in time."""
+    """Returns the output, whether it was cut, and whether the program closed it before the deadline."""
     kept, cut = bytearray(), False
     while (left := deadline - time.monotonic()) > 0:
         if not select.select([output], [], [], left)[0]:

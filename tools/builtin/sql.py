@@ -1,7 +1,7 @@
 """Tool for read-only SQL over the project's database.
 
 Four protections: the parsed statement must be one SELECT over tables that the project names; the file is opened
-read-only; SQLite's authorizer denies every other action and table; rows, value sizes and time are limited.
+read-only; SQLite's authorizer denies all other actions and tables; rows, value sizes and time are limited.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def query_sql(context: ToolContext, sql: Annotated[str, Field(min_length=6, max_
     """
     project = context.project
     if project.database is None or not project.tables:
-        raise ToolRefused("There is no database to be read: the project names none.")
+        raise ToolRefused("The project names no database to read.")
     named = check(sql, project.tables)
     with reading(context.data, project.database) as database:
         return _run(database, sql, project.tables, named)
 
 
 def check(sql: str, tables: Sequence[str]) -> set[str]:
-    """Names that ``sql`` defines by WITH. Raises ToolRefused unless it is one SELECT over the given tables."""
+    """Names that ``sql`` defines in WITH clauses. Raises ToolRefused unless it is one SELECT over the given tables."""
     try:
         statements = [statement for statement in sqlglot.parse(sql, dialect="sqlite") if statement is not None]
     except (sqlglot.errors.SqlglotError, RecursionError) as error:

@@ -92,7 +92,7 @@ def said_to_be_paid(cents: int) -> str:
         ("nobody", "must be a pure tool"),
         ("pay", "must be a pure tool"),
         ("paid", "has no parameter reference"),
-        ("said_to_be_paid", "may return a stranger's text"),
+        ("said_to_be_paid", "may return untrusted text"),
     ],
 )
 def test_a_tool_that_can_not_know_is_refused(name: str, message: str) -> None:

@@ -1,5 +1,5 @@
-"""Recognises English statements that a tool's act was done: by past forms of the verbs in its name and description, or
-by its ``claims``."""
+"""Recognises English statements that a tool's action was done, by past forms of the verbs in the tool's name and
+description, or by its ``claims``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _THIS_ONE = (
     r"(?<=#?\d{3,15}\s|^\W*(?:(?:yes|ok(?:ay)?|done|so)\W+){0,2}"
     r"(?:your|my|his|her|their|this|that|it|the(?=.{1,90}\b(?:for|to)\s))\b[^.!?\n]{0,80}?\b)"
 )
-"""Before "is booked for Monday": one certain thing, not a rule about all of them."""
+"""Before "is booked for Monday": one particular thing, not a rule about all of them."""
 _AT_THE_BEGINNING = r"(?<=^\W*(?:(?:yes|ok(?:ay)?|great|so|now|done|sure)\W+){0,2})"
 _UNREAL = regex.compile(
     r"\b(?:not|no|none|nothing|never|neither|nor|cannot|unable|without|nobody|if|when|once|whether|unless|until|"
@@ -63,7 +63,7 @@ _OF_OTHERS = regex.compile(
     r"\b(?:could|would|should|might|may|must|can|will|shall|to|that|which|who)\s+(?:[a-z]{1,20}ly\s+)?$",
     regex.IGNORECASE,
 )
-"""Directly before a claim: what is possible, or which things are meant."""
+"""Directly before a claim, these turn it into a possibility or a relative clause."""
 _NOT_SO = regex.compile(
     r"^\s*(?:nothing|none|neither)\b|^[^.!?]{0,40}\bby\s+(?:another|others?|someone|somebody|you)\b", regex.IGNORECASE
 )
@@ -100,7 +100,7 @@ _AGAIN = regex.compile(
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, the clause of it that says something was done, and the words that say what."""
+    """A sentence, its clause that says something was done, and the word that says what, such as "cancelled"."""
 
     sentence: str
     clause: str
@@ -109,24 +109,24 @@ class Claim:
 
 @dataclass(frozen=True)
 class Act:
-    """Wordings for the effect of a tool that changes something."""
+    """English wordings for an action, usually that of a tool that changes something."""
 
     said: regex.Pattern[str]
-    """Matches statements that it was done."""
+    """Matches statements that the action was done."""
     named: regex.Pattern[str]
-    """Matches its past forms as they occur in a result: ``cancelled``, the status of an order."""
+    """Matches past forms as they occur in a result: ``cancelled``, the status of an order."""
     wanted: regex.Pattern[str]
-    """Matches a user's request for it."""
+    """Matches a user's request for the action."""
     verbs: tuple[str, ...]
-    """Its verbs in their base form."""
+    """Verbs of the action in their base form."""
     past: tuple[str, ...]
-    """Phrases that say it was done: past forms of the verbs, or the phrases of ``claims``."""
+    """Phrases that say the action was done: past forms of the verbs, or the phrases of ``claims``."""
     about: regex.Pattern[str] | None = None
-    """Matches words of which a clause needs one if the verb has many objects; None: no clause needs one."""
+    """For verbs with many objects (`BROAD`): a clause must contain one of these words. None: every clause counts."""
 
     @classmethod
     def by_verbs(cls, verbs: Sequence[str]) -> Act:
-        """An act with these verbs that belongs to no tool."""
+        """Builds an act with these verbs that belongs to no tool."""
         past = [form for verb in verbs for form in participles(verb)]
         return cls(
             said=_any_of(_forms(joined(past), verbs)),
@@ -142,11 +142,11 @@ class Act:
         return None if spec.agent is not None else _act(spec.name, spec.description, spec.claims)
 
     def claims(self, text: str) -> Iterator[Claim]:
-        """Statements that it was done."""
+        """Statements of a text that the action was done."""
         return self.claims_in(clauses_of(text))
 
     def claims_in(self, clauses: Iterable[tuple[str, str]]) -> Iterator[Claim]:
-        """Like ``claims``, for the result of ``clauses_of``, which is the same for all tools."""
+        """Like ``claims``, for a result of ``clauses_of``, which callers can reuse for all tools."""
         for sentence, clause in clauses:
             if (words := self._claimed(clause)) is not None:
                 yield Claim(sentence, clause, words)
@@ -161,7 +161,7 @@ class Act:
         return None
 
     def told_in(self, text: str) -> bool:
-        """Whether an error says that it was done before: "it is cancelled already", but not "it can't be"."""
+        """Whether an error says that the action was already done: "it is cancelled already", but not "it can't be"."""
         return any(
             not (_UNREAL.search(before) or _OF_OTHERS.search(before))
             for match in self.named.finditer(text)
@@ -169,16 +169,16 @@ class Act:
         )
 
     def wanted_in(self, text: str) -> bool:
-        """Whether a user's words ask for it now: a request with its verb, or "again" alone.
+        """Whether the user's text requests this action now: a request that uses one of its verbs, or just "again".
 
-        Mentions, prohibitions and questions whether it was done don't count.
+        Mentions, prohibitions and questions about whether it was already done don't count.
         """
         asking = (sentence for sentence in sentences(text) if not _NOT_NOW.search(sentence))
         return any(self.wanted.search(sentence) or _AGAIN.search(sentence) for sentence in asking)
 
 
 def only_reads(spec: ToolSpec) -> bool:
-    """Whether name and description of a tool say that it only reads, for tools that don't declare it."""
+    """Whether a tool's name and description say that it only reads, for tools that don't declare their effect."""
     verbs = {*_verbs(_words(spec.name), spec.description)}
     return bool(verbs) and verbs <= READS
 
@@ -195,7 +195,7 @@ def clauses_of(text: str) -> list[tuple[str, str]]:
 
 
 def in_first_person(sentence: str) -> bool:
-    """Whether a sentence says that the speaker did it."""
+    """Whether a sentence is in the first person ("I", "we")."""
     return _FIRST_PERSON.search(sentence) is not None
 
 
@@ -252,7 +252,7 @@ def _forms(past: str, verbs: Sequence[str]) -> Iterator[str]:
 
 
 def _requests(verbs: Sequence[str], others: Sequence[str]) -> regex.Pattern[str]:
-    """ "Renew it", "I'd like another renewal". ``others`` match anywhere, since their language is unknown."""
+    """Matches "renew it", "I'd like another renewal". ``others`` match anywhere, since their language is unknown."""
     nouns = "|".join(map(noun_of, verbs)) or "(?!)"
     forms = [
         rf"{_LEAD}(?:{joined(verbs) or '(?!)'})\b",
@@ -280,7 +280,7 @@ def _phrase(words: str) -> str:
 
 
 def joined(words: Iterable[str]) -> str:
-    """An alternation of words and phrases."""
+    """Regular expression that matches any of the words and phrases."""
     return "|".join(map(_phrase, words))
 
 

@@ -32,7 +32,7 @@ _BUT = regex.compile(
     r"unfortunately|but|except|however|only|although|nicht|kein\w{0,3}|leider|konnten?|aber|nur)\b|n['’]t\b",
     regex.IGNORECASE,
 )
-"""Not a bare yes: the rest is checked by itself."""
+"""With one of these words, an answer isn't a bare yes. Its claims are checked as in any answer."""
 _LEAD = (
     r"^\W*+(?:(?:so|and|ok(?:ay)?|well|but|great|good|perfect|thanks?(?:\s+you)?|hi|hello|hey|now|then|also|yes|no|please|"
     r"und|also)\W+){0,4}"
@@ -57,19 +57,19 @@ _FINE = regex.compile(
     rf"{_LEAD}(?:did|is|was|has)\s+{_WE}\s+(?:happen(?:ed)?|all\s+right|ok(?:ay)?|fine|in\s+order)\W*$",
     regex.IGNORECASE,
 )
-"""Counts as such a question only if something was to be done."""
+"""Such as "is it all right?". If no call was made, a yes to such a question is not a claim."""
 _TWO = regex.compile(r"\b(?:both|two|beides?)\b", regex.IGNORECASE)
 _GENERAL = regex.compile(
     r"\b(?:if|when|whenever|usually|always|automatically|normally|generally|ever|each|every|per|within|who|how|why|where|"
     r"what|which|would|could|should|can|will|might|must)\b",
     regex.IGNORECASE,
 )
-"""Asks about rules, or about something else than whether it was done."""
+"""Words of questions about rules, or about something other than whether an action was done."""
 _OTHER = regex.compile(
     rf"{_LEAD}(?:can|could|do|does|is|are|will|would|may|should|shall|am|must)\b.*\?$", regex.IGNORECASE
 )
 _LAST = 10
-"""Maximum number of questions, and failed calls, that are checked: the last ones."""
+"""Number of latest questions, and of latest failed calls, that are checked."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Yes:
     """A yes and the question that it answers.
 
     Attributes:
-        sentence: the sentence of the answer.
+        sentence: the answer's sentence that says yes.
         question: the user's question.
         acts: the acts that the question asks about, by tool; empty for "was it done?".
     """
@@ -107,7 +107,7 @@ class Yes:
         return not _standing(last) and (_TWO.search(self.question) is None or self._two(context, past, last))
 
     def _two(self, context: GuardContext, past: Past, last: Sequence[Write]) -> bool:
-        """Whether two calls succeeded, among the last ones or those before."""
+        """Whether two different calls succeeded, among the last ones or in the whole session."""
         every = (*past.writes, *past.delegated, *context.writes)
         return any(len({one.args_sha256 for one in some if one.ok}) > 1 for some in (last, every))
 
@@ -133,13 +133,13 @@ def yes_in(text: str) -> str | None:
 
 
 def last_writes(context: GuardContext, past: Past) -> list[Write]:
-    """The calls of this run; if there are none, those of the latest user words that led to some."""
+    """The writes of this run; if there are none, those of the latest earlier user request that led to any."""
     own = [*past.delegated, *context.writes]
     return own or [one for one in past.writes if one.run_id == past.writes[-1].run_id]
 
 
 def asks_whether(asked: str, act: Act) -> bool:
-    """Whether somebody's words ask whether something was done, without any request to do it."""
+    """Whether the user's text asks if an action was done, without requesting it."""
     said = [one for one in sentences(asked) if len(one) <= LONGEST]
     questions = [one for one in said[-_LAST:] if not _GENERAL.search(one) and _asks_for(act, one)]
     others = (one for one in said if one not in questions)
@@ -167,7 +167,7 @@ def _asks_for(act: Act, sentence: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _questions(verbs: tuple[str, ...], own: tuple[str, ...]) -> regex.Pattern[str]:
-    """Questions whether something was done, by the verbs of a tool or by its own past forms."""
+    """Matches questions about whether something was done, built from a tool's verbs and its past forms."""
     past = joined(own)
     meant = r"(?:it|that|this|they|these|those|both|all|everything|my|our|the|your|#?\d+|(?-i:[A-Z]))"
     forms = [
@@ -183,7 +183,7 @@ def _questions(verbs: tuple[str, ...], own: tuple[str, ...]) -> regex.Pattern[st
 
 
 def _standing(writes: Sequence[Write]) -> list[Write]:
-    """Failed calls that no later call with one of their arguments made up for."""
+    """Failed calls, latest first, without a later success of the same tool with one of their arguments."""
     failed, good = [], dict[str, set[str]]()
     for write in reversed(writes):
         values = {*_values(write), write.args_sha256}
@@ -195,7 +195,7 @@ def _standing(writes: Sequence[Write]) -> list[Write]:
 
 
 def _said_of(act: Act, write: Write, texts: CallTexts) -> bool:
-    """Whether a call's error, or a record with one of its arguments, says that it was done already."""
+    """Whether a call's error, or a record with one of its arguments, says that the action was already done."""
     if act.told_in(write.result):
         return True
     values = _values(write)

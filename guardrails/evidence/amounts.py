@@ -1,4 +1,4 @@
-"""Whether a call exceeds the limit of an ask rule."""
+"""Checks whether a call exceeds the limit of an ask rule."""
 
 from __future__ import annotations
 

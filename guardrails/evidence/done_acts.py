@@ -1,4 +1,4 @@
-"""What the successful calls of a tool support. Computed once, then compared with each clause that says what was
+"""Evidence from a tool's successful calls, computed once and then compared with each clause that says what was
 done."""
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ _NO_FIELD = regex.compile(r'"(?:[^"\\]|\\.){1,100}"\s?:\s?(?:null|false|0(?:\.0+
 _END = regex.compile(r"\b(?:until|till|through|due|before)\b.*", regex.IGNORECASE)
 """A date after one of these words follows from the call and need not be one of its dates."""
 _WORDS = 30
-"""Arguments of up to this many words are looked up among the word runs of a clause, longer ones searched as text."""
+"""Arguments of up to this many words are looked up among a clause's runs of words. Longer ones are searched as text."""
 
 
 @dataclass(frozen=True)
 class CallTexts:
-    """Results and errors of calls, which a clause may rest on beside the calls themselves."""
+    """Results and errors of calls, which may support a clause in addition to the calls themselves."""
 
     context: GuardContext
 
     @cached_property
     def parts(self) -> list[tuple[bool, str]]:
-        """The parts of the texts that state facts, each with whether it comes from an error."""
+        """The texts without JSON fields that have a negative value, each with whether it is an error."""
         failed = [write.result for write in self.context.writes if write.ok is False]
         pairs = [(text.startswith("error: "), text) for text in (*self.context.results, *failed)]
         return [(refused, text if refused else _NO_FIELD.sub("", text)) for refused, text in pairs]
 
     def says(self, act: Act, *, wanted: bool) -> bool:
-        """Whether a text says that it was done. If it is ``wanted`` now, it takes a field, a value or an error."""
+        """Whether a text says that the action was done. If it is ``wanted`` now, only errors and JSON strings count."""
         return any(
             not wanted or refused or text[match.start() - 1 : match.start()] == '"'
             for refused, text in self.parts
@@ -82,10 +82,10 @@ class _Call:
 
 
 class Done:
-    """The calls of a run and its session that a clause about an act can rest on.
+    """Calls of a run and its session that can support a clause about an action.
 
     Args:
-        past: the session beside the run.
+        past: the rest of the session.
     """
 
     def __init__(self, context: GuardContext, past: Past, texts: CallTexts, act: Act, tool: str) -> None:
@@ -108,19 +108,18 @@ class Done:
         return bool(counted) and not missed and self._amounts_agree(clause, counted) and _dates_agree(clause, counted)
 
     def _counted(self, named: frozenset[str]) -> list[_Call]:
-        """The calls that count. If the user wants it done now, earlier calls count only if the clause names their
-        argument."""
+        """Calls that can support a clause. If the action is wanted now or was done in this run, earlier calls count
+        only if the clause names one of their arguments."""
         if not (self._wanted or self._succeeded):
             return self._before
         others = named - self._own
         return self._succeeded + [call for call in self._before if not others.isdisjoint(call.arguments)]
 
     def looked_up(self, clause: str) -> bool:
-        """Whether a clause names no actor, and a result says that it was done, or a tool refused because it was done
-        already.
+        """Whether a clause is not in the first person, and a result or an error says that the action was done.
 
-        If the user wants it done now, the clause must be in the past and a field or value must say so: many documents
-        say that orders are cancelled.
+        If the user wants the action now, the clause must be in the past, and an error or a JSON string must say so:
+        many documents say that orders are cancelled.
         """
         if in_first_person(clause):
             return False
@@ -137,7 +136,7 @@ class Done:
         return self._texts.says(self._act, wanted=True)
 
     def _amounts_agree(self, clause: str, calls: Sequence[_Call]) -> bool:
-        """Whether a sum of money in a clause is an argument or a result of those calls that have a sum."""
+        """Whether a sum of money in a clause is an argument or a result of the calls, or no call has a sum."""
         stated = {number for match in MONEY.finditer(clause) for number in numbers_in(match[1] or match[2])}
         if not stated:
             return True
@@ -151,7 +150,7 @@ class Done:
 
 
 def _dates_agree(clause: str, calls: Sequence[_Call]) -> bool:
-    """Whether a date in a clause is an argument or a result of those calls that have a date."""
+    """Whether a date in a clause is an argument or a result of the calls, or no call has a date."""
     stated = dates_in(_END.sub(" ", clause))
     known = frozenset[tuple[int, int]]().union(*(call.dates for call in calls)) if stated else frozenset()
     return not (stated and known) or not stated.isdisjoint(known)

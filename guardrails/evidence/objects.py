@@ -27,10 +27,10 @@ _ELSEWHERE = regex.compile(
     r"instead\s+of|not|from|about|over|around|nearly|like|besides)\W+(?:(?:your|the|my|our|a)\s+)?(?:[a-z]{1,20}\s+)?#?$",
     regex.IGNORECASE,
 )
-"""Directly before a number: it belongs to something else, or the claim is not about it."""
+"""Words directly before a number that belongs to something else, or that the claim is not about."""
 _DIGITS = regex.compile(r"\d+")
 RECORD = regex.compile(r"\{[^{}]*+\}")
-"""A JSON object without nested objects, as results describe one thing."""
+"""A JSON object without nested objects. Results describe a single thing in this form."""
 _FIELD = regex.compile(r"(?<=[:\[,]\s?\"?)\d+(?=\"?\s?[,}\]])")
 _DETERMINER = r"(?:the|a|an|your|my|our|his|her|their|this|that|another|one)"
 _ADJECTIVES = r"\s+(?:[\w'’.-]{1,30}\s+){0,2}?"
@@ -47,11 +47,11 @@ def identifiers(clause: str) -> frozenset[str]:
 
 
 class Objects:
-    """Things that the successful calls were about.
+    """Numbers and things that the successful calls were about.
 
     Args:
         writes: the session's calls that change something.
-        acts: acts of the agent's tools.
+        acts: acts of the agent's tools, by tool name.
     """
 
     def __init__(self, context: GuardContext, writes: Iterable[Write], acts: Mapping[str, Act]) -> None:
@@ -67,7 +67,7 @@ class Objects:
         return numbers <= frozenset(known) and not self._of_others(clause, tools)
 
     def _numbers_of(self, tool: str) -> frozenset[str]:
-        """Numbers in a tool's calls, and in what was looked up about the same things."""
+        """Numbers in a tool's calls, and in the records of results about the same things."""
         if tool not in self._numbers:
             calls = [write for write in self._writes if write.tool == tool]
             values = [leaf for call in calls for value in call.arguments.values() for leaf in scalar_texts(value)]
@@ -80,9 +80,9 @@ class Objects:
         return self._numbers[tool]
 
     def _of_others(self, clause: str, tools: Collection[str]) -> bool:
-        """Whether a clause is about a thing of another tool that has not been called: "the refill is booked".
+        """Whether a clause is about a thing of another tool, which was not called: "the refill is booked".
 
-        False if it names a thing of its own tools too, or if a call or a result contains that word.
+        False if the clause also names a thing of ``tools``, or if a call or a result contains the word.
         """
         words = set(plain(clause).split())
         own = [spec for spec in self._context.writers if spec.name in tools]

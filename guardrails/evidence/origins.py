@@ -1,4 +1,4 @@
-"""Tells whether the user or a trusted tool said an argument's value."""
+"""Checks whether an argument's value comes from the user or from a trusted tool."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ NEVER = float("inf")
 class Origins:
     """The user's words, results of trusted tools, and what the model wrote into calls.
 
-    A result may repeat what the model wrote before it. So it supports neither values that the model wrote before, nor
-    values with a word that the model used before the user or such a result did.
+    A result may repeat what the model wrote before it, so it doesn't support values that the model wrote before. Each
+    word of a value must come from the user, or from a result that contained it before the model wrote it.
 
     Attributes:
         results: each with the number of texts in ``written`` that precede it.
@@ -37,7 +37,7 @@ class Origins:
         return cls(_kept(context, Words.of, context.user_text), results, written)
 
     def vouches_for(self, leaf: str) -> bool:
-        """Whether the user, or a result that counts, said this string or number of an argument."""
+        """Whether a string or number of an argument occurs in the user's words or in a result that supports it."""
         value = Value.of(leaf)
         if self.user.hold(value):
             return True
@@ -51,8 +51,8 @@ class Origins:
         return min(self._numbers.get(one, before) for one in (number, -number)) < before
 
     def _since(self, value: Value) -> float:
-        """Index of the first text after which the model had written the value, one of its parts, or all parts of an
-        address in it."""
+        """Index of the first text by which the model had written the value, one of its parts, or all pieces of an
+        address in it; ``NEVER`` if it had not."""
         whole = next((at for at, words in enumerate(self.written) if words.hold(value)), NEVER)
         parts = (max((self._words.get(word, NEVER) for word in part.words), default=0) for part in value.parts)
         made_of = (max((self._first.get(piece, NEVER) for piece in one), default=NEVER) for one in value.addresses)

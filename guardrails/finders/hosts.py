@@ -1,4 +1,4 @@
-"""Finds the hosts that a text names, and whether a policy permits them."""
+"""Finds hosts in texts, and checks whether a policy permits them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from flightloop.egress import permits, plain_host
 from guardrails.finders.pattern import not_after
 from guardrails.text.spelling import BLANKS, as_read, spelt
 
-_GAP = spelt("\t\r\n") + "*+"  # what browsers leave out of an address
+_GAP = spelt("\t\r\n") + "*+"  # characters that browsers ignore in a URL
 _SLASH, _COLON = spelt("/\\"), spelt(":")
 
 
 def _schemes(gap: str) -> tuple[str, str]:
-    """Patterns of the schemes that Markdown readers link by themselves, and of those that only link targets have."""
+    """Patterns of the schemes http, https and ftp, and of ws and wss. ``gap`` matches what may be between letters."""
     http, ws, ftp = (gap.join(map(spelt, scheme)) for scheme in ("http", "ws", "ftp"))
     secure = f"(?:{gap}{spelt('s')})?"
     return f"(?:{http}{secure}|{ftp})", f"{ws}{secure}"
@@ -24,19 +24,19 @@ def _schemes(gap: str) -> tuple[str, str]:
 
 _PAGE, _SOCKET = _schemes("")
 BARE_START = f"(?:{_PAGE}|{not_after('a-z')}{_SOCKET}){_COLON}{_SLASH}{{1,4}}"
-"""The scheme of a page may follow a letter, since some readers see a link there."""
+"""http, https and ftp may follow a letter, since some renderers see a link there."""
 _LEAD = f"(?:[<>]|{spelt(BLANKS | {chr(34), chr(39)})})"
 LEADING = f"{_LEAD}*"
-"""What may precede a target: lines of a quotation begin with its sign."""
+"""Characters that may precede a link target: blanks, quotes, angle brackets (``>`` begins a quoted line)."""
 _TARGET = rf"(?<=(?:\]\(|\]:|=|,|url{spelt('(')}|@import){LEADING})"
-"""What precedes a target in Markdown, HTML and CSS."""
+"""Markup that precedes a link target in Markdown, HTML and CSS."""
 _NO_SCHEME = rf"{_SLASH}(?:{_GAP}{_SLASH}){{1,3}}{_GAP}"
 _FOLLOWED = rf"(?:{_NO_SCHEME}|(?:{'|'.join(_schemes(_GAP))}){_GAP}{_COLON}(?:{_GAP}{_SLASH}){{0,4}})"
 START = rf"(?=[hwf/&]|\\(?!;))(?:(?!{_LEAD}){_TARGET}{_FOLLOWED}|{BARE_START})"
 MOST_CHARS = 2000
 """Longest part of a link after its scheme and user, in characters."""
 _USER = rf"(?:[^\s/?#\"<]{{0,{MOST_CHARS}}}@)?"
-"""Text before an @ is never the host, even where a text would end a link there."""
+"""User part of a URL. Text before an @ is never the host, even if it contains characters that would end a link."""
 BODY = rf"[^\s<>\"'`^{{|}}]{{1,{MOST_CHARS}}}+"
 URL = START + _USER + BODY
 _NAME = r"(?>www\.(?:[\w-]{1,63}\.)+[^\W\d_]{2,24})"
@@ -51,7 +51,7 @@ Address = tuple[str, int]
 
 
 def addresses_of(url: str) -> frozenset[Address]:
-    """The addresses that clients may connect to: several where they disagree about a backslash or a character
+    """The addresses that clients may connect to for a URL: several if they disagree about a backslash or a character
     reference.
 
     ``http://good.com@evil.com`` leads to evil.com. A name that isn't ASCII is compared in its IDNA form,

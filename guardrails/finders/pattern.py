@@ -1,9 +1,9 @@
-"""Finders: locate what a rail looks for, in a whole text or in one that still arrives.
+"""Finders locate what a rail looks for, in a complete text or in a stream.
 
 What a finder finds at a position depends only on the text from there on (and a character or two
 before), never on other findings. So a text can be checked piece by piece. A position is *live* while
 more text could still create or lengthen a match there; everything before the first live position is
-settled. ``regex`` decides: a full match with ``partial=True`` tells whether the rest of the text is
+settled. ``regex`` decides: a full match with ``partial=True`` shows whether the rest of the text is
 the beginning of a match.
 """
 
@@ -20,7 +20,7 @@ SHORT = 16
 """Below this many characters (names and numbers in arguments), one search for all patterns is quicker than one each."""
 Window = tuple[int, int]
 Refine = Callable[[str], Iterable[Window]]
-"""Maps a matched text to the parts that count, for instance those with a valid checksum. None: no finding."""
+"""Maps a matched text to the parts that count, for instance those with a valid checksum. No part: no finding."""
 
 
 @dataclass(frozen=True, order=True)
@@ -37,7 +37,7 @@ class Finder(Protocol):
         """All findings that start in [``start``, ``before``), if the text is complete."""
 
     def live(self, text: str, start: int = 0) -> int:
-        """The first position from ``start`` on where more text could change a finding; otherwise the length."""
+        """The first position from ``start`` on where more text could change a finding; the text's length if none."""
 
 
 def whole(matched: str) -> Iterator[Window]:
@@ -48,8 +48,8 @@ def whole(matched: str) -> Iterator[Window]:
 class Pattern:
     """One labelled regular expression. Its look-around must be bounded.
 
-    ``ends_alike``: a match that begins within another ends with it. Such matches are skipped, because
-    a text made of beginnings alone would otherwise be read to its end from each of them.
+    ``ends_alike``: a match that begins within another ends at the same position. Such matches are skipped,
+    because a text that only consists of beginnings would be read to its end from each of them.
     """
 
     label: str  # label of its findings
@@ -64,8 +64,8 @@ class Pattern:
 
 
 def not_after(characters: str) -> str:
-    r"""A look-behind: none of these characters precedes. The letter of a JSON escape doesn't count: in
-    ``\nsk-…`` a line begins with the key."""
+    r"""Look-behind: none of these characters precedes, except as the letter of a JSON escape: in
+    ``\nsk-…`` the key begins a line."""
     return rf"(?:(?<![{characters}])|{AFTER_ESCAPE})"
 
 

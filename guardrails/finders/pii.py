@@ -1,4 +1,4 @@
-"""Finds personal data by pattern and checksum (python-stdnum). Plain digits without a checksum are not guessed at."""
+"""Finds personal data by pattern and checksum (python-stdnum). Plain digits without a checksum are not reported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CARD_PREFIX = regex.compile(
 
 
 def checked(valid: Callable[[str], bool]) -> Callable[[str], Iterator[Window]]:
-    """Accepts a match as a whole if its checksum is valid."""
+    """Accepts a whole match if ``valid`` returns True for it."""
 
     def refine(matched: str) -> Iterator[Window]:
         if valid(matched):
@@ -35,9 +35,9 @@ def checked(valid: Callable[[str], bool]) -> Callable[[str], Iterator[Window]]:
 
 
 def prefixes(least: int, most: int, valid: Callable[[str], bool]) -> Callable[[str], Iterator[Window]]:
-    """The longest valid part from the match's start to the end of a group, since the last groups may be another word.
+    """Accepts the longest valid run of groups from the start of a match, since the last groups may be another word.
 
-    ``valid`` gets the bare characters if there are ``least`` to ``most`` of them.
+    ``valid`` is called with the characters without gaps, if there are ``least`` to ``most`` of them.
     """
 
     def refine(matched: str) -> Iterator[Window]:
@@ -76,11 +76,11 @@ _NO_PHONE = regex.compile(
     rf"(?:{_YEAR}([-./]){_MONTH}\1{_DAY}|{_DAY}([-./]){_DAY}\2{_YEAR}|{_DAY}([./]){_DAY}\3\d{{2}}|{_HOUR}-{_HOUR})"
     r"(?![-./]?\d)"
 )
-"""A date or a period, which occurs after "call" as well as a number does."""
+"""A date or a time range, which may follow "call" as a phone number does."""
 
 
 def after_word(matched: str) -> Iterator[Window]:
-    """The number at the end of a match that begins with a word for it. A date before it is left out."""
+    """Accepts the phone number at the end of a match that begins with a word such as "call". Skips dates before it."""
     begin = _DIGIT.search(matched)
     while begin and (other := _NO_PHONE.match(matched, begin.start())):
         begin = _DIGIT.search(matched, other.end())

@@ -185,8 +185,8 @@ class _Images:
 
 
 def _closed(opener: str, core: str, rest: str, found: regex.Match[str]) -> bool:
-    """Whether every renderer ends the link after its core. Some include text before a bracket or a line's end, unless it
-    is a title."""
+    """Whether every renderer ends the link after its core. Some include text before a bracket or line end, unless it is
+    a title."""
     behind = rest.lstrip(_PUNCTUATION)
     ends = _CLOSING.fullmatch(behind) is not None
     over = ends or (behind[1:2] not in ("@", "(") and _LABELLED.match(found.string, found.start()) is not None)

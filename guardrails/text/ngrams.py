@@ -1,6 +1,6 @@
 """Hashed n-grams of words and characters: the features of the linear content classifier.
 
-D: buckets of the hash table (2**18).
+The hash table has 2**18 buckets.
 """
 
 from __future__ import annotations

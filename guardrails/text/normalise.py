@@ -1,6 +1,6 @@
-"""Makes text what it looks like: removes invisible and direction-changing characters and disguised letters.
+"""Removes invisible and direction-changing characters, and replaces disguised letters and digits by ASCII.
 
-Text that a person reads as it is stays: neither the 2 of ``x²`` nor the comma of a Chinese sentence changes.
+Characters that people read as they are stay: neither the 2 of ``x²`` nor the comma of a Chinese sentence changes.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _written(escape: re.Match[str]) -> str | None:
 
 
 def normalise_rail() -> Rail:
-    """Removes invisible characters and disguised letters."""
+    """Removes invisible characters and replaces disguised letters and digits."""
 
     async def check(checked: Checked) -> Judgement:
         clean = await aside(len(checked.text), visible, checked.text)
@@ -125,7 +125,7 @@ def normalise_rail() -> Rail:
             action=Action.REDACT,
             rail="normalise",
             stage=checked.stage,
-            reason=f"{hidden} invisible characters removed" if hidden else "letters in disguise written plainly",
+            reason=f"{hidden} invisible characters removed" if hidden else "disguised letters replaced by plain ones",
             labels=["invisible"] if hidden else [],
         )
         return Judgement((verdict,), text=clean)

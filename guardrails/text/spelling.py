@@ -1,4 +1,4 @@
-"""Ways to write a character in Markdown and HTML (plain, escaped, by number, by name), and texts made comparable."""
+"""Spellings of a character in Markdown and HTML (plain, escaped, by number, by name), and comparable forms of texts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from html.entities import html5
 import regex
 
 BLANKS = frozenset(map(chr, range(1, 33))) | {chr(code) for code in range(0x10000) if chr(code).isspace()} | {"\ufeff"}
-"""What some readers strip from both ends of a link target: controls and everything Unicode or JavaScript calls
-blank."""
+"""Characters that some renderers strip from both ends of a link target: controls and all whitespace of Unicode and
+JavaScript."""
 GROWTH = 6
 """Maximum number of characters that one character becomes in `compatible`."""
 FORMULAS = "\ufdfa\ufdfb"
-"""Single characters that NFKC expands to 18 and 8 characters, by which factor a text made of them would grow."""
+"""Characters that NFKC expands to 18 and 8 characters. `compatible` keeps them, to limit how much a text grows."""
 _JOINS = r"[\p{M}\u1160-\u11ff\u3131-\u318e\uff9e-\uffdc]"
 """Characters that may combine or change places with the character before them."""
 _PIECES = regex.compile(rf"[{FORMULAS}]+|[^{FORMULAS}]{{1,256}}{_JOINS}{{0,64}}")
@@ -23,9 +23,9 @@ _ESCAPE = regex.compile(r"\\([!-/:-@\[-`{-~])")
 
 
 def spelt(characters: Collection[str], *, escaped: bool = True) -> str:
-    """A pattern of one of the characters, however it is written, ignoring case.
+    """Pattern that matches any spelling of one of the characters, ignoring case.
 
-    Readers differ: some remove backslashes before they decode references, and some need no semicolon.
+    Renderers differ: some remove backslashes before they decode references, and some need no semicolon.
 
     Args:
         escaped: the pattern includes a backslash before the character.
@@ -56,5 +56,5 @@ def compatible(text: str) -> str:
 
 
 def most_characters(text: str) -> int:
-    """Upper bound on the characters that a search reads when it compares a text."""
+    """Upper bound on the length of a text in its comparable form, to estimate the work of a search."""
     return len(text) if text.isascii() else GROWTH * len(text)

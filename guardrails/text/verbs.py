@@ -57,7 +57,7 @@ ELSEWHERE = (
     "purchase", "rebook", "refund", "register", "reimburse", "renew", "rent", "reschedule", "reserve", "schedule",
     "ship", "transfer", "unlock", "unsubscribe", "withdraw",
 )  # fmt: skip
-"""Verbs of acts that need more than words, whatever the tools."""
+"""Verbs of acts that always need a call, even if no tool of the agent performs them."""
 SYNONYMS = (
     ("change", "update", "modify", "edit", "correct", "adjust"),
     ("delete", "remove"),
@@ -93,7 +93,7 @@ def gerunds(verb: str) -> tuple[str, ...]:
 
 
 def base(word: str) -> str:
-    """Base form of a third person: renews, applies, passes."""
+    """Base form of a verb in the third person: ``renew`` for renews, ``apply`` for applies."""
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     if regex.search(r"(?:ss|sh|ch|x|z|o)es$", word):
@@ -102,6 +102,6 @@ def base(word: str) -> str:
 
 
 def noun_of(verb: str) -> str:
-    """Pattern of a verb's nouns: renewal, payment, cancellation."""
+    """Pattern that matches nouns of a verb: renewal, payment, cancellation."""
     stem = verb[:-1] if verb.endswith(("e", "y")) and len(verb) > 3 else verb
     return regex.escape(stem) + ("e?" if stem != verb and verb.endswith("e") else "") + _NOUN_ENDINGS

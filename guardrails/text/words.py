@@ -1,4 +1,4 @@
-"""Tells whether a value occurs in somebody's words: the origin check of arguments."""
+"""Finds values in texts, to check where the arguments of calls come from."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ EMAIL = regex.compile(r"[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}")
 _EXACT = regex.compile(
     r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?|https?://[^\s<>\"')\]]+|(?<![^\s<>\"'(),;:])[^\s<>\"'(),;:]*@[^\s<>\"'(),;]+|(?<![\w.@-])(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?:[:/][^\s<>\"')\]]*)?"
 )
-"""Links, words with an @, and host names with what follows them."""
+"""IPv4 addresses, links, words with an @, and host names with their port or path."""
 _AFTER = ".,;:!?*)]}>\"'"
-"""Ends a sentence, but not an address."""
+"""Punctuation that may follow an address and isn't part of it."""
 _BETWEEN = regex.compile(r"[,; ]+|(?<=\S)\n+(?=\S)")
 _MAILBOX = regex.compile(r"(?:mailto:)?<?[\w+%][^\s\"<>]*@\S*[^\W_]\.?>?", regex.IGNORECASE)
 LONGEST_MAILBOX = 400
@@ -36,12 +36,12 @@ URL = regex.compile(r"https?://[^\s<>\"')\]]{1,2000}", regex.IGNORECASE)
 
 
 def plain(text: str) -> str:
-    """Lower case, normal form, and each run of other characters than letters and digits as one blank."""
+    """Normal form in lower case: words of letters, digits, ``_``, ``@`` and ``+``, separated by single blanks."""
     return " ".join(regex.findall(r"[\w@+]+", normalise(text).casefold()))
 
 
 def number_of(text: str) -> float | None:
-    """The number that a text writes: 1,234.50, 1 234, 12,5. None if it isn't a finite number."""
+    """Parses a number written like 1,234.50, 1 234 or 12,5. None if it isn't a finite number."""
     cleaned = regex.sub(r"(?<=\d)[,' ](?=\d{3}(?!\d))", "", text.strip())
     try:
         value = float(cleaned.replace(",", "."))
@@ -100,13 +100,13 @@ class Words:
 
     @classmethod
     def written(cls, text: str) -> Words:
-        """Words that the model wrote and a tool may repeat: includes every number that can be read there."""
+        """Words of a text that the model wrote, which a tool may repeat. Includes all numbers it can be read as."""
         words = cls.of(text)
         return replace(words, numbers=words.numbers | _any_numbers(unescaped(text)))
 
     @cached_property
     def pieces(self) -> frozenset[str]:
-        """Letters and digits between other characters. Numbers of one or two digits are too common to count."""
+        """Runs of letters and digits, without numbers of one or two digits, which are too common."""
         return frozenset(piece for piece in _PIECE.findall(self.plain) if len(piece) > 2 or not piece.isdecimal())
 
     @cached_property
@@ -116,9 +116,9 @@ class Words:
     def hold(self, value: Value) -> bool:
         """Whether a value occurs in the text.
 
-        The parts of a text with commas or line breaks (a street) may occur in another order; the words of each part
-        must stand together, with any separators. What is `exact` must match exactly. A number of up to 15 digits may be
-        written in another way.
+        Parts separated by commas or line breaks (a postal address) may occur in another order. The words of a part must
+        be adjacent, with any separators; links, addresses and host names (`exact`) must match exactly. A number of up
+        to 15 digits may be written in another way.
         """
         if value.number is not None:  # whole and with its sign: 12.50 contains neither 50 nor 12
             return value.number in self.numbers
@@ -132,9 +132,9 @@ class Value:
     """A string or number to look up.
 
     Attributes:
-        number: its value; None if there is only one way to write it.
-        parts: what commas, semicolons and line breaks separate; empty if there are more than MOST_PARTS, or if an
-            e-mail address is enclosed in something.
+        number: the value of an amount; None for text and for digit sequences such as account numbers.
+        parts: pieces between commas, semicolons and line breaks; empty if there are more than MOST_PARTS, or if an
+            e-mail address has extra characters around it.
     """
 
     number: Decimal | None
@@ -155,14 +155,14 @@ class Value:
 
     @property
     def addresses(self) -> list[frozenset[str]]:
-        """Pieces of each address, without common endings."""
+        """Pieces of each link, e-mail address or host name, without common endings."""
         found = (one for part in self.parts for one in part.exact)
         return [frozenset(_PIECE.findall(plain(one))).difference(_LAST_LABEL.findall(one)) for one in found]
 
 
 def _is_dressed(leaf: str) -> bool:
-    """Whether an e-mail address in the text ends with a quote or a line break, which a mail program may read as part of
-    the address or of the next one."""
+    """Whether a list of e-mail addresses has extra characters, such as quotes, which a mail program may read as part of
+    an address."""
     if "@" not in leaf:
         return False
     each = [one for one in _BETWEEN.split(leaf.strip(" ")) if one]
@@ -178,6 +178,6 @@ def _any_numbers(text: str) -> frozenset[Decimal]:
 
 
 def _short_number(text: str) -> Decimal | None:
-    """A number that is an amount, not a digit sequence that identifies something (account, card, code with zeros)."""
+    """Parses an amount; None for a digit sequence that identifies something (account, card, code with zeros)."""
     bare = regex.sub(r"(?<=\d)[,' ](?=\d{3}(?!\d))", "", text).replace(",", ".")
     return Decimal(bare) if _SHORT.fullmatch(bare) and len(regex.findall(r"\d", bare)) <= 15 else None

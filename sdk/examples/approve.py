@@ -1,4 +1,4 @@
-"""Goes through all calls that wait for a person: small amounts are approved, the others are left to one."""
+"""Approves all pending calls with an amount up to ``LARGEST`` and leaves the others to a person."""
 
 from flightloop import Flightloop
 from flightloop.errors import Conflict
@@ -19,7 +19,7 @@ def main() -> None:
                 try:
                     client.approvals.decide(asked.id, decision="approve", reason=f"up to {LARGEST:g}")
                     print("approved", asked.id, asked.tool, amount)
-                except Conflict as error:  # somebody was faster, or it has expired
+                except Conflict as error:  # decided by someone else meanwhile, or expired
                     print("passed over", asked.id, error)
             if not page.has_more:
                 return

@@ -1,4 +1,4 @@
-"""Works on several questions at once, and retries none twice: each run has an idempotency key of its own."""
+"""Runs several questions concurrently. Each has its own idempotency key, so a retried request starts no second run."""
 
 import asyncio
 

@@ -34,7 +34,7 @@ class Answer:
     Attributes:
         pieces: text of the chunks.
         tokens: estimate until ``usage`` arrives: one per chunk with text or calls, more for long ones.
-        characters: of the text and of the calls' names and arguments.
+        characters: total length of the text and of the calls' names and arguments.
     """
 
     def __init__(self, index: int = 0) -> None:
@@ -64,7 +64,7 @@ class Answer:
         return "".join(self._choice(choice) for choice in chunk.choices if choice.index == self.index)
 
     def cut(self, prompt_tokens: int) -> None:
-        """Ends an answer whose rest is not read; estimates its usage if it is still unknown."""
+        """Ends the answer before the stream does; estimates the usage if none was reported yet."""
         self.finish_reason = "length"
         total = prompt_tokens + self.tokens
         used = Usage(prompt_tokens=prompt_tokens, completion_tokens=self.tokens, total_tokens=total)
@@ -72,7 +72,7 @@ class Answer:
         self.drop_cut_calls()
 
     def drop_cut_calls(self) -> None:
-        """Removes incomplete calls from an answer that its token limit cut."""
+        """Removes incomplete calls if the answer was cut by its token limit."""
         if self.finish_reason == "length":
             self.calls = [call for call in self.calls if _is_whole(call)]
 
@@ -130,11 +130,11 @@ def _is_whole(call: ToolCall) -> bool:
 
 
 async def completed(chunks: AsyncIterable[ChatChunk], choices: int = 1) -> ChatCompletion:
-    """Reads a stream to its end.
+    """Reads a stream to its end and returns the whole completion.
 
     Args:
-        choices: number of requested choices. With several, the result has the ``asks`` of all, but no figures, because
-            each choice has its own.
+        choices: number of requested choices. With several, the result's extension has only the ``asks`` of all choices,
+            because the other figures differ between choices.
 
     Raises:
         ModelUnavailable: the stream ends early; also raises the stream's own errors.

@@ -37,7 +37,7 @@ class Call(Generic[T]):
     method: str
     path: str
     parse: Callable[[Any], T]
-    """Converts the response's JSON, None for an empty body, to the result."""
+    """Converts the response's JSON (None for an empty body) to the result."""
     params: Mapping[str, Any] = field(default_factory=dict)
     body: BaseModel | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -68,8 +68,8 @@ class Feed(Protocol[T_co]):
         """Items completed by these bytes."""
 
     def lost(self, *, whole: bool) -> None:
-        """Called when a connection ends; ``whole``: the server ended it. Sets ``done`` unless ``call`` should
-        follow."""
+        """Handles the end of a connection. ``whole``: the server closed it regularly. Sets ``done`` unless the
+        transport should reconnect with ``call``."""
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def result_of(call: Call[T], response: httpx.Response) -> T:
     """Parses a response.
 
     Raises:
-        NotFlightloop: it is not a response of this API.
+        NotFlightloop: the response is not one of this API.
     """
     try:
         return call.parse(response.json() if response.content else None)
@@ -123,7 +123,7 @@ def check_stream(response: httpx.Response) -> None:
 
 def _foreign(response: httpx.Response, why: str = "") -> NotFlightloop:
     why = why or f"it returns {response.headers.get('content-type') or 'no content type'}"
-    return NotFlightloop(f"{_address(response)} is not a flightloop API, or of another version: {why}")
+    return NotFlightloop(f"{_address(response)} is not a flightloop API, or has another version: {why}")
 
 
 def _address(response: httpx.Response) -> str:
@@ -149,7 +149,7 @@ def error_of(response: httpx.Response) -> FlightloopError:
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds from now; the header has seconds or, from some proxies, a date (RFC 9110, 10.2.3)."""
+    """Seconds to wait. The header contains seconds or, from some proxies, a date (RFC 9110, 10.2.3)."""
     given = response.headers.get("retry-after", "")
     with suppress(ValueError):
         seconds = float(given)

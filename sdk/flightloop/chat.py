@@ -1,7 +1,7 @@
 """Wire types of the OpenAI chat protocol, with one extension field, ``flightloop``.
 
-Source: OpenAI API reference, "Chat Completions". Servers without the extension ignore it, and if they don't send it,
-the confidence figures are unknown.
+Source: OpenAI API reference, "Chat Completions". Servers that don't know the extension ignore it, and their answers
+have no confidence figures.
 """
 
 from __future__ import annotations
@@ -50,9 +50,8 @@ class FunctionCall(Asked):
         """The arguments as a dict.
 
         Raises:
-            ValueError: not a JSON object, or one that not every reader preserves: with a lone surrogate, an infinite or
-                too
-                large number, or too many levels.
+            ValueError: not a JSON object, or not preserved by all JSON readers: it has a lone surrogate, an infinite
+                number, an integer above 2^53 - 1, or more than ``LEVELS`` levels.
         """
         value = from_json(self.arguments or "{}", allow_inf_nan=False)
         if not isinstance(value, dict):
@@ -62,13 +61,13 @@ class FunctionCall(Asked):
         if (number := unkept_number(value)) is not None:
             shown = f"{number:.3g}" if isinstance(number, float) else f"an integer of {number.bit_length()} bits"
             raise ValueError(
-                f"arguments of {self.name} hold {shown}: numbers are finite, and integers at most {LARGEST_INTEGER};"
-                " a longer one is written as text"
+                f"arguments of {self.name} contain {shown}: numbers must be finite, and integers at most"
+                f" {LARGEST_INTEGER}; write a larger one as text"
             )
         return value
 
     def as_object(self) -> dict[str, Any]:
-        """The arguments for readers that require an object; invalid text is wrapped as ``unparsed``."""
+        """The arguments for consumers that require a dict; invalid text is returned as ``{"unparsed": text}``."""
         try:
             return self.parsed()
         except ValueError:
@@ -183,8 +182,8 @@ class RequestExtension(Asked):
     priority: Priority = "interactive"
     tags: Tags = Field(default_factory=Tags)
     epoch: int | None = None
-    """Interrupt epoch at admission: a matching interrupt raised later stops the request, even if it is cleared. None:
-    the replica uses the epoch that it sees at admission."""
+    """Interrupt epoch at admission. A matching interrupt raised later stops the request, even if cleared by then. None:
+    the epoch that the replica sees when it admits the request."""
     traceparent: str | None = Field(default=None, max_length=NAME_CHARS)
     """W3C trace context."""
 
@@ -220,11 +219,11 @@ class ChatRequest(Asked):
     top_p: float = Field(default=1.0, gt=0, le=1)
     frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
     presence_penalty: float = Field(default=0.0, ge=-2, le=2)
-    """Penalties on logits of tokens in the answer: the first per occurrence, the second once."""
+    """Both penalties are subtracted from the logits of tokens in the answer: frequency per occurrence, presence once."""
     seed: int | None = None
     stop: Many[Annotated[str, Field(max_length=STOP_CHARS)]] = Field(default_factory=list, max_length=STOPS)
     n: int = Field(default=1, ge=1, le=CHOICES)
-    """Number of choices. With a ``seed``, each gets a different one derived from it."""
+    """Number of choices. Each gets its own seed, derived from ``seed`` if given."""
     ignore_eos: bool = False
     """As in vLLM: the answer continues until another limit ends it. For benchmarks."""
     logprobs: bool = False
@@ -299,7 +298,7 @@ class Usage(Wire):
 
 
 class Ask(Wire):
-    """A call in a completion that needs approval under the policy. The caller decides."""
+    """A call in a completion that needs approval under the policy; the client decides about it."""
 
     call_id: str
     reason: str

@@ -46,14 +46,14 @@ class _Client(OverviewResource[X]):
 
 
 class Flightloop(_Client[SyncTransport]):
-    """Blocking client and context manager. Thread-safe.
+    """Blocking client; a context manager. Thread-safe.
 
     Args:
-        base_url: of the server; default ``FLIGHTLOOP_URL``, then http://127.0.0.1:8000.
-        api_key: default ``FLIGHTLOOP_API_KEY``, then the file ``key`` in ``FLIGHTLOOP_HOME`` (``.flightloop``).
+        base_url: the server's URL; default: ``FLIGHTLOOP_URL``, then http://127.0.0.1:8000.
+        api_key: default: ``FLIGHTLOOP_API_KEY``, then the file ``key`` in ``FLIGHTLOOP_HOME`` (``.flightloop``).
         timeout_s: seconds of silence after which a response counts as lost.
-        retries: attempts after retryable errors, with the same idempotency key.
-        transport: replaces the network, as in tests (``flightloop.testing``).
+        retries: further attempts after retryable errors, with the same idempotency key.
+        transport: httpx transport that replaces the network, as in tests (``flightloop.testing``).
 
     Raises:
         ConfigError: no key, or an invalid URL.
@@ -82,7 +82,7 @@ class Flightloop(_Client[SyncTransport]):
 
 
 class AsyncFlightloop(_Client[AsyncTransport]):
-    """Client for asyncio and async context manager. Arguments and errors are those of ``Flightloop``."""
+    """Client for asyncio; an async context manager. Arguments and errors are those of ``Flightloop``."""
 
     def __init__(
         self,

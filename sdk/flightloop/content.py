@@ -115,7 +115,7 @@ def text_of(parts: Sequence[Part]) -> str:
 
 
 def with_text(parts: Sequence[Part], text: str) -> list[Part]:
-    """Content with its text replaced; images are kept after it."""
+    """Content with all text replaced by ``text``; images follow it."""
     return [TextPart(text=text), *(part for part in parts if _text(part) is None)]
 
 

@@ -1,7 +1,7 @@
 """Entries of an egress list: allowed hosts and ports.
 
 ``api.example.com`` allows the web ports 80 and 443, ``api.example.com:8443`` that port only. ``*.example.com`` allows
-every name below ``example.com``, but not that name itself. An IPv6 address with a port is written in brackets.
+all subdomains of ``example.com``, but not that name itself. An IPv6 address with a port is written in brackets.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class EgressEntry:
         """Parses an entry.
 
         Raises:
-            ValueError: it is neither ``host`` nor ``host:port``, with or without ``*.`` before it.
+            ValueError: the text is neither ``host`` nor ``host:port``, with or without ``*.`` before it.
         """
         host, port = _split(text.strip())
         name = plain_host(host)
@@ -78,7 +78,7 @@ def address_text(host: str, port: int) -> str:
 
 
 def shown(host: str, port: int) -> str:
-    """An address for people; on web ports only the host."""
+    """Host and port for display; the port is omitted if it is a web port."""
     return host if port in WEB_PORTS or not host else address_text(host, port)
 
 

@@ -1,4 +1,4 @@
-"""Errors of server and client. Each has a ``code`` and tells whether a retry can help.
+"""Errors of server and client. Each has a ``code`` and states whether a retry can help.
 
 ::
 
@@ -84,13 +84,13 @@ class UnsupportedContent(InvalidRequest):
 
 class ContextTooLong(InvalidRequest):
     """The request exceeds the model's context. Clients recognise it by its code, in the error or in its message, or by
-    OpenAI's words: "this model's maximum context length is"."""
+    OpenAI's wording: "this model's maximum context length is"."""
 
     code = "context_length_exceeded"
 
     @classmethod
     def of(cls, limit: int, given: str, param: str = "messages") -> ContextTooLong:
-        """Error of a model with ``limit`` tokens; ``given`` names the excess, as in "the prompt has 9"."""
+        """The error for a context of ``limit`` tokens; ``given`` states the actual size, as in "the prompt has 9"."""
         return cls(
             f"{param}: this model's maximum context length is {limit} tokens, but {given} ({cls.code})", param=param
         )
@@ -185,7 +185,7 @@ class ConnectionFailed(FlightloopError):
 
 
 class NotFlightloop(FlightloopError):
-    """The response does not come from a flightloop API, for example because another web server has the address."""
+    """The response does not come from a flightloop API, for example because another web server listens at the URL."""
 
     code = "not_flightloop"
 
@@ -200,7 +200,7 @@ def error_for(
 ) -> FlightloopError:
     """The error for an HTTP response, by its ``code``, else by its status.
 
-    ``address``: URL of the expected flightloop API, for the message if the response has none.
+    ``address``: URL of the expected flightloop API, used in the message if the response contains no message.
     """
     detail = body.get("error") if isinstance(body, dict) else None
     detail = detail if isinstance(detail, dict) else {}
@@ -223,7 +223,7 @@ def invalid_request(problems: Sequence[Any], request: Any = None) -> InvalidRequ
 
     Args:
         problems: pydantic's ``ValidationError.errors()``, with locations relative to the request.
-        request: the validated value; None: unknown. Then names of union members look like fields.
+        request: the validated value, to tell fields from pydantic's union tags. If None, fields may include such tags.
     """
     if not problems:
         return InvalidRequest("the request is invalid")

@@ -1,7 +1,7 @@
 """Journal events: the durable history of a run, as stored and streamed.
 
-Each has ``seq``, gapless from 1 within its run, which is the ``id:`` in the SSE stream. Only ``DeltaEvent`` is not
-durable: it has no ``seq`` and may be retracted by later events.
+Each has a ``seq``, numbered from 1 within its run without gaps and sent as ``id:`` in the SSE stream. Only
+``DeltaEvent`` is not durable: it has no ``seq``, and later events may retract it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ModelCall(Wire):
     finish_reason: str | None = None
     cost: float = 0.0
     chars_per_token: float | None = None
-    """Ratio of the prompt by the model's token count, used to estimate the next prompt."""
+    """Characters per prompt token, measured for this call; used to estimate the next prompt's tokens."""
 
 
 class Event(Wire):
@@ -43,7 +43,7 @@ class Event(Wire):
     step: int = 0
     """Number of decisions before this event; events of a call have the step of its decision."""
     copied: bool = False
-    """Whether it happened in the run from which this one was forked."""
+    """Whether the event was copied from the run that this one was forked from."""
 
 
 class RunCreated(Event):
@@ -69,7 +69,7 @@ class RunCreated(Event):
 class RunStarted(Event):
     """A worker claimed the run: for the first time, after a wait, or from a worker that died.
 
-    ``overtaken``: the previous worker may still be running, and so may what it began.
+    ``overtaken``: the previous worker, or a call that it started, may still be running.
     """
 
     type: Literal["run.started"] = "run.started"
@@ -108,7 +108,7 @@ class Planned(Event):
     type: Literal["decision.plan"] = "decision.plan"
     goal: str
     tools: list[str]
-    """Tools that it intends to call, in order."""
+    """Tools that the model intends to call, in order."""
     model: ModelCall
 
 
@@ -143,7 +143,7 @@ class Judged(Event):
 
 
 class ToolIntent(Event):
-    """Intent of a call, written before its effect."""
+    """Intent of a call, journaled before the call is executed."""
 
     type: Literal["tool.intent"] = "tool.intent"
     call_id: str
@@ -156,9 +156,9 @@ class ToolIntent(Event):
     policy_sha256: str
     fence: int
     unsure: bool = False
-    """Whether equivalent arguments may have another hash."""
+    """Whether equivalent arguments may have a different ``args_sha256``."""
     performed_by: str | None = None
-    """Run of the sub-agent that works on the call, created together with this event."""
+    """Id of the sub-agent's run that performs the call, created together with this event."""
 
 
 class ToolResult(Event):
@@ -169,23 +169,23 @@ class ToolResult(Event):
     tool: str
     ok: bool
     content: Any = None
-    """JSON value; a string if the tool returned something else, as ``note`` then says."""
+    """JSON value. Anything else that a tool returns is converted to a string, and ``note`` says so."""
     error: str | None = None
     note: str | None = None
     seconds: float = 0.0
     tainted: bool = False
     """Whether a rail found text in the result that looks like an instruction."""
     traceback: str | None = None
-    """Traceback of the tool, for people; the model never sees it. Untrusted text after guardrails."""
+    """Traceback of the tool, for operators; never shown to the model. Untrusted text that passed the guardrails."""
     tries: int = 1
     """Number of attempts, as allowed by the tool's ``retries``."""
     uncertain: bool = False
-    """Whether it may have had its effect although it is not ``ok``: the tool raised something other than `ToolRefused`,
-    or its result was withheld, lost or not awaited."""
+    """Whether the call may have had its effect although ``ok`` is False: the tool raised something other than
+    `ToolRefused`, or its result was withheld, lost or not awaited."""
 
 
 class AgentReturned(Event):
-    """The sub-run that worked on a call has ended; the call's result follows."""
+    """The sub-run that performed a call has ended; the call's result follows."""
 
     type: Literal["agent.returned"] = "agent.returned"
     call_id: str
@@ -194,7 +194,7 @@ class AgentReturned(Event):
     output: Content | None = None
     error: RunError | None = None
     usage: RunUsage
-    """Usage of the run and its own sub-runs."""
+    """Usage of the sub-run, including its own sub-runs."""
 
 
 class ApprovalRequested(Event):
@@ -205,7 +205,7 @@ class ApprovalRequested(Event):
     arguments: dict[str, Any]
     reason: str
     asked: list[str] = Field(default_factory=list)
-    """Reasons of the policy to ask, each with its rail; the approval covers only these."""
+    """The policy's reasons to require approval, each with its rail; the approval covers only these."""
     args_sha256: str
     policy_sha256: str
     expires_at: datetime
@@ -239,7 +239,7 @@ class ContextCompacted(Event):
     left_out: int = 0
     """Older lines left out for lack of room."""
     tainted: bool = False
-    """Whether one of the results was tainted; its text is not in the digest."""
+    """Whether one of the replaced results was tainted; its text is not in the digest."""
     tokens_before: int
     """Estimated length of the prompt."""
     tokens_after: int
@@ -255,7 +255,7 @@ class FeedbackGiven(Event):
 
 
 class OutcomeVerified(Event):
-    """Someone checked the effect of the run (a task's ``expect``, or an operator)."""
+    """The run's effect was checked, by a task's ``expect`` or by an operator."""
 
     type: Literal["outcome"] = "outcome"
     solved: bool
@@ -268,7 +268,7 @@ class DeltaEvent(Event):
     type: Literal["delta"] = "delta"
     text: str
     after: int = 0
-    """Last durable event of the run at that time."""
+    """``seq`` of the run's last durable event at that time."""
 
 
 RunEvent = Annotated[

@@ -25,7 +25,7 @@ from flightloop.sse import ServerEvent, SSEDecoder
 
 
 class RunFeed:
-    """Events of one run after ``after``; each durable event exactly once, in order.
+    """Events of one run with a ``seq`` above ``after``; each durable event exactly once, in order.
 
     Done when the run has ended and the server closed the stream; with ``until_ended`` as soon as the run has ended;
     with ``until_seq`` after that event.
@@ -64,7 +64,7 @@ class RunFeed:
 
     def lost(self, *, whole: bool) -> None:
         self._decoder = SSEDecoder()
-        # An ended run may be resumed: after a broken connection, the events of that may be missing.
+        # The run may have been resumed since its end, and a broken connection may have lost those events.
         self.done = whole and self._ended
 
     def _event(self, message: ServerEvent) -> RunEvent | None:

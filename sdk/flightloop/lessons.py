@@ -1,7 +1,7 @@
-"""Lessons: conversations with right answers, which a project makes and the platform plays.
+"""Lessons: training conversations with known right answers.
 
-A project's ``lessons/cases.py`` makes them (docs/tuning.md). The platform plays each case in the real loop, with the
-real gate, policy and tools; its solution takes the model's place.
+A project's ``lessons/cases.py`` generates the cases (docs/tuning.md). The platform runs each case in the real agent
+loop, with the project's policy and tools; the case's solution replaces the model.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Plan:
-    """Skipped where the loop does not ask for a plan."""
+    """The step that answers the loop's request for a plan; skipped if the loop requests none."""
 
     goal: str
     tools: tuple[str, ...] = ()
@@ -27,14 +27,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Say:
-    """The answer; ends the run."""
+    """The step that answers the user and ends the run."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the model read of a call: ``value`` is the result's JSON, or the error's sentence."""
+    """Result of a call as the model sees it. ``value``: the result's JSON, or the error message if not ``ok``."""
 
     ok: bool
     value: Any
@@ -42,14 +42,14 @@ class Outcome:
 
 Step = Plan | Call | Say
 Solution = Generator[Step, Outcome, None]
-"""Yields the steps of one run in order; a call gets its outcome."""
+"""Yields the steps of one run in order. A call's outcome is sent back to the generator."""
 Saying = Generator[Step, Outcome, str]
-"""A part of a solution; returns the words that tell the customer about it."""
+"""Part of a solution; returns the text for the customer."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What the customer says, and how it is to be solved. ``intent``: where it is not the case's."""
+    """A customer's message and its solution. ``intent``: the message's intent if it differs from the case's."""
 
     said: str
     solution: Solution
@@ -58,7 +58,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Case:
-    """One conversation. ``denied``: why the operator says no to what a rule asks; None: the operator agrees."""
+    """One conversation. ``denied``: reason with which calls that need approval are denied; None: they are approved."""
 
     intent: str
     turns: tuple[Turn, ...]
@@ -66,17 +66,17 @@ class Case:
 
 
 class NoCase(Exception):
-    """A case can't be made or played to its end: the data or the tools don't give what it is about. It is left out."""
+    """The case can't be made or completed, because the data or tools lack what it needs. The platform skips it."""
 
 
 def reply(text: str, goal: str) -> Solution:
-    """An answer without any tool."""
+    """A solution that answers without calling a tool."""
     yield Plan(goal)
     yield Say(text)
 
 
 def planned(goal: str, tools: tuple[str, ...], saying: Saying) -> Solution:
-    """One wish as a whole solution."""
+    """A solution for one request: the plan, then the steps of ``saying``, then the text that ``saying`` returns."""
     yield Plan(goal, tools)
     text = yield from saying
     yield Say(text)

@@ -50,7 +50,7 @@ REQUEST_SCHEMA_VALUES = 20_000
 
 
 def at_most(limit: int, given: int, what: str, *path: str | int) -> None:
-    """Raises PydanticCustomError with the field, the value and the limit if it is exceeded; for validators."""
+    """For validators: raises PydanticCustomError, with field, value and limit, if ``given`` exceeds ``limit``."""
     if given > limit:
         field = f"{'.'.join(map(str, path))}: " if path else ""
         raise PydanticCustomError(

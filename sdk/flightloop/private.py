@@ -14,7 +14,7 @@ DEEPEST = 16
 
 
 def opener(path: str, flags: int) -> int:
-    """Opener for ``open``: new files get mode 0600, existing ones keep theirs, links are not followed."""
+    """Opener for ``open``: new files get mode 0600, existing ones keep theirs, symbolic links are rejected."""
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
@@ -22,7 +22,7 @@ def folder(path: Path) -> Path:
     """Creates the folder and its missing parents with mode 0700, and returns it.
 
     Raises:
-        OSError: it cannot be created.
+        OSError: the folder cannot be created.
     """
     for missing in reversed([each for each in (path, *path.parents) if not each.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
@@ -32,12 +32,12 @@ def folder(path: Path) -> Path:
 def walk(folder: Path, most: int | None = None, skip: Path | None = None) -> Iterator[int]:
     """Yields descriptors of a folder and its entries, each open until the next is requested.
 
-    Links are not followed, because others may replace entries by links meanwhile. Levels below `DEEPEST` and entries
-    that this user can't open are skipped.
+    Symbolic links are not followed, because other users may replace entries by links during the walk. Levels below
+    `DEEPEST` and entries that this user can't open are skipped.
 
     Args:
-        folder: its real path.
-        most: most entries; None: no limit.
+        folder: the folder's path, without symbolic links.
+        most: maximum number of entries; None: no limit.
         skip: a folder to skip.
 
     Raises:

@@ -1,4 +1,4 @@
-"""SQLite databases of tools: reading, and transactional writes that leave a receipt.
+"""SQLite databases of tools: read-only access, and transactional writes that record a receipt.
 
 A database that ``write_once`` writes needs this table::
 
@@ -26,14 +26,14 @@ BUSY_SECONDS = 10.0
 
 @contextmanager
 def reading(data: Path, file: str) -> Iterator[sqlite3.Connection]:
-    """A connection that can't write. Rows are `sqlite3.Row`.
+    """Opens a read-only connection, closed at the end of the block. Rows are `sqlite3.Row`.
 
     Args:
         data: the folder of the tools' data (``context.data``).
-        file: the database's name in it.
+        file: name of the database file in that folder.
 
     Raises:
-        ToolRefused: there is no such database.
+        ToolRefused: the database doesn't exist.
     """
     with closing(_connect(data / file, "ro")) as database:
         yield database
@@ -46,13 +46,13 @@ def write_once(
     effect: Callable[[sqlite3.Connection], dict[str, Any]],
     file: str,
 ) -> dict[str, Any]:
-    """Does ``effect`` and records its result under the call's key, in one transaction.
+    """Calls ``effect`` and records its result under the call's key, in one transaction.
 
-    The same key again returns the recorded result and does nothing, so a call lost in a crash may be repeated: right
-    for tools with the effect ``transactional``.
+    A repeated key returns the recorded result without calling ``effect``, so a call lost in a crash can be repeated.
+    Made for tools with the effect ``transactional``.
 
     Raises:
-        ToolRefused: by ``effect``, which then leaves no trace; or the key was used for another call.
+        ToolRefused: raised by ``effect``, and rolled back; or the key was used for another call.
     """
     digest = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()
     with closing(_connect(context.data / file, "rw")) as database:

@@ -38,21 +38,21 @@ class _Awaited(Generic[P, T]):
 
 
 class endpoint(_Awaited[P, T]):
-    """Executes the call that a method builds."""
+    """Decorator for a method that builds a `Call`; calling it executes that call."""
 
     def __init__(self, build: Callable[Concatenate[Any, P], Call[T]]) -> None:
         super().__init__(build, "execute")
 
 
 class sequence(_Awaited[P, T]):
-    """Executes the calls and feeds that a generator method yields; its return value is the result."""
+    """Decorator for a generator method: executes the calls and feeds that it yields; its return value is the result."""
 
     def __init__(self, build: Callable[Concatenate[Any, P], Steps[T]]) -> None:
         super().__init__(build, "drive")
 
 
 class feed(Generic[P, T]):
-    """Streams the feed that a method builds."""
+    """Decorator for a method that builds a `Feed`; calling it streams the feed's items."""
 
     def __init__(self, build: Callable[Concatenate[Any, P], Feed[T]]) -> None:
         self._build = build

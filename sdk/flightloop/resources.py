@@ -41,7 +41,7 @@ _run = parsed_by(Run)
 Events = list[RunEvent]
 Parts = list[Part]
 Bounds = Budget | dict[str, Any]
-"""Names in a dict are checked at run time; the arguments of ``Budget`` only by type checkers."""
+"""Unknown names are rejected at run time in a dict, but only by type checkers in ``Budget(...)``."""
 
 
 def _path(*parts: str) -> str:
@@ -112,7 +112,7 @@ class Runs(Resource[X]):
     def stream(
         self, run_id: str, *, after: int = 0, until: int | None = None, timeout_s: float | None = None
     ) -> RunFeed:
-        """Yields the run's events as they happen, after ``after``, until the run has ended or up to event ``until``.
+        """Yields the run's events with a ``seq`` above ``after`` as they happen, until the run ends or event ``until``.
 
         Survives broken connections. Deltas (streamed text) come between the durable events.
         """
@@ -120,7 +120,7 @@ class Runs(Resource[X]):
 
     @sequence
     def events(self, run_id: str, *, after: int = 0) -> Steps[Events]:
-        """The durable events so far after ``after``; does not wait for more."""
+        """The durable events recorded so far with a ``seq`` above ``after``; does not wait for more."""
         run: Run = yield _get(run_id)
         if run.last_seq <= after:
             return []
@@ -132,7 +132,7 @@ class Runs(Resource[X]):
         """Waits until the run has ended and returns it.
 
         Raises:
-            TimeoutError: it has not ended within ``timeout_s``.
+            TimeoutError: the run has not ended within ``timeout_s``.
         """
         run: Run = yield _get(run_id)
         while not run.status.terminal:
@@ -147,7 +147,7 @@ class Runs(Resource[X]):
 
     @endpoint
     def interrupt(self, run_id: str, *, reason: str = "") -> Call[Run]:
-        """Emergency stop of this run, within a token; latched until it is resumed."""
+        """Emergency stop of this run, within a token; in force until the run is resumed."""
         return Call("POST", _path("runs", run_id, "interrupt"), _run, body=RunInterrupt(reason=reason))
 
     @endpoint
@@ -304,7 +304,7 @@ class Models(Resource[X]):
 class OverviewResource(Resource[X]):
     @endpoint
     def overview(self) -> Call[Overview]:
-        """Figures of the three tiers, runs by status, and what needs a person."""
+        """Figures of the three tiers, runs by status, pending approvals and active interrupts."""
         return Call("GET", _path("overview"), parsed_by(Overview))
 
     @endpoint

@@ -1,8 +1,8 @@
 """Wire types of the OpenAI Responses protocol: stateless, function tools only.
 
 Source: OpenAI API reference, "Responses". Nothing is stored: ``store`` is always false, and a conversation continues by
-sending its items again. Unsupported features are refused by name. Hints (``reasoning``, ``service_tier``,
-``prompt_cache_key`` …) are dropped, like every field that is not listed here.
+sending its items again. A request with an unsupported feature is rejected with the field's name. Hints (``reasoning``,
+``service_tier``, ``prompt_cache_key`` …) are ignored, like every field that is not listed here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _UNSUPPORTED: dict[str, tuple[object, str]] = {
     "context_management": (None, "input is never compacted; leave it out and send fewer items"),
     "moderation": (None, "the policy 'default' decides; leave it out"),
 }
-"""Unsupported parameters: the value that has no effect, besides null, and advice."""
+"""Unsupported parameters, each with the value that is accepted besides null, and advice for the error."""
 
 
 class InputText(Asked):

@@ -90,7 +90,7 @@ class RunError(Wire):
 class Rating(Wire):
     """Rating by the user, stored with the run."""
 
-    model_config = ConfigDict(revalidate_instances="subclass-instances")  # a body becomes one
+    model_config = ConfigDict(revalidate_instances="subclass-instances")  # converts a `Feedback` body to a `Rating`
 
     score: int = Field(ge=1, le=5)
     resolved: bool
@@ -154,7 +154,7 @@ class RunFork(Body):
 
 
 class Caller(Wire):
-    """A run that called a sub-agent. ``policy`` is set if it is not its agent's."""
+    """A run that called a sub-agent. ``policy``: the run's policy if it differs from its agent's."""
 
     run_id: str
     agent: str
@@ -162,17 +162,17 @@ class Caller(Wire):
 
 
 class Parent(Wire):
-    """The call on which a sub-agent's run works."""
+    """The call that a sub-agent's run performs."""
 
     call_id: str
     callers: list[Caller] = Field(min_length=1)
-    """The calling run, last, after the runs that called it in turn."""
+    """Chain of calling runs, from the root run to the direct caller."""
     user_text: str = ""
-    """The user's words in the root run; the task itself is a model's text."""
+    """The user's text in the root run. The sub-run's own input was written by a model."""
     tainted: bool = False
     """Whether the calling run had read text that looks like an instruction."""
     plan: list[str] | None = None
-    """Tools in the callers' plans, if a caller's policy locks to the plan; None: no policy does."""
+    """Tools in the callers' plans if a caller's policy sets ``lock_to_plan``; otherwise None."""
 
     @property
     def run_id(self) -> str:
@@ -203,16 +203,16 @@ class Run(Wire):
     feedback: Rating | None = None
     policy_sha256: str = ""
     origin: Origin | None = None
-    """Run and step from which it was forked."""
+    """Run and step that this run was forked from."""
     parent: Parent | None = None
-    """Call on which it works, if it is a sub-run."""
+    """Call that this run performs, if it is a sub-run."""
     policy: str | None = None
-    """Policy of this run if it is not its agent's."""
+    """Policy of this run if it differs from its agent's."""
     model: str | None = None
     epoch: int | None = None
-    """Interrupt epoch when it was created or last resumed by a person; interrupts raised later stop it."""
+    """Interrupt epoch when the run was created or last resumed by a person; interrupts raised later stop it."""
     traceparent: str | None = None
-    """W3C trace context of the request that created it; its spans belong to that trace."""
+    """W3C trace context of the request that created the run; the run's spans belong to that trace."""
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -250,8 +250,8 @@ class ApprovalDecision(Body):
 
 
 class InterruptCreate(Body):
-    """Body of ``POST /v1/interrupts``. ``target`` is the name of an agent, in the project or in completions, or the id
-    of a session; none for scope ``all``."""
+    """Body of ``POST /v1/interrupts``. ``target``: name of an agent (of the project, or as tagged in completions) or id
+    of a session; None for scope ``all``."""
 
     scope: Literal["all", "agent", "session"] = "all"
     target: str | None = Field(default=None, max_length=128, pattern=r"^[^\x00]*$")
@@ -276,7 +276,7 @@ class AgentInfo(Wire):
     model: str
     tools: list[str]
     agents: list[str] = Field(default_factory=list)
-    """Agents to which it can delegate."""
+    """Agents that this one can delegate to."""
     policy: str
     policy_sha256: str
     budget: Budget
@@ -299,7 +299,7 @@ class ProjectInfo(Wire):
 
     loaded_at: datetime
     problem: str | None = None
-    """What is wrong with its present files: file, line and mistake. The version of ``loaded_at`` stays in use."""
+    """What is wrong with the project's files now: file, line, mistake. The version of ``loaded_at`` stays in use."""
     broken_since: datetime | None = None
 
 

@@ -52,8 +52,8 @@ def check(schema: Mapping[str, Any]) -> None:
     """Checks a schema.
 
     Raises:
-        SchemaProblem: it is too large, also with references expanded; too deep; has a reference to nothing or only to
-            itself; or a part that no finite value satisfies.
+        SchemaProblem: the schema is too deep, or too large as written or with references expanded; a reference has no
+            target or refers only to itself; or no finite value satisfies a part.
     """
     _check_size(schema)
     nodes, targets = _graph(schema)
@@ -72,7 +72,10 @@ def _check_size(schema: Mapping[str, Any]) -> None:
 
 
 def _graph(schema: Mapping[str, Any]) -> tuple[dict[Place, Mapping[str, Any]], dict[Place, list[Place]]]:
-    """All subschemas by place, and the targets of their references, which may be places of any kind."""
+    """All subschemas by place, and the places that each one's references point to.
+
+    A reference may point outside the keywords that usually hold subschemas; its target is then included too.
+    """
     nodes = dict(_nodes(schema, ()))
     targets: dict[Place, list[Place]] = {}
     while ahead := [place for place in nodes if place not in targets]:
@@ -89,7 +92,7 @@ def _inner(value: Any) -> Any:
 
 
 def _nodes(node: Any, place: Place) -> Iterator[tuple[Place, Mapping[str, Any]]]:
-    """All subschemas of a schema and itself, inner ones first."""
+    """A schema and all its subschemas with their places, inner ones first."""
     if not isinstance(node, Mapping):
         return
     for keyword in _ONE:
@@ -117,7 +120,7 @@ def _targets(schema: Mapping[str, Any], node: Mapping[str, Any], place: Place) -
 
 
 def _target(schema: Mapping[str, Any], reference: str) -> Place | None:
-    """Target of a reference such as ``#/$defs/name``; None if there is no schema."""
+    """Target of a reference such as ``#/$defs/name``; None if no schema is there."""
     if not (reference == "#" or reference.startswith("#/")):
         return None
     found: Any = schema

@@ -1,4 +1,4 @@
-"""Settings of the client: the server's address and the API key."""
+"""Settings of the client: the server's URL and the API key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ClientSettings:
 
     @property
     def proxied(self) -> bool:
-        """Whether proxies of the environment apply; never for addresses of this computer."""
+        """Whether the environment's proxy settings apply; never for localhost."""
         return urlsplit(self.base_url).hostname not in ("127.0.0.1", "localhost", "::1")
 
 
@@ -31,7 +31,7 @@ def address(base_url: str | None = None, environ: Mapping[str, str] = os.environ
     """The server's base URL without ``/v1``: the argument, ``FLIGHTLOOP_URL``, or port 8000 of this computer.
 
     Raises:
-        ConfigError: it is not a URL.
+        ConfigError: the value is not an HTTP or HTTPS URL.
     """
     url = (base_url or environ.get("FLIGHTLOOP_URL") or DEFAULT_URL).rstrip("/").removesuffix("/v1")
     if not url.startswith(("http://", "https://")):
@@ -53,7 +53,7 @@ def resolve(
     computer creates it at its first start.
 
     Raises:
-        ConfigError: the address is not a URL, or there is no key.
+        ConfigError: the URL is invalid, or there is no key.
     """
     url = address(base_url, environ)
     key = (

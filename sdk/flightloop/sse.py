@@ -26,7 +26,7 @@ class ServerEvent:
 
 
 class SSEDecoder:
-    """Push bytes in any pieces and get the events that they complete.
+    """Incremental decoder: push bytes in pieces of any size to get the events that they complete.
 
     Args:
         most: maximum bytes of an event; None: no limit.

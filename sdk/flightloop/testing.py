@@ -26,10 +26,10 @@ class Stream:
 
 
 class RecordedAnswers(httpx.MockTransport):
-    """Answers requests from a table and keeps them in ``requests``. Fits ``Flightloop`` and ``AsyncFlightloop``.
+    """Transport that answers requests from a table and records them in ``requests``. Works with both clients.
 
     Args:
-        answers: what each request gets, by its method and path, as in ``"GET /v1/runs/run_1"``. A list holds the
+        answers: the answer to each request by method and path, as in ``"GET /v1/runs/run_1"``. A list holds the
             answers to consecutive requests; the last one repeats. An answer is a JSON document or a wire type, a
             ``Stream``, an error of ``flightloop.errors`` (sent as the API sends it), or another exception (raised,
             as ``httpx.ConnectError`` is when a connection fails).

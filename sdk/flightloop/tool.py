@@ -83,7 +83,7 @@ class ToolSpec:
     """Declaration of a tool, without its code. ``parameters`` is a JSON Schema of type object.
 
     Raises:
-        ValueError: ``timeout_s`` is not above 0 and at most a day, ``claims`` are too many or too long, or ``retries``
+        ValueError: ``timeout_s`` is not above 0 or more than a day, ``claims`` are too many or too long, or ``retries``
             are not allowed.
     """
 
@@ -98,15 +98,15 @@ class ToolSpec:
     `POLICY_EGRESS`. Addresses of this machine need a port; the platform's own ports are never allowed.
     """
     folders: tuple[str, ...] = ()
-    """Absolute paths that it may read and write."""
+    """Absolute paths of folders that the tool may read and write."""
     sinks: tuple[str, ...] = ()
     """Arguments that name a destination (recipient, URL, account); policies check where their values come from."""
     returns_untrusted: bool = False
-    """Whether results may contain text that others wrote."""
+    """Whether results may contain text from untrusted sources."""
     reconcile: str | None = None
-    """A pure tool that finds out what became of a lost call, by the call's key and arguments."""
+    """Name of a pure tool that finds the outcome of a lost call from its key and arguments."""
     agent: str | None = None
-    """Agent that performs the calls, each in its own run; then the function is not called."""
+    """Agent that performs the calls, each in its own run, instead of the function."""
     claims: tuple[str, ...] = ()
     """Words with which an answer claims that a call was made; default: forms of the verbs in name and description."""
     retries: int = 0
@@ -143,8 +143,8 @@ class Tool:
 class ToolRefused(Exception):
     """Raised by a tool if arguments or state forbid the call. The model reads the message.
 
-    It means that nothing was done. After any other exception the call may have had its effect, so a repeated call waits
-    for a person, unless the policy says otherwise (``repeated_writes``).
+    It means that the call had no effect. After any other exception the effect is unknown, so a repeated call waits for
+    approval, unless the policy says otherwise (``repeated_writes``).
     """
 
 
@@ -203,7 +203,7 @@ def tool(
     Raises:
         TypeError: a parameter has no type hint, there is no docstring, ``reconcile`` is set on a tool that isn't
             unsafe, or permissions and ``hosts`` or ``folders`` don't match.
-        ValueError: ``timeout_s`` is not above 0 and at most a day, ``claims`` are too many or too long, ``retries`` is
+        ValueError: ``timeout_s`` is not above 0 or more than a day, ``claims`` are too many or too long, ``retries`` is
             above 10 or set on an unsafe tool, or an effect or permission is unknown.
     """
 
@@ -225,7 +225,7 @@ def tool(
             retries=retries,
         )
         if reconcile is not None and spec.effect is not Effect.UNSAFE:
-            raise TypeError(f"{spec.name}: only an unsafe tool can have reconcile; a {spec.effect} one is called again")
+            raise TypeError(f"{spec.name}: only an unsafe tool can have reconcile; this one is {spec.effect}")
         _check_rights(spec)
         unknown = set(sinks) - set(schema["properties"])
         if unknown:

@@ -28,8 +28,8 @@ class SyncTransport:
     """Executes calls on the calling thread. Thread-safe.
 
     Args:
-        sleep: waits between attempts, in seconds.
-        transport: of httpx; replaces the network.
+        sleep: waits the given seconds between attempts.
+        transport: httpx transport that replaces the network.
     """
 
     def __init__(

@@ -61,7 +61,7 @@ class Verdict(Wire):
 
     @property
     def plain(self) -> bool:
-        """Whether it allows without any remark."""
+        """Whether the verdict allows, without any remark."""
         return self.action is Action.ALLOW and not (self.reason or self.spans or self.labels)
 
 

@@ -24,7 +24,7 @@ TOLERANCE_S = 300.0
 
 
 class InvalidWebhook(ValueError):
-    """Wrong signature, too old, or not a webhook: respond with a 400 and do nothing."""
+    """The signature is wrong, or the request is too old or no webhook. Respond with status 400 and do nothing else."""
 
 
 class WebhookEvent(Wire):
@@ -43,7 +43,7 @@ def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str,
 
     Args:
         secret: ``whsec_`` + base64 of 24 to 64 bytes.
-        timestamp: of this attempt, in seconds since 1970.
+        timestamp: time of this attempt in seconds since 1970.
 
     Raises:
         ValueError: the secret is malformed.
@@ -63,13 +63,13 @@ def verify(
     A webhook may arrive more than once with the same ``webhook-id``: remember the ids that were handled.
 
     Args:
-        headers: of the request; names are case-insensitive.
+        headers: headers of the request; names are case-insensitive.
         body: raw bytes of the request.
         tolerance_s: largest difference between ``webhook-timestamp`` and now.
         now: seconds since 1970; None: the current time.
 
     Raises:
-        InvalidWebhook: it was not signed with the secret, is too old, or contains no event.
+        InvalidWebhook: the webhook was not signed with the secret, is too old, or contains no event.
         ValueError: the secret is malformed.
     """
     given = {name.lower(): value for name, value in headers.items()}
@@ -93,13 +93,13 @@ def verify(
 
 
 def key_of(secret: str) -> bytes:
-    """The bytes of a secret. Raises ValueError."""
+    """The key bytes of a ``whsec_`` secret. Raises ValueError if it is malformed."""
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except binascii.Error:
         key = b""
     if not secret.startswith(PREFIX) or not 24 <= len(key) <= 64:
-        raise ValueError(f"a secret is {PREFIX} and the base64 of 24 to 64 random bytes")
+        raise ValueError(f"a secret must be {PREFIX} followed by the base64 of 24 to 64 random bytes")
     return key
 
 

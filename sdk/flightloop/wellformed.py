@@ -47,7 +47,7 @@ def finite(value: Any) -> Any:
 
 
 def whole(value: Any) -> Any:
-    """A JSON value without lone surrogates: pairs are joined, and a single one becomes U+FFFD."""
+    """A JSON value in which surrogate pairs are joined and lone surrogates replaced by U+FFFD."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     try:
         text.encode()

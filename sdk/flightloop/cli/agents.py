@@ -1,4 +1,4 @@
-"""Chooses the agent of a command that names none."""
+"""Default agent of commands without ``--agent``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def chosen(client: Flightloop, named: str | None) -> str:
     """The named agent, else the project's only one, else ``support``.
 
     Raises:
-        InvalidRequest: there are several, and ``support`` is not among them.
+        InvalidRequest: the project has several agents, and none is named ``support``.
     """
     if named is not None:
         return named

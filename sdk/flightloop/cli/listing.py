@@ -22,7 +22,7 @@ LAYOUTS = (
     (("run", "status", SHORT), 10),
     (("run", "status"), 0),
 )
-"""Column sets and the least width that the input must keep. Ids are never cut, so that they can be copied."""
+"""Column sets, each with the minimum width left for the input. Ids are never cut, so that they can be copied."""
 
 
 def run_table(runs: Iterable[Run], width: int, now: datetime | None = None) -> Table:

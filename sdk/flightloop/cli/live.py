@@ -13,10 +13,10 @@ from flightloop.runs import Run
 
 
 def follow(client: Flightloop, console: Console, run_id: str, *, after: int = 0) -> Run:
-    """Prints what happens until the run has ended, and returns the run.
+    """Prints a run's events until it has ended, and returns the run.
 
     Raises:
-        ConnectionFailed: the server was lost; the message says that the run continues.
+        ConnectionFailed: the server can't be reached any more; the message says that the run continues.
     """
     try:
         return _follow(client, console, run_id, after)

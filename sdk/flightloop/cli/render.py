@@ -38,7 +38,7 @@ def short(value: Any, longest: int = _LONGEST) -> str:
 
 
 def whole(arguments: dict[str, Any]) -> Text:
-    """All arguments of a call that a person decides about, one per line."""
+    """All arguments of a call that waits for approval, uncut, one per line."""
     lines = (f"    {name} = {json.dumps(value, ensure_ascii=False, default=str)}" for name, value in arguments.items())
     return Text("\n".join(lines) or "    without arguments")
 
@@ -60,7 +60,7 @@ def status_text(status: RunStatus) -> Text:
 
 
 def event_line(event: ev.RunEvent) -> Text | None:
-    """One line about an event for people; None for internal events."""
+    """One line that describes an event; None for internal events."""
     match event:
         case ev.Planned():
             return Text.assemble(("plan   ", "bold"), event.goal, (f"  [{' → '.join(event.tools)}]", "dim"))
@@ -142,7 +142,7 @@ def _verdict(verdict: Verdict) -> Text | None:
 
 
 def run_tree(run: Run, events: Iterable[ev.RunEvent]) -> RenderableType:
-    """The run's steps as a tree with their events; passed checks are counted."""
+    """A tree of the run's steps with their events; passed checks appear as a count per step."""
     head = Text.assemble((run.id, "bold"), "  ", status_text(run.status), (f"  {run.agent} · {run.session_id}", "dim"))
     tree = Tree(head, guide_style="dim")
     tree.add(Text.assemble(("input  ", "bold"), short(text_of(run.input))))

@@ -1,4 +1,4 @@
-"""``flightloop tune``: passes its arguments to the platform's tuner, where the platform is installed."""
+"""``flightloop tune``: passes its arguments to the platform's tuner, which must be installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def tuner_command(arguments: Sequence[str], find: Callable[[str], ModuleSpec | N
     """Command line of ``python -m model.tuner fit`` with this Python.
 
     Args:
-        arguments: of ``fit``.
+        arguments: command-line arguments of ``fit``.
         find: finds a package without importing it.
 
     Raises:
@@ -25,7 +25,7 @@ def tuner_command(arguments: Sequence[str], find: Callable[[str], ModuleSpec | N
     folders = package.submodule_search_locations if package else None
     if not any((Path(folder) / "tuner" / "__main__.py").is_file() for folder in folders or ()):
         raise ConfigError(
-            "tuning needs the platform, which is not installed beside this command: in a checkout of the platform, "
+            "tuning needs the platform, which is not installed in this environment: in a checkout of the platform, "
             "run 'make setup', then '.venv/bin/flightloop tune …' with the same arguments"
         )
     # -P: never import a folder "model" in the working directory.

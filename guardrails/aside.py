@@ -16,14 +16,14 @@ from guardrails.turns import Turns
 _MOST, _EACH = 4, 3
 """Threads in all, and threads that one tenant may use at a time: one is always left for the other tenants."""
 _THREADS = ThreadPoolExecutor(max_workers=_MOST, thread_name_prefix="guard")
-"""A pool of its own: ending a tool or looking for a stop never waits behind a search."""
+"""A separate pool, so that ending a tool or checking for a stop never waits behind a search."""
 _TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
 _TENANT: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="")
 P = ParamSpec("P")
 T = TypeVar("T")
 
 LONG = 4096
-"""Texts of this many characters or more are searched in a thread. Below it, the switch takes longer than the search."""
+"""Texts of this many characters or more are searched in a thread. For shorter ones, the switch costs more."""
 
 
 @contextmanager

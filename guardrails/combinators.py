@@ -78,9 +78,9 @@ def chain(*rails: Rail) -> Rail:
 
 
 def parallel(*rails: Rail) -> Rail:
-    """Runs each rail on the same text or call, whatever the others say.
+    """Runs each rail on the same text or call, regardless of the other rails' verdicts.
 
-    The rails run one after the other: they seldom wait, and a task for each costs more than most of them.
+    The rails run one after the other: they seldom wait, and a task costs more than most rails.
     If two rails replace the same thing, the result is a block.
     """
 

@@ -11,8 +11,8 @@ from guardrails.types import Checked, Judge, Judgement, Rail
 
 
 def constitution_rail(constitution: Constitution, judge: Judge | None, recheck: Rail) -> Rail:
-    """Critiques an answer; at most ``max_revisions`` times revises it, rechecks it with the other rails and repeats.
-    critiques it again.
+    """Critiques an answer. At most ``max_revisions`` times, revises it, rechecks it with the other rails and critiques
+    it again.
 
     Blocks an answer that still breaks a principle, or that gets no clear answer from the judge.
     """
@@ -53,7 +53,7 @@ async def _objection(constitution: Constitution, judge: Judge, text: str) -> str
     head, _, reason = answer.partition(":")
     if head.strip().upper() == "VIOLATION" and reason.strip():
         return reason.strip()[:500]
-    return "the judge gave no clear word"
+    return "the judge gave no clear answer"
 
 
 def _principles(constitution: Constitution) -> str:

@@ -24,7 +24,7 @@ class ScriptedJudge:
 
 @dataclass
 class SteppingClock:
-    """Clock that advances only by hand, and by ``step`` seconds at each reading."""
+    """Clock that advances by ``step`` seconds at each reading, and otherwise only by hand."""
 
     now: float = 0.0
     step: float = 0.0

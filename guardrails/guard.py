@@ -28,7 +28,7 @@ class Guard:
     Args:
         judge: model for the grey band of the content rail and for the constitution. Without it, a policy
             that needs one blocks.
-        clock: seconds, to measure a stage's time.
+        clock: returns seconds; measures the time of each stage.
         rails: rails that replace those of the policy at some stages, for programs with their own checks.
     """
 
@@ -74,7 +74,8 @@ class Guard:
             return await aside(unread_characters(document, tools, context), narrow, document, tools, context, writes)
 
     def stream(self, context: GuardContext) -> HoldBack:
-        """A hold-back for one answer. Under a policy with held streams it releases everything at the end."""
+        """Creates the stream filter for one answer. If the policy sets ``streaming: held``, it releases all text at the
+        end."""
         return HoldBack(
             self._detectors,
             context,
@@ -84,7 +85,7 @@ class Guard:
         )
 
     def _stamped(self, verdict: Verdict, stage: Stage) -> Verdict:
-        """Adds policy and stage if they are missing: a copy costs as much as a simple rail."""
+        """Adds policy and stage. Copies the verdict only if they are missing: a copy costs as much as a simple rail."""
         if (verdict.policy_sha256, verdict.stage) == (self.policy.sha256, stage):
             return verdict
         return verdict.model_copy(update={"policy_sha256": self.policy.sha256, "stage": stage})

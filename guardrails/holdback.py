@@ -28,7 +28,7 @@ class StreamBlocked(Exception):
 
 
 class HoldBack:
-    """Takes text by ``push`` and then ``finish``; each returns text that may be shown.
+    """Stream filter: takes text by ``push`` and ends with ``finish``; both return text that may be shown.
 
     Args:
         held: release nothing before ``finish``.
@@ -54,7 +54,7 @@ class HoldBack:
         self._released = 0  # characters before this position are released
         self._judged = [0] * len(detectors)  # by detector: all findings that begin before this position are known
         self._open: list[tuple[Detector, Finding]] = []
-        """Known findings that are not settled."""
+        """Findings that are known but not settled yet."""
         self._live, self._due = [0] * len(detectors), [0] * len(detectors)
         self._hits: list[tuple[Detector, Finding]] = []
         self._blocked: StreamBlocked | None = None

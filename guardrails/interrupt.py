@@ -1,7 +1,7 @@
-"""The emergency stop, for the code that has to stop: latched, and in force when its source is unreachable.
+"""Watches the emergency stop: interrupts are latched, and an unreachable source counts as a stop.
 
-An interrupt stops everything that was admitted before it, even when it has been cleared since. An
-active one stops everything it matches. When the source could not be read for ``max_silence_s``,
+An interrupt stops all matching work that was admitted before it, even if it has been cleared since. An
+active interrupt stops all matching work. When the source could not be read for ``max_silence_s``,
 everything stops, since an interrupt could not get through.
 """
 
@@ -68,9 +68,9 @@ class InterruptWatch:
 
     @property
     def silent(self) -> bool:
-        """Whether the source was never read, or not for longer than allowed.
+        """Whether the source was never read, or not within the last ``max_silence_s``.
 
-        A caller that was itself delayed polls once more before it relies on this.
+        A caller that was itself delayed should poll once more before it relies on this.
         """
         return self._heard is None or self._clock() - self._heard > self._max_silence_s
 

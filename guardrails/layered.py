@@ -16,7 +16,7 @@ class Layered:
     """Guard of a run that works for another run.
 
     Args:
-        guards: the run's own guard is last. What one guard redacts, the next one doesn't see.
+        guards: guards of the callers and, last, of the run itself. Each sees the text as redacted by the previous one.
     """
 
     def __init__(self, guards: Sequence[Guarding]) -> None:

@@ -36,7 +36,7 @@ class RailEntry(Strict):
 
 
 class NormaliseEntry(RailEntry):
-    """Normalises to NFKC and removes invisible or direction-changing characters (stage stream: removal only)."""
+    """Removes invisible and direction-changing characters, and replaces disguised letters and digits by ASCII."""
 
     rail: Literal["normalise"]
 
@@ -298,7 +298,7 @@ class Egress(Strict):
 
 
 class Constitution(Strict):
-    """Principles that the model checks its answer against and revises it by."""
+    """Principles for an answer. The model checks its answer against them, and revises one that breaks them."""
 
     enabled: bool = False
     principles: tuple[str, ...] = ()

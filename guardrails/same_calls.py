@@ -1,6 +1,6 @@
 """Compares a call with earlier ones, outside the event loop.
 
-Earlier arguments have to be read by the present schema, which takes milliseconds for long ones.
+Earlier arguments have to be converted by the current schema, which takes milliseconds if they are long.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fair turns for slow work: tenants rotate, however much each has waiting."""
+"""Fair scheduling of slow work: tenants take turns, however much work each has waiting."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Turns:
     """Limits concurrent work, in all and per tenant.
 
     Args:
-        most: turns that may be taken at a time.
-        each: turns that one tenant may take at a time; None: no limit of its own.
+        most: maximum number of turns taken at a time.
+        each: maximum number of turns that one tenant takes at a time; None: ``most``.
     """
 
     def __init__(self, most: int, each: int | None = None) -> None:
@@ -24,11 +24,11 @@ class Turns:
 
     @property
     def waiting(self) -> int:
-        """Waiting turns of all tenants. Cancelled ones count until their turn comes."""
+        """Number of waiting requests for a turn, of all tenants. Cancelled ones count until their turn comes."""
         return sum(map(len, self._waiting.values()))
 
     def waits(self, tenant_id: str) -> int:
-        """Waiting turns of one tenant."""
+        """Number of waiting requests of one tenant."""
         return len(self._waiting.get(tenant_id, ()))
 
     @asynccontextmanager
@@ -76,4 +76,4 @@ class Turns:
     def _end(self, tenant_id: str) -> None:
         self._taken[tenant_id] -= 1
         if not self._taken[tenant_id]:
-            del self._taken[tenant_id]  # or every tenant that ever asked would be kept
+            del self._taken[tenant_id]  # otherwise the counter would grow with every tenant

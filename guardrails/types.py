@@ -19,8 +19,8 @@ from guardrails.text.spelling import most_characters
 class Statement(Protocol):
     """A number in a text, at characters [start, end), that a source of facts can confirm or refute.
 
-    ``numbers``: the readings of it as written. ``fact``: what the source says, and where. ``strict``: a wrong
-    number is an error even if the user said it before.
+    ``numbers``: possible readings of the number. ``fact``: what the source states, and where. ``strict``: a wrong
+    number is an error even if the user stated it before.
     """
 
     @property
@@ -38,7 +38,7 @@ class Statement(Protocol):
 
 
 Facts = Callable[[str, str], Awaitable[Sequence[Statement]]]
-"""Maps a text and the user's words that it answers to the statements in it that the source knows about."""
+"""Maps a text, and the user's words that it answers, to those statements of the text that the source knows about."""
 
 
 async def no_facts(text: str, asked: str) -> Sequence[Statement]:
@@ -50,15 +50,15 @@ async def no_facts(text: str, asked: str) -> Sequence[Statement]:
 class Write:
     """A call of a tool that changes something, and its outcome."""
 
-    tool: str  # its tool's name
+    tool: str  # name of the tool
     arguments: dict[str, Any]
     ok: bool | None  # whether it succeeded; None: it has not ended
     result: str = ""
-    """Its text, or the error, as the model reads it."""
+    """Text of the result or error, as the model reads it."""
     run_id: str = ""
-    """Run of the user's request that led to an earlier call of the session."""
+    """Id of the root run, created by the user's request, that led to the call. Empty for calls of the checked run."""
     uncertain: bool = False
-    """It is not ``ok``, but may still have had its effect."""
+    """The call is not ``ok``, but may still have had its effect."""
     known_by: str | None = None
     """Hash that all spellings of the call share; None: the hash of the arguments as given."""
     unsure: bool = False
@@ -75,15 +75,15 @@ class Write:
 
 @dataclass(frozen=True)
 class Past:
-    """A session apart from the present run.
+    """The rest of a session: what runs other than the checked one did.
 
     Attributes:
         writes: writes of other runs.
         family: those among ``writes`` that belong to the same user request, or to other forks of the same run.
-        delegated: writes of runs that work for this one, and of those it was forked from.
+        delegated: writes of the run's sub-runs, and of the runs that it was forked from.
         denied: calls that a person denied to other runs of the same user request.
         asked: the user's latest words.
-        cut: older writes exist that were not read.
+        cut: whether older writes may exist that were not read.
     """
 
     writes: tuple[Write, ...] = ()
@@ -95,8 +95,8 @@ class Past:
 
 
 class ReadPast(Protocol):
-    """Reads a session's past: its newest writes, or the newest with this hash of tool and arguments. With a tool, only
-    writes of that tool."""
+    """Reads a session's past: its newest writes, or the newest ones with a hash of tool and arguments. With ``tool``,
+    only writes of that tool."""
 
     async def __call__(self, args_sha256: str | None = None, tool: str | None = None) -> Past: ...
 
@@ -119,7 +119,7 @@ class GuardContext:
     plan: tuple[str, ...] = ()
     """Tools of the current plan."""
     callers_plan: tuple[str, ...] | None = None
-    """Tools in the plans of the runs that this one works for; None: no policy of theirs locks to the plan."""
+    """Tools in the plans of the runs that this one works for; None if none of their policies sets ``lock_to_plan``."""
     tainted: bool = False
     """A tool result looked like instructions, or came from an untrusted source."""
     results: tuple[str, ...] = ()
@@ -145,15 +145,15 @@ class GuardContext:
     past: ReadPast = no_past
     """Reads the rest of the session."""
     memo: dict[object, object] = field(default_factory=dict, compare=False, repr=False)
-    """What rails derive from these texts, kept for the run's next checks."""
+    """Cache of what rails derive from these texts, for the run's next checks."""
 
     def plans(self, tool: str) -> bool:
-        """Whether a tool is in the run's plan, and in those of its callers where they are locked to theirs."""
+        """Whether a tool is in the run's plan and, if ``callers_plan`` is set, in its callers' plans."""
         return tool in self.plan and (self.callers_plan is None or tool in self.callers_plan)
 
     @cached_property
     def characters(self) -> int:
-        """Characters of the evidence and of what the model wrote, which some rails search too."""
+        """Number of characters of the evidence and of the calls that the model wrote, which some rails search."""
         return sum(map(most_characters, (self.user_text, *self.results, *self.written)))
 
 
@@ -177,7 +177,7 @@ class CheckedCall:
     unsure: bool = False
     """Other spellings of the call may have other hashes."""
     spelt_alike: Callable[[dict[str, Any]], bool] | None = field(default=None, compare=False, repr=False)
-    """Whether other arguments mean the same by the tool's present schema.
+    """Returns whether other arguments mean the same in the tool's current schema.
 
     An earlier call's hash was made with an earlier schema, and types may convert differently over time.
     """
@@ -206,14 +206,14 @@ class CheckedCall:
 
 @dataclass(frozen=True)
 class Checked:
-    """The text or call under check. At stage ``tool_call`` it is ``call``, and ``text`` is empty."""
+    """The text or call to check. At stage ``tool_call``, the rails check ``call``, and ``text`` is empty."""
 
     stage: Stage
     text: str
     context: GuardContext
     call: CheckedCall | None = None
     stopped: bool = False
-    """The run was stopped: no model is asked any more, and a check that needs one refuses."""
+    """The run was stopped. Rails must not call a model any more; a check that needs one blocks."""
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ class Judgement:
 
 
 Rail = Callable[[Checked], Awaitable[Judgement]]
-"""Checks a text or call. Combinators return rails again."""
+"""Checks a text or call. Combinators turn rails into another rail."""
 
 Judge = Callable[[str], Awaitable[str]]
 """Sends a prompt to a model and returns its answer."""
@@ -254,7 +254,7 @@ class Ruling:
 
 
 def asked_about(verdict: Verdict) -> str:
-    """A verdict as one line of the question to a person."""
+    """A verdict as one line of the question that a person is asked."""
     return f"{verdict.rail}: {verdict.reason}"
 
 

@@ -1,6 +1,6 @@
-"""``python -m dashboards`` starts the operator console on http://127.0.0.1:8501, where visitors log in by an API key.
+"""``python -m dashboards`` starts the operator console on http://127.0.0.1:8501, where visitors log in with an API key.
 
-Environment variables: ``FLIGHTLOOP_URL`` is the platform's address, ``FLIGHTLOOP_CONSOLE_PORT`` and
+Environment variables: ``FLIGHTLOOP_URL`` is the platform's URL, ``FLIGHTLOOP_CONSOLE_PORT`` and
 ``FLIGHTLOOP_CONSOLE_ADDRESS`` are the port and address to bind to, and ``FLIGHTLOOP_CONSOLE_HOSTS`` lists the
 host names under which a proxy serves the console.
 """

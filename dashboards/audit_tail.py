@@ -13,7 +13,7 @@ PAGES_AT_ONCE = 5
 
 
 class AuditTail:
-    """Keeps the latest records. Thread-safe."""
+    """Reads the audit log and keeps its latest records. Thread-safe."""
 
     def __init__(self, client: Flightloop, kept: int = 500) -> None:
         self._client, self._lock = client, Lock()

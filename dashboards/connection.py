@@ -1,6 +1,6 @@
-"""A visitor's connection: the client of an API key, and what is kept between pages.
+"""A visitor's connection: the API client for a key, and the data cached between pages.
 
-It lives in the browser session only. Sessions share nothing: visitors may have different roles and
+The connection exists in the browser session only. Sessions share nothing: visitors may have different roles and
 tenants, so a client or an answer of one is never shown to another.
 """
 
@@ -28,11 +28,11 @@ from flightloop.settings import resolve
 
 T = TypeVar("T")
 PLACE = "connection"
-"""Its key in ``st.session_state``."""
+"""Key of the connection in ``st.session_state``."""
 
 
 class Recent(Generic[T]):
-    """Caches an answer for ``ttl_s`` seconds."""
+    """Caches the result of ``ask`` for ``ttl_s`` seconds."""
 
     def __init__(self, ask: Callable[[], T], ttl_s: float) -> None:
         self._ask, self._ttl_s = ask, ttl_s
@@ -57,10 +57,10 @@ class Connection:
 
 
 def platform() -> str:
-    """The platform's address.
+    """The platform's URL.
 
     Raises:
-        ConfigError: FLIGHTLOOP_URL is not a valid address.
+        ConfigError: FLIGHTLOOP_URL is not a valid URL.
     """
     return resolve(api_key="unused").base_url
 
@@ -144,7 +144,7 @@ def answered(doing: str) -> Iterator[None]:
     """Shows an error banner if the API fails inside the context.
 
     Args:
-        doing: what failed, to follow "Can't".
+        doing: the action, worded to follow "Can't".
     """
     try:
         yield

@@ -57,7 +57,7 @@ def share(number: float | None) -> str:
 
 
 def count(number: float | None) -> str:
-    """1,234 · 45.6k · 7.89M"""
+    """Formats a count: 1,234 · 45.6k · 7.89M."""
     if number is None:
         return NOTHING
     for least, size, unit in ((999.5e6, 1e9, "G"), (999.5e3, 1e6, "M"), (1e4, 1e3, "k")):

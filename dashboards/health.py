@@ -1,4 +1,4 @@
-"""Health rules over the API's answers, each with the page on which to act."""
+"""Health rules: findings about the API's answers, each with the page on which to act."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def project(situation: Situation) -> Iterator[Finding]:
 
 
 def broken(found: ProjectInfo) -> Iterator[Finding]:
-    """Project files that cannot be used; the platform keeps serving the last valid version."""
+    """Reports project files that cannot be used; the platform keeps serving the last valid version."""
     if found.problem and found.broken_since:
         since, loaded = found.broken_since.astimezone(), found.loaded_at.astimezone()
         title = f"The project's files can't be used since {since:%H:%M}"
@@ -104,7 +104,7 @@ def failures(situation: Situation) -> Iterator[Finding]:
 
 
 def budget(situation: Situation) -> Iterator[Finding]:
-    """The tenant's budget, which runs and completions share."""
+    """Reports limits of the tenant's budget, which runs and completions share, that are exhausted or nearly so."""
     tenant, bounds = situation.tenant, spending.bounds(situation.tenant)
     raised = "raise it with FLIGHTLOOP_TENANT_BUDGET"
     anew = f"it resets {figures.ahead(tenant.until, situation.now)}, or {raised}" if tenant.until else raised
@@ -118,7 +118,7 @@ def budget(situation: Situation) -> Iterator[Finding]:
 
 
 def _little_left(bound: Bound, situation: Situation, anew: str) -> Finding:
-    """A limit is seldom used up exactly: the rest may be too little for the next call."""
+    """Reports a limit that is almost used or fully reserved: the rest may be too little for the next call."""
     since = max(situation.now - RECENT, situation.tenant.since or situation.now - RECENT)
     ended = [run for run in situation.runs if run.stop_reason is StopReason.BUDGET_TENANT]
     refused = sum(run.ended_at is not None and run.ended_at >= since for run in ended)

@@ -1,4 +1,4 @@
-"""Last minutes of some figures, for the small curves on the overview."""
+"""Recent values of figures, for the small curves on the overview."""
 
 from __future__ import annotations
 

@@ -18,17 +18,17 @@ from flightloop.errors import Unauthorized
 FD = "FLIGHTLOOP_CONSOLE_LINK_FD"
 """Number of the inherited socket, in the environment."""
 PARAMETER = "token"
-"""Query parameter of the token in the console's address."""
+"""Query parameter of the token in the console's URL."""
 LONGEST = 65_536
 
 
 class LoginLink:
-    """A login link. Thread-safe. It forgets the key once it is used or has expired.
+    """A login link. Thread-safe. The key is discarded once the link was used or has expired.
 
     Args:
         token: the token in the link.
         key: the API key that it is exchanged for.
-        lifetime_s: seconds from now.
+        lifetime_s: seconds until the link expires.
     """
 
     def __init__(self, token: str, key: str, lifetime_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -70,7 +70,7 @@ class LoginLink:
 
 
 def receive(environ: MutableMapping[str, str]) -> LoginLink | None:
-    """The link that the parent process left for this one; None if there is none.
+    """Receives the link that the parent process passed; None if it passed none.
 
     Reads the socket to its end and closes it, so that it can be read only once.
 
@@ -94,7 +94,7 @@ _offered: list[LoginLink] = []
 
 
 def offer(link: LoginLink) -> None:
-    """Makes this the link of the process."""
+    """Sets the login link of this process, which `exchange` uses."""
     _offered[:] = [link]
 
 

@@ -1,4 +1,4 @@
-"""Logs visitors in by an API key or by the login link."""
+"""Logs visitors in with an API key or through the login link."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dashboards import connection, link
 from flightloop.errors import FlightloopError, Overloaded, Unauthorized
 
 WRONG: RateLimitItem = RateLimitItemPerMinute(20)
-"""Limit of wrong keys and links per minute for all visitors together: addresses don't distinguish users of this
+"""Limit of wrong keys and links per minute for all visitors together: IP addresses don't distinguish users of the same
 computer."""
 
 
@@ -27,7 +27,7 @@ def with_key(api_key: str) -> None:
     """Logs this browser session in with a key.
 
     Raises:
-        Overloaded: too many wrong keys and links in the last minute; this one was not tried.
+        Overloaded: too many wrong keys and links in the last minute; the key was not tried.
         FlightloopError: the platform rejects the key, or the request failed.
     """
     _admit()
@@ -39,7 +39,7 @@ def with_key(api_key: str) -> None:
 
 
 def with_link() -> FlightloopError | None:
-    """Logs this browser session in if the address has a token, and removes the token from the address.
+    """Logs this browser session in if the URL has a token, and removes the token from the URL.
 
     Returns:
         Why the link is not valid; None on success or without a token.

@@ -28,11 +28,11 @@ HEADERS = {
 
 
 class OwnOrigin:
-    """ASGI middleware: answers other requests with 403, both over HTTP and when a websocket opens.
+    """ASGI middleware: answers requests of other sites with 403, both over HTTP and when a websocket opens.
 
     Args:
         address: the address that the console listens on.
-        names: further hosts under which it is reached, for instance through a proxy.
+        names: further host names of the console, for instance those of a proxy.
     """
 
     def __init__(self, app: ASGIApp, address: str, names: Collection[str] = ()) -> None:

@@ -22,7 +22,7 @@ SHOWN: dict[str, tuple[str, Callable[[float | None], str]]] = {
 
 @dataclass(frozen=True)
 class Bound:
-    """Use of a limit in ``SHOWN``. ``limit`` None: unlimited."""
+    """Use of one limit of a budget. ``limit`` is None if it is unlimited."""
 
     name: str  # key in ``SHOWN``
     used: float
@@ -48,7 +48,7 @@ class Bound:
 
     @property
     def left(self) -> float | None:
-        """What is neither used nor reserved; None without a limit."""
+        """Amount that is neither used nor reserved; None without a limit."""
         return None if self.limit is None else max(self.limit - self.used - self.reserved, 0)
 
     @property
@@ -57,7 +57,7 @@ class Bound:
 
     @property
     def taken(self) -> bool:
-        """Whether nothing is left until running calls have finished."""
+        """Whether running calls have reserved the rest of the limit."""
         return not self.exhausted and self.part(self.used + self.reserved) >= 1
 
     @property

@@ -22,9 +22,9 @@ class CallView:
     arguments: dict[str, Any]
     verdicts: list[Verdict] = field(default_factory=list)
     intent_at: datetime | None = None
-    """When its effect was about to begin."""
+    """Time of the call's intent event, recorded just before it is performed."""
     performed_by: str | None = None
-    """The run of another agent that performs it."""
+    """Id of the sub-run of another agent that performs the call."""
     result: ev.ToolResult | None = None
     asked: ev.ApprovalRequested | None = None  # the question for approval
     decided: ev.ApprovalDecided | None = None  # the decision on it
@@ -43,14 +43,14 @@ class CallView:
 
 @dataclass
 class StepView:
-    """Step 0 is the input; every other step begins with a decision of the model."""
+    """A step of a run. Step 0 is the input; every other step begins with a decision of the model."""
 
     number: int
     decision: Decision | None = None
     verdicts: list[Verdict] = field(default_factory=list)
     calls: dict[str, CallView] = field(default_factory=dict)  # by call id
     compacted: ev.ContextCompacted | None = None
-    """After this step, a summary replaced the oldest part of the model's context."""
+    """Compaction after this step: a summary replaced the oldest part of the model's context."""
 
     @property
     def title(self) -> str:
@@ -126,7 +126,7 @@ def _add_to_call(step: StepView, event: ev.RunEvent) -> None:
 
 
 def bars_of(events: Sequence[ev.RunEvent], until: datetime) -> list[Bar]:
-    """What took time in a run. What has not ended extends to ``until``."""
+    """Bars for what took time in a run. Spans that have not ended extend to ``until``."""
     timed = [(event.at, event) for event in events if event.at]
     if not timed:
         return []

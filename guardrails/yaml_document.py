@@ -43,7 +43,7 @@ class YamlDocument:
         return f"{self.source}:{line}"
 
     def refused(self, error: ValidationError, model: type[BaseModel], whole: str) -> ConfigError:
-        """Turns a validation error of ``model`` into an error that lists the fields. ``whole``: name of the document."""
+        """Turns a validation error of ``model`` into an error that lists its fields. ``whole``: the document's name."""
         found = [(".".join(map(str, item["loc"])) or whole, _told(item, model)) for item in error.errors()]
         told = "; ".join(f"{field}: {message}" for field, message in found)
         return ConfigError(f"{self.at(error.errors()[0]['loc'])}: {told}", param=found[0][0])

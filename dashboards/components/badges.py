@@ -50,7 +50,7 @@ def row(*labels: str) -> None:
 
 
 def verdicts(found: Sequence[Verdict]) -> list[str]:
-    """A label for each verdict that changed something, and one with the number of passes by stage."""
+    """A label for each verdict that changed something, and one per stage with the number of passed checks."""
     passed = Counter(verdict.stage for verdict in found if verdict.action is Action.ALLOW)
     labels = [
         pill(f"{verdict.rail}: {verdict.action.value}", ACTION[verdict.action], verdict.reason)

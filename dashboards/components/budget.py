@@ -41,7 +41,7 @@ def _meter(bound: Bound) -> str:
 
 
 def _state(bound: Bound) -> tuple[str, str]:
-    """A label if the state is remarkable, otherwise "", and the bar's colour."""
+    """A label if the limit needs attention, otherwise "", and the bar's colour."""
     if bound.exhausted:
         return badges.pill("exhausted", badges.RED), badges.RED
     if bound.taken:

@@ -14,7 +14,7 @@ from dashboards.components import style
 
 @dataclass(frozen=True)
 class Reading:
-    """A figure to show. ``curve``: its last values."""
+    """A figure to show. ``curve``: recent values, drawn as a small chart."""
 
     label: str
     value: str

@@ -56,7 +56,7 @@ def _refused(title: str, error: FlightloopError, advice: str = "") -> None:
 
 
 def _platform() -> str:
-    """The platform's address; "the platform" if the address is invalid, which every attempt to log in reports."""
+    """Text that names the platform's URL, or just "the platform" if it is invalid, which each login attempt reports."""
     try:
         return f"the platform at {connection.platform().split('//')[-1]}"
     except ConfigError:

@@ -29,7 +29,7 @@ def show(runs: Sequence[Run], key: str, *, callers: bool = True) -> None:
     """Shows the runs in the given order. A chosen row leads to the page of its run.
 
     Args:
-        callers: shows the agents that the runs work for.
+        callers: also show the agents that the runs work for.
     """
     callers = callers and any(run.parent for run in runs)
     table = pd.DataFrame([_row(run) | ({"agent": _agents(run)} if callers else {}) for run in runs])

@@ -16,7 +16,7 @@ BARE = {"ticks": False, "domain": False, "labelOverlap": False}
 
 
 def waterfall(bars: Sequence[Bar]) -> None:
-    """Shows what took time in a run, in the order of its beginning. Of more than 200 bars, only the last are shown."""
+    """Shows what took time in a run, ordered by start time. Of more than 200 bars, only the last 200 are shown."""
     shown = list(bars)[-MOST_BARS:]
     if len(shown) < len(bars):
         st.caption(f"The last {MOST_BARS} of {len(bars)} spans.")

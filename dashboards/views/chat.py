@@ -21,7 +21,7 @@ ASSISTANT = ":material/support_agent:"
 
 
 def session() -> str:
-    """The session id in the address, or a new one."""
+    """The session id in the URL's query, or a new one."""
     if "session" not in st.query_params:
         st.query_params["session"] = f"console-{uuid4().hex[:12]}"
     return st.query_params["session"]
@@ -95,7 +95,7 @@ def at_work(run: Run) -> None:
 
 @st.fragment(run_every="2s")
 def wait(run_id: str) -> None:
-    """Shows what a person has to decide for the run or an agent that works for it; continues after the decision."""
+    """Shows pending approvals of the run and its sub-runs. Reruns the page once the run no longer waits."""
     with connection.answered("look at the run"):
         run = connection.client().runs.get(run_id)
         if run.status not in WAITING:
@@ -134,7 +134,7 @@ def waits(run_id: str) -> bool:
 
 
 def doing(events: list[ev.RunEvent]) -> str:
-    """What the agent is doing, by its last event."""
+    """Label of what the agent is doing, judging by its last event."""
     match events[-1] if events else None:
         case None | ev.RunCreated() | ev.RunResumed() | ev.RunReleased():
             return "Waits for a worker …"

@@ -53,7 +53,7 @@ def actions(run: Run) -> None:
         if not run.status.terminal:
             _button("Cancel at the next step", ":material/cancel:", lambda: api.cancel(run.id))
             _button("Stop now", ":material/emergency_home:", lambda: api.interrupt(run.id), kind="primary")
-        if run.status in RESUMABLE and not run.parent:  # the run that it works for has seen its end
+        if run.status in RESUMABLE and not run.parent:  # the calling run has already seen it end
             _button("Resume", ":material/play_arrow:", lambda: api.resume(run.id), kind="primary")
         if run.status.terminal:
             _rating(run)
@@ -138,7 +138,7 @@ def body(run: Run) -> None:
 
 
 def subruns(run: Run) -> None:
-    """Shows the runs of other agents that work for it. A fork has none: those worked for the original run."""
+    """Shows the sub-runs of other agents. A fork has none: they worked for the original run."""
     found = connection.client().runs.list(parent=run.id, limit=200)
     if found.data:
         style.tier("Runs that work for it")

@@ -15,7 +15,8 @@ style.heading("Runs", "newest first; choose one to see its steps")
 
 
 def filters() -> tuple[str | None, RunStatus | None]:
-    """The operator's choice, kept in the address, so that it can be shared."""
+    """Shows the filters and returns the selected agent and status, None for all. They are kept in the URL's query so
+    that the view can be shared."""
     asked = st.query_params
     names = [ANY]
     with connection.answered("list the agents"):

@@ -1,4 +1,4 @@
-"""``python -m model.tuner``: composes conversations, and trains the embedded model's experts on them and on yours."""
+"""``python -m model.tuner``: composes conversations, trains experts on them or on your own, and puts experts in use."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def fit(
     epochs: Annotated[int, typer.Option(min=1)] = DEFAULTS.epochs,
     learning_rate: Annotated[float, typer.Option(min=0.0)] = DEFAULTS.learning_rate,
     batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens per step.")] = DEFAULTS.batch_tokens,
-    longest: Annotated[int, typer.Option(min=2, help="Most tokens of a conversation.")] = 2048,
+    longest: Annotated[int, typer.Option(min=2, help="Maximum tokens per conversation.")] = 2048,
     bad_rows: Annotated[BadRows, typer.Option(help="What to do with unusable rows.")] = "refuse",
     model: Annotated[str, typer.Option(help='"embedded", or the path of a checkpoint.')] = EMBEDDED,
     experts: Annotated[Path, typer.Option(help="Trained experts of the embedded model to start from.")] = SHIPPED,
     untrained: Annotated[bool, typer.Option("--untrained", help="Start from untrained experts.")] = False,
     trained: Annotated[Trained, typer.Option(help="What to train; dense models have no experts.")] = TRAINED,
-    rank: Annotated[int, typer.Option(min=1, help="Rank of the low-rank changes (lora).")] = 16,
+    rank: Annotated[int, typer.Option(min=1, help="Rank of the LoRA adapter.")] = 16,
     device: Annotated[Device, typer.Option(help="auto: a CUDA device if there is one.")] = DEVICE,
     recompute: Annotated[bool, typer.Option(help="Recompute activations: less memory, a third more time.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the order.")] = DEFAULTS.seed,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the examples' order.")] = DEFAULTS.seed,
 ) -> None:
-    """Trains on the assistant's messages. After an interruption, the same command continues."""
+    """Trains on the assistant's messages. After an interruption, run the same command again to continue."""
     console = Console()
     recipe = replace(
         DEFAULTS,
@@ -95,7 +95,7 @@ def fit(
 
 @app.command()
 def curves(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of tunings: the --out of fit.")],
+    folders: Annotated[list[Path], typer.Argument(help="Folders of tunings, as given to fit --out.")],
     out: Annotated[
         Path | None, typer.Option(help="SVG file; default: curves.svg, for a single tuning in its folder.")
     ] = None,

@@ -1,4 +1,4 @@
-"""Checkpoints of a tuning: an interrupted one continues from there with the same result."""
+"""Checkpoints of a tuning. A tuning that continues from a checkpoint gives the same result as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from flightloop.errors import ConfigError
 
 @dataclass(frozen=True)
 class Place:
-    """Position of a tuning.
+    """Position of a tuning in its data.
 
     Attributes:
         recipe: digest of the data and settings; a checkpoint of another recipe can't be continued.
-        epoch, batch: the next batch.
-        steps, tokens: completed so far.
+        epoch, batch: indices of the next batch.
+        steps, tokens: numbers of steps and tokens completed so far.
     """
 
     recipe: str
@@ -38,8 +38,8 @@ def save(path: Path, place: Place, trained: dict[str, Tensor], optimiser: torch.
     Args:
         path: the file.
         place: position of the tuning.
-        trained: trained tensors by name, in the order of the optimiser's parameters.
-        optimiser: its state tensors are saved too.
+        trained: trained tensors by name.
+        optimiser: optimiser of these tensors, whose state is saved too.
     """
     tensors = {f"weight.{name}": value.detach().contiguous() for name, value in trained.items()}
     for name, parameter in trained.items():
@@ -54,7 +54,7 @@ def save(path: Path, place: Place, trained: dict[str, Tensor], optimiser: torch.
 
 
 def load(path: Path, recipe: str, trained: dict[str, Tensor], optimiser: torch.optim.Optimizer) -> Place:
-    """Restores a checkpoint and returns its position; the start if there is no checkpoint.
+    """Restores ``trained`` and ``optimiser``, and returns the position. Without a checkpoint, returns the start.
 
     Raises:
         ConfigError: the file is broken, or belongs to another recipe.

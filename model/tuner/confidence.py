@@ -1,4 +1,4 @@
-"""Chooses the least confidence for calls: weighs prevented wrong calls against prevented right ones."""
+"""Evaluates minimum confidences for tool calls: a higher one prevents more wrong calls, but also more right ones."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Level:
 
     @property
     def score(self) -> float:
-        """Quality of the level. Both kinds of questions have the same weight, whatever their numbers."""
+        """Mean of ``right`` and ``quiet``: both kinds of questions have the same weight, whatever their numbers."""
         return (self.right + self.quiet) / 2
 
 
 def levels(answered: Sequence[Answered], least: Sequence[float] = LEAST) -> list[Level]:
-    """A level for each of ``least``. An answer of unknown confidence counts as fully confident."""
+    """One level per minimum confidence in ``least``. An answer of unknown confidence counts as fully confident."""
     return [_level(answered, each) for each in least]
 
 

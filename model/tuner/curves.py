@@ -18,7 +18,7 @@ PICTURE = "curves.svg"
 WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 64, 178, 62, 56
 SMOOTH, LEAST = 0.02, 11
-"""Window of the running mean: share of a tuning's steps, and the least number of steps."""
+"""Window of the running mean: share of a tuning's steps, and minimum number of steps."""
 BINS = 250
 """Columns of the picture; in each, the faint line spans the lowest and the highest loss of its steps."""
 LABEL_GAP = 34
@@ -71,7 +71,7 @@ class Curve:
 
 @dataclass
 class Picture:
-    """Keeps the picture beside a tuning's history up to date: after each epoch, and every ``every_s`` seconds."""
+    """Redraws the chart of a running tuning after each epoch, and every ``every_s`` seconds."""
 
     folder: Path
     every_s: float
@@ -82,7 +82,7 @@ class Picture:
         self._drawn = self.clock()
 
     def told(self, progress: Progress) -> None:
-        """Redraws the picture if it is due. Called after each step, when it is in the history."""
+        """Redraws the chart if it is due. Called after each step, once the history contains the step."""
         ended = progress.evaluation is not None or progress.step == progress.steps
         if ended or self.clock() - self._drawn >= self.every_s:
             (self.folder / PICTURE).write_text(draw(read([self.folder])), encoding="utf-8")
@@ -90,10 +90,10 @@ class Picture:
 
 
 def read(folders: Sequence[Path]) -> list[Curve]:
-    """Reads the histories in the folders of tunings. Their names are the parts in which the folders' paths differ.
+    """Reads histories from the folders of tunings. A curve is named after its folder, or the path if names repeat.
 
     Raises:
-        ConfigError: a folder has no history, or a broken one.
+        ConfigError: a folder's history is missing, broken or empty.
     """
     named = len({folder.resolve().name for folder in folders}) == len(folders)
     return [_read(folder / HISTORY, folder.resolve().name if named else str(folder)) for folder in folders]
@@ -137,7 +137,7 @@ def draw(curves: Sequence[Curve]) -> str:
 
 
 FLAT = 1e-3
-"""Nats: losses that differ by less are drawn as a straight line."""
+"""Losses that differ by less than this, in nats, are drawn as a straight line."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class _Frame:
 
     @classmethod
     def around(cls, curves: Sequence[Curve]) -> _Frame:
-        """Includes all means and held-out losses; one in fifty of the single steps may lie above, and one below."""
+        """A frame with all means and held-out losses. Of the single steps, 2 % may lie above and 2 % below it."""
         losses = [loss for curve in curves for _, loss in (*curve.smoothed(), *curve.held_out)]
         losses += [loss for curve in curves for loss in _usual(curve.steps)]
         tokens = max(curve.steps[-1][0] for curve in curves)

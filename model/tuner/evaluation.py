@@ -1,4 +1,4 @@
-"""Scores given answers by a model: their probability, and whether the model would give the same ones.
+"""Scores reference answers with a model: their probability, and whether greedy decoding would give the same ones.
 
 Suffixes: T tokens of a batch, D model width, N rows that predict a learned token, V vocabulary, A answers of a batch.
 """
@@ -32,9 +32,9 @@ class HeldOut:
     """A held-out conversation.
 
     Attributes:
-        number: its index among the rows, from 0.
-        example: its tokens.
-        kinds: kind of each of its answers, in order (`model.tuner.data.overview.KINDS`).
+        number: index of the conversation among the valid rows, from 0.
+        example: tokens of the conversation.
+        kinds: kind of each answer, in order (`model.tuner.data.overview.KINDS`).
     """
 
     number: int
@@ -47,13 +47,13 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Scored:
-    """A scored answer, given the actual conversation before each token.
+    """Score of a reference answer, computed with teacher forcing.
 
     Attributes:
-        row: number of its conversation.
-        kind: its kind.
-        tokens: its number of tokens, including the end token.
-        loss: sum over its tokens, in nats.
+        row: number of the answer's conversation.
+        kind: kind of the answer.
+        tokens: number of tokens, including the end token.
+        loss: sum over the tokens, in nats.
         exact: whether each token is the most probable one, as in greedy decoding.
     """
 
@@ -98,10 +98,10 @@ def _learned_kinds(row: Row) -> tuple[str, ...]:
 
 @torch.no_grad()
 def score(decoder: Decoder, rows: Sequence[HeldOut], told: Callable[[int], None] = lambda done: None) -> list[Scored]:
-    """Scores every answer of every row, in order. Every model computes the same rows in the same batches.
+    """Scores every answer of every row, in order. The batches are the same for every model.
 
     Args:
-        decoder: the model, in its own format.
+        decoder: the model, in any number format.
         rows: rows to score.
         told: called with the number of finished rows.
     """

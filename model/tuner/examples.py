@@ -1,4 +1,4 @@
-"""Converts conversations to training examples: tokens, and which of them the assistant has to say."""
+"""Converts conversations to training examples: token ids, and which of them are trained on."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Example:
     """A conversation.
 
     Attributes:
-        tokens: its token ids.
-        learned: for each token, whether it is trained on: text of the assistant's turns, and the token that ends each
-            of them.
+        tokens: token ids.
+        learned: for each token, whether it is trained on. These are the text of the assistant's turns, and the token
+            that ends each turn.
     """
 
     tokens: tuple[int, ...]
@@ -72,7 +72,7 @@ Learned = TypeVar("Learned", Example, Pair)
 
 @dataclass(frozen=True)
 class Reading(Generic[Learned]):
-    """Content of a file: examples, and bad rows."""
+    """Content of a file: usable rows (``items``) and bad rows."""
 
     items: tuple[Learned, ...]
     bad: tuple[BadRow, ...]
@@ -81,17 +81,17 @@ class Reading(Generic[Learned]):
 def read(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "refuse") -> Reading[Example]:
     """Reads a JSONL file of ``{"messages": [...], "tools": [...]}``, the format of OpenAI's fine-tuning files.
 
-    All assistant messages are trained on except those with ``"weight": 0``. A row may also have ``tool_choice``, which
-    applies to its last message, the answer, and ``response_format``.
+    All assistant messages are trained on except those with ``"weight": 0``. A row may also have
+    ``response_format``, and ``tool_choice``, which applies to the last message.
 
     Args:
         path: the file.
         tokenizer: the model's tokenizer.
         longest: maximum number of tokens of a row.
-        bad_rows: whether a bad row is an error or skipped.
+        bad_rows: whether bad rows raise an error ("refuse") or are skipped ("skip").
 
     Raises:
-        ConfigError: the file can't be read, has bad rows that are not to be skipped, or has no usable row.
+        ConfigError: the file can't be read, has no usable row, or has bad rows that must not be skipped.
     """
     return _read(path, lambda row: example_of(row, tokenizer, longest), bad_rows)
 
@@ -99,7 +99,7 @@ def read(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "
 def read_pairs(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "refuse") -> Reading[Pair]:
     """Reads a JSONL file of ``{"messages": [...], "chosen": message, "rejected": message, "tools": [...]}``.
 
-    Arguments and errors are those of `read`. ``longest`` applies to each answer together with the conversation before.
+    Arguments and errors are those of `read`. ``longest`` applies to the conversation with each of the two answers.
     """
     return _read(path, lambda row: pair_of(row, tokenizer, longest), bad_rows)
 
@@ -128,11 +128,11 @@ def _read(path: Path, made: Callable[[Any], Learned], bad_rows: BadRows) -> Read
 
 
 def pair_of(row: Any, tokenizer: TextEncoder, longest: int) -> Pair:
-    """A row as two conversations that differ in their last message.
+    """Converts a row to two conversations that differ only in their last message.
 
     Raises:
-        ValueError: the row has no two different answers, or one of them is unusable.
-        InvalidRequest: a message that the model can't take.
+        ValueError: the row lacks two different answers, or one of them is unusable.
+        InvalidRequest: a message has content that the model doesn't support.
     """
     fields = row if isinstance(row, dict) else {}
     answers = [answer for key in ("chosen", "rejected") if isinstance(answer := fields.get(key), dict)]
@@ -149,11 +149,11 @@ def pair_of(row: Any, tokenizer: TextEncoder, longest: int) -> Pair:
 
 
 def example_of(row: Any, tokenizer: TextEncoder, longest: int) -> Example:
-    """A row as tokens, in the layout of the prompts of `model.prompt.encode`.
+    """Converts a row to tokens, laid out like the prompts of `model.prompt.encode`.
 
     Raises:
         ValueError: the row is not a conversation, is too long, or has no answer to train on.
-        InvalidRequest: a message that the model can't take.
+        InvalidRequest: a message has content that the model doesn't support.
     """
     if not isinstance(row, dict) or not isinstance(row.get("messages"), list) or not row["messages"]:
         raise ValueError('a row must be an object with a list of "messages"')

@@ -1,4 +1,4 @@
-"""Low-rank changes that are trained beside frozen matrices (LoRA, Hu et al., 2022).
+"""LoRA adapters for training (Hu et al., 2022): trainable low-rank matrices added to frozen ones.
 
 Suffixes: T tokens, O outputs, I inputs, R rank.
 """
@@ -16,7 +16,7 @@ from model.weights.lora import lora_state
 
 
 class LowRank(Linear):
-    """A frozen product plus a low-rank change, which is zero at first."""
+    """A frozen linear layer plus a LoRA adapter, whose output is zero at first."""
 
     def __init__(self, base: Linear, rank: int, source: torch.Generator) -> None:
         outputs, inputs = base.weight_OI.shape
@@ -31,7 +31,7 @@ class LowRank(Linear):
 
 
 def add_lora(decoder: Decoder, rank: int) -> dict[str, Tensor]:
-    """Adds changes to the matrices of attention and of the feed-forward for all tokens. Deterministic.
+    """Adds adapters to the linear layers of attention and of the feed-forward for all tokens. Deterministic.
 
     Returns:
         Trainable tensors, by name in the decoder's state.

@@ -1,7 +1,7 @@
-"""Finds the model's mistakes: it answers conversations with known answers, and each wrong answer makes a pair.
+"""Finds the model's mistakes: lets it answer questions with known answers, and turns wrong answers into pairs.
 
-The pairs are for preference training: the answers to unlearn are the model's own. The probabilities of right and wrong
-calls show which confidence to require (`model.tuner.confidence`).
+The pairs are for preference training: the rejected answers are the model's own. The probabilities of right and wrong
+calls show which minimum confidence to configure (`model.tuner.confidence`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from model.tuner.data.row import Call, Row
 
 ANSWER_TOKENS = 256
 UNEVEN = 2
-"""Largest ratio between the pairs that teach to call and those that teach not to."""
+"""Largest ratio between the numbers of pairs that teach to call and pairs that teach not to, in either direction."""
 
 
 class Model(Protocol):
@@ -31,12 +31,12 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Answered:
-    """``asked``: the row up to the question. ``confidence`` of the answer; None if the model doesn't report it."""
+    """The model's answer to one question, and the right answer."""
 
-    asked: Row
+    asked: Row  # the row up to the question
     right: dict[str, Any]  # the right answer
     given: dict[str, Any]  # the model's answer
-    confidence: float | None
+    confidence: float | None  # of the model's answer; None if the model doesn't report it
 
     @property
     def due(self) -> bool:
@@ -59,20 +59,21 @@ class Answered:
 async def answers(
     model: Model, name: str, rows: Sequence[Row], at_once: int = 32, temperature: float = 0.0, seed: int = 0
 ) -> AsyncIterator[Answered | None]:
-    """Asks the model one question of each row.
+    """Lets the model answer one question of each row.
 
-    An answer is right if it has the same calls, in any order, or no calls if there are none. Its text is not judged.
+    An answer is right if it has the same calls as the known answer, in any order, or like it no calls. Text is not
+    judged.
 
     Args:
-        model: answers with tools as a served model does, constrained by the grammar.
+        model: the model, with calls constrained by the grammar as when it is served.
         name: the model's name in requests.
-        rows: in the format of `model.tuner.examples.read`.
-        at_once: questions that are asked at a time.
-        temperature: of the answers.
-        seed: chooses one of a conversation's answers.
+        rows: rows in the format of `model.tuner.examples.read`.
+        at_once: maximum number of concurrent requests.
+        temperature: sampling temperature.
+        seed: seed for choosing the question of each row.
 
     Yields:
-        A result per row, in any order; None if the answer was incomplete.
+        A result per row, in any order; None if the answer was cut off or the prompt exceeded the context.
     """
     places, source = asyncio.Semaphore(at_once), random.Random(seed)
     numbers = [source.choice(_learned(row["messages"])) for row in rows]
@@ -93,7 +94,7 @@ async def answers(
 def evened(pairs: Sequence[Row]) -> list[Row]:
     """Balances pairs that teach to call and pairs that teach not to.
 
-    A model that calls too often and is shown little else learns not to call at all.
+    A model that calls too often and is trained on little else than its needless calls learns not to call at all.
     """
     kinds = [(bool(_calls(pair["chosen"])), bool(_calls(pair["rejected"]))) for pair in pairs]
     most = UNEVEN * max(1, min(kinds.count((True, False)), kinds.count((False, True))))

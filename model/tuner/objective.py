@@ -21,7 +21,7 @@ from model.tuner.packing import Batch
 from model.tuner.sharing import Group, Laid, lay
 
 SCORED = 256
-"""Rows whose logits exist at a time: those of a whole batch would take gigabytes."""
+"""Number of rows whose logits are in memory at a time: the logits of a whole batch would take gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Measured:
     """Loss of a batch.
 
     Attributes:
-        loss: sum over what is counted, in nats, with a gradient if requested.
-        count: learned tokens, or pairs of answers.
+        loss: sum over the counted items, in nats; differentiable if gradients are enabled.
+        count: number of learned tokens, or of pairs of answers.
         chosen_LE: tokens routed to each expert in each layer.
     """
 
@@ -45,7 +45,7 @@ class Losses:
 
     Attributes:
         loss_N: loss of each token, in nats.
-        conversation_N: index of its conversation in the batch.
+        conversation_N: index of each token's conversation in the batch.
         chosen_LE: tokens routed to each expert in each layer.
     """
 
@@ -62,23 +62,23 @@ Item = TypeVar("Item", bound=Sized)
 
 
 class Objective(Protocol[Item]):
-    """Objective of a tuning.
+    """Training objective: items to train on, and their loss.
 
     Attributes:
-        items: training items; their length is in tokens.
+        items: training items; ``len`` of an item is its number of tokens.
     """
 
     @property
     def items(self) -> Sequence[Item]: ...
 
     def measure(self, batch: Sequence[Item]) -> Measured:
-        """The loss of some items, with its gradient."""
+        """Differentiable loss of a batch of items."""
         ...
 
 
 @dataclass(frozen=True)
 class Supervised:
-    """Trains on the answers of examples, which are grouped by common prefix."""
+    """Objective that trains on the answers of examples, which are grouped by common prefix."""
 
     decoder: Decoder
     items: Sequence[Group]
@@ -99,8 +99,8 @@ def losses(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Losses
     """Runs a batch and scores only the rows that predict a learned token.
 
     Args:
-        decoder: a mixture or a dense model.
-        batch: conversations, each of which sees only itself.
+        decoder: a mixture of experts or a dense model.
+        batch: conversations; none attends to another.
         recompute: recompute each layer for its gradients instead of storing activations.
     """
     laid = lay(batch)
@@ -110,7 +110,7 @@ def losses(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Losses
     x_TD = functional.embedding(tokens_T, decoder.embedding)
     rope = decoder.rope(layout.positions_T, x_TD.dtype)
     chosen: list[Tensor] = []
-    # Like `Decoder.forward`, which stores every layer and counts for the metrics.
+    # Like `Decoder.forward`, but without counting for the metrics, and able to recompute layers.
     for block in decoder.blocks:
         if recompute:
             x_TD, choice_TA = checkpoint(block, x_TD, rope, NoCache(), layout, use_reentrant=False)

@@ -13,7 +13,7 @@ Item = TypeVar("Item", bound=Sized)
 
 
 def batches(items: Sequence[Item], tokens: int, seed: int) -> list[tuple[Item, ...]]:
-    """All items in random order by ``seed``, in batches of up to ``tokens`` tokens.
+    """Shuffles items by ``seed`` and groups them into batches of up to ``tokens`` tokens.
 
     A longer item is a batch of its own.
     """

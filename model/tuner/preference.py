@@ -1,7 +1,7 @@
 """Preference training: direct preference optimisation (Rafailov et al., 2023).
 
-A share of the better answer's supervised loss keeps its probability high (Pang et al., 2024); otherwise both answers
-may become unlikely.
+A fraction of the better answer's supervised loss is added, to keep its probability high (Pang et al., 2024). Without
+it, both answers may become unlikely.
 
 Suffixes: P pairs of a batch, B = 2P conversations.
 """
@@ -39,7 +39,7 @@ class Judged:
 
 
 def judge(decoder: Decoder, pairs: Sequence[Pair], tokens: int, file: Path) -> list[Judged]:
-    """Scores pairs with the untrained model, or reads the scores of an interrupted tuning.
+    """Scores pairs with the model before the tuning, or reads the scores of an interrupted tuning.
 
     Args:
         decoder: the model before the tuning.
@@ -48,7 +48,7 @@ def judge(decoder: Decoder, pairs: Sequence[Pair], tokens: int, file: Path) -> l
         file: file of the scores.
 
     Raises:
-        ConfigError: the file is broken or belongs to other pairs.
+        ConfigError: the file is broken or has another number of pairs.
     """
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -64,13 +64,13 @@ def judge(decoder: Decoder, pairs: Sequence[Pair], tokens: int, file: Path) -> l
 
 @dataclass(frozen=True)
 class Preference:
-    """Trains on the better answer of each pair.
+    """Objective that makes the better answer of each pair more probable than the other.
 
     Attributes:
-        decoder: a mixture.
+        decoder: the model to train.
         items: pairs with their scores before the tuning.
-        sharpness: beta; how soon a pair counts as learned.
-        anchor: share of the better answer's supervised loss, per token.
+        sharpness: DPO's beta; the larger, the sooner a pair counts as learned.
+        anchor: weight of the better answer's mean supervised loss per token.
         recompute: as for `model.tuner.objective.losses`.
     """
 
@@ -115,6 +115,6 @@ def _flat(pairs: Sequence[Pair]) -> Batch:
 
 
 def _ahead(found: Losses, pairs: int) -> Tensor:
-    """Log-probability ratio of each pair's answers, (P,)."""
+    """Log-probability ratio of each pair's answers, better to worse, (P,)."""
     loss_B = found.by_conversation(2 * pairs)
     return loss_B[1::2] - loss_B[0::2]

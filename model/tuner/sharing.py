@@ -1,8 +1,8 @@
 """Shares computation between conversations with a common prefix.
 
-An agent's instructions and tools precede each of its conversations and make up most of their tokens. Activations of a
-token depend only on earlier tokens, so a common prefix has the same ones in each conversation, and its gradient is the
-sum of theirs. Losses and gradients equal those of separate conversations.
+An agent's instructions and tools precede each of its conversations and make up most of their tokens. A token's
+activations depend only on earlier tokens, so those of a common prefix are the same in each conversation, and its
+gradient is the sum of the conversations' gradients. Losses and gradients equal those of separate computation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ALIKE = 64
 
 @dataclass(frozen=True)
 class Group:
-    """Conversations that are trained on together. Its length is the number of tokens to compute."""
+    """Conversations that are trained on together. ``tokens``: number of tokens to compute, common ones once."""
 
     examples: tuple[Example, ...]
     tokens: int
@@ -55,9 +55,9 @@ class Laid:
     """Layout of a batch.
 
     Attributes:
-        tokens: tokens of all conversations, with common ones only once.
+        tokens: tokens of all conversations, with shared prefixes only once.
         rows: for each conversation, the rows of its tokens.
-        lengths: tokens that each conversation adds; its others belong to an earlier one.
+        lengths: number of tokens that each conversation adds to the prefix that it shares with an earlier one.
     """
 
     tokens: tuple[int, ...]
@@ -66,12 +66,12 @@ class Laid:
 
     @property
     def begun(self) -> list[tuple[int, ...]]:
-        """For each conversation, the rows that belong to another one."""
+        """For each conversation, the rows of the prefix that it shares with an earlier one."""
         return [rows[: len(rows) - length] for rows, length in zip(self.rows, self.lengths, strict=True)]
 
 
 def lay(batch: Sequence[Example]) -> Laid:
-    """Lays out conversations. Each begins with rows of the first in its group, or of the one before it."""
+    """Lays out conversations. Each reuses the rows of the prefix shared with its group's first or the preceding one."""
     tokens: list[int] = []
     rows: list[tuple[int, ...]] = []
     lengths: list[int] = []

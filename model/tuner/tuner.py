@@ -1,6 +1,6 @@
-"""Trains routed experts and routers, or low-rank changes, of a model whose base stays frozen.
+"""Trains routed experts and routers, or a LoRA adapter, of a model whose base stays frozen.
 
-Trained weights are float32 with bfloat16 products. The base's weights get no gradients.
+Trained weights are float32; matrix products are bfloat16 if the base is. The base's weights get no gradients.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ Trained = Literal["experts", "lora", "both"]
 CHECKPOINT, EXPERTS, LORA = "checkpoint.safetensors", "experts.safetensors", "lora.safetensors"
 HISTORY = "history.jsonl"
 SHARE = 0.5
-"""Largest share of a step's tokens for conversations with a common prefix: a larger one would be cheaper still, but
-each step should see many kinds."""
+"""Largest share of a step's tokens for a group of conversations with a common prefix. A larger share would be cheaper,
+but each step should contain many kinds of conversations."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Recipe:
 
     Attributes:
         epochs: passes over the examples.
-        learning_rate: peak, between the warm-up and the decay to zero (Hägele et al., 2024). Experts trained without
-            the decay can be trained on more data later.
+        learning_rate: peak rate, between the warm-up and the decay to zero (Hägele et al., 2024). Experts trained
+            without the decay can be trained on more data later.
         batch_tokens: tokens per step.
         warm_up, fall: shares of the steps for warm-up and decay.
         clip: largest norm of the gradient.
@@ -59,7 +59,7 @@ class Recipe:
         recompute: recompute layers for their gradients: less memory, a third more time.
         balance: change of an expert's bias per step: up if it had less than its share of the tokens, down if it had
             more (Wang et al., 2024); 0: none.
-        sharpness, anchor: of preferences, see `model.tuner.preference.Preference`.
+        sharpness, anchor: settings of preference training, see `model.tuner.preference.Preference`.
         checkpoint_s: seconds between two checkpoints.
     """
 
@@ -88,10 +88,10 @@ class Progress:
     """Progress after a step.
 
     Attributes:
-        step, steps: completed steps, and all.
-        loss: mean of a learned token or a pair, in nats.
+        step, steps: numbers of completed steps and of all steps.
+        loss: mean loss per learned token or per pair, in nats.
         tokens: tokens trained on so far, including prompts.
-        tokens_per_second: since the tuning started or resumed.
+        tokens_per_second: speed since the tuning started or resumed.
         busiest: the busiest expert's share of the tokens; 1 / experts is an even load. None without experts.
         evaluation: loss of the held-out examples, after the last step of an epoch.
     """
@@ -109,17 +109,17 @@ class Tuner:
     """Tunes a model.
 
     Args:
-        base: in float32 or bfloat16 as torch runs it, on the training device. It is changed in place.
+        base: decoder that torch runs in float32 or bfloat16, on the training device. It is changed in place.
         task: ``"supervised"``: trains on the answers of conversations; ``"preference"``: on the better of two answers.
         folder: folder for the checkpoint, the history and the result.
-        trained: ``"experts"``: routed experts and routers; ``"lora"``: low-rank changes to attention and to the
-            feed-forward for all tokens, also of dense models; or both.
-        rank: rank of these changes.
-        fused: compile norms and feed-forwards: a minute more at the start, then up to a half faster. Ignored without a
-            C++ compiler.
+        trained: ``"experts"``: routed experts and routers; ``"lora"``: a LoRA adapter for attention and for the
+            feed-forward for all tokens, also in dense models; or ``"both"``.
+        rank: rank of the LoRA adapter.
+        fused: compile norms and feed-forwards. Takes a minute at the start, then steps are up to a half faster. Ignored
+            without a C++ compiler.
 
     Raises:
-        ConfigError: the model has no routed experts.
+        ConfigError: experts are to be trained, but the model has none.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Tuner:
     ) -> None:
         if trained != "lora" and not base.config.experts:
             raise ConfigError(
-                "a dense model has no experts to train; train low-rank changes (lora) instead", param="model"
+                "a dense model has no experts to train; train a LoRA adapter (lora) instead", param="model"
             )
         self._decoder, self._task, self._folder = base.requires_grad_(False), task, folder
         self._device = base.embedding.device
@@ -165,7 +165,7 @@ class Tuner:
             train: training examples; pairs for preferences.
             evaluation: held-out examples, measured after each epoch.
             recipe: settings.
-            told: called with the progress of each step.
+            told: called with the progress after each step.
 
         Returns:
             Files of the trained weights, for `ModelConfig.experts` and `ModelConfig.lora`.
@@ -177,7 +177,7 @@ class Tuner:
             return self._fit(train, evaluation, recipe, told)
 
     def evaluate(self, examples: Sequence[Example], batch_tokens: int = 4096) -> float | None:
-        """Mean loss of a learned token, in nats; None without examples."""
+        """Mean loss per learned token, in nats; None without examples."""
         if not examples:
             return None
         loss = learned = 0.0
@@ -267,7 +267,7 @@ class Tuner:
                 bias_E += step * torch.sign(chosen_E.mean() - chosen_E)
 
     def _low(self) -> torch.autocast:
-        """Autocast: products in bfloat16 if the base is."""
+        """Autocast context: matrix products in bfloat16 if the base is bfloat16."""
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._decoder.dtype == torch.bfloat16)
 
     def _digest(self, train: Sequence[Example] | Sequence[Pair], recipe: Recipe) -> str:
@@ -278,7 +278,7 @@ class Tuner:
         return digest.hexdigest()
 
     def _forget_after(self, steps: int) -> None:
-        """Removes steps from the history that a crash lost."""
+        """Removes the steps after the checkpoint from the history, since they will run again."""
         self._folder.mkdir(parents=True, exist_ok=True)
         history = self._folder / HISTORY
         lines = history.read_text().splitlines(keepends=True) if history.exists() else []

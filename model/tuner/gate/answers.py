@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 
 
 def compare_answers(old: Sequence[Scored], new: Sequence[Scored], allowance: Allowance, seed: int) -> list[Figure]:
-    """``loss_*`` and ``exact_*`` of all answers, and of each kind of answer.
+    """Figures ``loss_*`` and ``exact_*`` for all answers together, and for each kind of answer.
 
     The intervals are paired: each bootstrap sample draws whole conversations with replacement and gives the difference
     between the models on them. Source: Efron and Tibshirani, "An introduction to the bootstrap" (1993), the percentile
@@ -36,7 +36,7 @@ def compare_answers(old: Sequence[Scored], new: Sequence[Scored], allowance: All
 
     Args:
         old, new: the same answers, scored by both models.
-        allowance: tolerances: of losses in nats, of shares as 0.01 for one point.
+        allowance: tolerances, in nats for losses and in 0..1 for shares.
         seed: seed of the samples.
     """
     pairs = list(zip(old, new, strict=True))
@@ -65,7 +65,7 @@ def _of_kind(kind: str, pairs: Sequence[Pair], allowance: Allowance, random: np.
 
 
 def _sums(answers: Sequence[Scored]) -> Floats:
-    """By conversation: loss, tokens, exact answers, answers. (R, K)"""
+    """Sums by conversation, (R, K): loss, tokens, exact answers, answers."""
     rows: dict[int, list[float]] = {}
     for answer in answers:
         sums = rows.setdefault(answer.row, [0.0] * 4)

@@ -15,7 +15,7 @@ from model.tuner.gate.figure import Allowance, Figure, Interval
 
 @dataclass(frozen=True)
 class BenchRow:
-    """A row of a measurement. ``interval``: 95 % confidence interval of a share of ``cases``."""
+    """A row of a bench's results. Of a share: ``interval`` (95 % confidence) and ``cases`` (sample size)."""
 
     name: str
     value: float
@@ -36,7 +36,7 @@ def read_benches(paths: Sequence[Path]) -> dict[str, BenchRow]:
             found = {row["name"]: _row(row) for row in json.loads(path.read_text(encoding="utf-8"))}
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise ConfigError(
-                f"{path} has no bench rows ({error}); write the file with --json", param="bench"
+                f"{path} has no bench rows ({error}); create it with python -m bench NAME --json FILE", param="bench"
             ) from error
         twice = sorted(rows.keys() & found.keys())
         if twice:
@@ -58,7 +58,7 @@ def compare_benches(old: Mapping[str, BenchRow], new: Mapping[str, BenchRow], al
     row without an interval is judged only if ``allowance`` names it, by its plain value.
 
     Raises:
-        ConfigError: a measurement is empty, or the new one lacks a row or has another number of cases.
+        ConfigError: only one measurement is given, or the new one lacks a row or has another number of cases.
     """
     if bool(old) != bool(new):
         raise ConfigError("--bench and --bench-in-use go together", param="bench")

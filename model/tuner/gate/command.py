@@ -1,4 +1,4 @@
-"""``python -m model.tuner promote`` compares new experts with those in use, and replaces these unless it is worse."""
+"""``python -m model.tuner promote``: puts new experts in use, unless they measure worse than the current ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from model.tuner.gate.shelf import DIGITS, Shelf, digest_of
 from model.weights.load import LoadedModel, load_model
 
 USED = Path(".flightloop/experts.safetensors")
-"""The experts in use, if the platform's home is the default one."""
+"""Path of the experts in use, if FLIGHTLOOP_HOME is not set."""
 SHOWN = 5
 WIDTH = 120
 """Columns of the table without a terminal."""
@@ -54,12 +54,12 @@ def promote(
     allow: Annotated[
         list[str] | None, typer.Option(help="NAME=WORSE: tolerance of one figure, which needs no interval then.")
     ] = None,
-    longest: Annotated[int, typer.Option(min=2, help="Most tokens of a conversation.")] = 2048,
+    longest: Annotated[int, typer.Option(min=2, help="Maximum tokens per conversation.")] = 2048,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the intervals' samples.")] = 0,
     force: Annotated[str | None, typer.Option(help="REASON: promote them even if they are worse.")] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Restore what the last promotion replaced.")] = False,
 ) -> None:
-    """Puts new experts in use, unless they are worse than the present ones."""
+    """Puts new experts in use, unless they are worse than the current ones."""
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     shelf = Shelf(to)
     try:
@@ -85,7 +85,7 @@ def promote(
 
 
 def reason_for(figures: Sequence[Figure], force: str | None) -> str:
-    """Reason for a promotion.
+    """Reason for a promotion, for the log.
 
     Raises:
         ConfigError: a figure is worse, and ``force`` is not given.
@@ -108,7 +108,7 @@ def compare(
     allowance: Allowance,
     seed: int,
 ) -> list[Figure]:
-    """Scores both on held-out conversations.
+    """Scores new experts and those to compare with (``against``) on held-out conversations.
 
     Raises:
         ConfigError: experts or conversations can't be read.

@@ -20,13 +20,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure measured with both.
+    """A figure measured with the experts in use and with new ones.
 
     Attributes:
         name: name of the figure.
-        old, new: its values.
+        old, new: value with the experts in use, and with the new ones.
         interval: 95 % confidence interval of new - old; None if unknown.
-        higher_is_better: its direction.
+        higher_is_better: whether a higher value is better.
         allowed: tolerance, in the figure's unit.
         cases: sample size, if known.
     """
@@ -66,7 +66,7 @@ class Allowance:
         return self.named.get(name, self.usual)
 
     def check(self, names: Sequence[str]) -> None:
-        """Raises ConfigError if it names an unknown figure."""
+        """Raises ConfigError if ``named`` has a figure that is not in ``names``."""
         unknown = sorted(self.named.keys() - set(names))
         if unknown:
             raise ConfigError(f"unknown figure {', '.join(unknown)}; known: {', '.join(names)}", param="allow")

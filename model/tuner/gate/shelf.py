@@ -1,6 +1,6 @@
 """Storage of the experts in use and of replaced ones, and the log of promotions.
 
-Beside ``experts.safetensors`` are ``experts.promotions.jsonl`` and ``experts.replaced/DIGEST.safetensors``.
+The folder of ``experts.safetensors`` also has ``experts.promotions.jsonl`` and ``experts.replaced/DIGEST.safetensors``.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Entry:
         digest: SHA-256 of the file in use from now on; None: the shipped experts.
         replaced: SHA-256 of the file that was in use before.
         source: path that the file came from.
-        by: the machine's user.
-        reason: why.
+        by: OS user that ran the command.
+        reason: reason for the action.
         figures: measured figures.
     """
 
@@ -52,8 +52,8 @@ class Shelf:
     """Storage of the experts in use.
 
     Args:
-        used: their file.
-        clock: time for the log.
+        used: file of the experts in use.
+        clock: returns the time for the log.
     """
 
     def __init__(self, used: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -76,16 +76,16 @@ class Shelf:
             raise ConfigError(f"cannot read the log {self._log}: {error}; repair it, or move it away") from error
 
     def promote(self, experts: Path, digest: str, reason: str, figures: Sequence[Mapping[str, Any]] = ()) -> Entry:
-        """Puts a file in use and keeps the previous one.
+        """Puts a file in use and archives the previous one.
 
         Args:
             experts: the file.
-            digest: its digest when it was measured.
-            reason: for the log.
-            figures: for the log.
+            digest: SHA-256 of the file when it was measured.
+            reason: reason for the promotion, for the log.
+            figures: measured figures, for the log.
 
         Raises:
-            ConfigError: the file has changed since, or is in use already.
+            ConfigError: the file has changed since it was measured, or is in use already.
         """
         before = digest_of(self.used)
         if before == digest:
@@ -97,7 +97,8 @@ class Shelf:
         """Restores what the last promotion replaced; when repeated, what the promotion before replaced.
 
         Raises:
-            ConfigError: nothing is left to undo, another file is in place, or the replaced one is missing.
+            ConfigError: nothing is left to undo, the file in use isn't the one promoted last, or the replaced file is
+                missing or changed.
         """
         standing: list[Entry] = []
         for entry in self.log():
@@ -114,7 +115,7 @@ class Shelf:
         return self._put(source, last.replaced, entry)
 
     def _put(self, source: Path | None, digest: str | None, entry: Entry) -> Entry:
-        """Copies first, since that may fail; then writes the log, so that it covers everything in use."""
+        """Copies the file, writes the log, then replaces the file in use: the log must cover every file put in use."""
         private.folder(self.used.parent)
         written = self.used.with_suffix(".writing")
         if source is not None:

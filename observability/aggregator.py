@@ -1,7 +1,7 @@
-"""Merges the metrics of a deployment's processes. Plain and thread-safe: Ray only wraps it.
+"""Merges the metrics of a deployment's processes. Thread-safe; independent of Ray, which only wraps it.
 
-Snapshots are cumulative, so lost, late or repeated ones do no harm. Counters of a process survive its
-end; its gauges expire.
+Snapshots are cumulative, so lost, late or repeated ones do no harm. A process's counters outlive the
+process; its gauges expire.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Aggregator:
 
     Args:
         expiry_s: seconds without a snapshot after which a process's gauges are dropped.
-        remember: how many silent processes are kept apart. Beyond that, those silent the longest are
-            folded into one sum, and later snapshots of them are rejected.
+        remember: number of silent processes that are stored individually. Beyond that, those silent the
+            longest are folded into one sum, and their later snapshots are rejected.
         clock: monotonic seconds, so that a suspended laptop doesn't expire every process.
     """
 
@@ -58,8 +58,8 @@ class Aggregator:
         self._own.initialise(CATALOG)
 
     def ingest(self, snapshot: Snapshot) -> bool:
-        """Stores a snapshot. False if it is older than the present one, came too late, or has labels that this
-        version's catalogue doesn't allow.
+        """Stores a snapshot. Returns False if it is older than the stored one, its process has ended or was folded,
+        or it has labels that this version's catalogue doesn't allow.
 
         A repeated sequence number replaces the figures and shows that the process is alive.
         """

@@ -1,4 +1,4 @@
-"""Reads untrusted YAML within limits. It is in this package because all packages above may import it."""
+"""Reads untrusted YAML within limits. Placed here because every package that needs it may import this one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MISREAD = compiled(r"[-+]?0[0-7_]+|.*:.*")
 
 
 class YamlProblem(ValueError):
-    """A text is not YAML, or uses parts of YAML that are rejected here. ``line``: where, if known."""
+    """The text is not YAML, or uses features that are rejected here. ``line``: line of the problem, if known."""
 
     def __init__(self, problem: str, line: int | None = None) -> None:
         super().__init__(problem)
@@ -40,9 +40,9 @@ def yaml_of(text: str) -> Any:
     """The value of a YAML document.
 
     Raises:
-        YamlProblem: it isn't YAML, has more than ``LEVELS`` levels or an invalid value; it has aliases, with which a
-            small file can expand to a huge one; or it has parts that are easily misread: a duplicate key, a merge of
-            mappings, a number in base 8 or 60.
+        YamlProblem: the text isn't YAML, has more than ``LEVELS`` levels or an invalid value; it has aliases, with
+            which a small file can expand to a huge one; or it has a feature that is easily misread: a duplicate key, a
+            merge of mappings, a number in base 8 or 60.
     """
     try:
         return _read(text, _Fast)
@@ -76,7 +76,7 @@ def _read(text: str, loader: Any) -> Any:
 
 
 class _Plain(SafeConstructor):
-    """Constructs values without YAML's surprising readings."""
+    """Rejects the keys and numbers that YAML reads in surprising ways."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[Any, int] = {}
@@ -95,9 +95,9 @@ class _Plain(SafeConstructor):
     def construct_number(self, node: yaml.Node) -> Any:
         if isinstance(node, yaml.ScalarNode) and _MISREAD.fullmatch(node.value):
             told = f"{node.value[:100]} is not a decimal number in YAML"
-            raise YamlProblem(f"{told}: write it without zeros and colons, or quote it", node.start_mark.line + 1)
+            raise YamlProblem(f"{told}: write it without leading 0 and colons, or quote it", node.start_mark.line + 1)
         of_kind = self.construct_yaml_int if node.tag.endswith(":int") else self.construct_yaml_float
-        return of_kind(node)  # type: ignore[arg-type]  # it says what is wrong with another node
+        return of_kind(node)  # type: ignore[arg-type]  # raises for other nodes
 
 
 class _Slow(_Plain, yaml.SafeLoader):

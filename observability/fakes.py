@@ -14,11 +14,11 @@ from observability.metrics import Metrics
 from observability.trace_id import trace_id_of
 
 EXAMPLES = {"status": ("200", "503"), "expert": ("0", "1", "2"), "outcome": ("stop", "tool_calls")}
-"""Values of labels without values known in advance; other labels get a generated one."""
+"""Values for some labels that the catalogue leaves open; other open labels get a generated value."""
 
 
 def record_everything(metrics: Metrics) -> None:
-    """Records in every metric of the catalogue: adds one to counters and histograms, sets gauges to 0.5."""
+    """Records every metric of the catalogue: increments counters, observes histograms, sets gauges to 0.5."""
     trace_id = trace_id_of("run_fake")
     for metric in CATALOG:
         axes = (label.values or EXAMPLES.get(label.name, (f"some_{label.name}",)) for label in metric.labels)

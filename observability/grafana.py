@@ -42,15 +42,15 @@ def push(url: str, token: str, boards: tuple[Board, ...] = BOARDS, timeout_s: fl
     """Writes the boards into the folder ``flightloop`` of a Grafana server and replaces existing ones.
 
     Args:
-        url: the server's address, such as ``http://127.0.0.1:3000``.
-        token: of a service account that may edit dashboards and folders.
+        url: the server's URL, such as ``http://127.0.0.1:3000``.
+        token: token of a service account that may edit dashboards and folders.
 
     Returns:
-        The addresses of the dashboards.
+        URLs of the dashboards.
 
     Raises:
         Unauthorized: Grafana rejects the token.
-        ConnectionFailed: no answer, or another error.
+        ConnectionFailed: Grafana doesn't answer, or reports another error.
     """
     api = GrafanaApi.from_url(url, credential=token, timeout=timeout_s)
     try:

@@ -34,7 +34,7 @@ class LabelLimits:
         return OTHER
 
     def admit(self, metric: Metric, values: tuple[str, ...]) -> None:
-        """Readmits the values that a restored store had admitted before."""
+        """Admits the label values of a restored series, which were admitted before."""
         for label, value in zip(metric.labels, values, strict=True):
             if not label.values and value != OTHER:
                 self._seen.setdefault((metric.name, label.name), set()).add(value)

@@ -12,7 +12,7 @@ from typing import Any
 from flightloop.chat import ChatMessage, ToolCall
 
 MOST_CHARS = 16_384
-"""Longest text, arguments of a call, or result; collectors reject large spans. Cut texts end with an ellipsis."""
+"""Maximum length of a text, arguments or a result: collectors reject large spans. Cut texts end with an ellipsis."""
 
 
 def input_messages(messages: Iterable[ChatMessage]) -> str:

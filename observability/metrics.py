@@ -1,4 +1,4 @@
-"""Metrics recorder of a process. It is passed as an argument, never global, and thread-safe."""
+"""Metrics recorder of a process: thread-safe, and passed as an argument instead of being global."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures round trips between nodes. The caller, which knows the nodes, decides which node pings which."""
+"""Measures round trips between nodes. The caller decides which node pings which."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def record(metrics: Metrics, source: str, times: Mapping[str, float | None]) -> 
 
 
 def pairs(nodes: Iterable[str], limit: int = MAX_PAIRS) -> list[tuple[str, str]]:
-    """Ordered pairs of nodes to measure. In a large cluster it is a fixed selection, to limit the series.
+    """Ordered pairs of nodes to measure. In a large cluster, a fixed selection that limits the series.
 
-    A single node is paired with itself: it measures the latency between two of its processes.
+    A single node is paired with itself, which measures the latency between two of its processes.
     """
     names = sorted(nodes)
     return [(names[0], names[0])] if len(names) == 1 else list(islice(permutations(names, 2), limit))

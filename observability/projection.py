@@ -73,7 +73,7 @@ class JournalProjection:
     """Figures of all tenants, folded from journal events.
 
     Args:
-        config: how verdicts are read.
+        config: settings of the projection, such as the toxicity threshold.
         business: inputs of costs and ROI. They affect ``values`` only, not the state.
     """
 
@@ -106,7 +106,7 @@ class JournalProjection:
         return set(self._tenants)
 
     def values(self, tenant: str | None = None) -> Values:
-        """Figures of one tenant, or of all."""
+        """Figures of one tenant, or of all tenants."""
         tenants = self._tenants if tenant is None else {tenant: self._tenants.get(tenant, Series())}
         made = merge(tenants.values(), LabelLimits())
         if periods := [self._periods[name] for name in tenants if name in self._periods]:

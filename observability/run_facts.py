@@ -1,4 +1,4 @@
-"""Facts about a run that the projection remembers, and the run's part in the business figures."""
+"""Facts about a run that the projection remembers, and the run's contribution to the business figures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RunFacts:
     asked: int = 0
     """Approvals that are pending."""
     trace_id: str | None = None
-    """Trace of the caller that the run belongs to."""
+    """Id of the caller's trace, if the run belongs to one."""
 
     @property
     def confidence(self) -> float | None:
@@ -52,11 +52,11 @@ class RunFacts:
 
     @property
     def accepted(self) -> bool:
-        """Whether it counts as a resolution: verified, or answered and called resolved by the user."""
+        """Whether the run counts as a resolution: verified, or answered and called resolved by the user."""
         return self.outcome == "verified" or (self.outcome == "assumed" and self.resolved is True)
 
     def tally(self, series: Series, sign: int) -> None:
-        """Adds this run's share of the gauges with ``sign`` 1; removes it with -1, before the run changes."""
+        """Adds (``sign`` 1) this run's contribution to the gauges, or removes it (-1) before the facts change."""
         agent = {"agent": self.agent}
         if self.outcome is None:
             series.inc(RUN_OPEN, sign, agent)

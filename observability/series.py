@@ -1,4 +1,4 @@
-"""Stores the series of a process, of a journal, or of all of them merged.
+"""Stores metric series: of one process, of a journal, or of several merged.
 
 Plain data, not thread-safe, serialised as JSON. Keys are ``(metric name, label values in the metric's order)``.
 """
@@ -66,7 +66,7 @@ class Series:
         self.limits = LabelLimits()
 
     def inc(self, metric: Metric, amount: float, labels: Mapping[str, str], exemplar: Exemplar | None = None) -> None:
-        """Adds to a counter, or moves a gauge (by a negative ``amount`` too).
+        """Adds to a counter or a gauge. ``amount`` may be negative for a gauge.
 
         Raises:
             ValueError: labels that the metric doesn't have, a histogram, or a negative amount for a counter.
@@ -102,7 +102,7 @@ class Series:
             histogram.exemplars[index] = exemplar
 
     def initialise(self, metrics: Iterable[Metric]) -> None:
-        """Starts counters and histograms at 0 whose label values are all known in advance."""
+        """Starts at 0 all counters and histograms whose label values are known in advance."""
         for metric in metrics:
             if metric.kind is not Kind.GAUGE and all(label.values for label in metric.labels):
                 for values in product(*(label.values for label in metric.labels)):

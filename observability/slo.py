@@ -26,13 +26,13 @@ class Slo:
 
     name: str
     help: str
-    """What a good event is."""
+    """Definition of a good event."""
     objective: float
     """Share of good events over 30 days."""
     good: str
     """PromQL rate of good events, with ``{window}`` for the range."""
     all: str
-    """PromQL rate of all events, likewise."""
+    """PromQL rate of all events, with ``{window}`` too."""
     minimum: float = 10
     """Events in the long window below which no alert fires."""
 
@@ -41,7 +41,7 @@ class Slo:
             raise ValueError(f"{self.name}: objective must be between 0 and 1, not {self.objective}")
 
     def burns(self) -> list[Burn]:
-        """Burn rates that are possible: under a loose objective, the budget cannot burn that fast."""
+        """Alerts that can fire: under a loose objective, the budget cannot burn at the high rates."""
         return [burn for burn in BURNS if burn.factor * (1 - self.objective) < 1]
 
 

@@ -9,12 +9,12 @@ _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[
 
 
 def valid_traceparent(header: str | None) -> str | None:
-    """The header if it is valid. W3C trace context, 3.2.2, says to ignore others."""
+    """The header if it is valid, else None: W3C trace context, 3.2.2, requires that invalid ones are ignored."""
     return header if header and _TRACEPARENT.fullmatch(header) else None
 
 
 def trace_id_of(run_id: str, traceparent: str | None = None) -> str:
-    """32 hexadecimal digits, never all zero (which W3C trace context forbids).
+    """Trace id of a run: 32 hexadecimal digits, never all zero (which W3C trace context forbids).
 
     Args:
         traceparent: header of the caller's span that the run belongs to.

@@ -1,4 +1,4 @@
-"""Traces runs by OpenTelemetry's GenAI conventions. A run's trace is its caller's, or has an id derived from the run's.
+"""Traces runs by OpenTelemetry's GenAI conventions. A run joins its caller's trace, or starts one derived from its id.
 
 ::
 
@@ -63,9 +63,9 @@ class RunIds(IdGenerator):
 
 
 def setup(config: TracingConfig) -> TracerProvider:
-    """A tracer provider as configured; ``untraced`` if nothing is. It isn't installed globally.
+    """Creates the configured tracer provider; ``untraced`` without a destination. Doesn't install it globally.
 
-    Call ``close`` at the end of the process to export what is left.
+    Call ``close`` at the end of the process to export the remaining spans.
     """
     exporter = _exporter(config)
     if exporter is None:
@@ -78,7 +78,7 @@ def setup(config: TracingConfig) -> TracerProvider:
 
 
 def close(provider: TracerProvider, within_s: float = CLOSE_S) -> None:
-    """Exports what is left within ``within_s`` seconds: an unresponsive collector must not delay the exit."""
+    """Exports the remaining spans, but waits only ``within_s`` seconds: a slow collector must not delay the exit."""
     closing = threading.Thread(target=provider.shutdown, name="tracing-close", daemon=True)
     closing.start()
     closing.join(within_s)
@@ -122,7 +122,7 @@ class Tracing:
     def run(
         self, run_id: str, agent: str, session_id: str, tenant_id: str = "default", parent: str | None = None
     ) -> Iterator[Span]:
-        """A worker's turn at a run. Runs that several workers held have several turns in one trace.
+        """Span of one worker's work on a run. A run that several workers held in turn has several in its trace.
 
         Args:
             parent: the caller's traceparent; None starts a root span.
@@ -146,8 +146,8 @@ class Tracing:
 
     @contextmanager
     def chat(self, model: str, parent: str | None = None, remote: bool = False, **attributes: Any) -> Iterator[Span]:
-        """A completion. ``parent``: traceparent of a caller in another process; ``remote``: the model is reached by
-        network."""
+        """Span of a completion. ``parent``: traceparent of a caller in another process; ``remote``: the model is
+        called over the network."""
         known = {
             semconv.OPERATION: semconv.CHAT,
             semconv.REQUEST_MODEL: model,
@@ -278,7 +278,7 @@ def end_run(span: Span, status: RunStatus, stop_reason: str) -> None:
 
 
 def fail(span: Span, error_type: str) -> None:
-    """Marks a span as failed, by an error type of few values: the message may contain personal data."""
+    """Marks a span as failed, with an error type instead of the message, which may contain personal data."""
     span.set_attribute(semconv.ERROR_TYPE, error_type)
     span.set_status(Status(StatusCode.ERROR, error_type))
 

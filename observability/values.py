@@ -10,7 +10,7 @@ from observability.series import Histogram, Key, Series
 
 
 class Values:
-    """A read-only view. A figure that was never reported is None, not 0."""
+    """A read-only view of series. A figure that was never reported is None, not 0."""
 
     def __init__(self, series: Series) -> None:
         self.series = series
@@ -50,7 +50,7 @@ class Values:
     def quantile(self, metric: Metric, share: float, **labels: str) -> float | None:
         """Quantile by linear interpolation within its bucket, like Prometheus' histogram_quantile.
 
-        In the last bucket, which has no upper bound, it is the highest bound.
+        In the last bucket, which has no upper bound, the result is the highest bound.
         """
         histogram = self.histogram(metric, **labels)
         if histogram is None or not histogram.count:

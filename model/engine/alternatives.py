@@ -1,9 +1,9 @@
-"""Decides whether alternatives of a ``oneOf`` exclude each other. It then equals ``anyOf``, which grammars support.
+"""Decides whether the alternatives of a ``oneOf`` are disjoint: then it equals ``anyOf``, which grammars support.
 
-A grammar can't count how many alternatives a value satisfies. If no value can satisfy two, there is
-nothing to count. That holds for unions with a tag: each alternative has a property with its own
-constant. Pydantic does not require a tag that has a default, and some clients omit ``discriminator``.
-A grammar that requires the tag accepts fewer values, each of which satisfies one alternative.
+A grammar can't count how many alternatives a value satisfies, and disjoint alternatives need no count.
+Tagged unions are disjoint: each alternative has a property (the tag) with its own constant. Pydantic
+doesn't require a tag that has a default, and some clients omit ``discriminator``, so the grammar
+requires the tag. It then accepts fewer values, each of which satisfies exactly one alternative.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Schema = Mapping[str, Any]
 DEPTH = 4
 """Levels of properties and alternatives that are searched."""
 OVERLAP = (
-    "has alternatives that a value may satisfy at once, which a grammar cannot express: give each a property with"
+    "has alternatives that the same value may satisfy, which a grammar cannot express: give each a property with"
     " a different const (a discriminator), or use anyOf"
 )
 KINDS = frozenset({"null", "boolean", "object", "array", "string", "number", "integer"})
@@ -26,10 +26,10 @@ KINDS = frozenset({"null", "boolean", "object", "array", "string", "number", "in
 
 @dataclass
 class Alternatives:
-    """Alternatives in a schema document, and the tags that they have to require.
+    """Alternatives in a schema document, and the tags that the grammar requires of them.
 
     Args:
-        root: the document. Its references point into it and don't recurse forever (`flightloop.schemas`).
+        root: the document. Checked by `flightloop.schemas`: references stay inside it and don't recurse forever.
     """
 
     root: Schema
@@ -49,7 +49,7 @@ class Alternatives:
         return list(dict.fromkeys([*_list(schema.get("required")), *self._tags.get(id(schema), ())]))
 
     def exclusive(self, alternatives: Sequence[Any]) -> bool:
-        """Whether it is certain that no value with the tag of one alternative satisfies two."""
+        """Whether the alternatives are provably disjoint if each requires its tag; False may also mean unproven."""
         return all(self._disjoint(one, other, DEPTH) for one, other in permutations(alternatives, 2))
 
     def _common_tag(self, alternatives: Sequence[Any]) -> str | None:
@@ -93,7 +93,7 @@ class Alternatives:
 
 
 def _apart(one: Schema, other: Schema) -> bool:
-    """Whether constants or types exclude a value that satisfies both."""
+    """Whether constants or types alone show that no value satisfies both."""
     constants, others = _constants(one), _constants(other)
     if constants is not None and others is not None:
         return not any(_same(value, another) for value in constants for another in others)

@@ -1,9 +1,9 @@
-"""KV blocks of a sequence in two groups of layers: layers that see everything, and layers with a window.
+"""KV blocks of a sequence for two groups of layers: those with full attention, and those with a sliding window.
 
-Each group has its own pool and its own ids. Layers with a window keep the blocks of the first tokens
-(sinks) and of the latest, so their memory doesn't grow with the sequence: blocks behind the window
-return to the pool. A prefix is reused up to a point where the first group has all of its blocks and the
-second has those that the next token still sees (the design of vLLM's hybrid KV cache manager).
+Each group has its own pool and its own ids. Layers with a window need only the blocks of the first
+tokens (attention sinks) and of the latest; blocks behind the window return to the pool, so their memory
+doesn't grow with the sequence. A prefix can be reused up to a point for which the first group has all
+blocks and the second has those that the next token sees (the design of vLLM's hybrid KV cache manager).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from model.nn.shape import DecoderConfig
 
 @dataclass(frozen=True)
 class Span:
-    """How far layers of the second group see, in tokens: the largest of their windows, and the sinks."""
+    """What the layers of the second group see, in tokens: the largest of their windows, and the attention sinks."""
 
     window: int
     sinks: int
@@ -59,20 +59,20 @@ class HeldBlocks:
         return self.near[: self.gap.start] + self.near[self.gap.stop :]
 
     def near_table(self) -> tuple[int, ...]:
-        """``near`` at the length of ``full``; empty without a second group."""
+        """``near``, padded with 0 to the length of ``full``; empty without a second group."""
         if not self.near:
             return ()
         return tuple(self.near[: len(self.full)]) + (0,) * (len(self.full) - len(self.near))
 
 
 class BlockGroups:
-    """Pools of both groups.
+    """Block pools of both groups.
 
     Args:
-        full: pool of the layers that see everything.
-        near: pool of the layers with a window; None if there are none. It must hold `Span.most_blocks` for every
-            sequence that may run at once, so that `cover` always finds blocks.
-        span: how far the layers with a window see; None if there are none.
+        full: pool of the layers with full attention.
+        near: pool of the layers with a window; None if there are none. Its size must be at least `Span.most_blocks`
+            for every sequence that may run at once, so that `cover` always finds blocks.
+        span: what the layers with a window see; None if there are none.
     """
 
     def __init__(self, full: BlockPool, near: BlockPool | None = None, span: Span | None = None) -> None:
@@ -94,7 +94,7 @@ class BlockGroups:
         return self.full.blocks_for(tokens)
 
     def used_ratio(self) -> float:
-        """Used share of the fuller group."""
+        """Used share of the fuller pool, 0..1."""
         pools = [self.full] if self._near is None else [self.full, self._near]
         return max(pool.used / pool.blocks for pool in pools)
 
@@ -151,7 +151,7 @@ class BlockGroups:
         held.full, held.near, held.gap = [], [], range(0)
 
     def check_integrity(self, held: Iterable[HeldBlocks]) -> None:
-        """Raises AssertionError unless these holders explain the pools' state exactly."""
+        """Raises AssertionError unless the pools' reference counts match these holders exactly."""
         holders = list(held)
         self.full.check_integrity([each.full for each in holders])
         if self._near is None:
@@ -162,7 +162,7 @@ class BlockGroups:
             assert 0 <= each.gap.start <= each.gap.stop <= len(each.near), "the gap lies within the table"
 
     def _longest(self, known: Sequence[bool]) -> tuple[int, range]:
-        """How many blocks of a prefix can be reused, and their gap; ``known`` tells which ones the second group has."""
+        """Number of reusable blocks of a prefix, and their gap. ``known``: which blocks the second group has cached."""
         assert self._span is not None
         sinks = self._span.sink_blocks(self.block_size)
         best, gap = 0, range(0)
@@ -187,8 +187,8 @@ def block_groups(shape: DecoderConfig, config: ModelConfig) -> BlockGroups:
 def window_blocks(shape: DecoderConfig, config: ModelConfig) -> int:
     """Blocks of the layers with a window; 0 if there are none.
 
-    It is the most that all slots need, and as much again for cached prefixes of finished sequences; beyond the
-    need of the slots, at most as many as the other layers have.
+    Twice the maximum need of all slots, to cache prefixes of finished sequences too. The second half is reduced so
+    that the total doesn't exceed the other layers' number of blocks.
     """
     span = _span(shape)
     if span is None:

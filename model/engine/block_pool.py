@@ -1,4 +1,4 @@
-"""Block ids of the KV cache: who holds which block, and which full ones can be reused as a prefix."""
+"""Block ids of the KV cache, with reference counts and reuse of full blocks as cached prefixes."""
 
 from __future__ import annotations
 
@@ -64,18 +64,18 @@ class BlockPool:
         return found
 
     def known_each(self, keys: Iterable[bytes]) -> list[bool]:
-        """For each key, whether `match` could take its block."""
+        """For each key, whether a block is published under it."""
         return [key in self._published for key in keys]
 
     def publish(self, block: int, key: bytes) -> None:
-        """Offers a full, computed block for reuse. The first block under a key stays."""
+        """Offers a full, computed block for reuse, unless another one is published under the key."""
         assert self._references[block] > 0
         if self._keys[block] is None and key not in self._published:
             self._keys[block] = key
             self._published[key] = block
 
     def release(self, blocks: Sequence[int]) -> None:
-        """Returns references. Blocks of a prefix stay cached longer than those after them."""
+        """Drops one reference to each block. Blocks of a prefix stay cached longer than those after them."""
         for block in reversed(blocks):
             assert self._references[block] > 0
             self._references[block] -= 1
@@ -85,7 +85,7 @@ class BlockPool:
                     self._free.move_to_end(block, last=False)
 
     def check_integrity(self, held: Iterable[Sequence[int]]) -> None:
-        """Raises AssertionError unless the ``held`` block lists explain the pool's state exactly."""
+        """Raises AssertionError unless the reference counts match the ``held`` block lists exactly."""
         expected = Counter(block for blocks in held for block in blocks)
         for block, count in enumerate(self._references):
             assert count == expected[block], f"block {block}: {count} references, {expected[block]} holders"

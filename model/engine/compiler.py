@@ -50,7 +50,7 @@ class Compiled:
 
 @dataclass
 class _Turn:
-    """A tenant's turn: one of its schemas is compiled at a time. ``asked``: schemas that wait or are being compiled."""
+    """Makes a tenant's schemas compile one at a time. ``asked``: number of schemas waiting or being compiled."""
 
     lock: Lock = field(default_factory=Lock)
     asked: int = 0
@@ -61,7 +61,7 @@ class GrammarCompiler:
 
     Args:
         limit_s: seconds for one request's schemas.
-        processes: schemas that are compiled at a time. Each process starts on first use.
+        processes: number of compiler processes. Each starts on first use.
         command: starts a process that speaks the protocol of ``model.engine.compiling``.
     """
 
@@ -83,7 +83,7 @@ class GrammarCompiler:
 
         Raises:
             InvalidRequest: contradicting fields, a schema that can't be compiled, or one that takes too long.
-            Overloaded: too many schemas of the tenant wait already.
+            Overloaded: too many schemas of the tenant are already waiting.
         """
         if not request.tools and request.response_format is None and request.tool_choice in (None, "auto", "none"):
             return None
@@ -105,7 +105,7 @@ class GrammarCompiler:
         """Ends the processes and abandons their work."""
         self._closed = True
         for process in self._processes:
-            process.kill()  # threads that wait for its answer see the end of the stream
+            process.kill()  # a thread that waits for its answer gets the end of the stream
         self._threads.shutdown(cancel_futures=True)
         for process in self._processes:
             process.end()
@@ -152,7 +152,7 @@ class GrammarCompiler:
 
 
 def check_tools(tools: Sequence[ToolDef], limit_s: float = LIMIT_S, command: Sequence[str] = COMMAND) -> None:
-    """Checks that calls can be held to the schema of each tool. Takes about 0.5 s, in a process of its own.
+    """Checks that constrained decoding can enforce each tool's schema. Takes about 0.5 s, in a separate process.
 
     Args:
         limit_s: seconds for one tool's schema.
@@ -236,7 +236,7 @@ class _Process:
                 env={**os.environ, "PYTHONPATH": path},
                 process_group=0,  # its parent handles Ctrl-C
             )
-            _line(self._process, START_S)  # its imports are complete
+            _line(self._process, START_S)  # sent when its imports are complete
         return self._process
 
 

@@ -1,6 +1,6 @@
-"""Program that compiles grammars: reads a request's fields from a line of standard input and answers with a line.
+"""Program that compiles grammars: reads requests as JSON lines from stdin and writes each result as a JSON line.
 
-It writes one line when it is ready, and exits at the end of its input.
+It also writes a line when it is ready, and exits at the end of its input.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MEMORY_BYTES = 4 * 1024**3
 
 
 def answer(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of ``model.engine.compiler.Compiled``."""
+    """Compiles a request's grammar and returns the fields of ``model.engine.compiler.Compiled``."""
     try:
         request = ChatRequest.model_validate({**fields, "model": "", "messages": [{"role": "user"}]})
         grammar = grammar_for(request)
@@ -35,7 +35,7 @@ def answer(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_whole(grammar: str) -> None:
-    """Raises InvalidRequest if the parts compile, but not together."""
+    """Raises InvalidRequest if the grammar's parts, each valid by itself, don't compile together."""
     problem = LLMatcher.validate_grammar(LLMatcher.grammar_from_lark(grammar))
     if problem and not problem.startswith("WARNING"):
         raise InvalidRequest(f"the schemas can't be compiled together: {problem.splitlines()[0]}")

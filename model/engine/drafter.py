@@ -1,8 +1,8 @@
-"""Drafts tokens that a sequence copies from itself: prompt lookup decoding (Saxena 2023).
+"""Drafts tokens by copying from the sequence itself: prompt lookup decoding (Saxena 2023).
 
 Agents repeat their input: order numbers, addresses, names, their own calls. Where the last tokens occurred
-before, the tokens that followed are a draft of what comes now. It costs nothing, and the model verifies all
-of it in one step.
+before, the tokens that followed are a draft of what comes next. Such a draft is nearly free, and the model
+verifies all of it in one step.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 SIZES = (3, 2)
-"""Lengths of the last tokens to look up; longer matches are tried first."""
+"""Lengths of the n-grams to look up, the longest first."""
 
 LONGEST = 16
 """Maximum number of tokens of a draft."""
@@ -19,7 +19,7 @@ _FIRST, _PAUSE, _LONGEST_PAUSE = 4, 4, 64
 
 
 class Drafter:
-    """Drafts for one sequence, which may only grow.
+    """Drafts tokens for one sequence, which may only grow.
 
     The draft length adapts: it doubles when a whole draft was accepted and halves when none of it was. When it reaches
     zero, drafting pauses: for a few tokens at first, and longer after each further failure.

@@ -28,18 +28,18 @@ RECORD_INTERVAL_S = 0.05
 """Longest age of the load figures while the engine is busy."""
 
 _Drawn = tuple[Generation, tuple[int, ...]]
-"""A request whose next token a step draws, and the drafts that the step verifies."""
+"""A request whose next token a step samples, and the drafts that the step verifies."""
 
 
 class StopSignal(Protocol):
-    """The emergency stop from the engine's view."""
+    """Interface of the emergency stop that the engine polls."""
 
     def poll(self) -> None:
         """Reads the state of the stop. Called once per step for all sequences, so it must be cheap."""
         ...
 
     def epoch(self) -> int:
-        """The newest known interrupt."""
+        """Number of the newest known interrupt."""
         ...
 
     def stopped(self, tags: Tags, admitted_epoch: int) -> bool:
@@ -53,7 +53,7 @@ class Engine:
     Args:
         loaded: the model. Its decoder runs here unless a ``runner`` is given.
         config: slots, blocks, longest context, and limits of steps and queue.
-        stop: asked once per step which requests must end.
+        stop: emergency stop, polled once per step.
         metrics: metrics of this process.
         runner: computes the steps instead of this process (a sharded model).
         clock: seconds from any origin.
@@ -97,9 +97,9 @@ class Engine:
         """Queues a request. ``step`` returns its outputs.
 
         Raises:
-            Overloaded: the queue is full; says when to retry.
-            ContextTooLong: no room for an answer.
-            Interrupted: an emergency stop covers its tags.
+            Overloaded: the queue is full; ``retry_after`` is set.
+            ContextTooLong: the prompt leaves no room for an answer.
+            Interrupted: an emergency stop covers the request's tags.
             InvalidRequest: an empty prompt, an id in use, or a grammar that can't be compiled.
         """
         try:
@@ -188,7 +188,7 @@ class Engine:
         return self._generations[sequence.request.id].guess(most)
 
     def _admitted(self, slices: list[Slice]) -> list[_Drawn]:
-        """Marks requests that run for the first time; returns those whose next tokens the step draws."""
+        """Marks requests that run for the first time; returns those whose next tokens the step samples."""
         now = self._clock()
         drawn = []
         for each in slices:

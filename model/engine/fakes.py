@@ -42,15 +42,15 @@ class ManualStop:
 
 
 class ContextRunner:
-    """Computes logits from a hash of the whole context, which it reads back from the blocks that it has written.
+    """Runner whose logits depend on a hash of the whole context, read back from the blocks that it wrote.
 
-    So any mix-up of the engine (positions, blocks, prefixes, drafts) changes the answer. Most logits depend on the last
-    token only, so answers repeat themselves now and then, as real ones do.
+    So any mistake of the engine (in positions, blocks, prefixes or drafts) changes the answer. Most logits depend on
+    the last token only, so answers sometimes repeat themselves, as real ones do.
 
     Args:
         vocabulary: V.
         blocks, block_size: those of the pool.
-        favourites: tokens that answers consist of, unless a grammar decides.
+        favourites: tokens that answers consist of, unless a grammar forces others.
     """
 
     def __init__(self, vocabulary: int, blocks: int, block_size: int, favourites: Sequence[int]) -> None:

@@ -22,7 +22,7 @@ from model.prompt import CALL_OPEN
 
 
 class Generation:
-    """State that survives preemption and is therefore kept outside the scheduler.
+    """State of one answer. It survives preemption, so the scheduler doesn't hold it.
 
     Args:
         sequence: the request's sequence in the scheduler.
@@ -66,7 +66,7 @@ class Generation:
         return self._matcher is not None
 
     def guess(self, most: int) -> list[int]:
-        """Draft of its next tokens, at most ``most``. Only greedy answers have drafts."""
+        """Draft of the next tokens, at most ``most``. Only greedy answers have drafts."""
         most = min(most, self._limit - self.sequence.generated - 1)
         if most <= 0 or self.draw.params.temperature > 0 or self.draw.params.penalised:
             return []
@@ -80,7 +80,7 @@ class Generation:
         return drafts[:most]
 
     def constrain(self, drafts: Sequence[int], words_RW: Words) -> None:
-        """Writes the masks of its next rows. If the grammar fails, sets ``error``."""
+        """Writes the masks of the next token and of the token after each draft. Sets ``error`` if the grammar fails."""
         assert self._matcher is not None
         try:
             self._matcher.fill(drafts, words_RW)
@@ -89,7 +89,7 @@ class Generation:
             words_RW.fill(2**32 - 1)  # the rows are sampled with the others, but not used
 
     def accept(self, sampled: Sequence[SampledToken], drafts: Sequence[int], now: float) -> EngineOutput:
-        """Takes sampled tokens: the next one and, as long as drafts are accepted, those after it.
+        """Appends sampled tokens: the next one and, as long as drafts are accepted, those after it.
 
         Args:
             sampled: one for the next token, and one after each draft.
@@ -97,7 +97,7 @@ class Generation:
             now: seconds.
 
         Returns:
-            The request's last output if it has a finish or an error.
+            The step's output. It is the request's last one if it has a finish or an error.
         """
         if self.first is None:
             self.first = now
@@ -197,7 +197,7 @@ class Generation:
         """Appends the tokens that the grammar forces; the next step computes them together with the latest token."""
         text = ""
         if self._matcher is not None and self._dictates:
-            # One token stays to be sampled, so that there is a next step.
+            # At least one token is left to sample, so that there is a next step.
             room = self._limit - self.sequence.generated - 1
             for token in self._matcher.dictated()[: max(0, room)]:
                 if not self._text.stopped:

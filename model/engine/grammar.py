@@ -1,4 +1,4 @@
-"""Constrained decoding: grammars of llguidance for the permitted answers.
+"""Constrained decoding: builds llguidance grammars of the permitted answers.
 
 Objects and lists are written as ``json.dumps`` writes them (``", "`` and ``": "``), without other
 whitespace, so that an answer inserted into a prompt looks the same. See docs/decisions/0002.
@@ -72,9 +72,9 @@ def grammar_for(request: ChatRequest) -> str | None:
 
 
 def _text(names: Sequence[str]) -> str:
-    """Text without calls. After a sign that begins a call, only a whole call may follow.
+    """Rule for text that doesn't begin with a character that opens a call, and contains no beginning of a call.
 
-    It is a single negation: with three of them, the library no longer begins calls.
+    It uses a single negation: with three of them, llguidance no longer allows calls.
     """
     written = rf"[`\s]*(functions\.)?({'|'.join(map(_quoted, names))})\s?\((?s:.*)"
     return rf"TEXT: /[^\s<{{\[](?s:.*)/ & ~/(?s:.*)({'|'.join(_CALL_MARKS)})(?s:.*)|{written}/"
@@ -224,7 +224,7 @@ class Matcher:
         return taken
 
     def dictated(self) -> list[int]:
-        """The tokens that the grammar forces next, as far as their text has only one tokenisation."""
+        """The tokens that the grammar forces next, up to where their text has several tokenisations."""
         return list(self._matcher.compute_ff_tokens())
 
     def advance(self, token: int) -> None:
@@ -276,7 +276,7 @@ class Grammars:
         return Matcher(found.deep_copy())
 
     def _check(self, compiled: Any) -> None:
-        """Raises InvalidRequest if the grammar is invalid, which shows at the latest with the first token's mask."""
+        """Raises InvalidRequest if the grammar is invalid, which may show only when the first mask is computed."""
         if not compiled.is_error():
             first = compiled.deep_copy()
             words = np.empty((self._tokenizer.vocab_size + 31) // 32, np.uint32)

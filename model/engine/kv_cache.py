@@ -19,7 +19,7 @@ class KVCache:
 
     Attributes:
         keys, values: one (B * P, K, H) tensor per layer. Layers bounded by a window have their own B.
-        blocks: B of the layers that may see everything. window_blocks: B of the bounded ones.
+        blocks: B of the layers with full attention. window_blocks: B of the bounded layers.
         block_size: P.
     """
 

@@ -1,4 +1,4 @@
-"""Makes a runner that computes a model's steps in this process, with its own KV cache."""
+"""Creates a runner that computes a model's steps in this process, with its own KV cache."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def available_cores() -> int:
 
 
 def local_runner(loaded: LoadedModel, config: ModelConfig) -> Runner:
-    """A runner with the kernels if the model was loaded for them, else with torch (sets the process's torch threads).
+    """Creates a runner on the kernels if the model was loaded for them, else on torch. Sets torch's thread count.
 
     Raises:
         ConfigError: the kernels can't be compiled.

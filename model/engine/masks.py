@@ -54,7 +54,7 @@ def unpack(words_W: Words, vocabulary: int) -> NDArray[np.bool_]:
 
 
 class Constrained(Protocol):
-    """A request whose next tokens a step draws."""
+    """Interface of a request whose next tokens a step samples."""
 
     @property
     def constrained(self) -> bool:

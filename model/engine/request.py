@@ -23,7 +23,7 @@ class SamplingParams:
         max_tokens: maximum number of tokens of the answer; the context limit may end it sooner.
         temperature: 0 is greedy.
         top_p: sample from the smallest set of tokens with this total probability.
-        seed: the same seed gives the same tokens in any batch; None picks one.
+        seed: the same seed gives the same tokens in any batch; None: a random seed.
         stop: the answer ends before the first of these texts.
         logprobs: report every token. Without it, tokens that the grammar forces are taken without running the model
             for each, and have no figures.
@@ -63,7 +63,7 @@ class EngineRequest:
     tags: Tags = field(default_factory=Tags)  # identify the request for interrupts and metrics
     priority: Priority = "interactive"
     epoch: int | None = None
-    """Interrupt epoch at its admission; None: the present one."""
+    """Interrupt epoch at the request's admission; None: the current one."""
     trace_id: str | None = None  # for exemplars of metrics
 
 
@@ -84,8 +84,8 @@ class SampledToken:
 class Summary:
     """Statistics of a finished request.
 
-    Confidence (exp of the mean log-probability), likelihood (exp of the sum) and entropies cover the tokens that were
-    the model's choice. Tokens that the grammar forces say nothing about the model's certainty.
+    Confidence (exp of the mean log-probability), likelihood (exp of the sum) and entropies cover the tokens that the
+    model chose. Tokens that the grammar forces are excluded, as they say nothing about the model's certainty.
     """
 
     prompt_tokens: int
@@ -125,7 +125,7 @@ class EngineOutput:
 
 
 def joined(outputs: Sequence[EngineOutput]) -> EngineOutput:
-    """Merges consecutive outputs of one request: at least one, of which only the last may be the request's last."""
+    """Merges one or more consecutive outputs of a request. Only the last of them may end the request."""
     if len(outputs) == 1:
         return outputs[0]
     tokens = tuple(token for output in outputs for token in output.tokens)

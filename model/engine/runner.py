@@ -28,7 +28,7 @@ class SequenceStep:
     logits: int
     """How many of its last tokens are scored: 0, 1 for the last one, or 1 + k with k draft tokens at the end."""
     window_blocks: tuple[int, ...] = ()
-    """Blocks of the layers with a window, as many as ``blocks``; 0 behind the window or where never needed.
+    """Blocks of the layers with a window, as many as ``blocks``; 0 for those behind the window or never needed.
 
     Empty: ``blocks`` serve all layers.
     """
@@ -92,7 +92,7 @@ def scored_rows(batch: StepBatch) -> list[int]:
 
 
 def step_batch(slices: Sequence[Slice]) -> StepBatch:
-    """Converts the scheduler's slices."""
+    """Converts the scheduler's slices to a batch for a runner."""
     return StepBatch(tuple(_step(each) for each in slices))
 
 

@@ -102,7 +102,7 @@ def sample(
 def _penalised(
     logits_V: Tensor, draw: Draw, masks: Masks | None, row: int, norm: float, entropy: float
 ) -> SampledToken:
-    """A row with penalties applied. Its figures are from before the penalties, as from before the mask."""
+    """Samples a row with penalties. Log-probabilities and entropy are those before penalties and mask."""
     params, had = draw.params, torch.tensor(list(draw.counts))
     times = torch.tensor(list(draw.counts.values()), dtype=logits_V.dtype)
     scores_V = logits_V.clone()

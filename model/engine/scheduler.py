@@ -5,8 +5,8 @@ blocks of all its tokens when it is admitted, and one more whenever they are ful
 running sequence of the lowest rank is preempted: it returns its blocks and is recomputed later. A waiting
 sequence of a higher priority preempts a lower one in the same way.
 
-A step of few tokens costs little more with a few more, so it is filled up with draft tokens, which it
-verifies. Drafts never preempt a sequence.
+A few more tokens add little to the cost of a small step, so it is filled up with draft tokens to
+verify. Drafts never preempt a sequence.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Slice:
     sequence: Sequence
     count: int
     samples: bool
-    """Whether it includes the last token, so that the next one can be sampled."""
+    """Whether the slice includes the sequence's last token, so that the next one can be sampled."""
     drafts: tuple[int, ...] = ()
 
 
@@ -89,8 +89,8 @@ class Scheduler:
         prefills = [each for each in self.running if not each.decoding]
         for sequence in decodes:
             self._advance(sequence, plan)
-        # Waiting sequences precede running prefills of a lower rank, unless a running one was just preempted: they
-        # would lose the place again.
+        # Waiting sequences precede running prefills of a lower rank, unless a running one was just preempted: then they
+        # would soon be preempted too.
         for sequence in prefills:
             if self.preemptions == before:
                 self._admit(plan, sequence.rank)
@@ -210,7 +210,7 @@ class Scheduler:
         return filled
 
     def _spare(self, sequence: Sequence) -> int:
-        """Drafts that fit into its blocks and into free ones that no running sequence will need."""
+        """Number of draft tokens that fit into the sequence's blocks and into free ones that no other will need."""
         free = max(0, self.pool.available - len(self.running))
         return (len(sequence.blocks) + free) * self.pool.block_size - len(sequence.tokens)
 

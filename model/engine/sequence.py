@@ -11,7 +11,7 @@ from model.engine.request import RANKS, EngineRequest
 
 @dataclass(eq=False)
 class Sequence:
-    """``tokens`` are prompt and answer; the first ``computed`` of them are in the KV cache."""
+    """A request in the scheduler. ``tokens``: prompt and answer; the first ``computed`` of them are in the KV cache."""
 
     request: EngineRequest
     arrival: int  # order of arrival
@@ -24,7 +24,7 @@ class Sequence:
     published: int = 0
     """Number of leading blocks that are published for reuse."""
     cached: int | None = None
-    """Prompt tokens found in the cache at the first admission; None before it."""
+    """Prompt tokens found in the prefix cache at the first admission; None before that."""
     preemptions: int = 0  # how often it lost its blocks
 
     rank: tuple[int, int] = field(init=False)
@@ -36,7 +36,7 @@ class Sequence:
 
     @property
     def decoding(self) -> bool:
-        """Whether only its own answer is left to compute."""
+        """Whether the whole prompt is in the KV cache."""
         return self.computed >= len(self.request.prompt)
 
     @property

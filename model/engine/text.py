@@ -8,7 +8,7 @@ from model.engine.vocabulary import Detokenizer
 
 
 class TextStream:
-    """Releases text that is final.
+    """Converts tokens to text, and releases the part that is final.
 
     Args:
         detokenizer: a fresh one.
@@ -22,11 +22,11 @@ class TextStream:
         self.stopped = False
 
     def push(self, token: int) -> str:
-        """The text that this token releases."""
+        """Adds a token and returns the text that it releases."""
         return self.feed(self._detokenizer.push(token))
 
     def feed(self, text: str) -> str:
-        """The text that a piece of text releases; nothing after ``stopped``."""
+        """Adds text and returns the part that is final; empty after ``stopped``."""
         if self.stopped:
             return ""
         held = self._held + text
@@ -39,11 +39,11 @@ class TextStream:
         return held[: len(held) - keep]
 
     def finish(self) -> str:
-        """The text held back for a possible stop text. An unfinished character is dropped."""
+        """Returns the text held back for a possible stop text. Drops an unfinished character."""
         held, self._held = self._held, ""
         return held
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of ``text`` that ``stop`` begins with."""
+    """Length of the longest suffix of ``text`` that is a proper prefix of ``stop``."""
     return next((size for size in range(min(len(text), len(stop) - 1), 0, -1) if stop.startswith(text[-size:])), 0)

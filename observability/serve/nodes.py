@@ -18,7 +18,7 @@ class NodeActor:
     """Answers pings and measures pings to other nodes' actors."""
 
     def ping(self) -> None:
-        """Returns at once: the round trip is what is measured."""
+        """Returns at once; the caller measures the round trip."""
 
     def time(self, others: Mapping[str, Any]) -> dict[str, float | None]:
         return time_pings({name: _ping(actor) for name, actor in others.items()})
@@ -35,7 +35,7 @@ class NodePings:
     def sample(self) -> None:
         """Pings each pair of nodes once and records the round trips.
 
-        A source that dies meanwhile counts as having got no answers.
+        If a source dies meanwhile, its pings count as unanswered.
         """
         self._follow_nodes()
         targets: dict[str, list[str]] = {}

@@ -219,7 +219,7 @@ class ChatRequest(Asked):
     top_p: float = Field(default=1.0, gt=0, le=1)
     frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
     presence_penalty: float = Field(default=0.0, ge=-2, le=2)
-    """Both penalties are subtracted from the logits of tokens in the answer: frequency per occurrence, presence once."""
+    """Both penalties are subtracted from logits of tokens in the answer: frequency per occurrence, presence once."""
     seed: int | None = None
     stop: Many[Annotated[str, Field(max_length=STOP_CHARS)]] = Field(default_factory=list, max_length=STOPS)
     n: int = Field(default=1, ge=1, le=CHOICES)

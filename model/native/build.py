@@ -1,7 +1,7 @@
 """Compiles the kernels, once per processor and compiler.
 
 The kernels are C++ with AVX-512 intrinsics; g++ needs about three seconds. The file's name has a digest of
-sources, compiler and processor features, so that any change makes a new file.
+sources, compiler and processor features, so that any change leads to a new file.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ class QuantisedCache:
 
     Args:
         shape: shape of the decoder.
-        blocks: blocks of the layers that may see everything. block_size: tokens per block, a multiple of 16.
-        window_blocks: blocks of the layers that a window bounds (`Reach.bounded`); None: as many as the others have,
+        blocks: blocks of the layers with full attention. block_size: tokens per block, a multiple of 16.
+        window_blocks: blocks of the layers bounded by a window (`Reach.bounded`); None: as many as the others have,
             with the same ids.
 
     Attributes:

@@ -23,7 +23,7 @@ TILE_WIDTH = 32
 
 
 def tiled_attention(folder: Path, head_width: int) -> Callable[[Tensor, Tensor, Tensor, Sequence[int]], Tensor] | None:
-    """Attention that is several times faster than torch's when gradients are needed; None if not supported here.
+    """Attention with gradients, several times faster than torch's; None if this machine or width is not supported.
 
     Args:
         folder: folder of the compiled kernels.
@@ -82,7 +82,7 @@ def _together(
     length_S: Tensor,
     gradients: Sequence[Tensor] = (),
 ) -> None:
-    """Runs a kernel on all of torch's threads, each of which takes units of work until none is left."""
+    """Runs a kernel on all of torch's threads. Each thread takes units of work until none is left."""
     tokens, heads, width = mixed_TNH.shape
     start_S = length_S.cumsum(0, dtype=torch.int32) - length_S
     work = Causal(tokens=tokens, sequences=len(length_S), heads=heads, kv_heads=given[1].shape[1], head_width=width)

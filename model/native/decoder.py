@@ -20,8 +20,8 @@ from model.quant.int4 import GROUP, Int4Linear, Int4Rows
 from model.quant.int8 import Int8Linear, Int8Rows
 
 NARROW = 64
-"""Experts narrower than this are packed as int8 even in an int4 model: they are small, and training made them
-precise."""
+"""Experts narrower than this are packed as int8 even in an int4 model: they take little memory, and int4 would lose
+precision that their training gave them."""
 
 
 class NativeDecoder:

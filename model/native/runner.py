@@ -1,4 +1,4 @@
-"""Runs steps by the kernels; a drop-in replacement of `model.engine.runner.LocalRunner`."""
+"""Runs steps with the kernels; a drop-in replacement of `model.engine.runner.LocalRunner`."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ class _Rows:
     """A batch in the kernels' order: rows of answers, then rows of prompts. A sequence with both appears twice.
 
     Attributes:
-        steps, lengths: of each sequence.
-        tokens, positions: of each row.
+        steps, lengths: step and number of rows, one per sequence or part of one.
+        tokens, positions: token and position of each row.
         answers: number of rows that belong to answers.
         scored: rows that need logits, in the batch's order.
     """
@@ -119,7 +119,7 @@ class _Rows:
             self.scored += rows[len(rows) - step.logits :]
 
     def _put(self, step: SequenceStep, first: int, last: int) -> range:
-        """Adds some tokens of a sequence and returns their rows."""
+        """Adds tokens [first, last) of a step and returns their rows."""
         begin = len(self.tokens)
         if first < last:
             self.steps.append(step)

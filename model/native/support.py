@@ -10,7 +10,7 @@ MOST_EXPERTS = 512
 MOST_GROUPED = 64
 """Maximum number of query heads that share a key/value head."""
 MOST_MASKED = 32
-"""Maximum number of key/value heads of a layer with single heads that see everything."""
+"""Maximum number of key/value heads of a layer in which some heads ignore the window."""
 
 
 def obstacle(shape: DecoderConfig) -> str | None:
@@ -34,7 +34,7 @@ def _shape(shape: DecoderConfig) -> str | None:
     if shape.vocab % 16:
         return f"the vocabulary, {shape.vocab}, is not a multiple of 16"
     if shape.experts > MOST_EXPERTS or shape.heads > MOST_GROUPED * shape.kv_heads:
-        return "there are too many experts or heads"
+        return f"more than {MOST_EXPERTS} experts, or more than {MOST_GROUPED} query heads per key/value head"
     if shape.global_heads and shape.kv_heads > MOST_MASKED:
-        return f"with {shape.kv_heads} key/value heads, single heads cannot see everything"
+        return f"{shape.kv_heads} key/value heads are more than {MOST_MASKED}, the limit if some heads ignore the window"
     return None

@@ -33,8 +33,8 @@ class ScalingContext(Protocol):
 class HoldUtilisation:
     """Scales so that ``busy / replicas`` stays at or below ``target``.
 
-    ``busy`` is the replicas' own utilisation plus the queue before them, in replicas. Utilisation alone
-    saturates at 1.0 and would add one replica at a time; the queue shows how many are missing.
+    ``busy``: the replicas' own utilisation plus the queue in front of them, in units of one replica. Utilisation
+    alone saturates at 1.0 and would add one replica at a time; the queue shows how many are missing.
     Scaling in waits until the smaller number would stay ``margin`` below the target, so that the load
     that required a replica doesn't remove it again.
 

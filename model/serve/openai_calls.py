@@ -19,7 +19,7 @@ class CallReader:
     guarantees the layout (``model.engine.grammar``).
 
     Args:
-        held: there is a grammar. Without one, text that begins like a call but isn't one is returned at the end.
+        held: whether a grammar constrains the answer. Without one, ``finish`` returns text that only began like a call.
     """
 
     def __init__(self, *, held: bool = True) -> None:
@@ -36,7 +36,7 @@ class CallReader:
         return self._calls > 0 and self._read == self._head and self._buffer.endswith(CALL_CLOSE)
 
     def push(self, text: str) -> tuple[str, list[ToolCallDelta]]:
-        """The text or the call deltas in this piece; one of them is empty."""
+        """Adds a piece of the answer; returns the text and the call deltas in it, of which one is empty."""
         self._buffer += text
         plain, deltas = "", list[ToolCallDelta]()
         while True:
@@ -49,7 +49,7 @@ class CallReader:
                 deltas.append(step)
 
     def finish(self) -> str:
-        """Text that was held back because it could have begun a call."""
+        """Returns the text that was held back because it could have begun a call."""
         if self._read == self._head and not self._held and not self._calls:
             self._buffer = CALL_OPEN + self._buffer
         elif self._read != self._undecided:
@@ -57,7 +57,7 @@ class CallReader:
         text, self._buffer = self._buffer, ""
         return text
 
-    # Each of these consumes what it can from the buffer; None: needs more.
+    # Each method below consumes what it can from the buffer. None: it needs more text.
 
     def _undecided(self) -> str | ToolCallDelta | None:
         if self._buffer.startswith(CALL_OPEN):

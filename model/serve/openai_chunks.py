@@ -29,9 +29,9 @@ class ChunkWriter:
 
     Args:
         completion_id, model: repeated in every chunk.
-        vocabulary: text of the tokens in log-probabilities.
+        vocabulary: converts the tokens in log-probabilities to text.
         calls: whether the answer may be tool calls.
-        held: whether a grammar guarantees their layout.
+        held: whether a grammar guarantees the calls' layout.
         logprobs: whether to include log-probabilities.
     """
 
@@ -106,7 +106,7 @@ def _usage(summary: Summary) -> Usage:
 
 
 def _extension(summary: Summary, confidence: float | None, interrupted: bool) -> ResponseExtension:
-    """``confidence`` of a text is per token, whatever its length; that of calls is for all of them together."""
+    """``confidence``: geometric mean per token for a text; joint probability of all tokens for calls."""
     return ResponseExtension(
         confidence=confidence,
         mean_entropy=summary.mean_entropy,

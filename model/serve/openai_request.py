@@ -30,11 +30,11 @@ def engine_request(
         request_id: unique in the engine.
         model: name of the served model.
         vocabulary: the model's vocabulary.
-        limit: tokens of the context.
+        limit: maximum tokens of the context.
         grammar_of: returns the grammar of a request; `model.engine.compiler` limits its time.
 
     Raises:
-        NotFound: the name of another model.
+        NotFound: the request names another model.
         InvalidRequest: anything else that the client has to change, by field (with its subclasses
             ContextTooLong and UnsupportedContent).
     """

@@ -23,11 +23,11 @@ from observability.system import SystemSampler
 
 REPORT_INTERVAL_S = 2.0
 SHARD_CPUS = 0.25
-"""Logical CPUs of a replica or a shard. They only count places; all must fit on a machine with two cores."""
+"""Logical CPUs of a replica or a shard. Ray uses them for placement only; all must fit on a two-core machine."""
 
 
 class ModelReplica:
-    """A Serve deployment class.
+    """Serve deployment class: an engine with its server, metrics and optional shards.
 
     Args:
         config: the model, its format, slots and shards.
@@ -62,7 +62,7 @@ class ModelReplica:
         self._reporter = Reporter(self._metrics, make_sink(), REPORT_INTERVAL_S, self._sample).start()
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
-        """The answer's chunks. Those that are ready while one is being sent go to the other process together."""
+        """Streams the answer's chunks. Chunks that become ready during a send go to the caller's process together."""
         async for chunk in self._server.stream(request):
             yield chunk
 

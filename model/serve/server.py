@@ -28,8 +28,8 @@ log = structlog.get_logger(__name__)
 GATHERED = 8
 """Maximum number of tokens per chunk, whatever the interval: an emergency stop can't take back a chunk."""
 MOST_PATIENCE = 4.0
-"""Factor by which chunks may grow, in tokens and time, while many answers stream at once. They delay no tokens of the
-engine, but each chunk costs the processes behind it as much as several tokens cost the engine."""
+"""Maximum factor by which chunks grow, in tokens and time, while many answers stream at once: each chunk costs the
+processes that pass it on as much as several tokens cost the engine. The engine's own speed isn't affected."""
 
 
 @dataclass(eq=False)
@@ -49,8 +49,8 @@ class _Stream:
     _read: int = 0
 
     async def next(self) -> EngineOutput:
-        """Merges the outputs since the last call into one. It waits for enough tokens, the end of the interval or the
-        last output; the first output returns at once.
+        """Waits for enough tokens, the end of the interval or the last output, and merges the outputs since the last
+        call into one. The first output is returned at once.
 
         Raises the error that ended the stream.
         """
@@ -108,8 +108,7 @@ class ChatServer:
         name: the model's name in requests.
         call_confidence: minimum confidence of calls (`model.serve.unsure`), 0..1; 0: all calls are made.
         interval_s: maximum time to collect tokens for a chunk while a single answer streams. With several answers it is
-            longer, since a chunk costs the processes behind this one about as much as a token costs the engine. 0: one
-            token per chunk, or more if the reader is busy.
+            longer, by up to `MOST_PATIENCE`. 0: one token per chunk, or more if the reader is busy.
     """
 
     def __init__(
@@ -242,7 +241,7 @@ class ChatServer:
             self._shut(InternalError(f"the engine failed: {type(error).__name__}: {error}"))
 
     def _work_inbox(self) -> bool:
-        """Handles the requests since the last step, and waits while there is nothing to do."""
+        """Runs the commands in the inbox; waits for one if the engine has no work. Returns False at shutdown."""
         wait = not self._engine.has_work
         with suppress(Empty):
             while True:

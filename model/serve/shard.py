@@ -1,6 +1,6 @@
 """A model whose routed experts are split over several actors of a replica.
 
-Every shard computes attention, routing and the shared expert itself and keeps its own share of the
+Every shard computes attention, routing and the shared expert itself and holds its own part of the
 routed experts. Within a layer the shards communicate by ``torch.distributed`` (gloo), so a step takes
 only one control call through Ray.
 """
@@ -28,7 +28,7 @@ from model.nn.dispatch import AllToAllDispatcher
 from model.weights.load import load_model
 
 COLLECTIVE_TIMEOUT = timedelta(seconds=60)
-"""How long a shard waits for another one within a layer before it fails."""
+"""How long a shard waits for the others within a layer before it fails."""
 
 
 class Shard:
@@ -39,7 +39,7 @@ class Shard:
         self._runner: LocalRunner | None = None
 
     def endpoint(self) -> str:
-        """A free address on this node where the shards meet. Only called on rank 0."""
+        """URL of a free TCP port on this node, for ``init_process_group``. Called on rank 0 only."""
         with socket.socket() as probe:
             probe.bind((ray.util.get_node_ip_address(), 0))
             host, port = probe.getsockname()
@@ -88,7 +88,7 @@ class ShardedRunner:
 
     @classmethod
     def start(cls, config: ModelConfig, group: PlacementGroup, cpus: float) -> ShardedRunner:
-        """Starts ``config.shards`` actors in the bundles from 1 on of a placement group and joins them.
+        """Starts ``config.shards`` actors in bundles 1, 2, … of a placement group and connects them.
 
         A shard is never restarted alone, since its KV cache would be lost: the whole replica restarts.
         """

@@ -1,4 +1,4 @@
-"""Replaces calls of low confidence: the model answers in words instead."""
+"""Replaces tool calls of low confidence by a text answer of the model."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from flightloop.errors import Overloaded
 
 Ask = Callable[[ChatRequest], AsyncGenerator[ChatChunk, None]]
 LEAST_TOKENS = 32
-"""With less room than this for words, calls are made whatever their confidence."""
+"""Minimum tokens left for a text answer; with less, calls are made whatever their confidence."""
 AGAIN_S = 0.1
-"""Interval in seconds at which a full queue is retried for an answer that has begun."""
+"""Seconds between attempts to get the second answer into a full queue."""
 
 
 def may_choose(request: ChatRequest) -> bool:
-    """Whether the request leaves it to the model whether to call."""
+    """Whether the model is free to call a tool or to answer with text."""
     return bool(request.tools) and request.tool_choice in (None, "auto")
 
 
 async def sure(ask: Ask, request: ChatRequest, least: float) -> AsyncGenerator[ChatChunk, None]:
-    """An answer whose calls have at least this probability; otherwise the model is asked for words.
+    """Streams an answer. If it consists of calls less probable than ``least``, the model is asked for text instead.
 
-    Words stream as they are written; calls come at their end. Calls after words are always made. Tokens of calls that
-    are not made count in the usage, which precedes the words.
+    Text is streamed at once; calls are held until they are complete, but calls after text are always made. Tokens of
+    withheld calls count towards the usage. A chunk with their usage precedes the text.
 
     Args:
         ask: streams an answer.
@@ -58,7 +58,7 @@ async def sure(ask: Ask, request: ChatRequest, least: float) -> AsyncGenerator[C
 
 
 async def _admitted(ask: Ask, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
-    """An answer for a request that was admitted before. If the queue is full now, it waits."""
+    """Streams an answer to a request that was admitted before. If the queue is full now, retries until it isn't."""
     while True:
         try:
             async with aclosing(ask(request)) as chunks:
@@ -70,7 +70,7 @@ async def _admitted(ask: Ask, request: ChatRequest) -> AsyncGenerator[ChatChunk,
 
 
 def _in_words(request: ChatRequest, held: list[ChatChunk], least: float) -> ChatRequest | None:
-    """The request for words instead; None: the held calls are made."""
+    """The request for a text answer; None if the held calls are to be made."""
     last = held[-1] if held else None
     if last is None or last.usage is None or last.flightloop is None or last.flightloop.confidence is None:
         return None
@@ -89,7 +89,7 @@ def _continued(chunk: ChatChunk, withheld: ChatChunk, took: float) -> ChatChunk:
     """A chunk of the second answer as part of the first answer's stream.
 
     Args:
-        chunk: of the second answer.
+        chunk: chunk of the second answer.
         withheld: last chunk of the first answer.
         took: duration of the first answer in seconds.
     """

@@ -26,9 +26,9 @@ WORDING = Path(__file__).parent / "situations.yaml"
 
 
 def compose(domains: Sequence[Domain], rows: int, seed: int) -> Iterator[Row]:
-    """Rows for `model.tuner.examples.read`. The same seed gives the same rows.
+    """Composes rows for `model.tuner.examples.read`. The same seed gives the same rows.
 
-    Up to four consecutive conversations have the same tools, so that only the user's words differ.
+    Up to four consecutive conversations have the same tools and system message; only the other messages differ.
     """
     return islice(_conversations(domains, Source(seed)), rows)
 
@@ -69,7 +69,7 @@ class Scene:
     settled: bool = False  # the tools are fixed
 
     def again(self, fitting: bool) -> Scene:
-        """The same tools for another wish, which one of them fits (``fitting``) or none."""
+        """A scene with the same tools for another request. ``fitting``: whether one of the tools fits the request."""
         domain = self.source.random.choice(self.tools).domain
         offered = [dressed.tool for dressed in self.tools]
         tools = [tool for tool in domain.tools if any(tool is other for other in offered) == fitting]
@@ -82,7 +82,7 @@ class Scene:
         return [{"role": "system", "content": self.words("systems")}]
 
     def words(self, kind: str, **given: str) -> str:
-        """A text from `situations.yaml`, filled with values."""
+        """A random text of a kind in `situations.yaml`, filled with ``given`` or random values."""
         text = self.source.random.choice(_wording()[kind])
         for name in places(text):
             text = text.replace("{" + name + "}", given[name] if name in given else self.source.of(name).said)
@@ -92,7 +92,7 @@ class Scene:
         return self.source.random.random() < probability
 
     def offer(self, *wanted: Tool, without: Tool | None = None) -> list[Dressed]:
-        """Adds tools to the request, with others from the same and other domains, and returns the wanted ones."""
+        """Offers the wanted tools, and others from this and other domains but ``without``. Returns the wanted ones."""
         if self.settled:
             return [next(one for one in self.tools if one.tool is tool) for tool in wanted]
         random = self.source.random
@@ -150,7 +150,7 @@ def one_call(scene: Scene) -> list[Message]:
 
 
 def several_calls(scene: Scene) -> list[Message]:
-    """Several wishes in one message, for one tool or several."""
+    """Several requests in one message, for one tool or several."""
     count = scene.source.random.choice([2, 2, 2, 3, 3, 4])
     made = _spread(scene, count) if scene.chance(0.5) else None
     if made is None:
@@ -166,7 +166,7 @@ def several_calls(scene: Scene) -> list[Message]:
 
 
 def none_fits(scene: Scene) -> list[Message]:
-    """The tool that would fit is missing."""
+    """No offered tool fits the request, and the assistant declines."""
     if scene.domain.unrelated and scene.chance(0.25):
         text = scene.source.random.choice(scene.domain.unrelated)
         for name in places(text):
@@ -180,7 +180,7 @@ def none_fits(scene: Scene) -> list[Message]:
 
 
 def something_missing(scene: Scene) -> list[Message]:
-    """A required value is missing: the assistant asks for it, and calls after the answer."""
+    """A required value is missing: the assistant asks for it, and makes the call after the answer."""
     tool = _tool(scene, lambda one: bool(one.incomplete))
     if not tool.incomplete:
         return one_call(scene)
@@ -215,7 +215,7 @@ def it_fails(scene: Scene) -> list[Message]:
 
 
 def several_turns(scene: Scene) -> list[Message]:
-    """Several wishes in succession; later ones may refer to earlier results."""
+    """Several requests in succession, each for another tool."""
     count = min(len(scene.domain.tools), scene.source.random.choice([2, 2, 3]))
     tools = scene.source.random.sample(scene.domain.tools, count)
     dressed = scene.offer(*tools)
@@ -247,7 +247,7 @@ AGAIN: dict[Situation, int] = {
     it_fails: 2,
     several_turns: 3,
 }
-"""Frequencies in conversations that reuse the previous one's tools."""
+"""Frequency of each situation in conversations that reuse the previous one's tools, in percent."""
 MOST_AGAIN = 3
 
 

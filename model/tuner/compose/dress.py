@@ -16,7 +16,7 @@ _CASES: tuple[Case, ...] = ("as written", "camel", "pascal", "dotted", "prefixed
 
 @dataclass(frozen=True)
 class Style:
-    """Common style of a conversation's tools."""
+    """Style of a conversation's tools: case of names, and probabilities of a description and of another name."""
 
     case: Case
     described: float
@@ -31,7 +31,7 @@ class Names:
     below: Mapping[str, Names] = field(default_factory=dict)
 
     def of(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments under the definition's names."""
+        """Renames arguments to the names in the definition."""
         return {self.own[name]: self._value(name, value) for name, value in arguments.items()}
 
     def _value(self, name: str, value: Any) -> Any:
@@ -43,7 +43,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Dressed:
-    """A tool with the definition that a request shows."""
+    """A tool, and its definition in a request."""
 
     tool: Tool
     domain: Domain
@@ -62,7 +62,7 @@ def style(source: Source) -> Style:
 
 
 def dress(tool: Tool, domain: Domain, chosen: Style, source: Source) -> Dressed:
-    """Defines a tool. Parameters come in random order, mostly the required ones first."""
+    """Writes a tool's definition in a style. In 30 % of definitions, the order of parameters is random."""
     properties, required, names = _members(tool.parameters, chosen, source)
     schema = {"type": "object", "properties": properties, "required": required}
     function = {"name": _named(tool.name, domain.domain, chosen.case), "description": tool.about, "parameters": schema}

@@ -63,7 +63,7 @@ class Ask(_Strict):
 
 
 class Incomplete(_Strict):
-    """Wording that leaves required parameters open, and the question that asks for them."""
+    """Wording of a request without some required parameters, and the assistant's question for them."""
 
     ask: str
     missing: list[str] = Field(min_length=1)
@@ -93,7 +93,7 @@ class Tool(_Strict):
 
 
 class Domain(_Strict):
-    """Tools that belong together, and requests that none of them fits."""
+    """Tools that belong together, and requests that none of them can fulfil."""
 
     domain: str
     tools: list[Tool] = Field(min_length=2)
@@ -104,7 +104,7 @@ def read(path: Path) -> Domain:
     """Reads and checks a file.
 
     Raises:
-        ConfigError: the file is invalid; the message says where.
+        ConfigError: the file is invalid; the message lists the problems.
     """
     try:
         domain = Domain.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -133,7 +133,7 @@ def read_all(folder: Path = FOLDER) -> tuple[Domain, ...]:
 
 
 def choose(domains: Sequence[Domain], names: Collection[str], *, only: bool) -> tuple[Domain, ...]:
-    """Only the domains with these names, or all others. Raises ConfigError for an unknown name or an empty result."""
+    """The domains with these names (``only``), or all others. Raises ConfigError for unknown names or no result."""
     unknown = sorted(set(names) - {domain.domain for domain in domains})
     chosen = tuple(domain for domain in domains if (domain.domain in names) == only)
     if unknown or not chosen:
@@ -144,12 +144,12 @@ def choose(domains: Sequence[Domain], names: Collection[str], *, only: bool) -> 
 
 
 def places(text: str) -> list[str]:
-    """Placeholders in a text."""
+    """Names of the placeholders in a text."""
     return PLACE.findall(text)
 
 
 def parts(text: str) -> list[tuple[str, bool]]:
-    """Pieces of a text, each with whether it is optional."""
+    """Splits a text into pieces, each with a flag that is true for optional ones (in brackets)."""
     pieces = re.split(r"\[([^\[\]]*)\]", text)
     return [(piece, place % 2 == 1) for place, piece in enumerate(pieces)]
 
@@ -255,7 +255,7 @@ def _required(parameters: Mapping[str, Parameter], above: str = "") -> Iterator[
 
 
 def _beside(parameters: Mapping[str, Parameter], name: str, above: str = "") -> Iterator[str]:
-    """Fields that must be named together with this one, since the objects around it require them."""
+    """Fields that must be named together with this one, since its enclosing objects require them."""
     head, _, rest = name.partition(".")
     inside = parameters[head].parameters if rest and head in parameters else None
     if inside:

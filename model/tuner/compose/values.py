@@ -1,4 +1,4 @@
-"""Values for parameters of composed conversations: the argument of the call, and its wording."""
+"""Random values for parameters of composed conversations: the argument of the call, and its wording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request filled with values, and the call that it means."""
+"""Draws requests filled with values, and the arguments of the calls that fulfil them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from model.tuner.compose.values import Source, Value
 TRIES = 8
 """Attempts to draw a value that differs from others of its kind."""
 SAID = 0.7
-"""Probability of an optional part. Few requests have one for each optional parameter, so most of these are still left
-out."""
+"""Probability that an optional part is included. Few wordings have a part for every optional parameter, so most of
+these are still omitted."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A parameter's value; that of an object is in its fields."""
+    """A parameter's value; an object has ``fields`` instead."""
 
     value: Value
     fields: Mapping[str, Drawn] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Wish:
 
     Attributes:
         tool: the tool that fits.
-        text: the user's words.
+        text: the user's message.
         arguments: arguments of the call, by the parameters' original names.
         said: wording of each parameter's value.
     """
@@ -56,7 +56,7 @@ def wish(tool: Tool, source: Source) -> Wish:
 
 
 def fill(text: str, made: Wish, result: Mapping[str, str] = {}) -> str:
-    """Fills a text with the values of a wish and of a result."""
+    """Fills a text's placeholders with the values of a request and of a result."""
     return _fill(text, {**made.said, **result})
 
 

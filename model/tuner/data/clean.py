@@ -1,4 +1,4 @@
-"""Cleans rows: removes invisible characters, and finds rows that would teach something wrong."""
+"""Cleans rows: removes invisible characters, and finds faulty rows, which must not be trained on."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def fault(row: Row) -> str | None:
 
 
 def unsaid(row: Row) -> int:
-    """Number of calls with a required argument that the user didn't say; the assistant knew it otherwise, or invented
-    it."""
+    """Number of calls with a required argument that is in no earlier user message: the assistant got it elsewhere, or
+    invented it."""
     schemas = _schemas(row)
     count = 0
     for place, name, arguments in calls_of(row):
@@ -69,7 +69,7 @@ def _clean_message(message: Any) -> Any:
 
 
 def _clean_call(call: Any) -> Any:
-    """Cleans a call's arguments too, so that what they repeat of a text stays equal to it."""
+    """Cleans a call's arguments like texts, so that arguments quoted from a message still equal the quoted text."""
     try:
         arguments = json.loads(call["function"]["arguments"])
         text = json.dumps(_clean_value(arguments), ensure_ascii=False)
@@ -126,7 +126,7 @@ def _calls(row: Row) -> str | None:
 
 
 def _misfit(value: Any, schema: Mapping[str, Any]) -> str | None:
-    """The rule that a value breaks. A name that the schema lacks breaks it too, unless the schema allows any."""
+    """The schema rule that a value breaks; None if it fits. Unknown names don't fit unless the schema allows them."""
     try:
         error = best_match(_validator(json.dumps(schema)).iter_errors(value))
     except SchemaError:

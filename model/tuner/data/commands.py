@@ -1,4 +1,4 @@
-"""``python -m model.tuner data``: makes, cleans and inspects rows of training data."""
+"""``python -m model.tuner data``: creates, cleans and inspects rows of training data."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ app = typer.Typer(no_args_is_help=True, help="Rows from public sets; cleaning, d
 SHOWN = 5
 """Maximum number of bad records and matches that are printed; the report has all."""
 AT_ONCE = 32
-"""Answers that the model writes at a time."""
+"""Number of answers that the model generates concurrently."""
 _NO_LIMIT = sys.maxsize
 
 Files = Annotated[list[Path], typer.Argument(help='Rows, JSONL: {"messages": [...], "tools": [...]}.')]
@@ -54,8 +54,8 @@ def convert(
     folder: Annotated[Path, typer.Argument(help="Folder of the unpacked archive.")],
     out: Out,
     split: Annotated[str | None, typer.Option(help="Part of the set; default: the training part.")] = None,
-    most: Annotated[int | None, typer.Option(min=1, help="Most rows; if there are more, a random sample.")] = None,
-    longest: Annotated[int, typer.Option(min=64, help="Most tokens per row.")] = 1024,
+    most: Annotated[int | None, typer.Option(min=1, help="Maximum rows; if there are more, a random sample.")] = None,
+    longest: Annotated[int, typer.Option(min=64, help="Maximum tokens per row.")] = 1024,
     seed: Annotated[int, typer.Option(min=0, help="Seed of random choices.")] = 0,
 ) -> None:
     """Converts a public set to rows."""
@@ -71,9 +71,7 @@ def convert(
 def clean(
     files: Files,
     out: Out,
-    similar: Annotated[
-        float, typer.Option(min=0.65, max=1.0, help="Similarity from which on rows are duplicates.")
-    ] = SIMILAR,
+    similar: Annotated[float, typer.Option(min=0.65, max=1.0, help="Minimum similarity of duplicates.")] = SIMILAR,
 ) -> None:
     """Cleans rows, and removes faulty ones and duplicates."""
     console = Console()
@@ -160,7 +158,7 @@ def mistakes(
     temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="Temperature of the answers.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of an answer per row.")] = 0,
 ) -> None:
-    """Lets the model answer, and pairs right answers with its wrong ones, for ``fit --task preference``."""
+    """Lets the model answer, and pairs its wrong answers with the right ones, for ``fit --task preference``."""
     console = Console()
     with _refusing():
         rows, bad = _read([file])
@@ -177,7 +175,7 @@ def confidence(
     experts: Annotated[Path, typer.Option(help="Trained experts of the model that answers.")] = SHIPPED,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of an answer per row.")] = 0,
 ) -> None:
-    """Lets the model answer, and shows how a least confidence for calls reduces wrong ones."""
+    """Lets the model answer, and shows how a minimum confidence for calls reduces wrong calls."""
     console = Console()
     with _refusing():
         rows, bad = _read([file])
@@ -222,7 +220,7 @@ async def _asked(found: AsyncIterator[Answered | None], told: Callable[[int], No
 
 
 def _measure() -> Callable[[Row], int]:
-    """A function for the tokens of a row; a row that the model can't take counts as longer than any limit."""
+    """Returns a function that counts a row's tokens; an unusable row counts as longer than any limit."""
     tokenizer = embedded_tokenizer()
 
     def tokens(row: Row) -> int:

@@ -1,4 +1,4 @@
-"""Contamination: finds rows that resemble benchmark cases."""
+"""Finds training rows that resemble benchmark cases (contamination)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from model.tuner.data.words import grams, index, min_hash, shingles, words_of
 
 SIMILAR = 0.7
 LEAST_WORDS = 5
-"""Shorter messages ("Yes, please.") are compared only as part of all the user's words."""
+"""Shorter messages ("Yes, please.") are compared only together with the user's other messages."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """Why a row is removed: the case that it resembles, and how (``"8 words"``, ``"similar"``)."""
+    """Why a row is removed: benchmark and place of the case that it resembles, and how ("8 words", "similar")."""
 
     measured: str
     place: str
@@ -49,7 +49,7 @@ class Watch:
         self._sketches.append((sketch, name, place))
 
     def match(self, row: Row) -> Match | None:
-        """The first case that a row resembles."""
+        """The first case found that the row resembles; None if there is none."""
         texts = [content_text(message) for message in row["messages"] if message["role"] == "user"]
         for text in texts:
             for gram in grams(words_of(text)):
@@ -64,7 +64,7 @@ class Watch:
         return None
 
     def shared(self, row: Row) -> Iterator[tuple[str, str]]:
-        """Set and name of each function that a benchmark offers too, with the same parameters."""
+        """Benchmark and name of each function in the row that a benchmark also has, with the same parameter names."""
         for tool in row.get("tools") or ():
             for name in self._functions.get(signature_of(tool["function"]), ()):
                 yield name, tool["function"]["name"]
@@ -72,7 +72,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class Decontaminated:
-    """The remaining rows, the removed ones, and how many rows offer a function of a set, by set and function."""
+    """Remaining rows, removed rows (``taken``), and numbers of remaining rows by benchmark and shared function."""
 
     rows: tuple[Row, ...]
     taken: tuple[tuple[Row, Match], ...]

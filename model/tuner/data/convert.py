@@ -47,9 +47,9 @@ def convert(
         name: name of the set, a key of ``SOURCES``.
         folder: folder of the unpacked archive.
         split: part of the set; None: the training part.
-        seed: seed of random choices: rows, and tools in addition to the needed ones.
+        seed: seed of random choices: the sample of rows, and the tools in addition to the needed ones.
         most: maximum number of rows; if there are more, a random sample.
-        fits: whether a row is short enough. Longer ones are cut if the set allows it, otherwise they are bad.
+        fits: whether a row is short enough. Longer rows are cut if the set allows it, otherwise they count as bad.
         told: called with the number of records read so far.
 
     Raises:

@@ -35,7 +35,7 @@ def distinct(
 
     Args:
         rows: any rows with valid calls.
-        similar: estimated Jaccard similarity of the users' words and the calls from which on a row is a duplicate.
+        similar: minimum estimated Jaccard similarity of duplicates, by user messages and calls.
         told: called with the number of rows compared so far.
     """
     found = index(similar)

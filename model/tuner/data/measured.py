@@ -1,7 +1,7 @@
-"""Reads benchmarks, which are for measuring only, to keep them out of the training data.
+"""Reads the cases of benchmarks, so that they can be removed from training data.
 
 ========== =======================================================================================
-kind       what its path is
+kind       path
 ========== =======================================================================================
 bfcl       the data folder of the package ``bfcl-eval`` (Berkeley Function Calling Leaderboard)
 tau2       the folder of a domain of tau2-bench; of its tasks, the split ``test``
@@ -29,7 +29,7 @@ Signature = tuple[str, frozenset[str]]
 
 @dataclass(frozen=True)
 class Case:
-    """A case: its place in the set, and what its user says, one text per message."""
+    """A case of a benchmark: its place in the set, and the text of each user message."""
 
     place: str
     texts: tuple[str, ...]
@@ -40,9 +40,9 @@ class Measured:
     """A benchmark.
 
     Attributes:
-        name: its kind, or its file.
-        cases: all of its cases.
-        functions: functions that it offers.
+        name: kind of the benchmark, or name of its file.
+        cases: all cases.
+        functions: functions that the cases offer.
     """
 
     name: str
@@ -89,7 +89,7 @@ def _bfcl(path: Path) -> Measured:
 
 
 def _questions(question: Any) -> Iterator[str]:
-    """Texts of users, at any depth of nested turns."""
+    """Texts of user messages, at any depth of nested turns."""
     if isinstance(question, list):
         for each in question:
             yield from _questions(each)
@@ -125,7 +125,7 @@ def _agentdojo(path: Path) -> Measured:
 
 
 def _constants(body: Sequence[ast.stmt], known: Mapping[str, str]) -> dict[str, str]:
-    """Texts that are assigned to names, including those composed of other names."""
+    """String constants by name, including f-strings of other constants."""
     found = dict(known)
     for node in body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):

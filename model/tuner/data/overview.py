@@ -1,4 +1,4 @@
-"""Summarises a file of rows by the set that they come from."""
+"""Summarises rows by the public set that they come from."""
 
 from __future__ import annotations
 

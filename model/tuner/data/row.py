@@ -102,7 +102,7 @@ def calls_of(given: Row) -> Iterator[tuple[int, str, dict[str, Any]]]:
 
 
 def content_text(message: Message) -> str:
-    """A message's content as text; other parts are left out."""
+    """A message's content as text, without parts of other types."""
     content = message.get("content")
     if isinstance(content, list):
         return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))

@@ -26,7 +26,7 @@ def grams(words: Sequence[str], size: int = GRAM) -> set[tuple[str, ...]]:
 
 
 def shingles(words: Sequence[str]) -> set[str]:
-    """Words and pairs of neighbours: enough parts to compare short texts, with regard to order."""
+    """Words and pairs of adjacent words: enough parts to compare short texts, sensitive to word order."""
     return {*words, *(" ".join(pair) for pair in pairwise(words))}
 
 
@@ -44,7 +44,7 @@ def index(similar: float) -> MinHashLSH:
     1,000 pairs with the given similarity are missed. Matches must be compared afterwards.
 
     Args:
-        similar: least Jaccard similarity to find, 0.65 to 1.
+        similar: minimum Jaccard similarity to find, 0.65 to 1.
     """
     length = 8 if similar >= 0.85 else 4
     return MinHashLSH(num_perm=PERMUTATIONS, params=(PERMUTATIONS // length, length))

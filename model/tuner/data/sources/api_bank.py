@@ -2,9 +2,9 @@
 
 Source: Li et al., "API-Bank: A Comprehensive Benchmark for Tool-Augmented LLMs" (2023). Files: ``data/all_apis.csv``
 and ``lv1-lv2-samples/*/*.jsonl``. Its assistant announces each call; that text is dropped, since an answer is either
-text or calls. Searches for tools (level 2) are dropped too: the tools that they find are offered from the start. The
-description of a tool in a search result matches its calls; the one in the table often names other parameters, and
-then the parameters of the calls are used.
+text or calls. Searches for tools (level 2) are dropped too: the tools that they find are offered from the start. A
+tool's description in a search result matches its calls. The one in ``all_apis.csv`` often has other parameters; then
+the parameters of the calls are used.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _row(turns: Sequence[Any], tools: Mapping[str, Tool], plan: Plan, place: str
         return Bad(place, f"{unknown[0]} is not among the APIs" if unknown else "no calls")
     draw = plan.draw(f"api-bank:{place}")
     made = _made(messages, tools, OTHERS, draw)
-    while not plan.fits(made):  # too long: one other tool, and without its end
+    while not plan.fits(made):  # too long: offer only one other tool, then cut the end as well
         made = _made(messages, tools, 1, draw)
         if plan.fits(made):
             break
@@ -124,7 +124,7 @@ def _outcome(outcome: Any) -> Any:
 
 
 def _searched(calls: Sequence[Any]) -> dict[str, Tool]:
-    """Tools that searches found."""
+    """Tools in the results of tool searches."""
     found: dict[str, Tool] = {}
     for call in calls:
         output = call["result"]["output"] if call["api_name"] == _SEARCH else []
@@ -136,7 +136,7 @@ def _searched(calls: Sequence[Any]) -> dict[str, Tool]:
 
 
 def _listed(name: str, info: str, calls: Sequence[Any]) -> Tool:
-    """A tool from the table."""
+    """A tool from the table of all APIs."""
     about, inputs = _ABOUT.search(info), _INPUT.search(info)
     if about is None or inputs is None:
         raise ValueError("no description or parameters")
@@ -157,7 +157,7 @@ def _tool(name: str, about: str, parameters: Mapping[str, Any], given: Sequence[
 
 
 def _arguments(turn: Any) -> dict[str, Any]:
-    """Arguments of an API call. The text of a result's input is parsed already."""
+    """Arguments of an API call, preferably from the result, where they are parsed already."""
     arguments: dict[str, Any] = turn["result"].get("input") or turn["param_dict"]
     return arguments
 

@@ -23,7 +23,7 @@ def intent_row(
     draw: random.Random,
     always: str | None = None,
 ) -> Row:
-    """A request, and its label among 8 to 20.
+    """A row with a request and its label, and 8 to 20 labels to choose from.
 
     Args:
         source: name of the set.

@@ -62,7 +62,7 @@ def _row(query: str, names: Sequence[str], tools: Mapping[str, Tool], plan: Plan
 
 
 def _unlike(needed: Sequence[Tool], query: str, tools: Mapping[str, Tool], draw: random.Random) -> list[Tool]:
-    """Tools that share no significant word with the needed ones or the request, since many tools do the same."""
+    """Tools that share no significant word with the needed ones or the request, since many of the set do the same."""
     words = set(_WORD.findall(query.lower())).union(*map(_words, needed)) - _COMMON
     others = [each for each in tools.values() if not _words(each) & words]
     return draw.sample(others, min(len(others), draw.randint(LEAST, MOST) - 1))

@@ -1,9 +1,9 @@
 """Schema-Guided Dialogue: conversations over services, each intent of which becomes a tool.
 
 Source: Rastogi et al., "Towards Scalable Multi-domain Conversational Agents: The Schema-Guided Dialogue Dataset"
-(2020). Files: ``SPLIT/schema.json`` and ``SPLIT/dialogues_*.json``. Its dates are relative to 1 March 2019, a Friday,
-which a system message says. A dialogue that is too long becomes several rows, each of which begins with a request that
-needs nothing from before.
+(2020). Files: ``SPLIT/schema.json`` and ``SPLIT/dialogues_*.json``. Its dates are relative to Friday, 1 March 2019; a
+system message states this date. A dialogue that is too long becomes several rows, each of which begins with a request
+that doesn't depend on earlier turns.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _rows(dialogue: Any, services: Mapping[str, Service], plan: Plan, place: str
 
 @dataclass(frozen=True)
 class _Offer:
-    """Tools for a part of a dialogue: those that its user needs, and one more."""
+    """Builds rows from parts of a dialogue, each with the tools that the part needs and one more."""
 
     own: Mapping[str, Tool]
     others: Sequence[Tool]
@@ -66,7 +66,7 @@ class _Offer:
 
 
 def _parts(turns: Sequence[Turn], offer: _Offer, place: str) -> Iterator[Row | Bad]:
-    """A long dialogue as few rows as possible. A single request that is too long is cut."""
+    """Splits a long dialogue into as few rows as possible. A single request that is too long is cut."""
     left = wishes(turns)
     while left:
         part = left.pop(0)

@@ -12,7 +12,7 @@ ROWS = 2
 MOST_ROWS = 5
 FIELDS = 4
 ANY = "dontcare"
-"""The set's value for "any"."""
+"""The set's value of a slot for which any value is acceptable."""
 _TELLING = frozenset({"OFFER", "INFORM", "CONFIRM", "INFORM_COUNT"})
 
 
@@ -31,20 +31,20 @@ class Service:
     slots: Mapping[str, Mapping[str, Any]]
 
     def typed(self, values: Mapping[str, str]) -> dict[str, Any]:
-        """Typed values of slots, without empty ones."""
+        """Typed values of slots, without slots for which any value is acceptable."""
         return {name: typed(self.slots.get(name, {}), text) for name, text in values.items() if text != ANY}
 
 
 @dataclass(frozen=True)
 class Turn:
-    """A user message and everything that the assistant does until its answer.
+    """A user message and everything that the assistant does up to its answer.
 
     Attributes:
-        messages: messages of both.
+        messages: messages of user, assistant and tools.
         begins: whether a new request begins here.
         intents: intents of the turn.
-        values: in order, values that are ``told`` by the user or a tool, and values that are ``used`` by the assistant,
-            in text or in calls.
+        values: in order, values that the user or a tool gives (``told``), and values that the assistant uses in text or
+            in calls (``used``).
     """
 
     messages: list[Message]
@@ -64,7 +64,7 @@ def typed(slot: Mapping[str, Any], text: str) -> Any:
 
 
 def wishes(turns: Sequence[Turn]) -> list[list[Turn]]:
-    """Groups turns into requests: a new group begins with a request that needs nothing from before."""
+    """Groups turns: a request that doesn't depend on earlier turns begins a new group."""
     starts = [at for at, turn in enumerate(turns) if at == 0 or turn.begins]
     found: list[list[Turn]] = []
     for at, end in zip(starts, [*starts[1:], len(turns)], strict=True):
@@ -76,7 +76,7 @@ def wishes(turns: Sequence[Turn]) -> list[list[Turn]]:
 
 
 def _grounded(turns: Sequence[Turn]) -> bool:
-    """Whether the assistant uses only values that were mentioned before in these turns."""
+    """Whether the assistant uses only values that the user or a tool has given before in these turns."""
     told: set[str] = {ANY}
     for how, values in (each for turn in turns for each in turn.values):
         if how == "used" and not values <= told:
@@ -150,7 +150,7 @@ def _answers(turns: Sequence[Any], frame: Any) -> dict[str, set[str]]:
 
 
 def _shown(frame: Any, service: Service, answers: Mapping[str, set[str]]) -> Any:
-    """Results, cut to what the assistant mentions and a little more."""
+    """Results of a call, cut to what the assistant mentions and a little more."""
     found, call = frame["service_results"], frame["service_call"]
     fields = _fields(found, call["parameters"], answers)
     short = [service.typed({name: each[name] for name in fields if name in each}) for each in found]
@@ -165,7 +165,7 @@ def _shown(frame: Any, service: Service, answers: Mapping[str, set[str]]) -> Any
 def _fields(
     found: Sequence[Mapping[str, str]], parameters: Mapping[str, str], answers: Mapping[str, set[str]]
 ) -> list[str]:
-    """Names of fields: those that the assistant mentions first, then those that are not in the call already."""
+    """Names of the fields to show: first those that the assistant mentions, then those missing in the call."""
     names = list(dict.fromkeys(name for each in found for name in each))
     telling = [name for name in names if name in answers]
     ordered = sorted(names, key=lambda name: (name not in answers, name in parameters))

@@ -355,7 +355,7 @@ async def test_a_server_is_reached_by_its_url(tmp_path: Path) -> None:
         assert set(await session.tools()) == {"add"}
         assert (await session.call("add", {"a": 2, "b": 3}, "key")).structured_content == {"result": 5}
         await session.end()
-        with pytest.raises(ServerGone, match="not needed any more"):
+        with pytest.raises(ServerGone, match="was closed"):
             await session.tools()
 
 

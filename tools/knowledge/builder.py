@@ -1,4 +1,4 @@
-"""Builds the graph from rows and passages by deterministic rules."""
+"""Builds the knowledge graph from rows and passages by deterministic rules."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _CAPITAL = re.compile(r"(?<=[a-z,] )(?<!\. )[A-Z][\w-]*(?: (?:of )?[A-Z][\w-]*)*
 _JOINT = re.compile(r",\s+(?:and\s+)?|;\s+|\s+and\s+")
 _UNITS = {"EUR"}
 MOST_JOINTS = 12
-"""Maximum number of places to split a sentence: each costs a search of the rest."""
+"""Maximum number of places at which to split a sentence: each costs a search of the rest."""
 
 
 def build(catalogue: Catalogue, found: Sequence[Passage]) -> KnowledgeGraph:
-    """The graph of products, terms and the passages of documents, in the given order."""
+    """Builds the graph of products, terms and the passages of documents, in the given order."""
     graph = KnowledgeGraph()
     for product in catalogue.products:
         _add_product(graph, product)
@@ -111,8 +111,8 @@ def _own_names(text: str) -> list[str]:
 
 
 def _link_covered(graph: KnowledgeGraph, rules: Sequence[Node]) -> None:
-    """A rule covers a product if it names the product's category or kind, and states the value of one of its
-    attributes."""
+    """Links rules to the products that they cover: a rule covers a product if it names the product's category or kind
+    and states its warranty."""
     goods = [
         (
             product,

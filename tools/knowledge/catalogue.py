@@ -35,13 +35,13 @@ _PRODUCTS = f"""
         CAST(IFNULL(warranty_months, 0) AS INTEGER) warranty_months, final_sale
     FROM (%s\n) WHERE typeof(id) = 'integer' ORDER BY id LIMIT {MOST_PRODUCTS}
 """
-"""Converts values, since SQLite's tables can contain any types."""
+"""Query for products. Converts values, since SQLite's columns can contain any types."""
 _TERMS = f"SELECT DISTINCT substr(name, 1, 200) FROM (%s\n) ORDER BY 1 LIMIT {MOST_TERMS}"
 _COMPUTED = """
     SELECT tables.name, columns.name FROM sqlite_master AS tables, pragma_table_xinfo(tables.name) AS columns
     WHERE tables.type = 'table' AND columns.hidden = 2
 """
-"""Tables and names of their generated columns, if these are computed when read."""
+"""Query for generated columns that are computed when read: names of table and column."""
 _UNFIT = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_AUTH)
 """Error codes of SQL that uses missing tables or columns, or reads what is not allowed."""
 _ALLOWED = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
@@ -106,10 +106,10 @@ def _inner(sql: str) -> str:
 
 
 def _copied(data: Path, name: str, own: Path) -> bool:
-    """Copies the database to a place that tools can't reach. False if it doesn't exist.
+    """Copies the database to a folder that tools can't reach. Returns False if it doesn't exist.
 
-    SQLite opens the files beside a database on its own: a pipe would block it forever, and a journal can name files to
-    be deleted. The copy is made under the lock of SQLite's readers, so that nobody commits meanwhile.
+    SQLite also opens the files next to a database: a pipe would block it forever, and a journal can name files to be
+    deleted. The copy is made under the lock of SQLite's readers, so that no commit happens meanwhile.
     """
     try:
         folder = os.open(data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -148,7 +148,7 @@ def _opened(name: str, folder: int) -> int | None:
 
 
 def _lock(database: int) -> None:
-    """Takes the lock until the file is closed. Raises sqlite3.OperationalError if a commit is in progress."""
+    """Takes the readers' lock until the file is closed. Raises sqlite3.OperationalError if a commit is in progress."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
@@ -168,7 +168,7 @@ def _copy(source: BinaryIO, target: Path) -> None:
 
 
 def _limit(database: sqlite3.Connection) -> None:
-    """Limits time, and disables code in the database, which tools may have written."""
+    """Limits the time of queries, and disables code in the database, since tools may have written it."""
     deadline = time.monotonic() + MOST_SECONDS
     database.execute("PRAGMA trusted_schema = OFF")
     database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
@@ -183,7 +183,7 @@ def _limit(database: sqlite3.Connection) -> None:
 def _allowed(views: Set[str], computed: Set[tuple[str, str]], action: int, *about: str | None) -> int:
     """Permits a project's SQL to read only stored values: tools may have written views and generated columns.
 
-    Their expressions can hold functions that run for seconds in one step, which the limit of time does not end.
+    Such an expression can call functions that run for seconds in one step, which the time limit doesn't interrupt.
     """
     known = [(name or "").lower() for name in about]
     if action == sqlite3.SQLITE_READ:

@@ -39,10 +39,10 @@ def documents(data: Path, project: Path | None) -> Path:
 
 
 def read_document(path: Path, most: int = MOST_BYTES) -> str:
-    """Text of a file in `documents`, up to ``most`` bytes, without following links.
+    """Text of a file in `documents`, up to ``most`` bytes, without following symbolic links.
 
     Raises:
-        OSError: it can't be read, or isn't a regular file any more.
+        OSError: the file can't be read, or is no longer a regular file.
     """
     base = path.parent.parent
     folder = os.open(base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -41,10 +41,10 @@ class Relation(StrEnum):
 
 @dataclass(frozen=True)
 class Node:
-    """A thing.
+    """A node of the graph.
 
-    ``source``: the document, or table and row, that states it. ``text``: words of a sentence or paragraph. ``values``
-    are in the measure's unit.
+    ``source``: the document, or table and row, that states it. ``text``: the sentence or paragraph. ``values`` are in
+    the measure's unit.
     """
 
     id: str  # unique in the graph
@@ -91,7 +91,7 @@ class KnowledgeGraph:
         return found
 
     def nodes(self, *kinds: Kind) -> list[Node]:
-        """Nodes of these kinds, or all, in the order of their addition."""
+        """Nodes of these kinds (default: all), in the order in which they were added."""
         return [node for _, node in self._graph.nodes(data="node") if not kinds or node.kind in kinds]
 
     def edges(self) -> Iterator[tuple[Node, Relation, Node]]:
@@ -99,7 +99,7 @@ class KnowledgeGraph:
             yield self.node(source), relation, self.node(target)
 
     def after(self, node: Node, *relations: Relation) -> list[Node]:
-        """Targets of its edges of these relations (default: all)."""
+        """Targets of a node's outgoing edges with these relations (default: all)."""
         return [
             self.node(target)
             for target, data in self._graph[node.id].items()
@@ -107,7 +107,7 @@ class KnowledgeGraph:
         ]
 
     def before(self, node: Node, *relations: Relation) -> list[Node]:
-        """Sources of edges to it of these relations (default: all)."""
+        """Sources of a node's incoming edges with these relations (default: all)."""
         return [
             self.node(source)
             for source, data in self._graph.pred[node.id].items()
@@ -115,7 +115,7 @@ class KnowledgeGraph:
         ]
 
     def around(self, nodes: Iterable[Node], hops: int) -> KnowledgeGraph:
-        """The subgraph within ``hops`` edges, in either direction."""
+        """The subgraph within ``hops`` edges of the nodes, in either direction."""
         near: set[str] = set()
         plain = self._graph.to_undirected(as_view=True)
         for node in nodes:

@@ -1,4 +1,4 @@
-"""Knowledge of a data folder, rebuilt when its files change."""
+"""Knowledge from a data folder, rebuilt when its files change."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Papers:
 
 @dataclass(frozen=True, eq=False)
 class Knowledge:
-    """Knowledge as of one moment. Parts are built on first use."""
+    """A snapshot of the knowledge. Its parts are built on first use."""
 
     papers: Papers
     graph: KnowledgeGraph
@@ -62,9 +62,9 @@ class Knowledge:
 
 
 class Library:
-    """Follows a database and documents: picks up changes; an unreadable file keeps the last state.
+    """Knowledge of a database and documents. Follows changes; while a file can't be read, the previous state is used.
 
-    Tools may write to the folder, and their files are read outside of their sandbox. So links and special files are
+    Tools may write to the folder, and the files are read outside the sandbox. So symbolic links and special files are
     skipped, and sizes and times are limited.
 
     Args:
@@ -85,7 +85,7 @@ class Library:
         return documents(self._data, self._project.folder)
 
     def current(self) -> Knowledge:
-        """The knowledge in the present files. Costs a stat per file, and rebuilds the graph if one has changed.
+        """Knowledge from the current files. Costs a stat per file, and rebuilds the graph if one has changed.
 
         Raises:
             OSError, sqlite3.Error: a file can't be read, and there is no earlier state.

@@ -1,4 +1,4 @@
-"""Finds names of the graph's things in a text."""
+"""Finds names of the graph's nodes in a text."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Mention:
 class Names:
     """Finds products, categories, documents and terms by name, and products by a part of their names.
 
-    A single word means a product if it is the last of its name ("kettle") and the documents don't use it for
-    something else ("post-office boxes").
+    A single word denotes a product if it is the last word of the product's name ("kettle") and the documents don't use
+    it for something else ("post-office boxes").
     """
 
     def __init__(self, graph: KnowledgeGraph) -> None:
@@ -48,7 +48,7 @@ class Names:
         self._nodes = {alias: tuple(nodes.values()) for alias, nodes in found.items() if alias}
 
     def find(self, text: str, *kinds: Kind) -> list[Mention]:
-        """Mentions of these kinds (default: all) in the order of the text. Of overlapping ones, the longest counts."""
+        """Mentions of nodes of these kinds (default: all), in text order. At each word, the longest name counts."""
         words, found, index = placed_words(text), [], 0
         while index < len(words):
             for length in range(min(_MOST_WORDS, len(words) - index), 0, -1):
@@ -68,7 +68,7 @@ class Names:
 
 
 def last_word(name: str) -> str:
-    """The kind of a thing by its name: the last word before any with a digit, stemmed."""
+    """The last word of a name before any word with a digit, stemmed. It usually says what the thing is ("kettle")."""
     before = re.split(r"\s+\S*\d", name)[0]
     return (_stems(before) or [stem(name.lower())])[-1]
 

@@ -1,4 +1,4 @@
-"""Draws the graph as SVG, or as DOT for Graphviz."""
+"""Draws the knowledge graph as SVG, or as DOT for Graphviz."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WIDTH, ROW, EDGE_OF_PAGE = 320, 18, 24
 
 
 def dot(graph: KnowledgeGraph) -> str:
-    """DOT, for ``dot -Tsvg``."""
+    """The graph in the DOT language, for ``dot -Tsvg``."""
     lines = ["digraph knowledge {", '  rankdir=LR; node [shape=box, style=rounded, fontname="sans-serif"];']
     for node in graph.nodes():
         lines.append(f'  {_quoted(node.id)} [label={_quoted(_short(node))}, color="{COLOURS[node.kind]}"];')
@@ -43,7 +43,7 @@ def dot(graph: KnowledgeGraph) -> str:
 
 
 def svg(graph: KnowledgeGraph) -> str:
-    """SVG with a column per kind, from documents over rules to products; related nodes are near each other."""
+    """SVG with columns by kind, from documents through rules to products; related nodes are near each other."""
     places = _places(graph)
     width = EDGE_OF_PAGE + WIDTH + int(max((x for x, _ in places.values()), default=0))
     height = EDGE_OF_PAGE * 2 + int(max((y for _, y in places.values()), default=0))
@@ -71,8 +71,8 @@ def svg(graph: KnowledgeGraph) -> str:
 
 
 def _places(graph: KnowledgeGraph) -> dict[str, tuple[float, float]]:
-    """Positions: columns from left to right; within a column, by the mean height of neighbours that are placed
-    already."""
+    """Positions of nodes: in columns from left to right, and within a column by the mean height of the neighbours in
+    earlier columns."""
     columns = [column for kinds in COLUMNS if (column := graph.nodes(*kinds))]
     rows = max(map(len, columns), default=0)
     places: dict[str, tuple[float, float]] = {}

@@ -11,7 +11,7 @@ from tools.knowledge.words import NUMBER_WORDS
 
 
 class Measure(StrEnum):
-    """What a number measures, with the unit of values."""
+    """What a number measures. The comments give the unit of values."""
 
     MONEY = "money"  # euros
     TIME = "time"  # minutes
@@ -35,7 +35,7 @@ class Quantity:
     numbers: tuple[float, ...]
 
     def agrees(self, values: tuple[float, ...]) -> bool:
-        """Whether all of its values are among ``values``."""
+        """Whether all values of this quantity are among ``values``."""
         return set(self.values) <= set(values)
 
 

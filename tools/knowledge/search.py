@@ -1,4 +1,4 @@
-"""Searches passages by BM25, and the graph for things that a query names."""
+"""Searches passages by BM25, and the graph for products and categories that a query names."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tools.knowledge.words import placed_words, words
 MOST_CARDS, MOST_GOODS = 2, 10
 """Maximum number of lines about products in an answer, and products in a line about a category."""
 NEIGHBOUR = 0.75
-"""Bonus for a passage related to what the query names, as a share of its document's best score."""
+"""Bonus for a passage related to a product in the query, as a share of the document's best score."""
 LEAST = 0.4
 """If a query names a product, passages below this share of the best score are left out."""
 CARD_WORDS = frozenset(words("price prices cost costs expensive much stock available availability sell many left buy"))
-"""Words that a product's own line answers; passages are not searched for them."""
+"""Words of questions that a product's own line answers; passages are not searched for them."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ class Search:
         return self._graph.after(node, relation)[0].name
 
     def _products(self, query: str) -> list[Node]:
-        """Products that the query names; otherwise those with the most words of it in their names: two, or one that the
-        documents don't use, or don't mean in questions about price or stock ("clock" of "around the clock")."""
+        """Products that the query names, otherwise those that share most words with it: at least two, or one word of a
+        single product, unless documents use it too ("around the clock") and the query isn't about price or stock."""
         named = self._names.nodes(query, Kind.PRODUCT)
         if named:
             return named

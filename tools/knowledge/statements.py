@@ -1,7 +1,7 @@
-"""Checks numbers in a text against the graph: whether the product or rule that they are about has them.
+"""Checks numbers in a text against the graph: each must be a value of the product or rule that it is about.
 
-A number with a unit is compared with the attributes of the product that its sentence names, and with the rule that
-shares most of its sentence's words. Numbers that the graph has nothing about are left out.
+A number with a unit is compared with the attributes of the product that its sentence names, or with the rule that
+shares most of its sentence's words. Numbers about which the graph knows nothing are left out.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tools.knowledge.quantities import MONTH, Measure, Quantity, quantities
 from tools.knowledge.words import NUMBER_WORDS, sentences, words
 
 SENTENCE, AROUND = 0.5, 0.25
-"""Weights of words in the same sentence (for a rule, also in its heading) and of words before it; words beside the
-number have weight 1."""
+"""Weights of words in the same sentence (for a rule, also in its heading) and of words before it; words in the
+number's own clause have weight 1."""
 LEAST = 0.45
-"""Minimum share of the words' weights that a rule on the same subject must have."""
+"""Minimum share of the words' weights that a rule must match to be on the same subject."""
 NEAR = 0.8
-"""Rules with at least this share of the best one's score are as good as the best."""
+"""Rules with at least this share of the best score count as equally good."""
 
 _ATTRIBUTES = {
     Measure.MONEY: Relation.COSTS,
@@ -52,7 +52,7 @@ _UNTOLD = frozenset(
 class Statement:
     """A number at characters [start, end) of a text, and what the graph knows about it.
 
-    ``numbers`` are as written; ``fact`` includes its source. ``strict``: wrong even if the user said it.
+    ``numbers`` are as written; ``fact`` includes its source. ``strict``: wrong even if the user gave these numbers.
     """
 
     start: int
@@ -87,14 +87,14 @@ class _Said:
         return text
 
     def of_warranty(self, period: Quantity) -> bool:
-        """Whether a period is a warranty: its sentence says so, or it is long and the words before said so."""
+        """Whether a period is a warranty: its sentence mentions one, or it is long and the text before mentions one."""
         long = min(period.values) >= MONTH
         return bool(_WARRANTY.search(self.text) or (long and _WARRANTY.search(self.around)))
 
 
 @dataclass(frozen=True)
 class _Amount:
-    """A number of a rule, the weights of the words that refer to it, and the names beside it."""
+    """A number of a rule, the weights of the words that refer to it, and the names in its clause."""
 
     node: Node
     rule: Node
@@ -103,7 +103,7 @@ class _Amount:
 
 
 class Reader:
-    """Checks the statements of answers."""
+    """Checks the numbers that answers state."""
 
     def __init__(self, graph: KnowledgeGraph, names: Names) -> None:
         self._graph = graph
@@ -128,7 +128,7 @@ class Reader:
         """Numbers in ``text`` that the graph knows something about, in order.
 
         Args:
-            asked: the question that the text answers; it resolves "it".
+            asked: the question that the text answers; "it" in the text may refer to a product in the question.
         """
         found: list[Statement] = []
         spoken_of, around = self._names.nodes(asked, Kind.PRODUCT), asked
@@ -157,7 +157,7 @@ class Reader:
                     yield Statement(placed.start, placed.end, one.numbers, judged.right, strict, judged.fact)
 
     def _of_product(self, one: Quantity, clause: str, said: _Said) -> _Judged | None:
-        """Checks by the attributes of the products that the number is about; None if they have none of its kind."""
+        """Checks a number by attributes of the products that it is about; None if they have none with its measure."""
         relation = _ATTRIBUTES.get(one.measure)
         if relation is None or (one.measure is Measure.TIME and not said.of_warranty(one)):
             return None
@@ -172,7 +172,7 @@ class Reader:
         return _Judged(right is not None, f"{node.name} {relation} {attribute.name} ({node.source})")
 
     def _of_rule(self, one: Quantity, clause: str, said: _Said) -> _Judged | None:
-        """Checks by the rules on the same subject; None if there are none."""
+        """Checks a number by the rules on the same subject; None if there are none."""
         weights = _weighed((AROUND, said.around), (SENTENCE, said.plain), (1.0, clause))
         scores = [
             (self._shared(weights, amount), amount) for amount in self._amounts if amount.node.measure is one.measure
@@ -192,7 +192,7 @@ class Reader:
         return frozenset(node.id for node in self._names.nodes(text, Kind.CATEGORY, Kind.TERM))
 
     def _allowed(self, amount: _Amount) -> tuple[float, ...]:
-        """All values of its measure in its clause: "from 8:00 to 18:00" allows both."""
+        """All values in an amount's clause with the same measure: "from 8:00 to 18:00" allows both."""
         beside = self._graph.after(amount.rule, Relation.SETS)
         return tuple(
             value
@@ -223,9 +223,9 @@ def _weighed(*parts: tuple[float, str]) -> dict[str, float]:
 
 
 def _nearest(one: Quantity, said: _Said) -> list[Node]:
-    """Products that a number is about: those named together directly before it, or else the next one.
+    """Products that a number is about: those named together directly before it, otherwise the next one.
 
-    In a sentence that begins with such a number ("5 EUR for the lamp and 7 EUR for the rug") it is the next one.
+    In a sentence that begins with such a number ("5 EUR for the lamp and 7 EUR for the rug"), always the next one.
     """
     others = [other for other in quantities(said.plain) if other.measure is one.measure]
     before = [mention for mention in said.named if mention.end <= one.start]

@@ -33,7 +33,7 @@ class Word:
 
 
 def words(text: str) -> list[str]:
-    """Lower-case stems without stop words; never empty, so that any text can be indexed."""
+    """Lower-case stems without stop words; ``["?"]`` if there are none, so that any text can be indexed."""
     return [stem(word) for word in _WORD.findall(text.lower()) if word not in STOPWORDS] or ["?"]
 
 
@@ -53,7 +53,7 @@ def sentences(text: str) -> list[tuple[int, str]]:
 
 
 def stem(word: str) -> str:
-    """The word without common endings."""
+    """A word without common endings."""
     bare = f"{word[:-3]}fe" if word.endswith("ives") else _bare(word)
     return bare[:-1] if bare.endswith("e") and len(bare) > 4 else bare
 

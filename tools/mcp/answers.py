@@ -1,6 +1,6 @@
-"""Reads answers of MCP servers leniently and within limits.
+"""Parses answers of MCP servers leniently and within limits.
 
-The SDK's own types record every mistake of an answer; for a million of them that takes minutes and gigabytes.
+The SDK's own types record every mistake in an answer, which takes minutes and gigabytes for a million mistakes.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ async def ask(
     """Like ``client.session.send_request``, but without the SDK's slow validation of the answer.
 
     Raises:
-        MCPError: the server rejects the request, or is gone.
-        ValidationError: the answer is of another type.
+        MCPError: the server rejects the request, or has disconnected.
+        ValidationError: the answer is not of the type ``answer``.
     """
     session: Any = client.session
     asked = request.model_dump(by_alias=True, mode="json", exclude_none=True)
@@ -62,8 +62,8 @@ async def ask(
 def begun(error: ErrorData) -> bool:
     """Whether a call may have begun, although the server answers it with an error.
 
-    Only two codes exclude it: unknown tool and invalid arguments. Some servers use the second one too when a tool's
-    output doesn't match its schema, after the tool has done its work.
+    Only two error codes exclude that: unknown method and invalid arguments. Some servers also use the second one if a
+    tool's output doesn't match its schema, after the tool has done its work.
     """
     if error.code == INVALID_PARAMS:
         return "output" in error.message.lower()
@@ -71,7 +71,7 @@ def begun(error: ErrorData) -> bool:
 
 
 def told(error: BaseException) -> str:
-    """An error message in one line, also if it comes from a server."""
+    """First line of an error message, cut to 300 characters since it may come from a server."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, ValidationError):

@@ -51,7 +51,7 @@ class McpHosts:
         return self
 
     async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
-        """Like `ToolHosts.call`. A call that takes too long ends its server, which restarts with the next call."""
+        """Like `ToolHosts.call`. If a call takes too long, its server is ended and restarts with the next call."""
         tool = self._tools.get(name)
         if tool is None:
             return await self._own.call(name, arguments, context)
@@ -65,7 +65,7 @@ class McpHosts:
             current = asyncio.current_task()
             if current is not None and current.cancelling():
                 raise
-            goes_on = "" if self._servers[tool.server].url is None else f"; {tool.server} may go on with it"
+            goes_on = "" if self._servers[tool.server].url is None else f"; {tool.server} may continue it"
             error = f"the call was stopped{goes_on}"
             seconds = time.monotonic() - started
             return ToolOutcome(False, error=error, seconds=seconds, killed=True, uncertain=True)
@@ -106,7 +106,7 @@ class McpHosts:
         started, begun = time.monotonic(), False
         try:
             if tool.name in await self._changes(tool.server, session):
-                message = f"{tool.server} has changed its tool {tool.name}: it is not called before it is pinned again"
+                message = f"{tool.server} has changed its tool {tool.name}: it can't be called until it is pinned again"
                 return ToolOutcome(False, error=message)
             started, begun = time.monotonic(), True
             async with asyncio.timeout(tool.spec.timeout_s):
@@ -126,12 +126,12 @@ class McpHosts:
             return ToolOutcome(False, error=message, seconds=seconds, uncertain=uncertain)
         except (ValueError, RuntimeError) as error:  # raised by the SDK for invalid answers
             log.warning("MCP server %s: %s", tool.server, told(error))
-            message = f"{tool.server} gave an answer that is no tool's result"
+            message = f"{tool.server} returned an invalid tool result"
             return ToolOutcome(False, error=message, seconds=time.monotonic() - started, uncertain=begun)
         return _outcome(result, time.monotonic() - started)
 
     async def _changes(self, server: str, session: Session) -> frozenset[str]:
-        """Tools that differ from their pins, by the server's present description."""
+        """Names of the tools whose current description by the server differs from their pin."""
         offered = await session.tools()
         return frozenset(
             tool.name for tool in self._tools.values() if tool.server == server and offered.get(tool.name) != tool.pin
@@ -147,5 +147,5 @@ def _outcome(result: CallResult, seconds: float) -> ToolOutcome:
         error = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
         return ToolOutcome(False, error=error[:MESSAGE_CHARACTERS], seconds=seconds)
     if others and note is None:
-        note = f"{others} parts that are no text were left out"
+        note = f"{others} parts that are not text were left out"
     return ToolOutcome(True, content, note=note, seconds=seconds)

@@ -1,4 +1,4 @@
-"""Limits what an MCP server that is a program sends to the worker: whole lines, no requests, no floods.
+"""Limits what a local MCP server sends to the worker: complete lines, hardly any requests, no floods.
 
 Runs in the outer process of `tools.child`. The worker starts a task for each request of a server and waits until the
 server reads the answer, so endless requests would fill its memory. The only request that servers may make is ``ping``.
@@ -15,15 +15,15 @@ WINDOW_S = 10.0
 MOST_EVENTS, MOST_PINGS = 500, 10
 """Maximum number of notifications and pings in ``WINDOW_S``; more are dropped."""
 MOST_LINES, MOST_BYTES = 2000, 8 * 1024 * 1024
-"""Maximum number of lines and bytes in ``WINDOW_S``; a server that sends more is ended."""
+"""Maximum number of lines and bytes in ``WINDOW_S``; a server that sends more is stopped."""
 
 
 class TooMuch(Exception):
-    """The server has to be ended; the message says why."""
+    """The server exceeded a limit and has to be stopped; the message says which."""
 
 
 class Flow:
-    """Counts a server's output. Raises TooMuch."""
+    """Counts the bytes and lines of a server's output. Raises TooMuch."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -48,7 +48,7 @@ class Lines:
         self._events = self._pings = 0
 
     def push(self, chunk: bytes) -> bytes:
-        """Lines to pass on, of those received so far. Raises TooMuch."""
+        """Adds received bytes. Returns the complete lines to pass on. Raises TooMuch."""
         self._flow.count(chunk)
         if time.monotonic() - self._counted_from > WINDOW_S:
             self._counted_from = time.monotonic()

@@ -30,7 +30,7 @@ LONGEST_NAME = 64
 _OPEN = (
     "additionalProperties", "patternProperties", "unevaluatedProperties", "$ref", "allOf", "anyOf", "oneOf", "if",
 )  # fmt: skip
-"""Keywords of a schema by which it may allow arguments beyond its ``properties``."""
+"""Keywords with which a schema may allow arguments beyond its ``properties``."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Pin:
 
 
 Pins = Mapping[str, Mapping[str, Pin]]
-"""By server, and by the server's name of the tool."""
+"""Pins by server, and by the server's own name of the tool."""
 
 
 def read_pins(folder: Path) -> Pins:
@@ -91,7 +91,7 @@ class McpTool:
 
     spec: ToolSpec
     server: str
-    name: str  # the server's name of the tool
+    name: str  # the server's own name of the tool
     pin: Pin  # its approved description
 
     def as_tool(self) -> Tool:
@@ -103,7 +103,7 @@ def known_as(server: str, tool: str) -> str:
     accept in names.
 
     Raises:
-        ConfigError: the name is too long for these APIs.
+        ConfigError: the name is too long for models' APIs.
     """
     name = re.sub(r"\W", "_", f"{server}_{tool}", flags=re.ASCII)
     if len(name) > LONGEST_NAME:
@@ -138,8 +138,8 @@ def pinned_tools(folder: Path, servers: Mapping[str, Server]) -> list[McpTool]:
 
 
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema that refuses arguments it does not name, where it leaves that open: most servers ignore such arguments,
-    and a model could make a second call of the same one by adding some."""
+    """A schema that rejects unnamed arguments, unless it defines how to treat them. Most servers ignore such arguments,
+    so by adding some, a model could make a call look like a different one."""
     if not schema.get("properties") or any(key in schema for key in _OPEN):
         return schema
     return {**schema, "additionalProperties": False}

@@ -28,7 +28,7 @@ class Programs:
     """Starts a project's MCP servers.
 
     Attributes:
-        project: the project's folder, which they may read.
+        project: the project's folder, which the servers may read.
         config: configuration of all tools.
     """
 
@@ -37,7 +37,7 @@ class Programs:
 
     @asynccontextmanager
     async def started_as(self, server: Server) -> AsyncIterator[StdioServerParameters]:
-        """Command that starts a server in the sandbox. A scratch folder is its home while the context is open.
+        """Yields the command that starts a server in the sandbox, with a scratch folder as home until the context ends.
 
         Raises:
             ConfigError: the program doesn't exist, or this system has no sandbox for it.
@@ -54,7 +54,7 @@ class Programs:
             THREADS.submit(remove, scratch)
 
     def _parameters(self, server: Server, program: Path, scratch: Path) -> StdioServerParameters:
-        """Command and environment. Raises SandboxError, ConfigError."""
+        """Command and environment of a server. Raises SandboxError, ConfigError."""
         isolation = Isolation(hosts=server.hosts, folders=server.folders, subprocesses=True)
         installed = [program, *_installed_with(program)]
         confinement = confinement_of(isolation, self.config, scratch, [self.project.resolve()], None, installed)

@@ -29,7 +29,7 @@ from tools.sandbox.endpoints import parse
 
 FILE = "mcp.yaml"
 PLATFORM_VARIABLES = ("FLIGHTLOOP_", "RAY_", "PG", "OTEL_", "AWS_", "AZURE_", "GOOGLE_")
-"""Prefixes of settings of the platform, and of its database driver, exporters and storage clients."""
+"""Prefixes of environment variables of the platform, its database driver, exporters and storage clients."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -40,7 +40,7 @@ class Server(BaseModel):
 
     command: tuple[str, ...] = ()  # program and arguments, with standard input and output as transport
     env: dict[str, str] = Field(default_factory=dict)
-    url: str | None = Field(default=None, pattern=r"^https?://")  # address for streamable HTTP
+    url: str | None = Field(default=None, pattern=r"^https?://")  # URL for streamable HTTP
     headers: dict[str, str] = Field(default_factory=dict)
     hosts: tuple[str, ...] = ()
     """Hosts that a program may connect to, as in ``@tool(hosts=…)``."""

@@ -34,9 +34,9 @@ END_S, CLOSE_S = 30.0, 2.0
 """Time for a program to end, and for a remote server to close its session."""
 MOST_PAGES = 100
 HANDSHAKE, FIRST_ID = 0, 1000
-"""Ids of requests. Those in between belong to the SDK."""
+"""Ids of the handshake and of the first own request. Those in between belong to the SDK."""
 KEY = "flightloop/idempotency-key"
-"""Key of a request's ``_meta`` that holds the call's idempotency key, for servers that use it."""
+"""Key in a request's ``_meta`` for the call's idempotency key, for servers that use it."""
 
 
 class ServerGone(Exception):
@@ -48,12 +48,12 @@ class Refused(Exception):
 
 
 class Session:
-    """A connection in a task of its own, since one task has to enter and leave the SDK's client.
+    """A connection, held open by its own task, since the SDK's client must be entered and left in the same task.
 
     Args:
         name: the server's name in messages.
-        server: how to reach it.
-        programs: starts it, if it is a program.
+        server: the server's command or URL.
+        programs: starts the server if it is a program.
     """
 
     def __init__(self, name: str, server: Server, programs: Programs) -> None:
@@ -109,14 +109,14 @@ class Session:
         await self.close()
 
     async def close(self) -> None:
-        """Closes the connection; the next request opens a new one. A program is asked to end and gets time for it."""
+        """Closes the connection; the next request opens a new one. A program gets time to end by itself."""
         task, self._task, self._client = self._task, None, None
         if task is not None:
             task.cancel()
             await asyncio.wait({task}, timeout=END_S if self.is_program else CLOSE_S)
 
     async def kill(self) -> None:
-        """Closes the connection and kills a program's processes at once. The kills are sent before this waits."""
+        """Closes the connection and kills a program's processes. The kill is submitted before the first await."""
         ending = THREADS.submit(end_started, self._command) if self.is_program else None
         await self.close()
         if ending is not None:
@@ -124,8 +124,8 @@ class Session:
 
     @property
     def is_program(self) -> bool:
-        """Whether it is a program, whose processes can be ended. A server behind a URL may continue what it has
-        begun."""
+        """Whether the server is a program, whose processes can be ended. A server behind a URL may continue a call that
+        it has begun."""
         return self._server.url is None
 
     async def _ask(self, request: CallToolRequest | ListToolsRequest, answer: type[A]) -> A:
@@ -162,7 +162,7 @@ class Session:
     async def _connected(self) -> Client:
         async with self._opening:
             if self._ended:
-                raise ServerGone(f"the MCP server {self._name} is not needed any more")
+                raise ServerGone(f"the session with the MCP server {self._name} was closed")
             if self._client is None or self._task is None or self._task.done():
                 opened: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
                 self._task = asyncio.create_task(self._hold(opened))

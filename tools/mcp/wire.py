@@ -1,7 +1,7 @@
 """HTTP connections to a server behind a URL: limits what the SDK sends, and records what the server really answered.
 
-The SDK invents answers: a gateway's page, a redirect or half an answer become errors that look as if they came from
-the server. Only the received bytes show whether a call was begun.
+The SDK invents answers: it turns a gateway's page, a redirect or half an answer into an error that looks like the
+server's own. Only the received bytes show whether a call was begun.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from flightloop.sse import EventTooLong, SSEDecoder
 from tools.mcp.lines import MOST_PINGS, Flow, TooMuch
 
 MOST_RESPONSE_BYTES = 64 * 1024 * 1024
-"""Limit of one HTTP response; an event stream that reaches it is reopened. Compressed responses, whose size is not
-bounded by this, are rejected."""
+"""Maximum size of one HTTP response; an event stream that reaches it is reopened. Compressed responses are rejected,
+because this doesn't limit their decompressed size."""
 MOST_ERROR_BYTES = 64 * 1024
-"""Longest error that is read; a longer one doesn't count as the server's."""
+"""Maximum size of an error; a longer one doesn't count as the server's."""
 WINDOW_S = 60.0
 PAUSE_S = 1.0
 MOST_RESUMED = 30
@@ -54,7 +54,7 @@ class Wire:
 
     @contextmanager
     def waiting(self, request_id: int) -> Iterator[None]:
-        """Marks that a caller waits for a request's answer; broken streams are resumed only meanwhile."""
+        """Marks that a caller waits for a request's answer; only meanwhile are broken streams resumed."""
         self._waiting[request_id] = False
         try:
             yield
@@ -62,14 +62,14 @@ class Wire:
             del self._waiting[request_id]
 
     def refused(self, request_id: int) -> bool:
-        """Whether the server itself answered a request with an error. Valid while it is waited for."""
+        """Whether the server itself answered a request with an error. Valid while a caller waits for it."""
         return self._waiting[request_id]
 
     async def _goes(self, request: httpx2.Request) -> None:
         """Checks a request. Raises RequestError if it must not be sent."""
         if request.method == "GET":
             if "last-event-id" not in request.headers:
-                raise httpx2.RequestError("messages that a server sends unasked are not received")
+                raise httpx2.RequestError("unsolicited messages of a server are not supported")
             if not self._waiting:
                 raise httpx2.RequestError("no request waits for the rest of this stream")
             self._resumed.count("streams that broke off")
@@ -82,7 +82,7 @@ class Wire:
     def _came(self, response: httpx2.Response, flow: Flow) -> None:
         """Checks a response. Raises ReadError if it must not be read."""
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise httpx2.ReadError("a compressed response, which was not asked for")
+            raise httpx2.ReadError("a compressed response, which was not requested")
         if response.has_redirect_location:
             self._redirected(response)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
@@ -156,7 +156,7 @@ class _Errors:
 
 
 class _Read(httpx2.AsyncByteStream):
-    """A response. All responses of a connection together have the limits of a program (`tools.mcp.lines`)."""
+    """A response stream. All responses of a connection together have the limits of `tools.mcp.lines`."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, flow: Flow, errors: _Errors) -> None:
         self._stream, self._flow, self._errors = stream, flow, errors
@@ -180,7 +180,7 @@ class _Read(httpx2.AsyncByteStream):
 
 
 def _read(text: str | bytes | bytearray) -> dict[str, Any]:
-    """Parses a message; empty if it is invalid."""
+    """Parses a message. Returns an empty dict if it is invalid."""
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):

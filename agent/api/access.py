@@ -39,7 +39,7 @@ async def principal_of(request: Request, deps: Deps, _: Annotated[object, Securi
 
 
 def having(needed: Role) -> Callable[[Principal], Principal]:
-    """A dependency that checks the caller's role. Raises Forbidden."""
+    """Returns a dependency that requires a role; it raises Forbidden."""
 
     def check(caller: Annotated[Principal, Depends(principal_of)]) -> Principal:
         if not caller.role.allows(needed):
@@ -66,7 +66,7 @@ async def caller_gone(request: Request, deps: ApiDeps) -> None:
 
 
 async def unanswered(request: Request, deps: ApiDeps) -> Response:
-    """Response for a caller that is gone.
+    """Response after ``caller_gone``: status 499 if the client has disconnected.
 
     Raises:
         ModelUnavailable: the server is stopping.
@@ -79,13 +79,13 @@ async def unanswered(request: Request, deps: ApiDeps) -> Response:
 
 
 async def probe(request: Request, deps: Deps) -> None:
-    """Lets programs of this machine in without a key. Others need a valid one; raises Unauthorized."""
+    """Admits requests of local programs without a key. All others need a valid key; raises Unauthorized."""
     if not is_direct(request):
         await deps.keyring.principal(request.headers.get("authorization"))
 
 
 async def reader(request: Request, deps: Deps) -> None:
-    """Protects content that is the same on every deployment. Only requests that may come from a web page by DNS
-    rebinding need a key. Raises Unauthorized."""
+    """Checks access to content that is the same on every deployment: only requests that may result from DNS rebinding
+    need a key. Raises Unauthorized."""
     if is_from_here(request) and has_foreign_name(request):
         await deps.keyring.principal(request.headers.get("authorization"))

@@ -35,7 +35,7 @@ async def list_approvals(
 
 @router.post("/approvals/{approval_id}", responses=documented(404, 409))
 async def decide_approval(approval_id: Id, body: ApprovalDecision, deps: Deps, caller: Operator) -> Approval:
-    """Approves or denies a call; its run continues by itself."""
+    """Approves or denies a call; its run then continues automatically."""
     return await deps.journal.decide(caller.tenant_id, approval_id, body.decision, caller.name, body.reason)
 
 
@@ -65,7 +65,7 @@ async def raise_interrupt(
 ) -> Interrupt:
     """Emergency stop: ends running work at the next token and refuses new work until it is cleared.
 
-    An agent is stopped by its name, also a name that only completions use (`x-flightloop-agent`).
+    The target of scope `agent` is a name, which may also be one that only completions use (`x-flightloop-agent`).
     """
     if body.scope == "all" and body.target is not None:
         raise InvalidRequest("target: scope 'all' takes no target", param="target")

@@ -26,11 +26,11 @@ DEFAULT_TENANT = "default"
 REVOKED_WITHIN_S = 2.0
 """Upper bound in seconds until a revoked key stops working in every process."""
 FRESH_S = 1.0
-"""How long a process may use a cached key."""
+"""Seconds for which a process may use a cached key."""
 WATCH_S = 0.5
-"""Interval at which an open stream's key is checked; with FRESH_S it yields the bound above."""
+"""Seconds between checks of an open stream's key. Together with ``FRESH_S`` it ensures ``REVOKED_WITHIN_S``."""
 SILENCE_S = 5.0
-"""How long a stream continues while its key cannot be checked."""
+"""Seconds for which a stream continues while its key cannot be checked."""
 MOST_KNOWN = 10_000
 _PREFIX = "fl_"
 
@@ -41,7 +41,7 @@ class KeyStore(Protocol):
     ) -> ApiKey:
         """Stores a key and returns it; a repeated idempotency key returns the first request's key.
 
-        ``tenant_id`` is the caller's, if it differs from the key's. Raises IdempotencyMismatch.
+        ``tenant_id`` is the caller's tenant, if it differs from the key's. Raises IdempotencyMismatch.
         """
         ...
 
@@ -63,11 +63,11 @@ class Principal:
     tenant_id: str
     name: str
     key: str
-    """Id of the key, which does not reveal it."""
+    """Id of the key; does not reveal the key itself."""
     role: Role = Role.ADMIN
     deployment: bool = False
-    """Whether it is the deployment's own key, which can create keys for any tenant. Keys of other tenants can't, even
-    if they were configured at start."""
+    """Whether the request was sent with the deployment's own key, which can create keys for any tenant. Keys of other
+    tenants can't, even if they were configured at start."""
 
 
 class Keyring:
@@ -75,7 +75,7 @@ class Keyring:
 
     Args:
         keys: configured keys, with the tenant of each; their holders are admins.
-        store: keys created later; None: there are none.
+        store: keys created later through the API; None: no such keys.
         watch_s: seconds between two checks of an open stream's key.
 
     Raises:
@@ -133,7 +133,7 @@ class Keyring:
             await asyncio.sleep(self._watch_s)
 
     def forget(self) -> None:
-        """Drops all cached keys, because one of them was revoked here."""
+        """Clears the cache of keys, so that a key revoked in this process stops working at once."""
         self._known.clear()
 
     async def _stored(self, sha256: str) -> Principal | None:
@@ -165,7 +165,7 @@ def digest(key: bytes) -> str:
 
 
 def key_from_file(path: Path) -> str:
-    """The key in ``path``; at the first start it is generated, readable by its owner only.
+    """Reads the API key from ``path``. A missing file is created with a new key, readable by its owner only.
 
     Raises:
         ConfigError: the file is empty, others can read it, or it cannot be written.

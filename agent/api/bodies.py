@@ -1,4 +1,4 @@
-"""Parses request bodies as JSON; large ones in a thread and in turns."""
+"""Parses request bodies as JSON; large ones in a thread, one at a time."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from flightloop.errors import InvalidRequest, invalid_request
 
 NESTED = 200_000
 ITEMS = 600_000
-"""Maximum opening brackets and commas of a body. Parsing so many takes 0.1 s, and validating them several tenths."""
+"""Maximum opening brackets and commas of a body. Parsing so many takes 0.1 s, validating them several times that."""
 LARGE = 64 * 1024
-"""Bytes from which a body waits for its turn; smaller ones block the event loop for some milliseconds only."""
+"""Bodies of at least this many bytes wait for a turn; smaller ones block the event loop for a few milliseconds only."""
 
 Check = Callable[[Any], Any]
 """Validates a parsed body for its route. Raises _Refused."""
 
 
 class _Refused(HTTPException):
-    """Subclass of HTTPException, because FastAPI reports other exceptions as invalid JSON."""
+    """The body is invalid. An HTTPException, because FastAPI reports other exceptions as invalid JSON."""
 
     def __init__(self, error: InvalidRequest) -> None:
         super().__init__(error.status, error.message)
@@ -53,7 +53,7 @@ class _BodyRequest(Request):
 
 
 def _parsed(body: bytes) -> Any:
-    """Parses JSON. Python's own parser accepts lone surrogates, which no journal can store, and any depth.
+    """Parses JSON with pydantic: Python's own parser accepts lone surrogates, which databases refuse, and any nesting.
 
     Raises:
         HTTPException: 400, not valid JSON, or too many brackets or commas.
@@ -70,7 +70,7 @@ def _parsed(body: bytes) -> Any:
 
 
 class BodyRoute(APIRoute):
-    """Route with a JSON body."""
+    """Route whose JSON body is parsed and validated as this module describes."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -85,7 +85,7 @@ class BodyRoute(APIRoute):
         return read_by_us
 
     def _checked(self, value: Any) -> Any:
-        """Validates the body in place of FastAPI, which would do it on the event loop."""
+        """Validates the body instead of FastAPI, which would do so on the event loop."""
         assert self.body_field is not None
         assert not self._embed_body_fields
         made, problems = self.body_field.validate(value)

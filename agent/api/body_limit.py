@@ -1,4 +1,4 @@
-"""Limits the size of request bodies, each and all in memory together."""
+"""Limits the size of each request body, and of all bodies in memory together."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from agent.api.errors import PayloadTooLarge
 from flightloop.errors import FlightloopError, Overloaded
 
 TOGETHER = 256 * 1024 * 1024
-"""Maximum bytes of bodies in memory, of all requests being received or answered."""
+"""Maximum bytes in memory of the bodies of all requests being received or answered."""
 SHARE = 0.75
-"""Largest share of one tenant."""
+"""Maximum share of ``TOGETHER`` for one tenant."""
 TENANT = "tenant"
 """Key in a scope's state: id of the tenant that sent the request."""
 
@@ -36,7 +36,7 @@ class HeldBodies:
 
     @contextmanager
     def one(self, scope: Scope) -> Iterator[Callable[[int], None]]:
-        """Yields a function to call with the size of each piece of a body. Its bytes count until the request ends.
+        """Yields a function to call with the size of each piece of one body. The bytes count until the context ends.
 
         The function raises PayloadTooLarge, or Overloaded if other bodies leave no room.
         """
@@ -60,7 +60,7 @@ class HeldBodies:
 
 
 class BodyLimit:
-    """Refuses a body above ``limit`` bytes by its declared length, otherwise while it is read."""
+    """ASGI middleware that refuses bodies above ``limit`` bytes, by their declared length or while they are read."""
 
     def __init__(self, app: ASGIApp, limit: int, together: int = TOGETHER) -> None:
         self._app = app

@@ -49,7 +49,7 @@ async def list_audit(
     after: Annotated[int, Query(ge=0, le=2**62, description="`next_after` of the previous page.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Page[AuditRecord]:
-    """Audit records, oldest first, chained by hashes: one per verdict of a run, one per step of a completion."""
+    """Audit records, oldest first, chained by hashes. A run has one record per verdict, a completion one per step."""
     page = await deps.journal.audit(caller.tenant_id, run_id=run_id, after=after, limit=limit)
     more = bool(page and await deps.journal.audit(caller.tenant_id, run_id=run_id, after=page[-1].seq, limit=1))
     return Page[AuditRecord](data=page, has_more=more, next_after=str(page[-1].seq) if more else None)

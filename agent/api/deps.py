@@ -44,7 +44,7 @@ class Catalogue(Protocol):
 
 
 class Listeners(Protocol):
-    """Source of a run's deltas."""
+    """Source of a run's deltas (streamed text)."""
 
     def listen(self, run_id: str) -> AbstractContextManager[asyncio.Queue[DeltaEvent]]: ...
 
@@ -76,7 +76,7 @@ class ApiDeps:
     ready: Callable[[], Awaitable[Readiness]] = _always_ready
     """Whether requests can be served, and whether the project's files are valid."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set at shutdown: open streams end."""
+    """Set at shutdown, to end open streams."""
     max_body_bytes: int = 4 * 1024 * 1024
     requests_per_minute: int = 6000
     room: Room = field(default_factory=Room)
@@ -84,16 +84,16 @@ class ApiDeps:
     prices: Prices = field(default_factory=Prices)
     tenants: TenantBudgets = field(default_factory=TenantBudgets)
     name: str = field(default_factory=lambda: new_id("api"))
-    """Unique name of this process, which holds the reservations of completions."""
+    """Unique name of this process, recorded as the holder of its completions' budget reservations."""
     long_checks: Turns = field(default_factory=lambda: Turns(LONG_CHECKS))
-    """Turns for checks of long texts. A stage's time limit starts with its turn: many concurrent checks would all
-    exceed it, and be blocked."""
+    """Limits concurrent checks of long texts. A stage's time limit starts with its turn; without turns, many concurrent
+    checks would all exceed the limit and block their texts."""
     large_bodies: Turns = field(default_factory=lambda: Turns(1))
-    """Turns for parsing large bodies."""
+    """Limits concurrent parsing of large bodies."""
     replays: Turns = field(default_factory=lambda: Turns(REPLAYS))
-    """Turns for reading and serialising a run's events."""
+    """Limits concurrent reading and serialising of runs' events."""
     forks: Turns = field(default_factory=lambda: Turns(FORKS, 1))
-    """Turns for copying a run's steps, one per tenant."""
+    """Limits concurrent copying of runs' steps, to one per tenant."""
     heartbeat_s: float = 15.0
     tracing: Tracing = field(default_factory=lambda: Tracing(untraced()))
     interrupt_poll_s: float = 0.05
@@ -101,5 +101,5 @@ class ApiDeps:
 
     @cached_property
     def interrupts(self) -> Interrupts:
-        """Interrupts for answers of models that don't poll for them."""
+        """Watches interrupts for the answers of models that don't poll for them."""
         return Interrupts(self.journal.interrupt_snapshot, self.interrupt_poll_s, self.interrupt_max_silence_s)

@@ -57,7 +57,7 @@ _MEANINGS = {
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI responses for these errors, those in ``ALWAYS`` and the default."""
+    """OpenAPI descriptions of the error responses with these statuses, those in ``ALWAYS``, and the default."""
     found: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorDocument, "description": _MEANINGS[status]} for status in sorted({*ALWAYS, *statuses})
     }

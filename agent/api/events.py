@@ -67,7 +67,7 @@ def _sse(event: RunEvent) -> ServerSentEvent:
 
 
 async def _written(deps: ApiDeps, tenant_id: str, run_id: str, after: int) -> list[tuple[int, ServerSentEvent]]:
-    """The next events, serialised, with their sequence numbers. Yields to the event loop after each event."""
+    """The next events, serialised, each with its sequence number. Yields to the event loop after each event."""
     async with deps.replays.one(tenant_id):
         written = []
         for event in await deps.journal.events(tenant_id, run_id, after, BATCH):

@@ -1,4 +1,7 @@
-"""Policy and turn of a fork. Forks keep their run's policy; an admin may choose another one, which is audited."""
+"""Selects a fork's policy, and limits concurrent forks.
+
+A fork keeps its run's policy. An admin may choose another one, which is audited.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ RETRY_S = 2.0
 
 @dataclass(frozen=True)
 class ForkPolicy:
-    """Policy of a fork. ``name`` is None for the agent's; ``record`` is an audit record if it is not the run's
-    policy."""
+    """Policy of a fork. ``name``: None for the agent's policy. ``record``: audit record if the policy is another one,
+    see ``policy_of_fork``."""
 
     name: str | None
     sha256: str
@@ -36,7 +39,7 @@ def policy_of_fork(
 ) -> ForkPolicy:
     """Selects the policy of a fork of ``parent``.
 
-    Policies are compared by hash, so a changed file is another policy. If an admin gave the parent another policy than
+    Policies are compared by hash, so a changed file is another policy. If an admin gave the parent a policy other than
     its agent's, forking it also requires the role admin.
 
     Args:
@@ -46,7 +49,7 @@ def policy_of_fork(
     Raises:
         NotFound: no such policy.
         Conflict: the parent's policy has changed, and the request names none.
-        Forbidden: it is another policy, and the caller is not an admin.
+        Forbidden: the fork would have another policy, and the caller is not an admin.
     """
     name = body.policy or parent.policy
     if name is not None and name not in known:
@@ -65,8 +68,8 @@ def policy_of_fork(
         return ForkPolicy(parent.policy, sha256)
     if not caller.role.allows(Role.ADMIN):
         raise Forbidden(
-            f"forking run {parent.id} under another policy than its own or its agent's needs the role {Role.ADMIN};"
-            f" the key {caller.name} has the role {caller.role}. Leave policy out to keep the run's policy",
+            f"forking run {parent.id} under a policy other than its own, or other than its agent's, needs the role"
+            f" {Role.ADMIN}; the key {caller.name} has the role {caller.role}. Leave out policy to keep the run's own",
             param="policy",
         )
     return ForkPolicy(None if name == agent.policy else name, sha256, _record(parent, body.step, told, sha256, caller))

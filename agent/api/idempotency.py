@@ -1,7 +1,7 @@
 """``Idempotency-Key`` (draft-ietf-httpapi-idempotency-key-header): repeated requests take effect once.
 
-A key belongs to a tenant and identifies one request: path and payload. The response is stored in the transaction of the
-effect, so neither exists without the other.
+A key belongs to a tenant and identifies one request: path and payload. The response is stored in the same transaction
+as the effect, so neither exists without the other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ IdempotencyKey = Annotated[
 
 @contextmanager
 def once(request: Request, tenant_id: str, body: BaseModel, key: str | None) -> Iterator[Idempotency | None]:
-    """Idempotency record for the request's effect; None without a key.
+    """Yields the idempotency record to store with the request's effect; None without a key.
 
     Raises:
         IdempotencyInFlight: a request with the key is still in progress.

@@ -1,4 +1,4 @@
-"""Emergency stop for requests: refuses new work, and cancels long checks around the model."""
+"""Emergency stop for requests: refuses new work, and cancels long checks before and after the model's answer."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from guardrails.interrupt import InterruptWatch
 
 T = TypeVar("T")
 _SOON_S = 0.05
-"""Time before the first look at interrupts; most work ends earlier."""
+"""Seconds before interrupts are first polled; most work ends earlier."""
 
 
 async def refuse_if_interrupted(
     deps: ApiDeps, tenant_id: str, agent: str | None = None, session_id: str | None = None
 ) -> int:
-    """Returns the interrupt epoch at admission.
+    """Checks that no interrupt stops the work, and returns the current interrupt epoch.
 
     Raises:
         Interrupted: a matching interrupt is active.

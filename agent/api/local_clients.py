@@ -1,7 +1,7 @@
-"""Detects requests of programs on this machine, which need no key if they can't be confused with other requests.
+"""Detects requests of programs on this machine, some of which need no key.
 
-Two kinds of requests look similar: those forwarded by a proxy on this machine, and those of a web page whose name
-resolves to 127.0.0.1 (DNS rebinding), for which the browser sends that name as ``Host``.
+Two other kinds of requests also come from a loopback address: those forwarded by a proxy on this machine, and those of
+a web page whose name resolves to 127.0.0.1 (DNS rebinding), for which the browser sends that name as ``Host``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FORWARDING = frozenset(
 
 
 def is_direct(request: HTTPConnection) -> bool:
-    """Whether a local program sent the request, using a name of this machine, with no sign of a proxy."""
+    """Whether a local program sent the request itself: to a loopback name, without headers of a proxy."""
     forwarded = any(name in FORWARDING or name.startswith("x-forwarded") for name in request.headers)
     return is_from_here(request) and not forwarded and _loopback_host(_host(request))
 
@@ -40,7 +40,7 @@ def is_from_here(request: HTTPConnection) -> bool:
 
 
 def has_foreign_name(request: HTTPConnection) -> bool:
-    """Whether ``Host`` is a name under someone else's control: neither an address nor ``localhost``."""
+    """Whether ``Host`` is a name that someone else may control: neither an IP address nor ``localhost``."""
     host = _host(request)
     return not (_loopback_host(host) or _address(host) is not None)
 

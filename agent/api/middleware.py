@@ -22,8 +22,8 @@ _PLAIN_ID = re.compile(r"[\w.:-]{1,128}")
 
 
 class RequestEnvelope:
-    """Adds ``x-request-id`` to every response (the client's, if it is well-formed), counts the request by its route's
-    template, and turns unexpected exceptions into a 500 whose details are only logged."""
+    """Adds ``x-request-id`` to every response (the client's id, if well-formed), counts requests by route template, and
+    turns unexpected exceptions into a 500 whose details are only logged."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Pagination: query parameters of lists, and pages of lists in memory."""
+"""Pagination: query parameters, and pages of in-memory lists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ After = Annotated[str | None, Query(max_length=128, description="`next_after` of
 
 
 def page_of(items: Sequence[T], ident: Callable[[T], str], after: str | None, limit: int) -> Page[T]:
-    """The page of a list in memory that follows the item ``after``. Raises NotFound if there is no such item."""
+    """The page of an in-memory list that follows the item with the id ``after``. Raises NotFound if there is none."""
     start = 0
     if after is not None:
         idents = [ident(item) for item in items]

@@ -30,7 +30,7 @@ class NotReady(FlightloopError):
 
 @router.get("/healthz")
 async def healthz() -> Health:
-    """Whether the process runs. Needs no key, because it reveals nothing else."""
+    """Liveness: succeeds while the process runs. Needs no key, because it reveals nothing else."""
     return Health()
 
 
@@ -42,7 +42,7 @@ async def openapi(request: Request) -> dict[str, Any]:
 
 @router.get("/readyz", dependencies=[Depends(probe)], responses=documented(503), response_model_exclude_none=True)
 async def readyz(deps: Deps) -> Ready:
-    """Whether requests can be served: journal and model respond."""
+    """Readiness: succeeds if journal and model respond and the journal's disk has enough space."""
     found = await deps.ready()
     if found.missing:
         raise NotReady("; ".join(found.missing))

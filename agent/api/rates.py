@@ -1,4 +1,4 @@
-"""Rate limit per key: a sliding window of a minute, kept in this process."""
+"""Rate limit per key: a sliding window of one minute, in this process's memory."""
 
 from __future__ import annotations
 

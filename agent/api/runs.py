@@ -99,7 +99,7 @@ async def cancel_run(run_id: RunId, deps: Deps, caller: Operator) -> Run:
 
 @router.post("/{run_id}/interrupt", responses=documented(404, 409))
 async def interrupt_run(run_id: RunId, deps: Deps, caller: Operator, body: RunInterrupt | None = None) -> Run:
-    """Emergency stop: ends the run within a token. Latched until the run is resumed."""
+    """Emergency stop: ends the run at the next token. It stays stopped until it is resumed."""
     reason = body.reason if body else ""
     run = await commands.interrupt(deps.journal, caller.tenant_id, run_id, caller.name, reason)
     deps.metrics.inc(catalog.GUARDRAIL_INTERRUPTS, scope="run")
@@ -127,11 +127,11 @@ async def fork_run(
 ) -> Run:
     """Queues a run that begins with the first steps of this one, optionally with another input or model.
 
-    It keeps this run's policy. Another policy needs the role admin and is audited.
+    The fork keeps this run's policy. Another policy needs the role admin and is audited.
     """
     parent = await deps.journal.get(caller.tenant_id, run_id)
     if parent.parent is not None:
-        raise Conflict(f"run {run_id} works for run {parent.parent.run_id} under its policy: fork that run instead")
+        raise Conflict(f"run {run_id} is a sub-run of run {parent.parent.run_id}: fork that run instead")
     agent, model = _agent(deps, parent.agent), body.model or parent.model
     known = {policy.name: policy.sha256 for policy in deps.catalogue.policies()}
     policy = policy_of_fork(parent, agent, body, known, caller)
@@ -171,7 +171,7 @@ async def give_feedback(run_id: RunId, body: Feedback, deps: Deps, caller: Opera
 
 @router.post("/{run_id}/outcome", responses=documented(404, 409))
 async def verify_outcome(run_id: RunId, body: Outcome, deps: Deps, caller: Operator) -> Run:
-    """Records whether the run had the right effect, as checked by someone."""
+    """Records whether the run had the intended effect, as verified by a person or a program."""
     run = await deps.journal.get(caller.tenant_id, run_id)
     if not run.status.terminal:
         raise Conflict(f"run {run_id} is {run.status}: its outcome can only be verified after it has ended")
@@ -181,7 +181,7 @@ async def verify_outcome(run_id: RunId, body: Outcome, deps: Deps, caller: Opera
 
 
 def check_input(deps: ApiDeps, content: Content) -> None:
-    """Refuses unusable input: empty, with parts that the model does not take, or too long for its context.
+    """Refuses input that is empty, has parts that the model does not support, or is too long for its context.
 
     Raises:
         InvalidRequest, UnsupportedContent, ContextTooLong: name the field and the limit.

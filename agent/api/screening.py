@@ -1,4 +1,4 @@
-"""Checks of a request before its body is read."""
+"""Checks a request's headers and key before its body is read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ONCE = ("host", "authorization")
 
 
 def check_once(headers: Headers) -> None:
-    """Raises InvalidRequest if a header is repeated that two processes could read differently."""
+    """Raises InvalidRequest if a header in ``ONCE`` is repeated: a proxy and the server could use different values."""
     for name in ONCE:
         if len(headers.getlist(name)) > 1:
             raise InvalidRequest(f"the {name} header is repeated: send it once")
@@ -41,7 +41,7 @@ async def screen(scope: Scope, keyring: Keyring) -> Principal | None:
 
 
 class Screening:
-    """ASGI middleware that returns the errors of ``screen``."""
+    """ASGI middleware that answers requests refused by ``screen``."""
 
     def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
         self._app = app

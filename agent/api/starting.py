@@ -25,11 +25,11 @@ async def started(
     key: str | None,
     record: Sequence[Verdict] = (),
 ) -> Run:
-    """The new run, or the first response of a repeated request.
+    """Creates a run, or returns the run that an earlier request with the same key created.
 
     Args:
-        body: identifies the request, together with its path.
-        record: verdicts that are audited with the run.
+        body: the request's body; with the path, it identifies the request.
+        record: verdicts to store in the audit log with the run.
 
     Raises:
         IdempotencyInFlight: a request with the key is still in progress.

@@ -1,4 +1,4 @@
-"""``/v1/usage``: usage of tenant and session, with their budgets."""
+"""``/v1/usage``: usage and budgets of a tenant and a session."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1/usage", tags=["usage"])
 
 @router.get("", responses=documented())
 async def usage(deps: Deps, caller: Viewer, session_id: SessionId = None) -> UsageReport:
-    """Usage, reservations and budget of the caller's tenant in its window, and of one of its sessions."""
+    """Usage, reservations and budget of the caller's tenant in its current window, and of a session if one is given."""
     ledger, tenants, tenant_id = deps.journal.ledger, deps.tenants, caller.tenant_id
     tenant = await ledger.spending(tenant_id, tenants.window)
     report = UsageReport(tenant=tenant.model_copy(update={"budget": tenants.of(tenant_id)}))

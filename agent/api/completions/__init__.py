@@ -1,1 +1,1 @@
-"""OpenAI's two protocols over the guarded model call."""
+"""OpenAI's Chat Completions and Responses protocols, on top of the guarded model call."""

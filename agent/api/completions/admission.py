@@ -1,7 +1,7 @@
-"""Admission of a completion: the checks before the model sees it, with the guard that checks a run's input.
+"""Admission of a completion: checks the request before the model gets it, with the guard that also checks runs.
 
 All messages of users (stage ``input``) and all results of tools (stage ``tool_result``) are checked every time, because
-the caller sends the whole conversation. System messages are the caller's own instructions, like an agent's.
+the caller sends the whole conversation. System messages are not checked: they are the caller's own instructions.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ SESSION_HEADER = "x-flightloop-session"
 NAME_CHARS = 128
 BATCH = 16
 BATCH_CHARS = LONG
-"""Messages and characters per batch: some milliseconds of work."""
+"""Maximum messages and characters per batch: a few milliseconds of work."""
 
 
 @dataclass(frozen=True)
 class Admitted:
-    """A completion that may begin."""
+    """A completion that has passed admission."""
 
     request: ChatRequest
-    """The request that the model gets."""
+    """The request for the model, with redacted messages and the tools that the policy allows."""
     guard: Guarding
     context: GuardContext
     tags: Tags
@@ -100,7 +100,7 @@ def _consistent(request: ChatRequest) -> None:
         raise InvalidRequest("tool_choice: 'required' needs tools", param="tool_choice")
     if isinstance(choice, NamedToolChoice) and choice.function.name not in names:
         known = ", ".join(names) or "none"
-        raise InvalidRequest(f"tool_choice: names {choice.function.name!r}; tools: {known}", param="tool_choice")
+        raise InvalidRequest(f"tool_choice: no tool {choice.function.name!r}; known: {known}", param="tool_choice")
     wanted = request.response_format
     if wanted is not None and wanted.type == "json_schema" and wanted.json_schema is None:
         raise InvalidRequest(
@@ -126,7 +126,7 @@ def _name(header: str, given: str | None, headers: Mapping[str, str]) -> str | N
 
 
 def _utf8(value: str) -> str:
-    """A header's value as UTF-8, which clients send and the server decodes as Latin-1."""
+    """Decodes a header's value as UTF-8, which clients send; the server has decoded it as Latin-1."""
     try:
         return value.encode("latin-1").decode("utf-8")
     except UnicodeError:
@@ -158,8 +158,8 @@ def _context(request: ChatRequest, tags: Tags, specs: Mapping[str, ToolSpec]) ->
 
 
 def _made(messages: Sequence[ChatMessage], specs: Mapping[str, ToolSpec]) -> tuple[Write, ...]:
-    """Answered calls that may have changed something. Whether they did is unknown, because each caller words errors in
-    its own way."""
+    """Calls with a result that may have changed something. Whether they succeeded is unknown, because callers have no
+    common format for errors."""
     answered = {message.tool_call_id for message in messages if message.role == "tool"}
     calls = (call for call_id, call in _calls(messages, specs).items() if call_id in answered)
     return tuple(Write(call.spec.name, call.arguments, ok=True) for call in calls if not only_reads(call.spec))
@@ -212,11 +212,10 @@ async def _checked_messages(
 
 
 async def _rulings(deps: ApiDeps, guard: Guarding, to_check: list[Checked]) -> list[Ruling]:
-    """Judges texts and calls in batches, so that the event loop serves others in between. A long text is a batch of
-    its own, because its time is limited.
+    """Judges texts and calls in batches, so that the event loop serves other requests in between. A long text gets its
+    own batch, because each check has a time limit.
 
-    A single short batch runs at once; everything else waits for its turn, because concurrent checks slow each other
-    down.
+    A single short batch runs at once; all others wait for a turn, because concurrent checks slow each other down.
     """
     rulings: list[Ruling] = []
     batches = list(_batches(to_check))

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 async def until(items: AsyncIterator[T], stop: Coroutine[Any, Any, object]) -> AsyncGenerator[T, None]:
-    """Yields items until ``stop`` returns; then closes the iterator, even while it waits."""
+    """Yields items until ``stop`` returns; then closes the iterator, even if it is waiting for the next item."""
     stopping = asyncio.create_task(stop)
     step: asyncio.Task[T] | None = None
     try:
@@ -39,7 +39,7 @@ async def until(items: AsyncIterator[T], stop: Coroutine[Any, Any, object]) -> A
 
 
 async def first_of(work: Coroutine[Any, Any, T], stop: Coroutine[Any, Any, object]) -> T | None:
-    """Result of ``work``; None if ``stop`` returns first, and ``work`` is cancelled."""
+    """Returns the result of ``work``. If ``stop`` returns first, cancels ``work`` and returns None."""
     task, stopping = asyncio.create_task(work), asyncio.create_task(stop)
     try:
         await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -79,7 +79,7 @@ async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Oper
 
 
 async def _as_sse(first: ChatChunk, chunks: Reading, include_usage: bool) -> AsyncIterator[ServerSentEvent]:
-    """Ends with ``[DONE]``, or with an error document because the status was already sent."""
+    """Yields the chunks as events, then ``[DONE]``, or an error document because the status was already sent."""
     try:
         yield ServerSentEvent(_plain_chunk(first))
         async for chunk in chunks:

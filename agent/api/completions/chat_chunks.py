@@ -1,9 +1,9 @@
 """Converts a guarded model call to OpenAI's chunks.
 
-A tool call is held until its arguments are complete and judged. An ``ask`` verdict is passed to the caller, who
-performs the call (``flightloop.asks``). In a tainted conversation it is a refusal, because a program that performs
-every call would be the victim. Text is released as the policy says: ``held`` until the call has concluded, or ``live``
-as soon as no rail can object any more.
+A tool call is held until its arguments are complete and judged. The caller performs tool calls, so it also gets ``ask``
+verdicts (``flightloop.asks``). In a tainted conversation ``ask`` is a refusal, because a program that performs every
+call would perform an injected one. Text is released as the policy's ``streaming`` says: ``held`` until the model call
+has concluded, or ``live`` as soon as no rail can block it any more.
 """
 
 from __future__ import annotations
@@ -43,16 +43,17 @@ from guardrails.rails.claims import CORRECTION
 from guardrails.types import Checked, CheckedCall, Ruling
 
 TRIES = 2
-"""Attempts at a usable answer: the model is told once what was wrong."""
+"""Attempts at a usable answer: after a failed one, the model is asked again."""
 
 
 async def chunks(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> AsyncGenerator[ChatChunk, None]:
     """Yields one answer as OpenAI chunks: role, text, whole calls, ``finish_reason``, usage.
 
-    An answer that a rail refuses ends with ``content_filter``, and with the policy's refusal if nothing was shown.
+    If a rail refuses the answer, ``finish_reason`` is ``content_filter``, and if no text was sent yet, the policy's
+    refusal is the text.
 
     Args:
-        owner: owner of the first model call; a second attempt has its own.
+        owner: owner of the first attempt's model call; a second attempt gets a new one.
 
     Raises:
         BudgetExhausted: the tenant's budget leaves no room for an answer.
@@ -114,7 +115,7 @@ class _Telling:
         self.shown = ""
 
     def piece(self, text: str) -> ChatChunk | None:
-        """Chunk for a piece of text; the empty piece that begins an answer yields a chunk once."""
+        """Chunk for a piece of text. The first empty piece begins the answer with the role; later ones give None."""
         if text:
             return self._show(text)
         if self._begun:
@@ -156,7 +157,7 @@ class _Telling:
         return [*told, *self._end(reason, self._logprobs(), asks)]
 
     def _logprobs(self) -> ChoiceLogprobs | None:
-        """Log-probabilities, only for text that no rail has changed: the tokens spell it out."""
+        """Log-probabilities; None if a rail has changed the text, because the tokens would reveal the original."""
         answer = self.call.answer
         spelt = "".join(token.token for token in answer.logprobs)
         untouched = self.shown == answer.text == spelt and not answer.calls
@@ -186,7 +187,7 @@ def _refuses(admitted: Admitted, ruling: Ruling) -> bool:
 
 
 def _asks(call: ToolCall, ruling: Ruling) -> Iterator[Ask]:
-    """Why a person should decide about a call. Reasons by effect don't count: a caller's tool declares no effect."""
+    """Yields why a person should decide about a call. Reasons by effect are skipped: callers' tools declare none."""
     for verdict in ruling.verdicts:
         if verdict.action is Action.ASK and verdict.labels != [BY_EFFECT]:
             yield Ask(call_id=call.id, reason=f"{verdict.rail}: {verdict.reason}")

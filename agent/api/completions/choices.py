@@ -17,12 +17,12 @@ from flightloop.chat import ChatChunk, ChatRequest, Usage
 from flightloop.errors import ModelUnavailable
 
 _News = tuple[int, ChatChunk | Exception | None]
-"""Index of a choice with a chunk, the error that ended it, or None at its end."""
+"""Index of a choice, with its next chunk, the error that ended it, or None at its end."""
 
 
 def choices(deps: ApiDeps, admitted: Admitted) -> AsyncGenerator[ChatChunk, None]:
-    """Yields the chunks of all choices. All choices begin in order once the first has begun; their chunks follow as
-    they arrive, and the total usage comes last.
+    """Yields the chunks of all choices. Once any choice has begun, the first chunks of all are sent in order; the other
+    chunks follow as they arrive, and the total usage comes last.
 
     The first error, such as an interrupt, ends all of them. Raises the errors of ``chat_chunks.chunks``.
     """
@@ -66,7 +66,7 @@ async def _side_by_side(deps: ApiDeps, admitted: Admitted, owner: CompletionOwne
 
 
 def _seeded(request: ChatRequest, index: int) -> ChatRequest:
-    """Gives each choice a seed of different absolute value, because generators are often seeded by it."""
+    """Gives each choice a seed with a different absolute value, because many generators ignore the sign."""
     seed = request.seed
     if seed is not None:
         seed += index if seed >= 0 else -index
@@ -74,7 +74,7 @@ def _seeded(request: ChatRequest, index: int) -> ChatRequest:
 
 
 async def _tell(index: int, answer: AsyncGenerator[ChatChunk, None], news: asyncio.Queue[_News]) -> None:
-    """Puts the chunks of a choice into the queue, and always its end: Ray cancels what it gives up."""
+    """Puts the chunks of a choice into the queue, and always its end, even if Ray cancels the call."""
     end: Exception | None = ModelUnavailable("the answer was interrupted before its end")
     try:
         async with aclosing(answer):

@@ -15,7 +15,7 @@ FRESH_S = 30.0
 
 
 class KnownModels:
-    """Models that the server lists, cached for some seconds."""
+    """Models that the model server lists; their names are cached for ``FRESH_S`` seconds."""
 
     def __init__(self, model: ChatModel, clock: Callable[[], float] = time.monotonic) -> None:
         self._model = model

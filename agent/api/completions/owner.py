@@ -17,7 +17,7 @@ from flightloop.usage import Amounts
 from flightloop.verdicts import Verdict
 
 LONGEST = 4096
-"""Tokens of an answer without a limit, if the model's context length is unknown."""
+"""Tokens reserved for an answer if neither the request nor the model's context length limits it."""
 
 
 class CompletionOwner:

@@ -1,4 +1,4 @@
-"""Limits on the size of a completion that no single field's type can express."""
+"""Checks size limits of a completion request that concern several fields together."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from flightloop.limits import CALLS, PARTS, REQUEST_SCHEMA_VALUES, TABLE_CELLS, 
 from flightloop.schemas import SchemaProblem, check, values
 
 CHARS_PER_TOKEN = 16
-"""Higher than any text's average, so that longer text certainly exceeds the context."""
+"""More than the average of any text, so that a text with more characters certainly exceeds the context."""
 
 
 async def check_size(request: ChatRequest, context_length: int | None) -> None:
     """Checks the size of a request.
 
     Args:
-        context_length: of the model in tokens; None: unknown.
+        context_length: the model's context length in tokens; None: unknown.
 
     Raises:
         InvalidRequest: too many parts, calls or table cells, too much text, or an unusable schema.

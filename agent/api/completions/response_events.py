@@ -50,7 +50,7 @@ class Narration:
     """Builds one response and its events.
 
     Args:
-        request: repeated in the response.
+        request: the request, whose options the response repeats.
     """
 
     def __init__(self, request: ResponseCreate) -> None:
@@ -61,7 +61,7 @@ class Narration:
 
     async def events(self, chunks: AsyncIterator[ChatChunk]) -> AsyncIterator[ResponseEvent]:
         """Yields all events from ``response.created`` to ``response.completed`` or ``.incomplete``. Raises the errors
-        of ``chunks``; then ``failed`` makes the last event."""
+        of ``chunks``; the caller then sends ``failed`` as the last event."""
         async for chunk in chunks:
             if self._sequence == 0:
                 self.response.model = chunk.model
@@ -105,7 +105,7 @@ class Narration:
         return [added, self._part_event(ContentPartAdded, part=OutputText(text=""))]
 
     def _called(self, delta: ToolCallDelta) -> list[ResponseEvent]:
-        """Events of a tool call, which the guard releases whole."""
+        """Events of a tool call; the guard only releases complete calls."""
         name, arguments = delta.function.name or "", delta.function.arguments or "{}"
         call = OutputCall(
             id=new_id("fc"), call_id=delta.id or new_id("call"), name=name, arguments="", status="in_progress"

@@ -56,12 +56,12 @@ _RENAMED = [
         ("max_completion_tokens", "max_output_tokens"),
     )
 ]
-"""Replaces names of chat fields at the start of a message or ``param`` by those of the Responses protocol."""
+"""Renames chat fields at the start of an error message or ``param`` to those of the Responses protocol."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Field from which a message was made, and its subfield with the message's content; empty: the whole field."""
+    """Request field from which a message was made; ``content``: its subfield with the content, empty if it has none."""
 
     field: str
     content: str = ""
@@ -105,10 +105,10 @@ class Translation:
 
 
 def translated(request: ResponseCreate) -> tuple[ChatRequest, Translation]:
-    """The chat request for a request of the Responses protocol, and the translation for errors.
+    """Returns the chat request for a request of the Responses protocol, and the translation that renames errors.
 
     Raises:
-        InvalidRequest: a schema format without a schema, or a choice that allows an unknown tool.
+        InvalidRequest: a format of type ``json_schema`` without a schema, or a choice that allows an unknown tool.
     """
     translation = _conversation(request)
     try:

@@ -70,7 +70,7 @@ async def _last(narration: Narration, chunks: AsyncGenerator[ChatChunk, None]) -
 
 
 async def _as_sse(narration: Narration, first: ChatChunk, chunks: Reading) -> AsyncIterator[ServerSentEvent]:
-    """Events; an error ends them with ``response.failed`` because the status was already sent."""
+    """Yields the response's events. Errors become a last ``response.failed``, because the status was already sent."""
     try:
         async for event in narration.events(_after(first, chunks)):
             yield _sse(event)

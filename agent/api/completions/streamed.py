@@ -19,9 +19,10 @@ from flightloop.chat import ChatChunk
 async def open_reading(
     chunks: AsyncGenerator[ChatChunk, None], request: Request, deps: ApiDeps
 ) -> tuple[ChatChunk, Reading] | None:
-    """The answer's first chunk and a reading of the rest, which ends when the stream must; None if the caller is gone.
+    """Waits for the answer's first chunk. Returns it with a `Reading` of the rest, which stops as ``stream_over`` says;
+    None if the caller is gone first.
 
-    Raises errors before the first chunk, which can still use an HTTP status.
+    Errors before the first chunk are raised, so that they can still become an HTTP error status.
     """
     reading = Reading(chunks)
     try:
@@ -37,7 +38,7 @@ async def open_reading(
 
 
 class Streamed(EventSourceResponse):
-    """Events from a reading. Closes the reading at the end, or when the client disconnects."""
+    """Response of server-sent events from a reading; closes the reading at the end or when the client disconnects."""
 
     def __init__(self, events: AsyncIterator[ServerSentEvent], reading: Reading, heartbeat_s: float) -> None:
         super().__init__(events, ping=heartbeat_s, sep="\n")

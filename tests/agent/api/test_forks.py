@@ -34,7 +34,7 @@ async def test_a_run_that_works_for_another_is_forked_with_it(client: httpx.Asyn
     )  # fmt: skip
     await deps.journal.create(child)
     said = refused(await client.post(f"/v1/runs/{child.run_id}/fork", json={"step": 0}), 409, "conflict")
-    assert f"works for run {run['id']}" in said
+    assert f"is a sub-run of run {run['id']}" in said
     assert "fork that run instead" in said
 
 

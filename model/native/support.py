@@ -36,5 +36,5 @@ def _shape(shape: DecoderConfig) -> str | None:
     if shape.experts > MOST_EXPERTS or shape.heads > MOST_GROUPED * shape.kv_heads:
         return f"more than {MOST_EXPERTS} experts, or more than {MOST_GROUPED} query heads per key/value head"
     if shape.global_heads and shape.kv_heads > MOST_MASKED:
-        return f"{shape.kv_heads} key/value heads are more than {MOST_MASKED}, the limit if some heads ignore the window"
+        return f"{shape.kv_heads} key/value heads exceed {MOST_MASKED}, the limit if some heads ignore the window"
     return None

@@ -1,4 +1,4 @@
-// What Python calls; mirrored in library.py.
+// The functions that Python calls; declared in library.py.
 
 #include "causal.h"
 #include "choose.h"
@@ -15,7 +15,7 @@ void* flightloop_open(const Model* model, int threads, int spins) { return new D
 
 void flightloop_close(void* decoder) { delete static_cast<Decoder*>(decoder); }
 
-// ``words``: rows of packed masks, ``width`` words each; ``place[row]``: which of them holds for a row, -1 for none.
+// ``words``: rows of packed masks, ``width`` words each; ``place[row]``: index of a row's mask, -1 for none.
 void flightloop_choose(void* decoder, const float* logits, int rows, int count, const uint32_t* words, int width,
                        const int32_t* place, flightloop::Choice* choices) {
   static_cast<Decoder*>(decoder)->team().phase(rows, [&](int row, int) {
@@ -30,7 +30,7 @@ void flightloop_step(void* decoder, const Batch* batch, float* logits) {
 
 int flightloop_has_tiles() { return flightloop::has_tiles(); }
 
-// With a pointer of the kind that OpenMP hands to its threads.
+// These take a void pointer, since OpenMP calls them as functions of its threads.
 void flightloop_attend(void* causal) { flightloop::attend_share(*static_cast<flightloop::Causal*>(causal)); }
 void flightloop_differentiate(void* causal) {
   flightloop::differentiate_share(*static_cast<flightloop::Causal*>(causal));

@@ -1,14 +1,14 @@
 // Attention of a few queries of one sequence over its keys and values in the paged cache, for the query heads that
 // share one key/value head.
 //
-// Keys and values are int8, each head of a token with a scale of its own, in tiles of 16 tokens that are laid out for
-// VPDPBUSD (four numbers of 16 columns at a time): keys as [width / 4][token][4], values as [token / 4][width][4]. The
-// other factor is a number of 16 bits without a sign, its two bytes multiplied apart, so that sums are exact integers.
+// Keys and values are int8 with one scale per head and token, in tiles of 16 tokens laid out for VPDPBUSD (four numbers
+// of 16 columns at a time): keys as [width / 4][token][4], values as [token / 4][width][4]. The other factor is an
+// unsigned 16-bit number whose two bytes are multiplied separately, so that sums are exact integers.
 //
-// Softmax is taken block by block with a running maximum (Milakov and Gimelshein, 2018; the blocking of FlashAttention,
-// Dao et al., 2022), within spans of blocks that know nothing of each other, so that threads can share a long context.
-// Blocks and spans begin at fixed positions: a query meets the same ones in the same order whatever runs beside it, and
-// one that it sees nothing of changes nothing.
+// Softmax is computed block by block with a running maximum (Milakov and Gimelshein, 2018; the blocking of
+// FlashAttention, Dao et al., 2022). Spans of blocks are independent, so that threads can share a long context. Blocks
+// and spans begin at fixed positions, so a query's result doesn't depend on the rest of the batch: it goes through the
+// same blocks in the same order, and a block of which it sees nothing has no effect.
 #pragma once
 
 #include <immintrin.h>
@@ -24,27 +24,27 @@
 
 namespace flightloop {
 
-constexpr int kTokens = 16;      // of one tile of the cache
-constexpr int kTiles = 4;        // of one block
+constexpr int kTokens = 16;      // per tile of the cache
+constexpr int kTiles = 4;        // per block
 constexpr int kKeys = kTiles * kTokens;
 constexpr int kSpan = 16 * kKeys;
-constexpr int kQueryRows = 64;   // most (query, head) pairs of one task
-constexpr int kBand = 16;        // of them are taken through a block at once, so that what lies between stays near
-constexpr int kMostWidth = 128;  // of a head
+constexpr int kQueryRows = 64;   // maximum number of (query, head) pairs per task
+constexpr int kBand = 16;        // rows processed together per block, so that intermediate values stay in the cache
+constexpr int kMostWidth = 128;  // maximum head width
 constexpr float kNone = -1e30f;  // below any score
-// Values of keys whose weight is less than 2^-16 of the largest so far are left out, as 16 bits would round them.
+// Values whose weight is less than 2^-16 of the largest so far are skipped: 16 bits would round the weight to 0.
 constexpr float kNegligible = 16;
 
-// Keys and values of one layer: tiles for each key/value head of 16 slots, and in the same order for each slot ...
+// Keys and values of one layer: one tile per 16 slots and key/value head; scales and sums in the same order.
 struct Cache {
   int8_t *keys, *values;
   float *key_scale, *value_scale;
-  int32_t* key_sum;  // ... what a key's numbers add up to
+  int32_t* key_sum;  // sum of a key's codes
   int heads, width;
 
   size_t tile(size_t slot, int head) const { return slot / kTokens * heads + head; }
 
-  // Rounds one head's key or value of a token and puts it into its slot.
+  // Quantises one head's key or value of a token and stores it in its slot.
   void put_key(size_t slot, int head, const float* values_of) const {
     alignas(64) int8_t codes[kMostWidth];
     const size_t at = tile(slot, head), lane = slot % kTokens;
@@ -68,31 +68,31 @@ struct AttentionTask {
   const int32_t* table;  // blocks of the sequence
   int block_size;
   int begin, queries;    // rows of the step
-  int position;          // of the first query; the others follow
+  int position;          // of the first query; the others are consecutive
 
   int newest() const { return position + queries - 1; }
 };
 
-// The queries' side of a task, and what they may see.
+// The queries of a task, and the positions that they may attend to.
 struct Queries {
-  const uint8_t* codes[kQueryRows];  // [high or low byte][width], 32768 added
+  const uint8_t* codes[kQueryRows];  // [high or low byte][width], offset by 32768
   float scale[kQueryRows];
   int position[kQueryRows];
   int rows, window, sinks;
 
-  // Whether any may see a key of the block that begins at ``first``; the first query is the one furthest back.
+  // Whether any query sees a key of the block that begins at ``first``. The first query has the lowest position.
   bool see(int first) const {
     return window == 0 || first < sinks || first + kKeys > position[0] - window + 1;
   }
 
-  // Whether all see all of them.
+  // Whether all queries see all keys of the block.
   bool see_all(int first) const {
     if (first + kKeys > position[0] + 1) return false;
     return window == 0 || first + kKeys <= sinks || first > position[rows - 1] - window;
   }
 };
 
-// Weighted sums of values, relative to exp2(-largest): of a span, or of several.
+// Weighted sums of values of one or several spans, scaled by exp2(-largest).
 struct Mixed {
   float* sums;     // [row][width]
   float *largest;  // [row]
@@ -121,16 +121,16 @@ struct Mixed {
 
 class AttentionScratch {
  public:
-  // Of a band of rows and a block of keys:
-  alignas(64) int32_t high[kBand * kKeys], low[kBand * kKeys];  // sums of products, of high and of low bytes
+  // For a band of rows and a block of keys:
+  alignas(64) int32_t high[kBand * kKeys], low[kBand * kKeys];  // sums of products with high and with low bytes
   alignas(64) uint8_t weights[kBand * 2 * kKeys];               // [row][high or low byte][key]
-  float back[kBand];                                            // what sums of weighted values are multiplied with
+  float back[kBand];                                            // scale of the sums of weighted values
 
-  // For tiles:
+  // For the tile registers:
   alignas(64) uint8_t queries[kQueryRows * 2 * kMostWidth];     // [row][high or low byte][number]
-  alignas(64) int8_t values[kMostWidth * kKeys];                // of a block: [width / 16][key / 4][16][4]
+  alignas(64) int8_t values[kMostWidth * kKeys];                // one block: [width / 16][key / 4][16][4]
 
-  alignas(64) float totals[kQueryRows * kTokens];               // of each row's weights, by the token's place in its tile
+  alignas(64) float totals[kQueryRows * kTokens];               // of each row's weights, per token index in a tile
   alignas(64) float sums[kQueryRows * kMostWidth], all_sums[kQueryRows * kMostWidth];
   float largest[kQueryRows], total[kQueryRows], all_largest[kQueryRows], all_total[kQueryRows];
 
@@ -149,17 +149,17 @@ struct Places {
   size_t tile[kTiles];
 
   Places(const Cache& cache, const AttentionTask& task, int head, int first) {
-    for (int i = 0; i < kTiles; ++i)  // beyond the newest: its tile, which is masked
+    for (int i = 0; i < kTiles; ++i)  // beyond the newest token: its own tile, masked later
       tile[i] = place(cache, task, head, std::min(first + i * kTokens, task.newest()));
   }
 
-  // Any tiles, by their numbers in the context.
+  // Any tiles, by their indices in the context.
   Places(const Cache& cache, const AttentionTask& task, int head, const int32_t* chosen) {
     for (int i = 0; i < kTiles; ++i) tile[i] = place(cache, task, head, chosen[i] * kTokens);
   }
 };
 
-// W is the head width in vectors of 16.
+// W: head width in vectors of 16 numbers.
 template <int W>
 class Attention {
  public:
@@ -173,7 +173,7 @@ class Attention {
     for (int r = 0; r < queries.rows; ++r) std::memcpy(s_.queries + r * 2 * kWidth, queries.codes[r], 2 * kWidth);
   }
 
-  // All that the queries see, one span after the other, to ``scratch.all()``. ``next`` is what will be read after that.
+  // Attends to all that the queries see, by spans; result in ``scratch.all()``. ``next``: tiles to prefetch at the end.
   void run(const AttentionTask& task, int head, const Places& next) {
     Mixed all = s_.all();
     all.clear(queries_.rows, kWidth);
@@ -184,7 +184,7 @@ class Attention {
     }
   }
 
-  // The span that begins at ``begin``, to ``scratch.span()``.
+  // Attends to the span that begins at ``begin``; result in ``scratch.span()``.
   void span(const AttentionTask& task, int head, int begin, const Places& next) {
     clear();
     const int end = std::min(task.newest() + 1, begin + kSpan);
@@ -194,8 +194,8 @@ class Attention {
     };
     int first = seen(begin);
     if (first >= end) return;
-    // A context's first tokens tend to have the largest scores: measured from them, most far-away keys weigh nothing, and
-    // their values need not be read.
+    // A context's first tokens tend to have the largest scores. Relative to these, most distant keys have negligible
+    // weights, so that their values need not be read.
     if (begin > 0 && queries_.see(0)) measure(Places(cache_, task, head, 0));
     Places places(cache_, task, head, first);
     bool needed = true;
@@ -209,7 +209,7 @@ class Attention {
     total();
   }
 
-  // A share [first, last) of the chosen tiles, in multiples of 4, and all from position ``rest`` on, to
+  // Attends to the chosen tiles [first, last), multiples of 4, and to all keys from position ``rest`` on; result in
   // ``scratch.span()``.
   void some(const AttentionTask& task, int head, const int32_t* chosen, int first, int last, int rest) {
     clear();
@@ -237,7 +237,7 @@ class Attention {
     int first, rows;
   };
 
-  // A block of keys, band by band. Tells whether any value was worth reading; ``values``: whether the next block's will be.
+  // Attends to a block, band by band. Returns whether values were read; ``values``: whether to prefetch the next ones.
   bool block(int first, const Places& places, const Places& ahead, bool values) {
     const bool all = queries_.see_all(first);
     const Rounding shared = all ? rounding(places, kAll) : Rounding();
@@ -256,7 +256,7 @@ class Attention {
     return read;
   }
 
-  // Asks for a line of the next block's tile ahead of its use: tiles lie scattered, where no processor guesses them.
+  // Prefetches a line of the next block's tile: tiles are scattered, so the hardware prefetcher can't predict them.
   static void ask(const void* tiles, size_t at) {
     _mm_prefetch(static_cast<const char*>(tiles) + at * 64, _MM_HINT_T0);
   }
@@ -267,7 +267,7 @@ class Attention {
     return _mm512_set1_epi32(word);
   }
 
-  // The sums of both halves.
+  // Combines the sums of high and low bytes.
   __m512i sum(int at) const {
     return _mm512_add_epi32(_mm512_slli_epi32(_mm512_load_si512(s_.high + at), 8), _mm512_load_si512(s_.low + at));
   }
@@ -286,7 +286,7 @@ class Attention {
     }
   }
 
-  // Copies a block's values to where a tile finds them.
+  // Copies a block's values to the layout of the tile registers.
   void take_values(const Places& places, const Places* ahead) {
     for (int quad = 0; quad < kKeys / 4; ++quad) {
       const size_t line = places.tile[quad / 4] * (kWidth / 4) + quad % 4 * W;
@@ -305,7 +305,7 @@ class Attention {
     }
   }
 
-  // Adds 16 columns' sums of weighted values to a row.
+  // Adds the weighted sums of 16 columns to a row.
   void add(const Band& band, int row, int column, __m512i sum) {
     float* at = s_.sums + (band.first + row) * kWidth + 16 * column;
     _mm512_store_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(s_.back[row]), _mm512_load_ps(at)));
@@ -327,7 +327,7 @@ class Attention {
 
   template <int R>
   void score(const Band& band, int row, const Places& places, const Places* ahead) {
-    constexpr int kBeside = 2;  // tiles, so that a query's bytes are spread over a vector once for both
+    constexpr int kBeside = 2;  // tiles processed together, so that a query's bytes are broadcast once for both
     for (int first = 0; first < kTiles; first += kBeside) {
       __m512i high[R][kBeside], low[R][kBeside];
 #pragma GCC unroll 4
@@ -367,7 +367,7 @@ class Attention {
     }
   }
 
-  // A row's scores of a block, in powers of two, and which of them count.
+  // A row's scores in a block, as exponents of 2, and masks of the keys that it sees.
   struct Scores {
     __m512 score[kTiles];
     __mmask16 seen[kTiles];
@@ -379,7 +379,7 @@ class Attention {
       return _mm512_reduce_max_ps(most);
     }
 
-    // Far cheaper than to compare with the largest.
+    // Much cheaper than computing the largest.
     bool any_above(float bound) const {
       __mmask16 found = 0;
 #pragma GCC unroll 4
@@ -415,7 +415,7 @@ class Attention {
     return found;
   }
 
-  // Takes the largest scores of a block whose keys are read in any case as those to measure from.
+  // Initialises each row's largest score from a block whose keys are read anyway.
   void measure(const Places& places) {
     for (Band band{0, 0}; band.first < queries_.rows; band.first += band.rows) {
       band.rows = std::min(most_, queries_.rows - band.first);
@@ -425,7 +425,7 @@ class Attention {
     }
   }
 
-  // Takes a new largest score; what was summed before shrinks in proportion.
+  // Sets a row's new largest score, and rescales the sums so far.
   void raise(int row, float largest) {
     const __m512 shrink = exp2(_mm512_set1_ps(s_.largest[row] - largest));
     s_.largest[row] = largest;
@@ -437,8 +437,8 @@ class Attention {
     }
   }
 
-  // How a block's weights are rounded to 16 bits. A weight is at most 1 and goes with its value's scale, so that the
-  // largest of these becomes 65535.
+  // Rounds a block's weights to 16 bits. A weight, at most 1, is multiplied by its value's scale; the largest possible
+  // product becomes 65535.
   struct Rounding {
     __m512 factor[kTiles];
     float back;
@@ -446,7 +446,7 @@ class Attention {
 
   static constexpr __mmask16 kAll[kTiles] = {0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF};
 
-  // By the keys that are seen: what lies in the others' places is anything.
+  // Uses only the keys that are seen: the other places may contain anything.
   Rounding rounding(const Places& places, const __mmask16* seen) const {
     __m512 scale[kTiles], most = _mm512_set1_ps(1e-30f);
 #pragma GCC unroll 4
@@ -463,8 +463,8 @@ class Attention {
     return found;
   }
 
-  // Turns a row's scores into weights, relative to its largest score so far. Tells whether any is worth its value; else
-  // all are 0, whether the values are read for others or not.
+  // Converts a row's scores to weights, relative to its largest score so far. Returns whether any weight is not
+  // negligible. If none is, all are 0, so the result is the same whether or not other rows have the values read.
   template <bool kAllSeen>
   bool soften(const Band& band, int row, int first, const Places& places, const Rounding& shared) {
     const Scores found = scores<kAllSeen>(band, row, first, places);
@@ -484,7 +484,7 @@ class Attention {
     }
     _mm512_store_ps(total, sum);
     s_.back[row] = mine.back;
-    // The low bytes of two vectors, then their high ones.
+    // Low bytes of two vectors, then their high bytes.
     const __m512i bytes = _mm512_load_si512(kBytes.of);
     const __m512i left = _mm512_permutex2var_epi8(code[0], bytes, code[1]);
     const __m512i right = _mm512_permutex2var_epi8(code[2], bytes, code[3]);
@@ -558,8 +558,8 @@ class Attention {
   const Cache& cache_;
   AttentionScratch& s_;
   const Queries& queries_;
-  std::optional<Tiles> tiles_;  // where there are enough rows
-  int most_ = 12;               // rows of a band, a multiple of those that are scored and mixed at once
+  std::optional<Tiles> tiles_;  // set if there are enough rows
+  int most_ = 12;               // rows per band: a multiple of the rows that are scored and mixed together
 };
 
 }  // namespace flightloop

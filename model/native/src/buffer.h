@@ -7,7 +7,7 @@
 
 namespace flightloop {
 
-// Memory that grows when a larger step comes, never shrinks, and is aligned for vectors.
+// Memory aligned for vectors. It grows for larger steps and never shrinks.
 template <class T>
 class Buffer {
  public:

@@ -17,22 +17,22 @@ namespace flightloop {
 
 namespace {
 
-constexpr int kBlock = 32;          // queries and keys of a block: two tiles by two
-constexpr int kTileNumbers = 512;  // bfloat16 of a tile
+constexpr int kBlock = 32;          // queries and keys per block: two by two tiles
+constexpr int kTileNumbers = 512;  // bfloat16 numbers per tile
 
-constexpr float kNever = 1e30f;    // as a sum: nothing has any weight in it
+constexpr float kNever = 1e30f;    // as a log-sum: all weights become 0
 
 int padded(int length) { return (length + kBlock - 1) / kBlock * kBlock; }
 
 __m512i two_bfloat16(__m512 low, __m512 high) { return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)); }
 
-// The places of 16 rows that lie ``stride`` numbers apart.
+// Addresses of 16 rows that are ``stride`` numbers apart.
 __m512i steps(int stride) {
   const __m512i row = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   return _mm512_mullo_epi32(row, _mm512_set1_epi32(stride));
 }
 
-// Interleaves 32 numbers of two rows, [number][row]: 16 of them to ``to``, the others ``far`` behind.
+// Interleaves 32 numbers of two rows as [number][row]: the first 16 at ``to``, the others at ``to + far``.
 void put_paired(const uint16_t* even, const uint16_t* odd, uint16_t* to, size_t far) {
   alignas(64) static const auto places = [] {
     struct {
@@ -50,11 +50,11 @@ void put_paired(const uint16_t* even, const uint16_t* odd, uint16_t* to, size_t 
   _mm512_storeu_si512(to + far, _mm512_permutex2var_epi16(a, _mm512_loadu_si512(places.high), b));
 }
 
-// One head's rows in all the layouts that tiles want, with rows of zeros up to a whole block.
+// One head's rows in all layouts that tiles need, padded with zeros to a whole block.
 //
 //   rows     [token][width]
-//   columns  of the rows' transpose, by tiles [16 tokens][32 numbers]: pairs of numbers, [pair][token][2]
-//   paired   of the rows, by tiles [32 tokens][16 numbers]: pairs of tokens, [pair][number][2]
+//   columns  the rows' transpose, in tiles [16 tokens][32 numbers]: pairs of numbers, [pair][token][2]
+//   paired   the rows, in tiles [32 tokens][16 numbers]: pairs of tokens, [pair][number][2]
 struct Head {
   Buffer<uint16_t> rows_buffer, columns_buffer, paired_buffer;
   uint16_t *rows, *columns, *paired;
@@ -96,7 +96,7 @@ struct Head {
   const uint16_t* paired_of(int token, int width) const { return paired + static_cast<size_t>(token) * width; }
 };
 
-// Tiles 0 to 3 hold 32 rows of 32 sums, 4 and 5 the rows that are multiplied, 6 and 7 the columns.
+// Tiles 0 to 3 hold 32 rows of 32 sums, 4 and 5 the row factor, 6 and 7 the column factor.
 void clear_tiles() {
   asm volatile("" ::: "memory");  // g++ doesn't know what tile instructions read
   _tile_zero(0);
@@ -120,7 +120,7 @@ void store_tiles(float* sums, size_t stride) {
   _tile_stored(3, sums + 16 * stride + 16, bytes);
 }
 
-// sums[32][32] = 32 rows times the transpose of 32 others; its rows are ``stride`` apart.
+// sums[32][32] = 32 rows times the transpose of 32 others. Rows of ``sums`` are ``stride`` apart.
 void multiply_rows(const uint16_t* rows, const uint16_t* columns, int width, float* sums, size_t stride = kBlock) {
   clear_tiles();
   const size_t bytes = width * sizeof(uint16_t);
@@ -150,12 +150,12 @@ void add_product(const uint16_t* rows, size_t row_bytes, const uint16_t* columns
   store_tiles(sums, stride);
 }
 
-// A block's weights and the gradients of its scores, [key][query], and the latter in pairs of keys as well.
+// A block's weights and the gradients of its scores as [key][query], the latter also in pairs of keys.
 struct Block {
   alignas(64) float scores[kBlock * kBlock], d_weights[kBlock * kBlock];
   alignas(64) uint16_t weights[kBlock * kBlock], d_scores[kBlock * kBlock], paired[2 * kTileNumbers];
 
-  // ``sums`` (in powers of two) and ``common`` are of the queries; on the diagonal a query doesn't see later keys.
+  // ``sums`` (log2) and ``common``: one per query. On the diagonal, a query doesn't see later keys.
   void weigh(const float* sums, const float* common, float scale, bool diagonal) {
     const __m512 power = _mm512_set1_ps(scale * kLog2E), factor = _mm512_set1_ps(scale);
     for (int k = 0; k < kBlock; ++k) {
@@ -165,7 +165,7 @@ struct Block {
         const __m512 exponent = _mm512_fmsub_ps(_mm512_load_ps(scores + at), power, _mm512_loadu_ps(sums + 16 * half));
         weight[half] = exp2(exponent);
         if (diagonal) {
-          const int first = std::clamp(k - 16 * half, 0, 16);  // query that sees this key
+          const int first = std::clamp(k - 16 * half, 0, 16);  // first query that sees this key
           weight[half] = _mm512_maskz_mov_ps(static_cast<__mmask16>(0xFFFFu << first), weight[half]);
         }
         const __m512 apart = _mm512_sub_ps(_mm512_load_ps(d_weights + at), _mm512_loadu_ps(common + 16 * half));
@@ -179,7 +179,7 @@ struct Block {
   }
 };
 
-// What one thread needs for a unit.
+// One thread's buffers for a unit.
 struct Work {
   Head key, value, query, d_mixed;
   Buffer<uint16_t> turned_buffer, weights_buffer;
@@ -187,8 +187,8 @@ struct Work {
   Block block;
 };
 
-// A query's scores of the keys up to its own become weights that sum up to one, those of the keys behind it up to
-// ``whole`` nothing; returns the logarithm to base 2 of the sum.
+// Converts a query's scores to weights: those of keys up to its own sum to 1, later ones up to ``whole`` become 0.
+// Returns the base-2 logarithm of the sum.
 float soften(const float* scores, int seen, int whole, float scale, uint16_t* weights) {
   const __m512 power = _mm512_set1_ps(scale * kLog2E), never = _mm512_set1_ps(-kNever);
   const auto power_of = [&](int i) {
@@ -210,7 +210,7 @@ float soften(const float* scores, int seen, int whole, float scale, uint16_t* we
   return sum;
 }
 
-// sums[32 rows][32 columns] = rows [32][count] times paired columns; blocks of 32 of them are ``far`` apart.
+// sums[32 rows][32 columns] = rows [32][count] times paired columns, whose blocks of 32 are ``far`` apart.
 void multiply_paired(const uint16_t* rows, int count, const uint16_t* columns, size_t far, float* sums) {
   const size_t row_bytes = count * sizeof(uint16_t);
   clear_tiles();
@@ -232,7 +232,7 @@ void put_rows(const float* from, int width, int length, uint16_t* to, size_t str
     }
 }
 
-// The transpose of [width][32], of which ``count`` columns exist.
+// Transposes [width][32], of which only ``count`` columns exist.
 void put_columns(const float* from, int width, int count, uint16_t* to, size_t stride) {
   const __m512i step = steps(kBlock);
   for (int t = 0; t < count; ++t)
@@ -243,14 +243,14 @@ void put_columns(const float* from, int width, int count, uint16_t* to, size_t s
     }
 }
 
-// What attention gave times its gradient: the part of the weights' gradients that is common to a query of a head.
+// Dot product of attention's output and its gradient: the term common to all weights' gradients of a query and head.
 float product_sum(const uint16_t* a, const uint16_t* b, int width) {
   __m512 sum = _mm512_setzero_ps();
   for (int i = 0; i < width; i += 16) sum = _mm512_fmadd_ps(load_bfloat16(a + i), load_bfloat16(b + i), sum);
   return _mm512_reduce_add_ps(sum);
 }
 
-// Adds to the gradients of the keys, whose transpose is ``turned``, and of the values.
+// Adds to the gradients of keys and values. ``turned``: transpose of the keys.
 void one_query_head(const Causal& g, Work& work, int start, int length, int head, const uint16_t* turned,
                     float* d_key, float* d_value) {
   const int width = g.head_width, whole = padded(length);

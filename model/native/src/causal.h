@@ -1,5 +1,5 @@
-// Causal attention over whole sequences that lie side by side, and its gradients, for training: in bfloat16 on the
-// processor's tiles. The gradients are FlashAttention's (Dao et al., 2022). Mirrored by `Causal` in library.py.
+// Causal attention over whole concatenated sequences, and its gradients, for training: in bfloat16 on the processor's
+// tile registers (AMX). The gradients are FlashAttention's (Dao et al., 2022). Mirrored by `Causal` in library.py.
 #pragma once
 
 #include <atomic>
@@ -8,7 +8,7 @@
 namespace flightloop {
 
 struct Causal {
-  // bfloat16, [token][head][head width]: of each head, what its queries mix together, and with d_ the gradients.
+  // bfloat16, [token][head][head width]. mixed: attention's output; d_: gradients.
   const uint16_t *query, *key, *value;
   uint16_t* mixed;
   const uint16_t* d_mixed;
@@ -17,11 +17,11 @@ struct Causal {
   const int32_t *start, *length;  // of each sequence
   int32_t tokens, sequences, heads, kv_heads, head_width;  // the width is a multiple of 32
   float scale;                                             // of the scores
-  std::atomic<int32_t> next;                               // unit of work: a sequence's key/value head
+  std::atomic<int32_t> next;                               // next unit of work: one key/value head of one sequence
 };
 
-// Both do units until none is left; threads that call them share the work.
-void attend_share(Causal& causal);         // to ``mixed`` and ``sums``
-void differentiate_share(Causal& causal);  // from these and ``d_mixed`` to the other gradients
+// Both process units until none is left. Threads that call them share the work.
+void attend_share(Causal& causal);         // writes ``mixed`` and ``sums``
+void differentiate_share(Causal& causal);  // reads these and ``d_mixed``, writes the other gradients
 
 }  // namespace flightloop

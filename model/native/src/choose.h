@@ -1,4 +1,4 @@
-// The greedy choice among logits, and how sure the model was of it before any mask.
+// Greedy choice among logits, with log-probability and entropy before any mask.
 #pragma once
 
 #include <immintrin.h>
@@ -39,7 +39,7 @@ inline Choice choose(const float* logits, int count, const uint32_t* mask) {
   for (int i = 0; i < count; i += 16) {
     const __m512 x = _mm512_sub_ps(_mm512_loadu_ps(logits + i), _mm512_set1_ps(largest)), p = exp(x);
     total = _mm512_add_ps(total, p);
-    // What has no probability adds nothing, however low its logit.
+    // Tokens of probability 0 add nothing to the entropy, however low their logits.
     weighted = _mm512_mask3_fmadd_ps(p, x, weighted, _mm512_cmp_ps_mask(x, _mm512_set1_ps(-80.0f), _CMP_GT_OQ));
   }
   const float sum = _mm512_reduce_add_ps(total), norm = std::log(sum);

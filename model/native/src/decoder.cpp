@@ -6,12 +6,12 @@ namespace flightloop {
 
 namespace {
 
-constexpr int kFewRows = 64;        // fewer are normed sooner by one thread than they are shared
+constexpr int kFewRows = 64;        // fewer rows are normed faster by one thread than by the team
 constexpr int kFewRouted = 4;       // ... and normed and routed
-constexpr int kJoinedRows = 24;     // most rows of a task whose spans are shared
-constexpr int kQueries = 16;        // queries of one attention task
-constexpr int kShares = 2;          // of what a head retrieves; there are as many spans at least
-constexpr int kScored = 4 * kTile;  // vocabulary of one unit
+constexpr int kJoinedRows = 24;     // maximum rows of a task whose spans are shared among threads
+constexpr int kQueries = 16;        // queries per attention task
+constexpr int kShares = 2;          // units per retrieval of a head; there are at least as many spans
+constexpr int kScored = 4 * kTile;  // tokens of the vocabulary per unit
 
 int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
@@ -23,7 +23,7 @@ Decoder::Decoder(const Model& model, int threads, int spins)
   expert_hidden_.resize(shape_.experts);
 }
 
-// Cuts rows into chunks, none of which holds narrow and wide ones.
+// Cuts rows into chunks that are either all narrow or all wide.
 void Decoder::split(int rows, int narrow, std::vector<Chunk>& chunks) {
   chunks.clear();
   for (int begin = 0; begin < narrow; begin += kChunk) chunks.push_back({begin, std::min(narrow, begin + kChunk)});
@@ -74,7 +74,7 @@ void Decoder::plan() {
         slot[row] = blocks[position / shape_.block_size] * shape_.block_size + position % shape_.block_size;
       }
     }
-    // Each token of an answer retrieves for itself.
+    // Each token of an answer has its own retrieval.
     const bool one = shape_.retrieved && group <= kJoinedRows && batch_->start[s] < batch_->answers;
     const int step = one ? 1 : most;
     for (int done = 0; done < batch_->length[s]; done += step) {
@@ -90,9 +90,9 @@ void Decoder::plan() {
   cut();
 }
 
-// Lists the attention's units: one for each task and key/value head, or one for each span where the context is long and
-// there are too few rows to keep the team busy otherwise. Later queries have more keys: they go first, so that no thread
-// is left with the longest at the end.
+// Lists the attention's units: one per task and key/value head, or one per span if the context is long and there are
+// too few rows to keep the team busy otherwise. Later queries have more keys and go first, so that no thread starts the
+// longest unit last.
 void Decoder::cut() {
   units_.clear();
   joins_.clear();
@@ -130,7 +130,7 @@ void Decoder::layer(const Layer& layer, Before before) {
   if (shape_.full_norm) team_.phase(rows, [&](int row, int) { norm_full(row, layer); });
   select(layer);
   const int units = static_cast<int>(attending_.size()), shares = kShares * static_cast<int>(looking_.size());
-  // While some heads look at what they could read, the others attend.
+  // Heads that retrieve score their tiles while the other heads attend.
   team_.phase(shares + units, [&](int unit, int me) {
     unit < shares ? look(unit, layer) : attend(unit - shares, layer, scratch_[me]);
   }, many || shares);
@@ -168,7 +168,7 @@ void Decoder::embed(int row, float* x) {
     for (int j = 0; j < 4; ++j) x[i + j] = static_cast<float>(from[j] - 128) * head.scale[token];
 }
 
-// The row's state, after what comes before the norm, normed and rounded.
+// Updates the row's state with the result of the previous operation, then norms and rounds it.
 void Decoder::normed(int row, const float* weight, Before before) {
   const int width = shape_.width;
   float* x = x_.get() + static_cast<size_t>(row) * width;
@@ -188,7 +188,7 @@ void Decoder::normed(int row, const float* weight, Before before) {
   }
 }
 
-// One head's queries, keys or values of a chunk of rows.
+// Computes one head's queries, keys or values for a chunk of rows.
 void Decoder::project(int unit, const Layer& layer, Scratch& scratch) {
   const int head = block(unit);
   const auto [begin, end] = chunk(unit);
@@ -204,7 +204,7 @@ void Decoder::project(int unit, const Layer& layer, Scratch& scratch) {
   for (int row = begin; row < end; ++row) place(out + (row - begin) * width, head, row, layer);
 }
 
-// Norms and turns one head's vector, rounds it and puts it where attention looks for it.
+// Norms one head's vector, applies the rotary embedding, rounds it and stores it for attention.
 void Decoder::place(float* values, int head, int row, const Layer& layer) {
   const int width = shape_.head_width, keys = shape_.heads, all = shape_.heads + shape_.kv_heads;
   if (head < keys) {
@@ -226,7 +226,7 @@ Cache Decoder::cache(const Layer& layer) const {
   return {layer.keys, layer.values, layer.key_scale, layer.value_scale, layer.key_sum, shape_.kv_heads, shape_.head_width};
 }
 
-// Norms one head's vector, if heads are normed one by one, and turns it by its position.
+// Norms one head's vector if heads are normed separately, and applies the rotary embedding.
 void Decoder::turn(float* values, const float* norm, int row, const Layer& layer) {
   const int width = shape_.head_width, half = width / 2;
   if (norm && !shape_.full_norm) scale(values, norm, inverse_rms(values, width, shape_.epsilon), width);
@@ -239,7 +239,7 @@ void Decoder::turn(float* values, const float* norm, int row, const Layer& layer
   }
 }
 
-// Norms over all heads together, then places each.
+// Norms over all heads together, then stores each head.
 void Decoder::norm_full(int row, const Layer& layer) {
   const int width = shape_.head_width, heads = shape_.heads + 2 * shape_.kv_heads;
   float* raw = raw_.get() + static_cast<size_t>(row) * heads * width;
@@ -270,7 +270,7 @@ Queries Decoder::queries_of(const AttentionTask& task, int head, const Layer& la
   return queries;
 }
 
-// Lists the attention's units in which this layer sees something, and the joins that it retrieves for.
+// Lists the units in which this layer attends to any key, and the joins for which it retrieves.
 void Decoder::select(const Layer& layer) {
   attending_.clear();
   looking_.clear();
@@ -286,26 +286,26 @@ bool Decoder::is_global(int head, const Layer& layer) { return !layer.window || 
 
 bool Decoder::retrieves(const Join& join, const Layer& layer) const { return join.far && is_global(join.head, layer); }
 
-// Whether the span is read as a whole, or as much of it as a window shows.
+// Whether the layer reads the span, whole or the part within the window.
 bool Decoder::sees(const Join& join, int span, const Layer& layer) const {
   if (is_global(join.head, layer)) return !join.far;
   const int first = span * kSpan;
   return first < shape_.sinks || first + kSpan > oldest(join.attended, layer);
 }
 
-// The oldest key that a window shows, the sinks aside.
+// The oldest key within the window, apart from the sinks.
 int Decoder::oldest(int attended, const Layer& layer) const {
   return attended_[attended].task.position - layer.window + 1;
 }
 
-// The first key of a unit that is read.
+// The first key that a unit reads.
 int Decoder::first_seen(const Unit& unit, const Layer& layer) const {
   const int first = std::max(0, unit.span) * kSpan;
   if (is_global(unit.head, layer) || first < shape_.sinks) return first;
   return std::max(first, oldest(unit.attended, layer) / kKeys * kKeys);
 }
 
-// Scores a share of what a head could read for a token.
+// Scores a share of the tiles that a head may read for a token.
 void Decoder::look(int index, const Layer& layer) {
   const Join& join = joins_[looking_[index / kShares]];
   const AttentionTask task = task_of(join.attended, layer);
@@ -314,7 +314,7 @@ void Decoder::look(int index, const Layer& layer) {
          looked_.get() + join.looked);
 }
 
-// Calls ``work`` with the kernel for this width of heads.
+// Calls ``work`` with the kernel for this head width.
 template <class Work>
 void Decoder::with_kernel(const Cache& cache, const Queries& queries, Scratch& scratch, const Work& work) const {
   switch (shape_.head_width) {
@@ -344,8 +344,8 @@ void Decoder::attend(int index, const Layer& layer, Scratch& scratch) {
   }
 }
 
-// A share of the tiles that a head reads; the last share has the newest keys too. Each share makes the choice for itself,
-// which takes less time than to wait for the other's.
+// Attends to a share of the retrieved tiles; the last share also has the newest keys. Each share repeats the choice of
+// tiles, which is faster than waiting for another one's.
 void Decoder::attend_chosen(int index, const Layer& layer, Scratch& scratch) {
   const Join& join = joins_[looking_[index / kShares]];
   const AttentionTask task = task_of(join.attended, layer);
@@ -362,7 +362,7 @@ void Decoder::attend_chosen(int index, const Layer& layer, Scratch& scratch) {
   keep(join.part + share, scratch, queries.rows);
 }
 
-// Puts a unit's sums where they are joined with the others'.
+// Stores a unit's sums for the join.
 void Decoder::keep(int part, Scratch& scratch, int rows) {
   Mixed to = part_of(part);
   to.clear(rows, shape_.head_width);
@@ -374,7 +374,7 @@ Mixed Decoder::part_of(int part) {
   return {part_sums_.get() + at * shape_.head_width, part_largest_.get() + at, part_total_.get() + at};
 }
 
-// Adds up the spans of a task, in the order in which one thread goes through them.
+// Adds up the spans of a task in their order, so that the result equals that of a single thread.
 void Decoder::join(const Join& join, const Layer& layer, Scratch& scratch) {
   const AttentionTask& task = attended_[join.attended].task;
   const int rows = task.queries * shape_.heads / shape_.kv_heads;
@@ -402,7 +402,7 @@ void Decoder::put(const AttentionTask& task, int head, const Mixed& mixed) {
   }
 }
 
-// 32 hidden outputs of the shared expert, for a chunk of rows.
+// Computes 32 hidden outputs of the shared expert for a chunk of rows.
 void Decoder::feed(int unit, const Layer& layer, Scratch& scratch) {
   const int block = this->block(unit);
   const auto [begin, end] = chunk(unit);
@@ -415,7 +415,7 @@ void Decoder::feed(int unit, const Layer& layer, Scratch& scratch) {
   }
 }
 
-// 32 outputs, for a chunk of rows, added to their state.
+// Computes 32 outputs for a chunk of rows and adds them to the rows' state.
 void Decoder::add_product(const Matrix& matrix, const Rows& rows, int unit, Scratch& scratch) {
   const int block = this->block(unit);
   const auto [begin, end] = chunk(unit);
@@ -428,7 +428,7 @@ void Decoder::add_product(const Matrix& matrix, const Rows& rows, int unit, Scra
   }
 }
 
-// The last norm of a scored row.
+// Applies the last norm to a scored row.
 void Decoder::finish(int unit, Scratch& scratch) {
   const size_t at = static_cast<size_t>(batch_->scored_row[unit]) * shape_.width;
   const int width = shape_.width;
@@ -439,7 +439,7 @@ void Decoder::finish(int unit, Scratch& scratch) {
     last_.put(unit, i / kGroup, _mm512_loadu_ps(x + i), _mm512_loadu_ps(x + i + 16));
 }
 
-// The logits of 64 tokens, for all scored rows.
+// Computes the logits of 64 tokens for all scored rows.
 void Decoder::score(int unit, float* logits) {
   const int first = unit * kScored / kTile, last = std::min(model_.head.outputs / kTile, first + kScored / kTile);
   product(model_.head, first, last, last_, 0, batch_->scored, logits + first * kTile, shape_.vocabulary);

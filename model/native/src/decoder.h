@@ -1,4 +1,4 @@
-// One step of a whole decoder: what model/nn computes, for a ragged batch over the paged cache, in one call.
+// One step of a whole decoder in one call: the same as model/nn, for a ragged batch over the paged cache.
 #pragma once
 
 #include <cstdint>
@@ -11,55 +11,55 @@
 
 namespace flightloop {
 
-constexpr int kBlock = 2 * kTile;  // outputs of one unit: a group of what comes next
-constexpr int kChunk = 64;         // most narrow rows of one unit
-constexpr int kWideChunk = 256;    // most wide ones
+constexpr int kBlock = 2 * kTile;  // outputs per unit: one group of the next product's inputs
+constexpr int kChunk = 64;         // maximum narrow rows per unit
+constexpr int kWideChunk = 256;    // maximum wide rows per unit
 
-// The structures that cross the border, mirrored in library.py field by field.
+// The structures shared with Python, mirrored in library.py field by field.
 
 struct Layer {
   const float *attention_norm, *ffn_norm;
-  const float *query_norm, *key_norm;  // null without
+  const float *query_norm, *key_norm;  // null: no such norms
   const float *cosine, *sine;          // [position][head width / 2]
   Matrix qkv, out;
   Matrix gate_up, down;                // the shared expert: 32 gate outputs, 32 up outputs, and so on
   const float* router;                 // [expert][width], null in a dense model
-  const float* router_bias;            // [expert], counts for the choice only
+  const float* router_bias;            // [expert], used only to choose experts
   Matrix expert_gate_up, expert_down;  // expert after expert
   int8_t *keys, *values;               // see attention.h
   float *key_scale, *value_scale;
   int32_t* key_sum;
   int32_t window;                      // 0: full attention
-  int32_t globals;                     // one bit a key/value head: sees everything in spite of the window
-  int32_t group;                       // which of the batch's tables
+  int32_t globals;                     // bit mask of key/value heads that ignore the window
+  int32_t group;                       // index in Batch::tables
 };
 
 struct Shape {
   int32_t layers, width, heads, kv_heads, head_width, hidden, vocabulary;
   int32_t experts, expert_hidden, active, normalise;
-  int32_t full_norm;                   // whether query and key norms go over all heads together
+  int32_t full_norm;                   // whether query and key norms cover all heads together
   int32_t block_size, sinks;
-  int32_t retrieved;                   // tiles that a token of an answer reads far back; 0: all
+  int32_t retrieved;                   // tiles that an answer's token reads of the distant context; 0: all
   float epsilon;
 };
 
 struct Batch {
   int32_t tokens, sequences, scored;
-  int32_t answers;                     // rows up to here belong to answers, the others to prompts
+  int32_t answers;                     // number of rows of answers, which come first; the others belong to prompts
   const int32_t *token, *position;     // of each row
   const int32_t *start, *length;       // rows of each sequence
-  const int32_t *table_at;             // where each sequence's blocks begin in a table
+  const int32_t *table_at;             // index of each sequence's first block in a table
   const int32_t *tables[2];
-  const int32_t *scored_row;           // rows whose logits are wanted
+  const int32_t *scored_row;           // rows that need logits
 };
 
 struct Model {
   Shape shape;
   const Layer* layers;
-  const uint16_t* embedding;           // bfloat16; null: the head's rows are it
+  const uint16_t* embedding;           // bfloat16; null: tied, read from the head
   const float* norm;
   Matrix head;
-  int64_t* expert_tokens;              // [expert], counted over all layers
+  int64_t* expert_tokens;              // [expert], summed over all layers
 };
 
 class Decoder {
@@ -77,31 +77,31 @@ class Decoder {
     AttentionTask task;
     const int32_t* tables[2];
   };
-  struct Chunk {                       // rows of one kind
+  struct Chunk {                       // rows that are all narrow or all wide
     int begin, end;
   };
   struct Unit {
     int attended, head;
     int span;                          // -1: all that the queries see
-    int join;                          // of the spans; -1: there is nothing to join
+    int join;                          // index in joins_; -1: nothing to join
   };
   struct Join {
     int attended, head;
-    int part, spans;                   // where the sums of the spans, or of the shares, lie
-    int far;                           // tiles to choose from, where there are more than a token reads; else 0
-    size_t looked;                     // where their scores lie
+    int part, spans;                   // first part and number of spans; retrieval uses the parts for its shares
+    int far;                           // tiles to choose from if there are more than a token reads, else 0
+    size_t looked;                     // offset of their scores in looked_
   };
   struct Chosen {
     std::vector<int> rows;             // narrow ones first
     std::vector<float> weights;
-    std::vector<Chunk> chunks;         // of these
+    std::vector<Chunk> chunks;         // of ``rows``
   };
-  struct Scratch {                     // of one thread
+  struct Scratch {                     // one per thread
     AttentionScratch attention;
     Rows rows;
     Buffer<float> out;
-    std::vector<float> shares;         // of the weights, of the tiles that a head chooses from
-    std::vector<int32_t> chosen;       // of these
+    std::vector<float> shares;         // buffers of ``choose``
+    std::vector<int32_t> chosen;       // tiles that a head reads
   };
 
   void plan();
@@ -149,7 +149,7 @@ class Decoder {
   Team team_;
   std::vector<Scratch> scratch_;
   const Batch* batch_ = nullptr;
-  int narrow_ = 0;                     // rows up to here are narrow
+  int narrow_ = 0;                     // number of narrow rows, which come first
   std::vector<Chunk> chunks_;
   std::vector<Attended> attended_;
   std::vector<Chosen> chosen_;         // one per expert
@@ -157,13 +157,13 @@ class Decoder {
   std::vector<Rows> expert_hidden_;    // one per expert
   Buffer<float> x_, routed_, raw_, weight_;
   Buffer<int32_t> choice_;
-  Buffer<int32_t> slot_[2];            // where each row's key and value go, for each table
+  Buffer<int32_t> slot_[2];            // slot of each row's key and value, per table
   Buffer<uint8_t> query_;              // the high and the low bytes of each head's numbers
   Buffer<float> query_scale_;
   std::vector<Unit> units_;
   std::vector<Join> joins_;
   std::vector<int> attending_, looking_;  // units and joins of one layer
-  Buffer<float> looked_;               // scores of what each join could read: [row][tile]
+  Buffer<float> looked_;               // scores of the tiles that each join may read: [row][tile]
   Buffer<float> part_sums_, part_largest_, part_total_;
   Rows normed_, mixed_, hidden_, last_;
 };

@@ -6,7 +6,7 @@
 
 namespace flightloop {
 
-// Chooses the row's experts: softmax over all, the largest with its bias first, ties to the lower index.
+// Chooses the row's experts: those of the largest softmax plus bias; ties go to the lower index.
 void Decoder::route(int row, const Layer& layer) {
   const int width = shape_.width, experts = shape_.experts;
   const float* x = x_.get() + static_cast<size_t>(row) * width;
@@ -70,7 +70,7 @@ void Decoder::gather() {
   }
 }
 
-// 32 hidden outputs of a routed expert, for all rows that chose it.
+// Computes 32 hidden outputs of a routed expert for all rows that chose it.
 void Decoder::feed_expert(int unit, const Layer& layer, Scratch& scratch) {
   const int blocks = shape_.expert_hidden / kBlock, expert = busy_[unit / blocks], block = unit % blocks;
   const Chosen& chosen = chosen_[expert];
@@ -90,7 +90,7 @@ void Decoder::feed_expert(int unit, const Layer& layer, Scratch& scratch) {
   }
 }
 
-// 32 outputs of all routed experts, weighted and summed for each row in the order of the experts.
+// Computes 32 outputs of all routed experts, weighted and summed per row in the order of the experts.
 void Decoder::collect_expert(int unit, const Layer& layer, Scratch& scratch) {
   for (int row = 0; row < batch_->tokens; ++row)
     std::memset(routed_.get() + static_cast<size_t>(row) * shape_.width + unit * kBlock, 0, kBlock * sizeof(float));

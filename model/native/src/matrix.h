@@ -1,7 +1,7 @@
-// Weights as the kernels read them.
+// Layout of the kernels' weights.
 //
-// They lie in tiles of 16 outputs, and within a tile in groups of 32 inputs, so that one instruction (VPDPBUSD)
-// multiplies 4 inputs of 16 outputs.
+// Weights are stored in tiles of 16 outputs, and within a tile in groups of 32 inputs, so that one instruction
+// (VPDPBUSD) multiplies 4 inputs of 16 outputs.
 //
 //   int4   a group is 256 bytes of codes (the codes of inputs 0..15 in the low, 16..31 in the high halves of the
 //          bytes), then 16 scales and 16 minima in float16: weight = code * scale + minimum (GGUF's Q4_1).
@@ -16,11 +16,11 @@
 namespace flightloop {
 
 constexpr int kTile = 16;     // outputs side by side
-constexpr int kBytes4 = 320;  // of a group of a tile in int4
-constexpr int kBytes8 = 512;  // ... and in int8
-constexpr int kAhead = 4096;  // how far ahead weights are asked for: the processor's own guesses end with the page
+constexpr int kBytes4 = 320;  // per group of an int4 tile
+constexpr int kBytes8 = 512;  // per group of an int8 tile
+constexpr int kAhead = 4096;  // prefetch distance in bytes: the hardware prefetcher stops at page boundaries
 
-// One weight matrix, or as many of one shape as there are experts. Mirrored by `Matrix` in library.py.
+// One weight matrix, or one per expert, all of the same shape. Mirrored by `Matrix` in library.py.
 struct Matrix {
   const uint8_t* codes;
   const float* scale;  // int8 only
@@ -38,7 +38,7 @@ struct Matrix {
   }
 };
 
-// Asks for a group's bytes ahead of their use.
+// Prefetches a group's bytes.
 template <int kBytes>
 void ask(const uint8_t* weight) {
 #pragma GCC unroll 8

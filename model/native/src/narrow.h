@@ -1,4 +1,4 @@
-// Products of narrow rows: int8 by int4 or int8, with AVX-512 VNNI. Made for few rows, where time goes into reading weights.
+// Products of narrow rows: int8 by int4 or int8, with AVX-512 VNNI. For few rows: reading weights dominates.
 #pragma once
 
 #include <immintrin.h>
@@ -11,7 +11,7 @@
 
 namespace flightloop {
 
-// sum += the products of four bytes with each column's four.
+// sum += dot products of four bytes with each column's four.
 inline void dot4(__m512i& sum, __m512i bytes, const int8_t* four) {
   struct Four {
     int8_t bytes[4];
@@ -70,7 +70,7 @@ void tile8(const uint8_t* weight, const float* output_scale, const Rows& rows, i
     ask<kBytes8>(weight);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      // The codes are 128 too large: the sum starts at what that adds.
+      // The codes are offset by 128: the sum starts with the correction.
       __m512i sum = _mm512_set1_epi32(offset[r]);
 #pragma GCC unroll 8
       for (int i = 0; i < 8; ++i) dot4(sum, w[i], codes + r * kGroup + 4 * i);

@@ -1,4 +1,4 @@
-// Products of rows with weights. A row's result never depends on the rows beside it: every sum runs over the groups in
+// Products of rows with weights. A row's result never depends on other rows: every sum runs over the groups in
 // order.
 #pragma once
 
@@ -7,8 +7,8 @@
 
 namespace flightloop {
 
-// Outputs [first * 16, last * 16), an even number of tiles, of rows [begin, end), which are of one kind and begin with a
-// tile, to out[row - begin][output - first * 16].
+// Computes outputs [first * 16, last * 16), an even number of tiles, of rows [begin, end), which are all narrow or all
+// wide and begin at a tile. Result in out[row - begin][output - first * 16].
 inline void product(const Matrix& matrix, int first, int last, const Rows& rows, int begin, int end, float* out,
                     int stride) {
   if (begin < rows.narrow()) {

@@ -1,8 +1,8 @@
-// Which keys of a long context are worth reading for one token of an answer (SparQ attention: Ribar et al., 2024).
+// Selects the keys of a long context that one token of an answer reads (SparQ attention: Ribar et al., 2024).
 //
-// The columns in which the query is large and keys differ decide most of how scores differ. All keys are scored by a few
-// columns, which is a fraction of their bytes; the tiles with the largest share of the weights are then read whole, beside
-// the first one and the newest, and no others.
+// Scores differ mostly by the columns in which the query is large and keys vary. All keys are scored by a few such
+// columns, a fraction of their bytes. Then only the tiles with the largest estimated weights are read whole, besides
+// the first tile and the newest ones.
 #pragma once
 
 #include <immintrin.h>
@@ -18,18 +18,18 @@
 
 namespace flightloop {
 
-constexpr int kLooked = 6;  // lines of a tile's keys, of 4 columns each, that are looked at; the narrowest have 8
+constexpr int kLooked = 6;  // lines of 4 columns that are scored per tile; the narrowest heads have 8
 
 // The queries of one token that share a key/value head, reduced to the columns that matter most.
 class Glance {
  public:
-  // ``near``: whole tiles that all these queries see.
+  // ``near``: whole tiles that all these queries see; the variation of keys is estimated from them.
   Glance(const Queries& queries, const Cache& cache, const Places& near) : rows_(queries.rows), width_(cache.width) {
     const int width = cache.width;
     float size[kMostWidth / 4] = {};
     int order[kMostWidth / 4];
     const int lines = width / 4;
-    for (int h = 0; h < lines; ++h) {  // how much keys differ is seen from some of the newest
+    for (int h = 0; h < lines; ++h) {  // deviation of the newest keys in each column
       for (int i = 0; i < 4; ++i) {
         __m512 sum = _mm512_setzero_ps(), squares = sum;
         for (const size_t tile : near.tile) {
@@ -70,9 +70,9 @@ class Glance {
     _mm_prefetch(reinterpret_cast<const char*>(cache.key_scale + tile * kTokens), _MM_HINT_T0);
   }
 
-  // The highest score of a tile's keys, for each row, in powers of two.
+  // Writes each row's highest score in a tile, as an exponent of 2.
   void score(const Cache& cache, size_t tile, float* to, size_t stride) const {
-    __m512i keys[kLooked];  // without a sign, 128 added
+    __m512i keys[kLooked];  // unsigned, offset by 128
     for (int l = 0; l < kLooked; ++l)
       keys[l] = _mm512_xor_si512(_mm512_load_si512(cache.keys + (tile * width_ / 4 + line_[l]) * 64),
                                  _mm512_set1_epi8(static_cast<char>(0x80)));
@@ -96,11 +96,10 @@ class Glance {
   float scale_[kQueryRows];
 };
 
-// Where a token's choice of tiles begins to matter: before this come ``far`` whole tiles, behind it are the newest keys,
-// 64 to 128 of them, which are read in any case.
+// Number of distant tiles, from which a token's tiles are chosen. The 64 to 128 newest keys after them are always read.
 inline int far_tiles(int position) { return std::max(0, position / kKeys - 1) * kTiles; }
 
-// Scores the tiles [first, last) of the ``far`` first ones, to scores[row][tile].
+// Scores tiles [first, last) of the ``far`` distant ones into scores[row][tile].
 inline void glance(const Queries& queries, const Cache& cache, const AttentionTask& task, int head, int far, int first,
                    int last, float* scores) {
   constexpr int kAhead = 12;
@@ -111,18 +110,18 @@ inline void glance(const Queries& queries, const Cache& cache, const AttentionTa
   }
 }
 
-// Puts those ``count`` of the ``far`` first tiles that are to be read into ``to``, in order.
+// Writes the indices of the ``count`` best of the ``far`` distant tiles to ``to``, in ascending order.
 inline void choose(const float* scores, int rows, int far, int count, std::vector<float>& scratch, int32_t* to) {
   const auto mask = [far](int i) { return static_cast<__mmask16>(far - i < 16 ? (1 << (far - i)) - 1 : 0xFFFF); };
   scratch.assign(static_cast<size_t>(2) * far, 0.0f);
   float *share = scratch.data(), *weight = share + far;
-  // Each tile counts by its share of each row's weights, as far as that is known.
+  // Ranks each tile by its share of each row's estimated weights.
   for (int r = 0; r < rows; ++r) {
     const float* of_row = scores + static_cast<size_t>(r) * far;
     const __m512 best = _mm512_set1_ps(*std::max_element(of_row + 1, of_row + far));
     __m512 total = _mm512_setzero_ps();
     for (int i = 0; i < far; i += 16) {
-      const __mmask16 some = i ? mask(i) : mask(i) & 0xFFFE;  // all but the first tile, which is read in any case
+      const __mmask16 some = i ? mask(i) : mask(i) & 0xFFFE;  // without the first tile, which is always read
       const __m512 one = _mm512_maskz_mov_ps(some, exp2(_mm512_sub_ps(_mm512_maskz_loadu_ps(some, of_row + i), best)));
       _mm512_mask_storeu_ps(weight + i, mask(i), one);
       total = _mm512_add_ps(total, one);
@@ -133,8 +132,8 @@ inline void choose(const float* scores, int rows, int far, int count, std::vecto
       _mm512_mask_storeu_ps(share + i, mask(i), _mm512_fmadd_ps(one, factor, sum));
     }
   }
-  share[0] = 1e30f;  // the first tokens are always looked at (Xiao et al., 2023)
-  // Bit by bit, the least share that is still read: numbers that are not negative have the order of their bits.
+  share[0] = 1e30f;  // always read: attention sinks (Xiao et al., 2023)
+  // Finds the smallest share to read, bit by bit: non-negative floats are ordered like their bit patterns.
   const auto bits = [&](int i) { return _mm512_maskz_loadu_epi32(mask(i), share + i); };
   int32_t least = 0;
   for (int32_t bit = 1 << 30; bit; bit >>= 1) {

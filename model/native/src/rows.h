@@ -1,8 +1,8 @@
-// The activations that products take: rows of numbers, rounded where they are made.
+// Activations: the rows that products read, rounded when they are computed.
 //
-// The first rows, the narrow ones, are int8 in groups of 32 inputs, each with a scale of its own (dynamic quantisation):
-// sums within a group are exact integers. The others, the wide ones, are bfloat16. Both lie in tiles: tile, group, row of
-// the tile, input.
+// The first rows, called narrow, are int8 in groups of 32 inputs with one scale per group (dynamic quantisation), so
+// sums within a group are exact integers. The others, called wide, are bfloat16. Both are stored as
+// [tile][group][row of the tile][input].
 #pragma once
 
 #include <immintrin.h>
@@ -15,12 +15,12 @@
 namespace flightloop {
 
 constexpr int kGroup = 32;     // inputs that share a scale
-constexpr int kRows = 8;       // narrow rows side by side
-constexpr int kWideRows = 16;  // wide ones
+constexpr int kRows = 8;       // narrow rows per tile
+constexpr int kWideRows = 16;  // wide rows per tile
 
 class Rows {
  public:
-  // ``narrow`` of the rows are narrow.
+  // ``narrow``: number of narrow rows.
   void shape(int rows, int narrow, int groups) {
     groups_ = groups;
     narrow_ = narrow;
@@ -34,7 +34,7 @@ class Rows {
   int groups() const { return groups_; }
   int narrow() const { return narrow_; }
 
-  // Rounds 32 numbers, given as two vectors, to group ``group`` of row ``row``.
+  // Rounds 32 numbers, given as two vectors, and stores them as group ``group`` of row ``row``.
   void put(int row, int group, __m512 low, __m512 high) {
     if (row < narrow_) {
       put_narrow(place(row, group), low, high);
@@ -44,7 +44,7 @@ class Rows {
     }
   }
 
-  // Copies one whole row of another set of rows with as many groups, of the same kind.
+  // Copies one row from other rows with the same number of groups. Both are narrow or both wide.
   void copy(int row, const Rows& other, int from) {
     for (int group = 0; group < groups_; ++group) {
       if (row >= narrow_) {
@@ -60,13 +60,13 @@ class Rows {
     }
   }
 
-  // The tile that begins at the narrow row ``row``: codes, scales, scales times sums of codes, -128 times sums.
+  // The tile that begins at narrow row ``row``: codes, scales, scales times sums of codes, -128 times sums.
   const int8_t* codes(int row) const { return codes_.get() + place(row, 0) * kGroup; }
   const float* scale(int row) const { return scale_.get() + place(row, 0); }
   const float* sum(int row) const { return sum_.get() + place(row, 0); }
   const int32_t* offset(int row) const { return offset_.get() + place(row, 0); }
 
-  // The tile that begins at the wide row ``row``.
+  // The tile that begins at wide row ``row``.
   const uint16_t* wide(int row) const { return wide_.get() + place_wide(row, 0) * kGroup; }
 
  private:

@@ -1,10 +1,10 @@
-// A leader and helpers that work through the phases of a step.
+// A leader thread and helper threads that work through the phases of a step.
 //
-// A phase is a number of independent units, taken from one counter. The leader waits for units that were taken, never
-// for threads: a helper that the operating system has put aside takes no unit, and the leader does the work alone, where
-// a barrier would wait for the missing thread some two hundred times a step. A helper that is put aside in the middle of
-// a unit does hold up the leader; the helpers then rest for a while, which grows as long as that happens again. So on a
-// machine with other work a step takes as long as one thread needs, and not the turns of others on top.
+// A phase consists of independent units, taken from one counter. The leader waits for units that were taken, never for
+// threads: if the operating system has preempted a helper, the others do its work. A barrier would wait for that thread
+// some two hundred times a step. A helper that is preempted within a unit does delay the leader; then the helpers rest
+// for a while, and longer each time that this happens again. So on a busy machine a step takes about as long as on a
+// single thread, without the time slices of other processes on top.
 #pragma once
 
 #include <immintrin.h>
@@ -20,7 +20,7 @@ namespace flightloop {
 
 class Team {
  public:
-  // ``spins``: how often a waiting thread looks before it sleeps in the kernel.
+  // ``spins``: number of polls after which a waiting thread sleeps in the kernel.
   Team(int threads, int spins) : size_(threads), spins_(spins) {
     for (int me = 1; me < threads; ++me) helpers_.emplace_back([this, me] { help(me); });
   }
@@ -33,9 +33,9 @@ class Team {
 
   int size() const { return size_; }
 
-  // Called by the leader: runs ``unit(u, me)`` once for every u below ``units``, on the thread ``me``. Units that are
-  // ``long`` are taken one by one, so that no thread ends much later than another; below ``least`` units the leader does
-  // them alone.
+  // Called by the leader: runs ``unit(u, me)`` once for every u below ``units``; ``me`` is the thread's index. With
+  // ``is_long``, units are taken one by one, so that all threads end at about the same time. Fewer than ``least`` units
+  // are run by the leader alone.
   template <class Unit>
   void phase(int units, const Unit& unit, bool is_long = false, int least = 2) {
     if (size_ == 1 || units < least || resting()) {
@@ -56,13 +56,13 @@ class Team {
 
   using Call = void (*)(const void*, int, int);
   struct Phase {
-    std::atomic<uint32_t> number{0};  // 0 while the rest is being written
+    std::atomic<uint32_t> number{0};  // 0 while the other fields are being written
     std::atomic<Call> call;
     std::atomic<const void*> closure;
     std::atomic<int> units, grain;
   };
 
-  // Whether the helpers are left alone; a rest is halved when they worked for twice as long without holding up.
+  // Whether the helpers rest. The rest is halved after they worked for twice its length without a delay.
   bool resting() {
     if (rest_ == Clock::duration::zero()) return false;
     const auto now = Clock::now();
@@ -82,8 +82,8 @@ class Team {
   void publish(Call call, const void* closure, int units, int grain) {
     const uint32_t number = ++number_;
     Phase& phase = phases_[number % 2];
-    // Whoever still holds a ticket of the phase before the last one has none of its units: all of them are done. But
-    // they may be about to read what a phase is, and must notice that it is another one now.
+    // A thread with a ticket of the phase before the last one has no unit of it, since all are done. But it may be
+    // about to read that phase's fields, and must notice that they were replaced.
     phase.number.store(0, std::memory_order_relaxed);
     std::atomic_thread_fence(std::memory_order_release);
     phase.call.store(call, std::memory_order_relaxed);
@@ -99,7 +99,7 @@ class Team {
     }
   }
 
-  // Takes units of the current phase until there are none; tells which phase that was.
+  // Runs units of the current phase until none is left; returns the phase's number.
   uint32_t work(int me) {
     for (;;) {
       const uint64_t ticket = next_.fetch_add(1, std::memory_order_acq_rel);
@@ -110,7 +110,7 @@ class Team {
       const void* closure = phase.closure.load(std::memory_order_relaxed);
       const int units = phase.units.load(std::memory_order_relaxed), grain = phase.grain.load(std::memory_order_relaxed);
       std::atomic_thread_fence(std::memory_order_acquire);
-      if (phase.number.load(std::memory_order_relaxed) != number) return number;  // what was read may be of two phases
+      if (phase.number.load(std::memory_order_relaxed) != number) return number;  // the fields may be of two phases
       const int64_t first = static_cast<int64_t>(turn) * grain;
       if (first >= units) return number;
       const int last = static_cast<int>(std::min<int64_t>(units, first + grain));
@@ -148,7 +148,7 @@ class Team {
       _mm_pause();
     }
     const auto began = Clock::now();
-    leader_asleep_.store(true);  // whoever is missing may have this core
+    leader_asleep_.store(true);  // so that a missing thread may have this core
     for (;;) {
       const int seen = value.load(std::memory_order_seq_cst);
       if (done()) break;
@@ -167,8 +167,8 @@ class Team {
   std::vector<std::thread> helpers_;
   std::atomic<bool> leaving_{false};
   std::atomic<bool> leader_asleep_{false};
-  alignas(64) std::atomic<uint64_t> next_{0};  // the phase's number in the upper half, tickets taken in the lower
-  alignas(64) std::atomic<int> done_{0};       // units of the phase that are done
+  alignas(64) std::atomic<uint64_t> next_{0};  // upper half: number of the phase; lower half: tickets taken
+  alignas(64) std::atomic<int> done_{0};       // number of the phase's units that are done
   alignas(64) std::atomic<int> asleep_{0};
   std::atomic<int> alarm_{0};
 };

@@ -1,4 +1,4 @@
-// The processor's tile registers (AMX), each 16 rows of 64 bytes; where it has none, nothing here is called.
+// The processor's tile registers (AMX), each 16 rows of 64 bytes. Unused on processors without them.
 #pragma once
 
 #include <immintrin.h>
@@ -15,18 +15,18 @@
 namespace flightloop {
 
 constexpr int kTileRows = 16;
-constexpr int kTileBytes = 64;  // of a row
+constexpr int kTileBytes = 64;  // per row
 
 #ifdef FLIGHTLOOP_TILES
 
-// Whether this process may use tiles: Linux gives their registers out on demand.
+// Whether this process may use tiles: Linux grants the registers on request.
 inline bool has_tiles() {
   constexpr int kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
   static const bool granted = syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
   return granted;
 }
 
-// Makes the registers whole, and frees them at its end.
+// Configures the registers at full size, and releases them on destruction.
 class Tiles {
  public:
   Tiles() {
@@ -44,9 +44,9 @@ class Tiles {
   };
 };
 
-// 16 rows of numbers of 16 bits without a sign, given as their high and their low bytes, times 16 columns of signed
-// bytes: the sums of both halves, [row][column]. ``parts``: of 64 numbers each, beside each other in the rows, one after
-// the other in the columns.
+// Multiplies 16 rows of unsigned 16-bit numbers, given as high and low bytes, with 16 columns of signed bytes. Writes
+// the sums of both halves as [row][column]. ``parts``: number of parts of 64 numbers, adjacent within a row and
+// consecutive in the columns.
 inline void multiply_halves(const uint8_t* high, const uint8_t* low, size_t row_bytes, const int8_t* columns, int parts,
                             int32_t* high_sums, int32_t* low_sums, size_t sum_bytes) {
   asm volatile("" ::: "memory");  // g++ doesn't know what tile instructions read

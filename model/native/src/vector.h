@@ -1,4 +1,4 @@
-// What AVX-512 lacks: exponentials, bfloat16 from memory, rounding, and a few loops over vectors.
+// Vector functions that AVX-512 lacks: exponentials, loading bfloat16, rounding, and a few loops over vectors.
 #pragma once
 
 #include <immintrin.h>
@@ -8,11 +8,11 @@
 
 namespace flightloop {
 
-// 2^x to about 2 units in the last place; what is far too small comes out as nothing.
+// 2^x to about 2 units in the last place; 0 for very small x.
 inline __m512 exp2(__m512 x) {
   const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const __m512 f = _mm512_sub_ps(x, whole);
-  // The polynomial of degree 5 with the smallest largest error over |f| <= 1/2, 9e-8, that is 1 at 0.
+  // Minimax polynomial of degree 5 over |f| <= 1/2 with value 1 at 0; error 9e-8.
   __m512 y = _mm512_set1_ps(1.32647e-3f);
   y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(9.67151e-3f));
   y = _mm512_fmadd_ps(y, f, _mm512_set1_ps(5.550734e-2f));
@@ -22,7 +22,7 @@ inline __m512 exp2(__m512 x) {
   return _mm512_scalef_ps(y, whole);
 }
 
-// sum += the products of four unsigned and four signed bytes, for 16 columns. In assembly, since g++ 12 spends as many
+// sum += dot products of four unsigned and four signed bytes, for 16 columns. In assembly, since g++ 12 spends as many
 // instructions on moving the sums between registers as on adding to them.
 inline void dot(__m512i& sum, __m512i bytes, __m512i signed_bytes) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(bytes), "v"(signed_bytes));
@@ -64,7 +64,7 @@ inline float largest(const float* x, int width) {
   return _mm512_reduce_max_ps(most);
 }
 
-// Rounds a vector symmetrically to 8 bits; returns the scale that it is to be multiplied with.
+// Quantises a vector symmetrically to 8 bits; returns the scale of the codes.
 inline float round8(const float* x, int width, int8_t* to) {
   const float most = largest(x, width);
   const __m512 factor = _mm512_set1_ps(most > 1e-30f ? 127.0f / most : 0.0f);
@@ -75,7 +75,7 @@ inline float round8(const float* x, int width, int8_t* to) {
   return most / 127.0f;
 }
 
-// To 16 bits, with 32768 added: first the high bytes of all numbers, then the low ones.
+// Quantises a vector to 16 bits, offset by 32768: first the high bytes of all numbers, then the low bytes.
 inline float round16(const float* x, int width, uint8_t* to) {
   const float most = largest(x, width);
   const __m512 factor = _mm512_set1_ps(most > 1e-30f ? 32767.0f / most : 0.0f);

@@ -1,7 +1,7 @@
 // Products of wide rows, in bfloat16 on the processor's tiles (AMX).
 //
-// The weights of 32 outputs are brought to bfloat16 when a product begins and serve all its rows; a tile instruction then
-// multiplies 16 rows with 32 inputs of 16 outputs. Made for many rows: those of prompts.
+// A product first converts the weights of 32 outputs to bfloat16, for all its rows. Then each tile instruction
+// multiplies 16 rows with 32 inputs of 16 outputs. For many rows, as in prompts.
 #pragma once
 
 #include <immintrin.h>
@@ -17,7 +17,7 @@ namespace flightloop {
 
 #ifdef FLIGHTLOOP_TILES
 
-// Puts two vectors of inputs of 16 outputs in pairs, rounded to bfloat16.
+// Rounds two vectors, each an input of 16 outputs, to bfloat16 and interleaves them.
 inline void put_pair(uint16_t* to, __m512 even, __m512 odd) {
   const __m512i half = _mm512_set1_epi32(0x8000);
   const __m512i low = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(even), half), 16);
@@ -25,12 +25,12 @@ inline void put_pair(uint16_t* to, __m512 even, __m512 odd) {
   _mm512_store_si512(to, _mm512_mask_blend_epi16(0xAAAAAAAA, low, high));
 }
 
-// A group of 16 outputs in int4, as bfloat16: [pair of inputs][output][2].
+// Converts an int4 group of 16 outputs to bfloat16: [pair of inputs][output][2].
 inline void widen4(const uint8_t* weight, uint16_t* to) {
   ask<kBytes4>(weight);
   const __m512 d = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(weight + 256)));
   const __m512 m = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(weight + 288)));
-  // Codes stay at their place in the word, where they are 256^i as large.
+  // Codes keep their position in the word, so they are scaled by 256^i.
   __m512 step[4];
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) step[i] = _mm512_scalef_ps(d, _mm512_set1_ps(-8.0f * i));
@@ -48,7 +48,7 @@ inline void widen4(const uint8_t* weight, uint16_t* to) {
   }
 }
 
-// A group of 16 outputs in int8, as bfloat16, which holds the codes exactly.
+// Converts an int8 group of 16 outputs to bfloat16, which represents the codes exactly.
 inline void widen8(const uint8_t* weight, uint16_t* to) {
   ask<kBytes8>(weight);
   for (int i = 0; i < 8; ++i) {
@@ -62,7 +62,7 @@ inline void widen8(const uint8_t* weight, uint16_t* to) {
   }
 }
 
-// Stores a tile of sums: scaled, where there is a scale, and only the rows that exist.
+// Stores the existing rows of a tile of sums, multiplied by the scale if there is one.
 #define FLIGHTLOOP_PUT(tile, row, column)                                                    \
   do {                                                                                       \
     float* to = out + static_cast<size_t>(row) * stride + (column);                          \
@@ -80,7 +80,7 @@ inline void put_sums(const float* sums, int rows, const float* scale, float* out
     _mm512_storeu_ps(out + static_cast<size_t>(r) * stride, _mm512_mul_ps(_mm512_load_ps(sums + 16 * r), factor));
 }
 
-// 32 outputs of ``count`` rows.
+// Computes 32 outputs of ``count`` rows.
 inline void wide_product(const uint16_t* weight, const uint16_t* rows, int groups, int count, const float* scale,
                          float* out, int stride) {
   constexpr int kTileSize = kWideRows * kGroup;  // of rows and of weights alike

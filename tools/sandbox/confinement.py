@@ -45,18 +45,18 @@ class SandboxError(Exception):
 
 @dataclass(frozen=True)
 class Confinement:
-    """Rights of a process, as data that is sent to it. Sizes are in bytes.
+    """Rights of a tool process, as data that is sent to it. Sizes are in bytes.
 
     Attributes:
-        hosts: entries of `endpoints` that it may connect to.
+        hosts: hosts that it may connect to, in the form of `endpoints`.
         subprocesses: whether it may start programs.
         readable: files and folders; with ``subprocesses``, programs in them may be started.
-        system: files and folders of the operating system, as far as everybody may read them.
-        listable: folders whose names may be read; with Landlock alone, also names in folders below them.
+        system: files and folders of the operating system, of which only world-readable ones are accessible.
+        listable: folders whose entries may be listed; with Landlock alone, also those of folders below them.
         writable: files and folders, by their real paths.
-        scratch: its own empty folder, writable up to ``scratch_bytes``.
+        scratch: the process's own empty folder, writable up to ``scratch_bytes``.
         limits: limits of each process.
-        mechanisms: those of `MECHANISMS` that may be used.
+        mechanisms: the `MECHANISMS` that may be used.
     """
 
     hosts: tuple[str, ...]
@@ -83,8 +83,8 @@ class Confinement:
         return mechanism in self.mechanisms
 
     def prepare(self, host: int) -> Prepared:
-        """Prepares namespaces in the middle process: a PID namespace for the next child, and the right of an ordinary
-        user to create others.
+        """Prepares namespaces in the middle process: a PID namespace for the next child and, for an ordinary user, the
+        right to create others.
 
         Args:
             host: process id of the outer process.
@@ -157,7 +157,7 @@ class Confinement:
         return Entered((*in_force, SECCOMP), listener)
 
     def _see_only_what_is_named(self, prepared: Prepared) -> bool:
-        """Creates namespaces for files, IPC and, without hosts, the network. False if this user may not create them."""
+        """Creates namespaces for files, IPC and, without hosts, the network. Returns False if not permitted."""
         flags = CLONE_NEWNS | CLONE_NEWIPC | (0 if self.hosts else CLONE_NEWNET)
         if ctypes.CDLL(None, use_errno=True).unshare(flags) != 0:
             return False
@@ -179,13 +179,13 @@ class Confinement:
             if not os.access(path, os.R_OK | os.X_OK):
                 raise SandboxError(
                     f"the platform runs as root, so its tools run as separate users, and these can't reach {path}: "
-                    "let everybody enter the folders above it, allow mount namespaces, or run the platform as an "
+                    "let all users enter the folders above it, allow mount namespaces, or run the platform as an "
                     "ordinary user"
                 )
 
     def _limit(self, counted: bool) -> None:
-        """Applies the limits. If the kernel counts all processes of the user instead of this host's, that limit only
-        slows a flood down until `watch` ends the host."""
+        """Applies the limits. Unless ``counted``, the kernel counts all the user's processes instead of the host's, so that
+        limit only slows a flood down until `watch` ends the host."""
         limits = self.limits
         if not counted and limits.processes is not None:
             limits = replace(limits, processes=tasks_of(os.geteuid()) + FLOOD)
@@ -196,7 +196,7 @@ class Confinement:
         return [*map(Path, (*self.readable, *self.system)), *own]
 
     def _own_proc(self) -> bool:
-        """Whether /proc shows only this PID namespace, with this process as its first."""
+        """Whether this process is the first of its PID namespace, and /proc shows only that namespace."""
         return os.getpid() == 1 and Path("/proc/1/status").is_file()
 
     def _writable(self) -> list[Path]:
@@ -214,11 +214,11 @@ def _mapping(owner: tuple[int, int] | None) -> int | None:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the middle process has prepared for the inner one.
+    """Namespaces and identity that the middle process has prepared for the inner one.
 
     Attributes:
-        namespaces: there is a PID namespace, and others may be created.
-        owner: user and group that the inner process switches to; None: it keeps its own.
+        namespaces: whether there is a PID namespace, so that others may be created.
+        owner: user and group to which the inner process switches; None if it keeps its own.
         mapping: descriptor of a user namespace, for `View.ids`.
     """
 
@@ -241,14 +241,14 @@ class Entered:
 
 
 def adopt_orphans() -> None:
-    """Makes descendants that lose their parent children of this process, so that they can be found."""
+    """Makes this process a child subreaper: orphaned descendants become its children, so that they can be found."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def die_with_parent(parent: int | None = None, by: signal.Signals = signal.SIGKILL) -> None:
-    """Sends this process a signal when its parent's thread ends. With ``parent``: ends it if the parent has ended
-    already."""
+    """Makes the kernel signal this process when its parent's thread ends. With ``parent``, the parent's process id,
+    exits at once if the parent has already ended."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by, 0, 0, 0)
     if parent is not None and os.getppid() != parent:

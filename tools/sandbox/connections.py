@@ -56,7 +56,7 @@ class Connections:
 
 
 def endpoints_of(hosts: Sequence[str], platform: Mapping[str, Any]) -> Endpoints:
-    """Endpoints that a host may reach on this machine and elsewhere.
+    """Endpoints that a tool host may reach, on this machine and elsewhere.
 
     Args:
         hosts: entries of the tool or the policy.
@@ -87,7 +87,7 @@ def _target(raw: bytes) -> tuple[Address, int] | None:
 
 def _parsed(hosts: Sequence[str]) -> Iterator[EgressEntry]:
     for entry in hosts:
-        with suppress(ValueError):  # a policy may have other forms of entries, which allow nothing here
+        with suppress(ValueError):  # a policy may have entries of other forms, which allow nothing here
             yield parse(entry)
 
 

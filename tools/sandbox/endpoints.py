@@ -1,15 +1,15 @@
-"""Decides where a tool may connect to, by the entries of ``@tool(hosts=…)``, and what it may never reach.
+"""Decides which hosts a tool may connect to, by the entries of ``@tool(hosts=…)``, and which it may never reach.
 
 | entry | meaning |
 |---|---|
 | ``api.example.com`` | that host, on ports 80 and 443 |
 | ``api.example.com:5432``, ``10.0.0.7:8080``, ``[fd00::7]:8080`` | that host or address, on that port |
 | ``*``, ``*:8443`` | every public address, on ports 80 and 443, or on that port |
-| ``*.example.com`` | same as ``*``: an address doesn't tell the name, so the tool itself has to check the name |
+| ``*.example.com`` | same as ``*``: an address doesn't show the name, so the tool itself has to check the name |
 
-The owner of a name can make it lead to internal addresses. So a name without a port leads to public addresses only, and
-one with a port to private ones too, but never to link-local ones, where clouds keep their credentials. An address of
-this machine needs an entry with its port, and is never reached on a port of the platform.
+The owner of a name can make it resolve to internal addresses. So a name without a port permits public addresses only,
+and one with a port also private ones, but never link-local ones, where clouds serve their credentials. An address of
+this machine needs an entry with the port, and is never permitted on a port of the platform.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from flightloop.egress import EgressEntry, is_address
 
 ANY = "*"
 TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
-"""IPv4 addresses for networks without IPv4 (RFC 6052)."""
+"""NAT64 prefix: IPv4 addresses as IPv6 addresses, for networks without IPv4 (RFC 6052)."""
 RELAYS = ipaddress.ip_network("192.88.99.0/24")
 """Relays of 6to4, no longer used (RFC 7526)."""
 REMEMBERED_S = 300.0
@@ -51,7 +51,7 @@ class Endpoints:
     """Decides about connections.
 
     Attributes:
-        allowed: entries, as above.
+        allowed: entries of the forms above.
         local: addresses of this machine; loopback always counts.
         reserved: the platform's ports on this machine.
         barred: the platform's addresses and ports elsewhere, such as its database's.

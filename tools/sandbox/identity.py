@@ -1,4 +1,4 @@
-"""User of a tool host: if the worker is root, a separate user without an account."""
+"""OS users of tool hosts: if the worker runs as root, each host gets a separate user without an account."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LAST_CAPABILITY = 63
 CLONE_NEWUSER = 0x10000000
 FIRST_ID, MOST_PROCESSES = 0x70000000, 1 << 22
 SMALL_RANGE = 4096
-"""Number of ids at the end of a container's small range of users; 65536 is usual."""
+"""Number of ids to use at the end of a container's range, if that is small; 65536 ids are usual."""
 MOST_ENTRIES = 20_000
 
 
 @dataclass(frozen=True)
 class Ids:
-    """Users of hosts: ``group`` and, above it, one per process id, so that no two live hosts share one."""
+    """Ids for hosts: one group and, from the next id on, one user per process id, so that live hosts share no user."""
 
     group: int
     count: int
@@ -52,10 +52,10 @@ def ids() -> Ids | None:
 
 
 def mapped(uid: int, group: int) -> int:
-    """A descriptor of a user namespace that maps root's ids to these, for mounts that show root's files as theirs.
+    """Descriptor of a user namespace that maps root to these ids, for mounts that show root's files as theirs.
 
     Raises:
-        OSError: this root process may not create one.
+        OSError: this process may not create user namespaces.
     """
     ready, done = os.pipe(), os.pipe()
     child = os.fork()
@@ -108,7 +108,7 @@ def _drop_bounding_set() -> None:
 def share(folder: Path, group: int) -> None:
     """Lets hosts read and write a folder that belongs to root, by giving it and its content to the group of hosts.
 
-    Skips files with several names, which a tool may have linked there, and everything after `MOST_ENTRIES`: a tool that
+    Skips files with several hard links, which a tool may have created, and everything after `MOST_ENTRIES`: a tool that
     creates many files must not keep others from starting, and tools' files belong to the group anyway.
 
     Raises:
@@ -121,8 +121,8 @@ def share(folder: Path, group: int) -> None:
 def share_databases() -> None:
     """Lets other hosts write databases that this one creates with ``sqlite3``. Irreversible.
 
-    SQLite creates files with mode 0644, so only the host that created a database could write it. So an empty file,
-    which is a valid database, is created before SQLite opens it.
+    SQLite creates files with mode 0644, so that only the host that created a database could write to it. Therefore an
+    empty file, which is a valid database, is created with mode 0660 before SQLite opens it.
     """
     sys.addaudithook(_make_database)
 

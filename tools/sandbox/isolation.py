@@ -11,11 +11,11 @@ from flightloop.tool import POLICY_EGRESS, Permission, ToolSpec
 
 @dataclass(frozen=True, order=True)
 class Isolation:
-    """Rights of a host. Calls with the same rights share hosts.
+    """Rights of a tool host. Calls with the same rights share hosts.
 
     Attributes:
-        hosts: where it may connect to (`endpoints`); empty: no network.
-        folders: what it may read and write besides its scratch folder.
+        hosts: hosts that it may connect to (`endpoints`); empty: no network.
+        folders: folders that it may read and write besides its scratch folder.
         subprocesses: whether it may start programs.
     """
 

@@ -1,8 +1,8 @@
 """Landlock: restricts the files that a process may read and write, enforced by the kernel (Linux 5.13 and later).
 
 Source: linux/landlock.h. Newer versions of the interface know more kinds of access. All kinds that the running kernel
-knows are handled, and denied unless allowed: also every TCP ``bind`` and ``connect`` (from version 4 on), and signals
-to processes outside and abstract UNIX sockets (from version 6 on).
+knows are denied unless allowed. They include TCP ``bind`` and ``connect`` (from version 4 on), and signals to processes
+outside and abstract UNIX sockets (from version 6 on).
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def restrict(
     """Restricts this process and its children to these files and folders. Skips missing ones.
 
     Args:
-        readable: may be read and, with ``execute``, started as programs.
-        writable: may be read, written, created and deleted, but not started; given by their real paths.
-        listable: their names, and those of their content, may be read.
+        readable: paths that may be read and, with ``execute``, started as programs.
+        writable: real paths that may be read, written, created and deleted, but not started.
+        listable: folders that may be listed, with the folders in them.
 
     Raises:
-        OSError: the kernel has no Landlock, or it is off; a path of ``writable`` has a symbolic link in it.
+        OSError: the kernel lacks Landlock or has it disabled, or a path in ``writable`` contains a symbolic link.
     """
     known = version()
     if not known:

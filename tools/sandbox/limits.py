@@ -16,7 +16,7 @@ OUTER_TASKS = 80
 
 @dataclass(frozen=True)
 class Limits:
-    """Sizes in bytes, CPU in seconds; None: unlimited."""
+    """Limits of one process. Sizes are in bytes, CPU time is in seconds; None: unlimited."""
 
     memory: int  # address space
     file_size: int
@@ -57,7 +57,7 @@ def join_group(memory: int, processes: int, root: Path = ROOT) -> bool:
 
 
 def leave_group(pid: int, root: Path = ROOT) -> None:
-    """Removes the cgroup of a process that has ended. A later start removes it if it isn't empty yet."""
+    """Removes the cgroup of a process that has ended. If it isn't empty yet, the next `join_group` removes it."""
     with suppress(OSError):
         for parent in _hierarchies(root):
             (parent / f"{PREFIX}{pid}").rmdir()
@@ -74,8 +74,8 @@ def tasks_of(uid: int) -> int:
 
 
 def _hierarchies(root: Path) -> list[Path]:
-    """Where to create groups, for memory first: inside this process's own group (cgroup v1), or beside it, since in
-    cgroup v2 a group that has processes can't limit subgroups."""
+    """Folders in which to create groups, for memory first: this process's own group (cgroup v1), or the group above
+    it, since in cgroup v2 a group that has processes can't limit subgroups."""
     own = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)

@@ -1,6 +1,6 @@
 """Changes modes and times of files in a tool's scratch folder, and nowhere else (`supervisor`).
 
-Landlock covers neither, and a process may change both for all files of its user.
+Landlock covers neither modes nor times, and a process may change both for all files of its user.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Metadata:
 
     Args:
         scratch: the folder.
-        own_filesystem: it is a file system of its own (`view`), which identifies its files; otherwise paths do.
+        own_filesystem: whether it is a file system of its own (`view`); then its files are recognised by their device,
+            otherwise by their paths.
     """
 
     def __init__(self, scratch: str, *, own_filesystem: bool) -> None:

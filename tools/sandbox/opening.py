@@ -1,4 +1,4 @@
-"""Opens files safely by paths in which others may place links at any time."""
+"""Opens files safely by paths in which other processes may place symbolic links at any time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def without_links(path: str | Path, flags: int, folder: int | None = None) -> in
         flags: as for ``os.open``.
 
     Raises:
-        OSError: the file doesn't exist; ELOOP: the path has a link; EXDEV: the path goes up.
+        OSError: the file doesn't exist; ELOOP: the path contains a link; EXDEV: the path contains ``..``.
     """
     steps = list(Path(path).parts)
     if os.pardir in steps:
-        raise OSError(errno.EXDEV, "the path goes up", str(path))
+        raise OSError(errno.EXDEV, "the path contains ..", str(path))
     start = steps.pop(0) if Path(path).is_absolute() else "."
     here = os.open(start, STEP, dir_fd=folder)
     for index, step in enumerate(steps):

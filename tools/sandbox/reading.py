@@ -1,4 +1,4 @@
-"""Files and folders that a tool's process may read: the interpreter, its modules and files that programs need."""
+"""Files and folders that a tool's process may read: the interpreter, modules, and files that programs need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SETTINGS = (
     "nsswitch.conf", "os-release", "passwd", "pki/tls/certs", "pki/ca-trust", "protocols", "resolv.conf", "services",
     "ssl/certs", "ssl/openssl.cnf", "timezone",
 )  # fmt: skip
-"""Files of /etc that are needed; some others are secret."""
+"""Files of /etc that programs need; some others are secret."""
 DEVICES = tuple(Path("/dev") / name for name in ("null", "zero", "full", "random", "urandom"))
 
 INSTALLATION = (
@@ -46,7 +46,7 @@ def installation(prefix: Path) -> list[Path]:
 
 
 def libraries() -> list[Path]:
-    """Other places of modules: the platform's packages, those of the user, of ``PYTHONPATH``, and editable installs."""
+    """Other folders with modules: the platform's packages, the user's, ``PYTHONPATH``, and editable installs."""
     packages = [package.parent for package in sorted(PLATFORM.glob("*/__init__.py"))]
     entries = [Path(entry) for entry in search_path()]
     others = [entry for entry in entries if entry.resolve() != PLATFORM and not lies_in(entry, interpreter())]
@@ -107,8 +107,8 @@ def within(folder: Path, protected: Iterable[Path]) -> Path | None:
 
 
 def in_hidden(folder: Path, home: Path) -> Path | None:
-    """The entry of a user's home that contains a folder, if its name begins with a dot: settings, keys, programs. The
-    home itself if the folder contains it."""
+    """The hidden entry of a user's home (settings, keys, programs) that contains the folder; the home itself if the
+    folder contains the home; otherwise None."""
     real, home = folder.resolve(), home.resolve()
     if real == home or real in home.parents:
         return home

@@ -1,6 +1,6 @@
 """System calls that a tool's process may make, as lists of `seccomp.Rule` by what they protect.
 
-All rules are effective for root too: none relies on a user with few rights.
+The rules also hold for root: none relies on the user having few rights.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ F_SETFL = 4
 BUFFER_SIZES = (7, 8, 32, 33)
 """SO_SNDBUF, SO_RCVBUF, and the same with FORCE."""
 OTHERS_FILES = (1024, 1026, 8, 10, 15)
-"""F_SETLEASE keeps others from opening a file; F_NOTIFY, F_SETOWN, F_SETSIG and F_SETOWN_EX send signals."""
+"""F_SETLEASE keeps other processes from opening a file; F_NOTIFY, F_SETOWN, F_SETSIG and F_SETOWN_EX send signals."""
 CHANGING_IOCTLS = (
     0x40086602,  # FS_IOC_SETFLAGS
     0x40046602,  # FS_IOC32_SETFLAGS
@@ -96,7 +96,7 @@ METADATA = [
         for mode in (os.O_RDONLY, os.O_ACCMODE)
     ),
 ]
-"""Modes, owners, times, attributes and set-id bits of files."""
+"""Protects modes, owners, times, attributes and set-id bits of files."""
 
 MEMORY = [
     # Without a cgroup, data waiting in sockets is not counted: buffers keep their default size (`watch` counts
@@ -105,13 +105,13 @@ MEMORY = [
     *_denied("shmget", "shmat", "shmctl", "msgget", "msgctl", "semget", "semctl", "mq_open"),
     *_denied("memfd_create", "memfd_secret", "add_key", "request_key", "keyctl"),
 ]
-"""Memory that no limit of the process counts, or that outlives it."""
+"""Denies memory that no limit of the process counts, or that outlives the process."""
 
 SCHEDULING = [
     *_denied("setpriority", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr"),
     *_denied("ioprio_set", "setrlimit"),
 ]
-"""Priorities, processors and, except for `HOST_LIMITS`, resource limits of this process and of others."""
+"""Protects priorities, processors and, except for `HOST_LIMITS`, resource limits of this process and of others."""
 
 SIGNALS = _denied("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal")
 """Used if neither a PID namespace nor Landlock blocks signals to other processes."""
@@ -121,22 +121,22 @@ NO_PROGRAMS = [
     Rule("clone", ALLOW, (Equal(0, CLONE_THREAD, CLONE_THREAD),)),
     Rule("clone"),
 ]
-"""No new processes; threads work."""
+"""Denies new processes, but allows threads."""
 
 PROGRAMS_BY_NOTICE = [
     Rule("clone", ALLOW, (Equal(0, CLONE_THREAD, CLONE_THREAD),)),
     *(Rule(call, NOTIFY) for call in ("clone", "fork", "vfork")),
 ]
-"""New processes while the outer process permits them; none once the host is being ended. Otherwise, without a PID
-namespace, a chain of processes that each start the next one and exit could never be caught."""
+"""Lets the outer process permit each new process, until the host is being ended. Otherwise, without a PID namespace,
+a chain of processes that each start the next one and exit could never be caught."""
 
 PAIRS = [
     Rule("socketpair", ALLOW, (Equal(0, socket.AF_UNIX), Equal(1, socket.SOCK_STREAM, TYPE_BITS))),
     Rule("socketpair"),
 ]
-"""Pairs of streams, which asyncio needs. A datagram socket could also send to other addresses than its peer's."""
+"""Allows pairs of streams, which asyncio needs. Datagram sockets could also send to addresses other than the peer's."""
 NO_SOCKETS = [*_denied("socket"), *PAIRS]
-"""All families: a UNIX socket may lead to a daemon with network access."""
+"""Denies sockets of all families: a UNIX socket may lead to a daemon with network access."""
 
 TCP_ONLY = [
     *(
@@ -152,10 +152,10 @@ TCP_ONLY = [
     Rule("connect", NOTIFY),
     *PAIRS,
 ]
-"""Outgoing TCP only; `connections` makes or denies each ``connect``."""
+"""Allows outgoing TCP only; `connections` makes or denies each ``connect``."""
 
 HOST_LIMITS = [Rule("prlimit64", ALLOW, (Equal(0, 0),)), Rule("prlimit64", when=(NotNull(2),))]
-"""A host may lower its own limits, as `tools.builtin.python` does in its child, but nobody else's."""
+"""Lets a host lower its own limits, as `tools.builtin.python` does in its child, but not those of other processes."""
 NO_LIMITS = [Rule("prlimit64", when=(NotNull(2),))]
 
 COMMON = [*KERNEL, *METADATA, *MEMORY, *SCHEDULING]
@@ -165,10 +165,10 @@ def of_host(*, network: bool, subprocesses: bool, signals: bool, alone: bool) ->
     """The rules of a tool host.
 
     Args:
-        network: it may connect to what `connections` allows.
-        subprocesses: it may start programs.
-        signals: another mechanism blocks its signals to other processes.
-        alone: it has a PID namespace, with which everything that it started ends.
+        network: whether it may connect to what `connections` allows.
+        subprocesses: whether it may start programs.
+        signals: whether another mechanism blocks its signals to other processes.
+        alone: whether it has a PID namespace, so that everything that it started ends with it.
     """
     return [
         *COMMON,

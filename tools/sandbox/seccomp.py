@@ -1,7 +1,7 @@
 """Compiles a list of rules to a seccomp filter (Linux on x86-64 and arm64).
 
 The filter is classic BPF over ``struct seccomp_data``: number at byte 0, architecture at 4, arguments from 16. System
-calls without a rule are allowed, except those newer than `syscalls.NEWEST`, which seem to be missing.
+calls without a rule are allowed, except those newer than `syscalls.NEWEST`, which fail with ENOSYS.
 Source: linux/seccomp.h and seccomp(2).
 """
 
@@ -26,13 +26,13 @@ ALLOW, KILL, NOTIFY, _ERRNO = 0x7FFF0000, 0x80000000, 0x7FC00000, 0x00050000
 DENY = _ERRNO | errno.EACCES
 MISSING = _ERRNO | errno.ENOSYS
 IGNORED = _ERRNO | 0
-"""Does nothing, but reports success to the caller."""
+"""Skips the call, but reports success to the caller."""
 UNSUPPORTED = _ERRNO | errno.EOPNOTSUPP
 
 
 @dataclass(frozen=True)
 class Equal:
-    """The lower 32 bits of an argument, masked, have a value."""
+    """Condition: the lower 32 bits of an argument, masked, equal a value."""
 
     argument: int
     value: int
@@ -41,7 +41,7 @@ class Equal:
 
 @dataclass(frozen=True)
 class AnyBit:
-    """At least one bit of the mask is set in the lower 32 bits of an argument."""
+    """Condition: at least one bit of the mask is set in the lower 32 bits of an argument."""
 
     argument: int
     mask: int
@@ -49,7 +49,7 @@ class AnyBit:
 
 @dataclass(frozen=True)
 class NotNull:
-    """A 64-bit argument, a pointer, is not zero."""
+    """Condition: a 64-bit argument, a pointer, is not zero."""
 
     argument: int
 
@@ -131,7 +131,7 @@ def _block(number: int, rule: Rule) -> list[_Instruction]:
 
 
 def _test(condition: Equal | AnyBit | NotNull, past: int) -> list[_Instruction]:
-    """Continues if the condition holds, otherwise skips ``past`` further instructions."""
+    """Instructions that continue if the condition holds, and otherwise skip ``past`` further instructions."""
     low = ARGUMENTS + 8 * condition.argument
     load = _Instruction(LOAD, 0, 0, low)
     match condition:

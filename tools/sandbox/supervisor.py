@@ -1,4 +1,4 @@
-"""Performs system calls of a tool's process from outside, after checking what they ask for.
+"""Performs system calls for a tool's process from outside, after checking their arguments.
 
 A call that seccomp answers with a notice blocks in the kernel until the host's outer process has decided. The memory
 behind its arguments is copied once, checked, and used from that copy, so later changes by the process have no effect.
@@ -37,7 +37,7 @@ ANSWER = struct.Struct("QqiI")
 
 @dataclass(frozen=True)
 class Notice:
-    """A pending call. Every method raises OSError with the error number for the caller."""
+    """A pending system call. Every method raises OSError with the error number for the caller."""
 
     listener: int  # descriptor of the seccomp listener
     id: int
@@ -93,8 +93,8 @@ class Notice:
     def located(self, folder: int, path: bytes, *, follow: bool) -> int:
         """A descriptor (O_PATH) of a path from the caller's view, relative to one of its descriptors or AT_FDCWD.
 
-        A relative path that goes up, or through an absolute link, is an error (EXDEV): it would be resolved in this
-        process's file system, and reveal its content to the caller.
+        A relative path with ``..`` above its start, or through an absolute link, is an error (EXDEV): it would be
+        resolved in this process's file system, and reveal that to the caller.
         """
         base = "root" if path.startswith(b"/") else "cwd" if folder == AT_FDCWD else f"fd/{folder}"
         start = os.open(f"/proc/{self.thread}/{base}", os.O_PATH | os.O_CLOEXEC)
@@ -115,8 +115,8 @@ class Notice:
 
 GO_ON = -1
 Handler = Callable[[Notice], int]
-"""Performs a call. Returns its error number, 0 for success, or raises OSError with it. `GO_ON`: the kernel performs the
-call with the arguments in the caller's registers."""
+"""Performs a call. Returns 0 for success or an error number, or raises OSError with one. Returns `GO_ON` to let the
+kernel perform the call with the arguments in the caller's registers."""
 
 
 class Supervisor:
@@ -124,7 +124,7 @@ class Supervisor:
 
     Args:
         listener: descriptor from `seccomp.install` in the tool's process.
-        handlers: by number of the call.
+        handlers: handlers by number of the system call.
     """
 
     def __init__(self, listener: int, handlers: Mapping[int, Handler]) -> None:

@@ -6,7 +6,7 @@ Source: asm/unistd_64.h and asm-generic/unistd.h of Linux; linux/audit.h for the
 from __future__ import annotations
 
 NEWEST = 462
-"""The newest call that was reviewed (``mseal``, Linux 6.10). Later ones seem to be missing in a tool's process."""
+"""The newest call that was reviewed (``mseal``, Linux 6.10). Later ones fail with ENOSYS in a tool's process."""
 
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 SECCOMP = {"x86_64": 317, "aarch64": 277}

@@ -1,6 +1,6 @@
-"""File system with only what a tool's process may see: a mount namespace with its own root.
+"""File system that contains only what a tool's process may see: a mount namespace with its own root.
 
-Folders keep their paths and are read-only unless named as writable; nothing else exists. Scratch is memory with a size
+Folders keep their paths, and are read-only unless named as writable. The scratch folder is in memory, with a size
 limit. Source: mount_namespaces(7), mount_setattr(2), pivot_root(2).
 """
 
@@ -44,9 +44,9 @@ class View:
     """Files that a process sees.
 
     Attributes:
-        readable: files and folders. Missing ones are skipped, here and below.
-        system: files and folders of the operating system, as far as everybody may read them.
-        writable: files and folders by their real paths, without programs.
+        readable: files and folders. Missing ones are skipped, as in the next fields.
+        system: files and folders of the operating system, of which only world-readable ones are accessible.
+        writable: files and folders by their real paths, from which no programs can be started.
         scratch: an existing empty folder, where memory of ``scratch_bytes`` is mounted.
         devices: device files.
         owner: user and group of scratch.
@@ -101,7 +101,7 @@ class View:
             for path in paths:
                 if path.exists():
                     wanted[path.resolve()] = attributes
-        # Not resolved again: somebody may have replaced it by a link since the check.
+        # Not resolved again: a tool may have replaced it with a link since the check.
         wanted |= dict.fromkeys(self.writable, NO_SET_ID | NO_DEVICES | NO_PROGRAMS)
         of_system = {path.resolve() for path in self.system}
         for path in sorted(wanted):

@@ -1,7 +1,7 @@
-"""Ends a host that exceeds its limits, where the kernel doesn't count them.
+"""Checks limits of a tool host that the kernel doesn't enforce.
 
-A cgroup counts the memory of all its processes, and a file system of its own the scratch folder. Without them, this
-checks at intervals, so that limits may be exceeded for a moment.
+A cgroup limits the memory of a host's processes together, and a separate file system limits its scratch folder. Without
+them, the limits are checked at intervals, so that they may be exceeded for a moment.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tools.ending import below
 EVERY_S = 0.1
 BLOCK, KILOBYTE = 512, 1024
 SOCKET_BYTES = 256 * 1024
-"""Largest amount of data that may wait in a socket, with buffers of the default size."""
+"""Maximum amount of data that may wait in a socket, with buffers of the default size."""
 MOST_QUEUES = 128
 """Maximum number of epoll instances. The kernel counts their watches per user, which may be the platform's too."""
 MOST_FILES = 20_000
@@ -33,10 +33,10 @@ class Watch:
     """Watches a host.
 
     Attributes:
-        pid: the child whose end ends the host.
-        memory_bytes: limit for it and its descendants; None: not watched.
+        pid: child of the host's outer process; its descendants are watched until it ends.
+        memory_bytes: limit for all of them together; None: not watched.
         processes: limit of processes and threads; None: not watched.
-        scratch: its folder.
+        scratch: the host's scratch folder.
         scratch_bytes: limit of the folder; None: not watched.
     """
 
@@ -47,7 +47,7 @@ class Watch:
     scratch_bytes: int | None
 
     def run(self) -> str | None:
-        """Returns the limit that the host exceeded; None when it has ended."""
+        """Waits until the host exceeds a limit, and returns the limit's name; None if the host has ended."""
         while Path(f"/proc/{self.pid}").exists():
             taken = self._taken()
             if taken is not None:
@@ -71,8 +71,8 @@ class Watch:
 
 
 def _threads(pid: int) -> list[str]:
-    """Folders of threads in proc(5). If the first thread has ended before the others, the process's own folder shows no
-    memory and files; and each thread may have files of its own."""
+    """Folders of a process's threads in proc(5). The process's own folder shows no memory and files if its main thread
+    has ended before the others; also, each thread may have files of its own."""
     try:
         return [f"/proc/{pid}/task/{thread}" for thread in os.listdir(f"/proc/{pid}/task")]
     except OSError:

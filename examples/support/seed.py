@@ -1,4 +1,4 @@
-"""Fills the tools' data at the first start: a shop that is the same every time."""
+"""Fills the tools' data folder at the first start, with the same shop every time."""
 
 from __future__ import annotations
 

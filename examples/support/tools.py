@@ -1,4 +1,4 @@
-"""The shop's tools. Descriptions are short and parameters few: small models read and fill them."""
+"""The shop's tools. For the sake of small models, descriptions are short and parameters few."""
 
 from __future__ import annotations
 

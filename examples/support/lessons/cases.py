@@ -1,4 +1,4 @@
-"""What the platform asks of the shop's lessons: the cases, how often each is made, and over which data."""
+"""Entry points of the shop's lessons: the cases with their weights, and the data that they are made from."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ CASES: dict[Callable[[Desk], Case], int] = {
     several.long_talk: 5,
 }
 FOREIGN = 0.12
-"""Share of the cases in another language than English."""
+"""Share of the cases in a language other than English."""
 
 
 @cache
@@ -68,7 +68,7 @@ def phrases() -> Phrases:
 
 
 def seed(data: Path, random: Random) -> None:
-    """A shop that is not the tasks' one: other people, other numbers, another day."""
+    """Creates a shop that differs from the tasks' shop: other people, order numbers and dates."""
     recipe = Recipe(
         SEED + 1 + random.randrange(1 << 30),
         date(2024, 1, 1) + timedelta(days=random.randrange(1200)),
@@ -79,7 +79,7 @@ def seed(data: Path, random: Random) -> None:
 
 
 def begin(data: Path, random: Random) -> Desk:
-    """What a case is made with."""
+    """Creates the desk for one case, in a random language."""
     return Desk(data, phrases(), random, random.choice(OTHERS) if random.random() < FOREIGN else ENGLISH)
 
 
@@ -88,14 +88,14 @@ def messages() -> Mapping[str, Sequence[str]]:
 
 
 def say(data: Path, random: Random, wording: str) -> str:
-    """A message in a customer's manner of writing."""
+    """A customer's message: the wording with its slots filled, in a random style."""
     desk = Desk(data, phrases(), random, ENGLISH)
     slots = {**desk.order().slots, "address": desk.address()}
     return desk.voice.say(wording, slots)
 
 
 def somebody(random: Random) -> dict[str, str]:
-    """A person of whom sentences of judging.yaml tell."""
+    """A random person, for the slots of sentences in judging.yaml."""
     first, last = random.choice(FIRST_NAMES), random.choice(LAST_NAMES)
     street, town = (random.choice(phrases().scenery[name]) for name in ("streets", "towns"))
     address = f"{random.randint(1, 150)} {street}, {town}"

@@ -1,4 +1,4 @@
-"""The shop as lessons see it: orders in the state that is needed, words for customers and for the agent."""
+"""The shop as lessons use it: orders in the required state, and texts of customers and of the agent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHORT = {
     "Cast Iron Pan": "pan",
     "Wall Clock": "wall clock",
 }
-"""How people call what can't be called by its last word."""
+"""Everyday names of products that can't be named by their last word."""
 AND = {"en": "and", "de": "und", "es": "y", "fr": "et"}
 SELECT = """SELECT o.id, c.name, c.email, p.name, o.total_cents,
     (SELECT COUNT(*) FROM orders x WHERE x.customer_id = o.customer_id) FROM orders o
@@ -38,12 +38,12 @@ SELECT = """SELECT o.id, c.name, c.email, p.name, o.total_cents,
 
 
 class NoSuchOrder(NoCase):
-    """The shop has no order in this state."""
+    """The shop has no order that meets the condition."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """``item``: a product of it, as people call it. ``siblings``: orders of its customer, this one among them."""
+    """An order. ``item``: everyday name of a product in it. ``siblings``: number of orders of its customer."""
 
     number: int
     name: str
@@ -59,20 +59,20 @@ class Order:
 
 @dataclass
 class Desk:
-    """What a case is made with. One for each case: ``language`` is the customer's."""
+    """Shop, phrases and randomness for making one case. ``language`` is the customer's."""
 
     data: Path
     phrases: Phrases
     random: Random
     language: str
     asked: set[str] = field(default_factory=set)
-    """Slots of the wording that was chosen last."""
+    """Slots of the customer's wording that `ask` chose last."""
 
     def order(self, where: str = "1") -> Order:
-        """An order by a condition on ``o`` (orders), ``d`` (deliveries), ``i`` and ``p`` (its first product).
+        """A random order by a condition on ``o`` (orders), ``d`` (deliveries), ``i`` and ``p`` (its first product).
 
         Raises:
-            NoSuchOrder: none fulfils it.
+            NoSuchOrder: no order meets it.
         """
         with self.shop() as shop:
             rows = shop.execute(f"{SELECT} ({where})").fetchall()
@@ -82,14 +82,14 @@ class Desk:
         return Order(number, name, email, self.plain(title), cents, siblings)
 
     def unknown(self) -> Order:
-        """A number that no order has."""
+        """An order whose number doesn't exist in the shop."""
         some = self.order()
         with self.shop() as shop:
             last = shop.execute("SELECT MAX(id) FROM orders").fetchone()[0]
         return Order(last + self.random.randint(1, 9000), some.name, some.email, some.item, some.cents)
 
     def change(self, sql: str, *values: Any) -> None:
-        """Puts the shop into the state that a case needs."""
+        """Executes SQL that puts the shop into the state that a case needs."""
         with self.shop() as shop:
             shop.execute(sql, values)
 
@@ -102,7 +102,7 @@ class Desk:
             database.close()
 
     def plain(self, title: str) -> str:
-        """How people call a product."""
+        """An everyday name of a product."""
         name = title.removeprefix("Clearance ")
         if self.chance(0.5):
             return SHORT.get(name, name.rsplit(" ", 1)[-1].lower())
@@ -115,7 +115,7 @@ class Desk:
         return self.random.choice(self.phrases.scenery[scenery])
 
     def ask(self, intent: str, kind: str, slots: dict[str, Any]) -> str:
-        """A customer's words. Raises Untold."""
+        """A customer's message. Raises Untold if there is no wording for it."""
         wording = self.random.choice(self.phrases.wordings(self.language, intent, kind))
         self.asked = fields_of(wording)
         return self.voice.say(wording, slots, self.phrases.reasons(self.language, intent))
@@ -125,14 +125,14 @@ class Desk:
         return Voice(self.random, self.phrases, self.language)
 
     def say(self, *path: str, **slots: Any) -> str:
-        """The agent's words. Raises Untold."""
+        """The agent's text. Raises Untold if there is no wording for it."""
         return self.phrases.answer(self.random, self.language, path, slots)
 
     def goal(self, name: str, **slots: Any) -> str:
         return self.phrases.goal(name, **slots)
 
     def joined(self, parts: Sequence[str]) -> str:
-        """``a, b and c``."""
+        """Joins parts like ``a, b and c``, in the customer's language."""
         return f"{', '.join(parts[:-1])} {AND[self.language]} {parts[-1]}" if len(parts) > 1 else "".join(parts)
 
     def chance(self, share: float) -> bool:

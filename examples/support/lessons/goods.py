@@ -1,4 +1,4 @@
-"""Cases about the shop's goods: what the search tells of them, and what it does not."""
+"""Cases about the shop's products: facts that the knowledge search returns, and facts that it lacks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ CARD = re.compile(
     r"(?P<name>[^:]+): (?P<price>[\d.]+ EUR), (?P<stock>\d+) in stock, "
     r"(?:no warranty|warranty (?P<warranty>\d+) months), category \w+(?P<final>, final sale)?"
 )
-"""A product's line among the results."""
+"""A product's text among the search results."""
 RETURN = re.compile(r"returned within (?P<days>\d+) days after delivery")
 CATEGORIES = ("outdoor", "clothing", "kitchen", "home", "electronics", "outlet")
-"""Without games: a search for these finds the board game alone."""
+"""All categories except ``games``: a search for that finds only the board game."""
 UNTOLD = ("material", "colours", "size", "weight", "waterproof", "washing", "battery")
-"""What one may look for in vain."""
+"""Properties that a search doesn't find for any product."""
 STRANGE, SOLD_OUT, FINAL = 0.1, 0.25, 0.4
-"""Shares: things that the shop never had, goods that are out of stock, final sale among what is to be returned."""
+"""Shares of products that the shop never sold, of products out of stock, and of final-sale products in returns."""
 
 Words = dict[str, str | None]
 
@@ -60,7 +60,7 @@ def category(desk: Desk) -> Case:
 
 
 def follow_up(desk: Desk) -> Case:
-    """Price and stock of a product, one after the other."""
+    """Questions about the price and the stock of a product, one after the other."""
     kinds = desk.random.sample(("price", "stock"), 2)
     (item,) = some(desk)
     said = (
@@ -75,7 +75,7 @@ def follow_up(desk: Desk) -> Case:
 
 
 def untold(desk: Desk) -> Case:
-    """A property that is looked for, and not found."""
+    """A question about a property that the search doesn't find."""
     kind = desk.random.choice(UNTOLD)
     (item,) = some(desk)
     said = desk.ask("product_question", kind, {"item": item})
@@ -84,15 +84,15 @@ def untold(desk: Desk) -> Case:
 
 
 def opinion(desk: Desk) -> Case:
-    """What is not looked for: whether a product is any good, what goes with it."""
+    """A question that needs no search: whether a product is any good, or what goes with it."""
     item, second = some(desk, 2)
     said = desk.ask("product_question", "question", {"item": item, "second": second})
     return _offering(desk, Turn(said, reply(desk.say("product", item=item), desk.goal("product"))))
 
 
 def some(desk: Desk, count: int = 1, where: str = "1") -> list[str]:
-    """How people call goods of the shop. These get a price, a stock and, where no rule grants it, a warranty of their
-    own: the tasks' shop has the same goods, and its figures are to be looked up, not learned."""
+    """Chooses products and returns their everyday names. Changes their price, stock and, if no rule sets it, warranty:
+    the tasks' shop has the same products, and models should look up its figures, not learn them."""
     with desk.shop() as shop:
         rows = shop.execute(f"SELECT id, name, price_cents FROM products WHERE {where} ORDER BY id").fetchall()
     chosen = desk.random.sample(rows, count)
@@ -109,13 +109,13 @@ def some(desk: Desk, count: int = 1, where: str = "1") -> list[str]:
 
 
 def tell(desk: Desk, item: str, asked: str) -> Saying:
-    """One thing about a product. Raises Unfound where the search does not find it."""
+    """Looks up one property of a product. Raises Unfound if the search doesn't find it."""
     texts = yield from _search(f"{item} {asked}")
     card = _card(texts[0])
     words = _words(asked, card)
     days = RETURN.search(" ".join(texts))
     if words == "return" and days is None:
-        raise Unfound(f"{item!r} does not find the days of a return")
+        raise Unfound(f"the knowledge search for {item!r} did not return the return period")
     return desk.say("goods", words, **card, days=days and days["days"])
 
 
@@ -129,7 +129,7 @@ def _one(desk: Desk, intent: str, kind: str, asked: str, where: str = "1") -> Ca
 
 
 def _words(asked: str, card: Words) -> str:
-    """Which words of the agent fit what was found."""
+    """Name of the agent's wording that fits what was found."""
     if asked == "stock":
         return "out of stock" if card["stock"] == "0" else "in stock"
     if asked == "warranty":
@@ -143,7 +143,7 @@ def _both(desk: Desk, query: str) -> Saying:
     texts = yield from _search(query)
     low, high = sorted((_card(text) for text in texts[:2]), key=lambda card: _euros(card["price"]))
     if low["price"] == high["price"]:
-        raise Unfound(f"{query!r}: none is cheaper")
+        raise Unfound(f"{query!r}: both products have the same price")
     return desk.say("goods", "cheaper", **low, second=high["name"], more=high["price"])
 
 
@@ -151,14 +151,14 @@ def _listed(desk: Desk, name: str) -> Saying:
     texts = yield from _search(name)
     goods = next((text.removeprefix(f"{name}: ") for text in texts if text.startswith(f"{name}: ")), None)
     if goods is None:
-        raise Unfound(f"{name!r} does not find its goods")
+        raise Unfound(f"the knowledge search for category {name!r} did not return its product list")
     return desk.say("goods", "category", category=name, goods=desk.joined(goods.split(", ")))
 
 
 def _strange(desk: Desk, item: str, asked: str) -> Saying:
     texts = yield from _search(f"{item} {asked}")
     if CARD.fullmatch(texts[0]):
-        raise Unfound(f"{item!r} is something that the shop has")
+        raise Unfound(f"the knowledge search for {item!r} returned a product of the shop")
     return desk.say("goods", "none", item=item)
 
 
@@ -168,7 +168,7 @@ def _in_vain(desk: Desk, item: str, query: str) -> Saying:
 
 
 def _search(query: str) -> Generator[Step, Outcome, list[str]]:
-    """The texts of the results. Raises Unfound where there are none."""
+    """Texts of the search results. Raises Unfound if the search fails."""
     outcome = yield Call("search_knowledge", {"query": query})
     if not outcome.ok:
         raise Unfound(outcome.value)
@@ -176,10 +176,10 @@ def _search(query: str) -> Generator[Step, Outcome, list[str]]:
 
 
 def _card(text: str) -> Words:
-    """A product's figures as the search tells them. Raises Unfound."""
+    """A product's figures, parsed from its search result. Raises Unfound if the result is no product."""
     found = CARD.fullmatch(text)
     if found is None:
-        raise Unfound(f"no product: {text!r}")
+        raise Unfound(f"the search result is not a product: {text!r}")
     return found.groupdict()
 
 
@@ -189,7 +189,7 @@ def _euros(price: str | None) -> float:
 
 
 def _offering(desk: Desk, first: Turn) -> Case:
-    """Half of the customers answer the offer of a person."""
+    """In half of the cases, the customer answers the offer of a handover to a person."""
     return Case("product_question", (first, _offered(desk)) if desk.chance(0.5) else (first,))
 
 

@@ -1,6 +1,6 @@
-"""Parts of solutions: one wish of a customer each, from the call to the words about its outcome.
+"""Parts of solutions: each handles one customer request, from the tool call to the text about its outcome.
 
-Each returns what to say; after a call that failed it plans anew, where the loop asks for that.
+Each returns the text to say. After a failed call, it makes a new plan if the loop uses plans.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ REASONS = (
     ("unknown", r"There is no order"),
     ("customer", r"No customer matches"),
 )
-"""What a refusing tool says, by the answer that explains it."""
+"""Name of the answer that explains a refusal, and the pattern of the tool's message."""
 NEEDS_A_PERSON = re.compile(r"need a person")
 
 
 class Unfound(NoCase):
-    """The tools did not give what the case is about."""
+    """The tools did not return what the case needs."""
 
 
 def refused(desk: Desk, outcome: Outcome, **slots: Any) -> Saying:
-    """Why a tool refused."""
+    """Explains why a tool refused. Raises Unfound if no answer explains its message."""
     for name, pattern in REASONS:
         if found := re.search(pattern, outcome.value):
             yield Plan(desk.goal("offer_cancel" if name == "refund processing" else "tell_why"))
@@ -72,12 +72,12 @@ def show(desk: Desk, number: int, kind: str) -> Saying:
 
 
 def told_orders(desk: Desk, orders: list[dict[str, Any]]) -> str:
-    """A customer's orders in a sentence's middle."""
+    """A customer's orders as text for the middle of a sentence."""
     return desk.joined([desk.say("one_order", **{**one, "items": ", ".join(one["items"])}) for one in orders])
 
 
 def told(desk: Desk, order: dict[str, Any], kind: str) -> str:
-    """What the customer asked for of an order."""
+    """The detail of an order that the customer asked about, as text."""
     state = desk.say("state", order["status"], **order)
     slots = {**order, "state": state, "items": desk.joined(order["items"])}
     if kind == "refunded" and order["refunded"].startswith("0.00"):
@@ -102,8 +102,8 @@ def move(desk: Desk, number: int, address: str) -> Saying:
 
 
 def refund(desk: Desk, number: int, reason: str, amount: str | None = None, *, look: bool = True) -> Saying:
-    """Pays back: all, after a look at the order's total (the policy lets small ones pass without a person), or what was
-    named. Above the shop's limit the case goes to a person."""
+    """Refunds a named amount, or everything after a look at the order's total (the policy needs no person for small
+    totals). Refunds above the shop's limit are handed over to a person."""
     if amount is None and look:
         outcome = yield Call("get_order", {"order_id": number})
         if not outcome.ok:
@@ -130,10 +130,10 @@ def hand_over(desk: Desk, reason: str, number: int | None = None, words: str = "
 
 
 def look_up(desk: Desk, fact: Fact, **slots: Any) -> Saying:
-    """A rule, as the document that was found says it. Raises Unfound where the search does not find it."""
+    """States a rule from the document that the search finds. Raises Unfound if the search doesn't find it."""
     outcome = yield Call("search_knowledge", {"query": fact.query})
     if not outcome.ok or not any(found["text"].startswith(f"{fact.passage}:") for found in outcome.value):
-        raise Unfound(f"{fact.query!r} does not find {fact.passage!r}")
+        raise Unfound(f"the knowledge search for {fact.query!r} did not return {fact.passage!r}")
     if desk.language not in fact.answers:
         raise Untold(desk.language)
     if fact.slots == "points":
@@ -143,7 +143,7 @@ def look_up(desk: Desk, fact: Fact, **slots: Any) -> Saying:
 
 
 def find_orders(desk: Desk, query: str) -> Generator[Step, Outcome, list[dict[str, Any]] | str]:
-    """A customer's orders, the latest first; words instead of them where the customer is unknown."""
+    """A customer's orders, latest first; if the customer is unknown, a text that says so."""
     found = yield Call("find_customer", {"query": query})
     if not found.ok:
         return (yield from refused(desk, found, query=query))
@@ -153,5 +153,5 @@ def find_orders(desk: Desk, query: str) -> Generator[Step, Outcome, list[dict[st
 
 
 def _paid(desk: Desk, result: dict[str, Any]) -> dict[str, Any]:
-    """A result with the way that the money goes in words."""
+    """A tool result with the payment method (``to``) in words."""
     return {**result, "to": desk.say("to", result["to"])}

@@ -1,4 +1,4 @@
-"""Cases about an order: where it is, what it holds, calling it off, sending it elsewhere."""
+"""Cases about an order: tracking it, its details, cancelling it, changing its address."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPEN = "o.status = 'processing'"
 FEW = "(SELECT COUNT(*) FROM orders x WHERE x.customer_id = o.customer_id) <= 5"
 ALONE = f"""{FEW} AND (SELECT COUNT(*) FROM orders x JOIN order_items y ON y.order_id = x.id
   WHERE x.customer_id = o.customer_id AND y.product_id = i.product_id) = 1"""
-"""The customer bought this product once: it tells which order is meant."""
+"""The customer bought this product once, so the product identifies the order."""
 ONE_OPEN = "(SELECT COUNT(*) FROM orders x WHERE x.customer_id = o.customer_id AND x.status = 'processing') = 1"
 FINDING = ("find_customer", "list_orders")
 REASONABLE = {
@@ -28,10 +28,10 @@ REASONABLE = {
     "shipped": f"{SENT} OR {OPEN}",
     "delivered": "o.status = 'delivered'",
 }
-"""Orders that one asks so about."""
+"""Orders about which each kind of question makes sense."""
 
 Wish = Callable[[int], Saying]
-"""What is done with an order, by its number."""
+"""Handles a request about an order, given its number."""
 
 
 def track_order(desk: Desk) -> Case:
@@ -130,7 +130,7 @@ def two_numbers(
     slots: dict[str, str] | None = None,
     where: str = OPEN,
 ) -> Case:
-    """A wish about one order in whose words another one stands."""
+    """A request about one order that also mentions another order."""
     order, other = desk.order(where), desk.order()
     if other.number == order.number:
         other = desk.unknown()
@@ -139,7 +139,7 @@ def two_numbers(
 
 
 def found_by(desk: Desk, intent: str, kind: str, order: Order, goal: str, tool: str, wish: Wish) -> Case:
-    """A wish without a number, by email or name and what was bought; now and then the customer never bought it."""
+    """A request that names customer and product, not a number. Sometimes the customer never bought the product."""
     item = desk.one_of("never_bought") if desk.chance(0.1) else order.item
     said = desk.ask(intent, kind, {**order.slots, "item": item})
     if item == order.item or "item" not in desk.asked:
@@ -150,8 +150,8 @@ def found_by(desk: Desk, intent: str, kind: str, order: Order, goal: str, tool: 
 def asked_back(
     desk: Desk, intent: str, order: Order, goal: str, tools: tuple[str, ...], wish: Wish, found: Wish | None = None
 ) -> Case:
-    """A wish without an order: the agent asks; the customer tells the number, or the email and the item, or the email
-    alone, after which the agent may have to ask once more. ``found``: the wish, where the orders were listed before.
+    """A request that names no order, so the agent asks. The customer gives the number, the email and the item, or only
+    the email, after which the agent may have to ask again. ``found``: the request if the orders were listed before.
     """
     question = Turn(desk.ask(intent, "vague", {}), reply(desk.say("ask_number"), desk.goal("ask_number")))
     by_number = planned(desk.goal(goal, number=order.number), tools, wish(order.number))
@@ -167,9 +167,9 @@ def asked_back(
 def by_item(
     desk: Desk, order: Order, goal: str, tools: tuple[str, ...], wish: Wish | None, otherwise: str = "", item: str = ""
 ) -> Solution:
-    """Finds the customer's orders by what the customer said, and does the wish with the one that is meant.
+    """Finds the customer's orders by email or name, and handles the request for ``order``.
 
-    Without a wish the orders are told in the words of ``otherwise``.
+    Without ``wish``, the orders are listed in the wording ``otherwise``.
     """
     return _by_item(
         desk, order, known_as(desk, order), Plan(desk.goal(goal), (*FINDING, *tools)), wish, otherwise, item
@@ -191,11 +191,11 @@ def _by_item(
 
 
 def known_as(desk: Desk, order: Order) -> str:
-    """What the customer can be found by, as said last."""
+    """The customer's email or name, whichever the last message contains."""
     return order.email if "email" in desk.asked else order.name
 
 
 def _one(desk: Desk, intent: str, kind: str, order: Order, goal: str, tool: str, saying: Saying) -> Case:
-    """A wish that names its order."""
+    """A request that names its order."""
     said = desk.ask(intent, kind, order.slots)
     return Case(intent, (Turn(said, planned(desk.goal(goal, number=order.number), (tool,), saying)),))

@@ -1,4 +1,4 @@
-"""How customers put things and what is to be said, from the YAML files of this folder."""
+"""Wordings of customers and of the agent, from the YAML files of this folder."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ OTHERS = ("de", "es", "fr")
 
 
 class Untold(NoCase):
-    """There are no words for this in the language of the case."""
+    """The phrases have no wording in the case's language."""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A question that the shop's documents answer. ``slots``: what its wordings leave open, ``""`` for nothing."""
+    """A question that the shop's documents answer. ``slots``: kind of slot in its wordings, ``""`` for none."""
 
     intent: str
     query: str
@@ -45,26 +45,26 @@ class Phrases:
 
     @classmethod
     def read(cls, folder: Path) -> Phrases:
-        """Raises ConfigError: a file is missing, or not as it must be."""
+        """Reads the YAML files. Raises ConfigError if one is missing or invalid."""
         try:
             asks, answers, facts, scenery, messages = (
                 _load(folder, name) for name in ("asks", "answers", "knowledge", "scenery", "messages")
             )
             return cls(asks, answers, tuple(map(_fact, facts)), _lines(scenery), _lines(messages))
         except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigError(f"{folder}: no lessons can be read from it: {error}") from error
+            raise ConfigError(f"{folder}: cannot read the lessons: {error}") from error
 
     def wordings(self, language: str, intent: str, kind: str) -> tuple[str, ...]:
-        """Raises Untold where there are none."""
+        """A customer's wordings for an intent. Raises Untold if there are none."""
         return lines_of(self.asks[intent][kind], language)
 
     def reasons(self, language: str, intent: str) -> tuple[str, ...]:
-        """Sentences that may stand beside a wish; often there are none."""
+        """Sentences with a reason for a request, to add to the customer's message. Empty if there are none."""
         found = self.asks[intent].get("reasons", {})
         return lines_of(found, language) if language in found else ()
 
     def answer(self, random: Random, language: str, path: tuple[str, ...], slots: dict[str, Any]) -> str:
-        """Words for an outcome, its slots filled. Raises Untold."""
+        """The agent's text for an outcome, with its slots filled. Raises Untold."""
         found: Any = self.answers
         for name in path:
             found = found[name]

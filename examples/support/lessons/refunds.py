@@ -1,4 +1,4 @@
-"""Cases about money back: damaged, wrong, lost and unwanted goods."""
+"""Cases about refunds: damaged, wrong, lost and unwanted goods."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FRESH = """(o.status = 'delivered'
   AND NOT EXISTS (SELECT 1 FROM refunds r WHERE r.order_id = o.id)
   AND NOT EXISTS (SELECT 1 FROM order_items y JOIN products q ON q.id = y.product_id
                   WHERE y.order_id = o.id AND q.final_sale = 1))"""
-"""Can be paid back."""
+"""Orders that can be refunded."""
 SMALL, LARGE = "o.total_cents <= 20000", "o.total_cents > 20000"
 STATES = (
     (0.60, f"{FRESH} AND {SMALL}"),
@@ -25,7 +25,7 @@ STATES = (
     (0.09, "o.status IN ('processing', 'shipped')"),
     (0.03, "o.status = 'cancelled'"),
 )
-"""Orders that people want money for, and how often; the rest are of no order at all."""
+"""Shares and conditions of the orders to refund. In the remaining cases, the order doesn't exist."""
 LOOK = ("get_order", "refund_order")
 REASON_OF = {
     "refund_damaged": "arrived damaged",
@@ -50,7 +50,7 @@ def wrong_refund(desk: Desk) -> Case:
 
 
 def rest(desk: Desk) -> Case:
-    """What is left after an earlier refund."""
+    """Refund of what is left after an earlier refund."""
     order = desk.order(f"{FRESH} AND {SMALL} AND o.total_cents > 2000")
     cents = desk.random.randrange(100, order.cents - 100, 50)
     desk.change(
@@ -64,7 +64,7 @@ def rest(desk: Desk) -> Case:
 
 
 def part(desk: Desk) -> Case:
-    """An amount that the customer names: mostly one that can be paid, else more than was paid or than is allowed."""
+    """Refund of a named amount: mostly a valid one, otherwise more than was paid or than the shop's limit."""
     intent = desk.random.choice(("refund_damaged", "refund_unwanted"))
     large = desk.chance(0.15)
     order = desk.order(f"{FRESH} AND {LARGE if large else SMALL}")
@@ -88,7 +88,7 @@ def damaged_replace(desk: Desk) -> Case:
 
 
 def damaged_open(desk: Desk) -> Case:
-    """It is broken, and what the customer wants is not said."""
+    """A damaged item. The customer doesn't say whether to refund or to replace it."""
     order = desk.order(f"{FRESH} AND {SMALL}")
     said = desk.ask("refund_damaged", "open", order.slots)
     question = Turn(said, reply(desk.say("ask_refund_or_new"), desk.goal("ask_wish")))
@@ -114,7 +114,7 @@ def lost(desk: Desk) -> Case:
 
 
 def lost_found_out(desk: Desk) -> Case:
-    """The customer asks where the parcel is, hears that it is lost, and takes the money."""
+    """The customer asks where the parcel is, learns that it is lost, and accepts a refund."""
     order = desk.order(f"o.status = 'shipped' AND {SMALL}")
     _lose(desk, order)
     said = desk.ask("track_order", "where", order.slots)
@@ -138,7 +138,7 @@ def vague(desk: Desk) -> Case:
 
 
 def _whole(desk: Desk, intent: str, kind: str) -> Case:
-    """All of the order, mostly one that can be paid back."""
+    """Refund of a whole order, mostly one that can be refunded."""
     order = _wanted(desk)
     said = desk.ask(intent, kind, order.slots)
     turns = [Turn(said, _paying(desk, order, REASON_OF[intent]))]
@@ -164,7 +164,7 @@ def _not_shipped(desk: Desk, order: Order) -> bool:
 
 
 def _then_cancel(desk: Desk, order: Order) -> Turn:
-    """The agent offered to cancel an order that has not left."""
+    """The customer's reply to the offer to cancel an order that has not shipped."""
     if desk.chance(0.2):
         return Turn(desk.ask("replies", "no", {}), reply(desk.say("fine"), desk.goal("fine")), "small_talk")
     solution = planned(desk.goal("cancel", number=order.number), ("cancel_order",), cancel(desk, order.number))

@@ -1,4 +1,4 @@
-"""Cases with two wishes in one message, and conversations that go on after the first one."""
+"""Cases with two requests in one message, and conversations with several requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .talk import rule
 
 @dataclass(frozen=True)
 class _Next:
-    """A wish about an order that was spoken of. ``where``: which orders; ``saying`` takes the number and an address."""
+    """A follow-up request about an order. ``where``: condition on it; ``saying`` takes its number and an address."""
 
     intent: str
     goal: str
@@ -53,7 +53,7 @@ NEXT = (
 
 @dataclass(frozen=True)
 class _Wish:
-    """One of several: the words for it, what it does, and what the plan says."""
+    """One of several requests: its text, the goal and tools of its plan, and its solution."""
 
     said: str
     goal: str
@@ -62,7 +62,7 @@ class _Wish:
 
 
 def several(desk: Desk) -> Case:
-    """Two wishes in one breath, in English. Raises Untold for other languages."""
+    """Two requests in one message, in English. Raises Untold for other languages."""
     if desk.language != ENGLISH:
         raise Untold(desk.language)
     makers = desk.random.sample((_track, _cancel, _move, _show, _pay_back, _rule, _look), 2)
@@ -130,7 +130,7 @@ def _rule(desk: Desk) -> _Wish:
 
 
 def follow_up(desk: Desk) -> Case:
-    """An order is looked at, and then something is wished with "it"."""
+    """A question about an order, and then a request that calls the order "it"."""
     then = desk.random.choice(NEXT)
     order, address = desk.order(then.where), desk.address()
     if then.intent == "track_order":
@@ -151,7 +151,7 @@ def follow_up(desk: Desk) -> Case:
 
 
 def long_talk(desk: Desk) -> Case:
-    """A greeting, wishes one after the other, thanks: what a session is like."""
+    """A whole session: one or two requests, often with a greeting before them or thanks after them."""
     makers: tuple[Callable[[Desk], Case], ...] = (track_order, order_details, cancel_order, rule)
     wishes = [make(desk) for make in desk.random.sample(makers, desk.random.randint(1, 2))]
     turns = [replace(turn, intent=wish.intent) for wish in wishes for turn in wish.turns]

@@ -1,4 +1,4 @@
-"""Cases without an order of the customer's: rules, people, small talk, what is not the shop's."""
+"""Other cases: the shop's rules, warranty claims, requests for a person, small talk, messages out of scope."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .moves import hand_over, look_up
 from .phrases import Fact
 
 RULES_ALONE = ("account_privacy", "gift_cards", "payment", "promotions", "shipping_info")
-"""Intents that no other case is about."""
+"""Intents that only `rule` covers."""
 
 
 def rule(desk: Desk) -> Case:
@@ -23,7 +23,7 @@ def rule(desk: Desk) -> Case:
 
 
 def question(desk: Desk, fact: Fact) -> tuple[str, Solution]:
-    """A question, and its answer by the documents."""
+    """A question about a rule, and its solution from the documents."""
     slots = _slots(desk, fact.slots)
     said = desk.voice.say(desk.random.choice(fact.asks[desk.language]), slots)
     tools = ("search_knowledge", "calculator") if fact.slots == "points" else ("search_knowledge",)

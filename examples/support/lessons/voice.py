@@ -1,4 +1,4 @@
-"""A customer's manner of writing: opening, closing, a word about the weather, lower case, slips of the finger."""
+"""A customer's style of writing: openings, closings, unrelated sentences, letter case and typos."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .phrases import ENGLISH, Phrases, fields_of
 SLIPS, SHOUTS = 0.08, 0.03
 OPENED, CLOSED, REASONED, BESIDE = 0.18, 0.14, 0.25, 0.08
 CAPITALS = 0.5
-"""Shares of the messages, of those in English."""
+"""Shares of the English messages that have each variation."""
 OWN = {"email", "address", "name"}
-"""Slots whose case is the customer's own."""
+"""Slots that keep their letter case, so that messages with them aren't put in capitals."""
 _SLOT = re.compile(r"\{\w+\}")
 _CHANGES: tuple[Callable[[str], str], ...] = (lambda two: two[::-1], lambda two: two[1], lambda two: two[0] + two)
 
@@ -27,7 +27,7 @@ class Voice:
     language: str
 
     def say(self, wording: str, slots: dict[str, Any], reasons: Sequence[str] = ()) -> str:
-        """The wording with its slots filled, varied if it is English. ``reasons`` are sentences that fit it."""
+        """Fills a wording's slots and, in English, varies its style. ``reasons``: sentences that may be added."""
         orders = {key: self._order(slots[key]) for key in ("number", "other") if key in slots}
         filled = {**slots, "order": orders.get("number"), "other": orders.get("other")}
         if self.language != ENGLISH:
@@ -41,7 +41,7 @@ class Voice:
         return self._adorned(self._beside(text, reasons))
 
     def _beside(self, text: str, reasons: Sequence[str]) -> str:
-        """With a sentence that explains, or one that has nothing to do with it."""
+        """May add a reason, and a sentence that has nothing to do with the request."""
         for share, sentences in ((REASONED, reasons), (BESIDE, self.phrases.scenery["noise"])):
             if sentences and self._chance(share):
                 sentence = self.random.choice(sentences)
@@ -68,7 +68,7 @@ def _ended(text: str) -> str:
 
 
 def _slipped(wording: str, random: Random) -> str:
-    """One slip outside the slots: two letters swapped, one lost or one twice."""
+    """Makes one typo outside the slots: swaps two letters, drops one or doubles one."""
     fixed = {index for match in _SLOT.finditer(wording) for index in range(*match.span())}
     places = [
         index

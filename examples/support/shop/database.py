@@ -13,18 +13,18 @@ from flightloop import receipts
 from flightloop.tool import ToolContext
 
 FILE = "shop.db"
-"""In the folder of the tools' data; project.yaml names it too."""
+"""Name of the database in the tools' data folder. project.yaml contains it too."""
 
 
 def reading(data: Path) -> AbstractContextManager[sqlite3.Connection]:
-    """A connection that can't write. Raises ToolRefused: there is no shop in this folder."""
+    """A read-only connection. Raises ToolRefused if the folder has no shop."""
     return receipts.reading(data, FILE)
 
 
 def write_once(
     context: ToolContext, tool: str, arguments: dict[str, Any], effect: Callable[[sqlite3.Connection], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Does ``effect`` once for a call's key (`flightloop.receipts`). Raises ToolRefused."""
+    """Applies ``effect`` once per call key (`flightloop.receipts`). Raises ToolRefused."""
     return receipts.write_once(context, tool, arguments, effect, FILE)
 
 

@@ -1,4 +1,4 @@
-"""What the seeded shop is made of: its people, streets and goods."""
+"""Names in the seeded shop: people, streets, carriers and products."""
 
 from __future__ import annotations
 

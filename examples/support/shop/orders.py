@@ -1,4 +1,4 @@
-"""Orders as the tools show them, and the rules of cancelling, changing and paying back."""
+"""Orders as the tools show them, and the rules for cancelling, changing and refunding them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def item_names(database: sqlite3.Connection, order_id: int) -> list[str]:
 
 
 def forbid_unless_processing(order: sqlite3.Row, wish: str) -> None:
-    """Raises ToolRefused once an order has left: neither its goods nor its address can be changed then."""
+    """Raises ToolRefused unless an order is processing: others can't be cancelled or sent to another address."""
     if order["status"] != "processing":
         hint = {
             "shipped": "It has shipped already.",
@@ -51,7 +51,7 @@ def forbid_unless_processing(order: sqlite3.Row, wish: str) -> None:
 
 @dataclass(frozen=True)
 class RefundRules:
-    """The shop's policy of paying back."""
+    """The shop's refund policy."""
 
     today: date
     return_days: int
@@ -62,7 +62,7 @@ class RefundRules:
         return cls(today(database), int(setting(database, "return_days")), int(setting(database, "refund_limit_cents")))
 
     def amount(self, database: sqlite3.Connection, order: sqlite3.Row, wished_cents: int) -> int:
-        """Cents to pay back; 0 wished means all that is left. Raises ToolRefused with the rule that forbids it."""
+        """Cents to refund; 0 ``wished_cents`` means all that is left. Raises ToolRefused with the violated rule."""
         number = order["id"]
         left = order["total_cents"] - order["refunded_cents"]
         if left == 0:

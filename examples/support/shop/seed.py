@@ -1,6 +1,6 @@
-"""The seeded shop: the same customers, orders and deliveries every time, or others by another recipe.
+"""The seeded shop: the same customers, orders and deliveries every time, or others from another recipe.
 
-Only ``random.Random.random`` is used, whose sequence Python keeps the same between versions.
+Uses only ``random.Random.random``, because Python keeps its sequence the same between versions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a shop is seeded from. Tasks are written for the shop of the default."""
+    """Parameters of a seeded shop. The tasks are written for the default ones."""
 
     seed: int = SEED
     today: date = TODAY
@@ -42,7 +42,7 @@ THE_SHOP = Recipe()
 
 
 def reseed(path: Path, recipe: Recipe = THE_SHOP) -> None:
-    """Puts the freshly seeded shop at ``path``, in one transaction: who reads meanwhile sees the old or the new one."""
+    """Writes a freshly seeded shop to ``path`` in one transaction: readers see either the old or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(":memory:")) as fresh, closing(sqlite3.connect(path, timeout=30)) as target:
         fresh.deserialize(_image(recipe))

@@ -1,4 +1,4 @@
-"""SQLite databases in the tools' data that a task prepares and queries.
+"""Prepares and queries a task's SQLite databases in the tools' data.
 
 SQL of a task file runs here with the rights of the evaluating user, on files that tools have written. So each statement
 is limited to one database file and in time.
@@ -19,12 +19,12 @@ from typing import Any, Literal
 from agent.evals.task import Expectation, Task, TaskError
 
 MOST_SECONDS = 10.0
-"""Limit per statement."""
+"""Time limit per statement."""
 MOST_BYTES = 16 * 1024**2
-"""Limit per value."""
+"""Maximum size of a value."""
 MOST_ROWS = 10_000
 MOST_FILES = 1_000
-"""Maximum number of files of the data folder that are searched for its only database."""
+"""Maximum number of files in a data folder to search for its only database."""
 HEADER = b"SQLite format 3\0"
 BESIDE = ("-wal", "-shm", "-journal")
 """Suffixes of the files that SQLite opens together with a database."""

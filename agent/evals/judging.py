@@ -17,12 +17,12 @@ from agent.evals.transcript import Transcript
 from flightloop.runs import Run
 
 MOST_SECONDS = 10.0
-"""Limit for all regular expressions of a task together."""
+"""Time limit for all regular expressions of a task together."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Result of judging a task."""
+    """Judgement of a played task."""
 
     solved: bool
     state_right: bool
@@ -34,7 +34,7 @@ class Judgement:
 
 
 def judge(data: Path, task: Task, transcript: Transcript) -> Judgement:
-    """Compares the result of a conversation with what its task expects.
+    """Compares the result of a conversation with its task's expectations.
 
     Args:
         data: folder of the tools' data.
@@ -98,7 +98,7 @@ def _ended(last: Run | None, task: Task) -> list[str]:
 
 
 def ending(run: Run) -> str:
-    """How a run ended, as a clause."""
+    """Describes how a run ended, as a clause."""
     told = f": {run.error.message}" if run.error else ""
     return f"it ended {run.status} ({run.stop_reason}){told}"
 

@@ -1,4 +1,4 @@
-"""Plays tasks in this process with the project's agents, tools and policies, and separate data and journal."""
+"""Plays tasks in this process with the project's agents, tools and policies, but a separate journal and data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from guardrails.policy import Policy
 from guardrails.types import Guarding
 
 NAME = "eval"
-"""Name of the worker and of the person who decides about approvals."""
+"""Name of the worker, also shown as the person who decides approvals."""
 DENIED = "the task says so"
 """Reason of denials; the agent reads it."""
 
@@ -42,10 +42,10 @@ class Played:
     where: str
     """Place of the task, ``file:line``."""
     problems: tuple[str, ...]
-    """Why it is not solved."""
+    """Why the task is not solved; empty if it is."""
     exchanges: tuple[Exchange, ...] = ()
     off_the_record: int = 0
-    """Calls for which a recorded task had no result."""
+    """Number of calls for which a recorded task had no result."""
 
     @property
     def solved(self) -> bool:
@@ -64,7 +64,7 @@ class Model:
     name: str
     prices: Prices = field(default_factory=Prices)
     where: str = ""
-    """Address of the server, and the setting that named it."""
+    """URL of the server, and the setting that it comes from."""
 
 
 class Player:

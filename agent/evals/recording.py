@@ -13,11 +13,11 @@ from tools.host import ToolOutcome
 
 
 class Recording:
-    """Implements ``agent.loop.gate.Hosts``. Equal calls get their recorded results in order, each once; a call of a
-    tool that only reads gets the latest again.
+    """Implements ``agent.loop.run_dependencies.Hosts``. Equal calls get their recorded results in order, each once;
+    after that, calls of tools that only read get the last one again.
 
     Args:
-        registry: of the present project.
+        registry: tools of the current project.
     """
 
     def __init__(self, registry: Toolbox, calls: Sequence[RecordedCall]) -> None:
@@ -32,7 +32,7 @@ class Recording:
         found = self._result(name, arguments)
         if found is None:
             self.off_the_record += 1
-            return ToolOutcome(False, error=f"{name} was not performed: with these arguments it is not on record")
+            return ToolOutcome(False, error=f"{name} was not performed: a call with these arguments is not on record")
         return ToolOutcome(found.ok, found.content, found.error, found.note)
 
     async def known_by(self, name: str, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Converts a recorded run to a task with its user's messages and its tools' results."""
+"""Converts a run from the journal to a task with its user's messages and its tools' recorded results."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Wanted:
 
 
 async def regression(journal: Journal, tenant_id: str, run_id: str, wanted: Wanted) -> Task:
-    """The task for an ended run and the earlier runs of its session.
+    """Makes a task of an ended run and the earlier runs of its session.
 
     Raises:
         NotFound: the tenant has no such run.
         Conflict: the run has not ended.
-        InvalidRequest: an input is not only text, or the expectations don't tell the run from a correct one.
+        InvalidRequest: an input is not only text, or the run's own result contradicts ``wanted.good``.
         ValidationError: the expectations are invalid in a task.
     """
     run = await journal.get(tenant_id, run_id)
@@ -61,7 +61,7 @@ async def regression(journal: Journal, tenant_id: str, run_id: str, wanted: Want
 
 
 def _check(run: Run, wanted: Wanted, judgement: Judgement) -> None:
-    """Refuses a task that its own failed run would solve, which could detect nothing."""
+    """Raises InvalidRequest if a bad run would solve its own task, which could then detect nothing, or a good one fails."""
     if judgement.solved and not wanted.good:
         raise InvalidRequest(
             f"run {run.id} itself would solve this task: add the answer, calls or status that would have been right,"
@@ -73,7 +73,7 @@ def _check(run: Run, wanted: Wanted, judgement: Judgement) -> None:
 
 def _turn(run: Run) -> Turn:
     if not all(isinstance(part, TextPart) for part in run.input):
-        raise InvalidRequest(f"the input of run {run.id} is not only text, which a task requires")
+        raise InvalidRequest(f"the input of run {run.id} is not only text; a task can't contain other parts")
     return Turn(user=text_of(run.input))
 
 

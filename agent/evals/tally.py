@@ -1,4 +1,4 @@
-"""Results of played tasks: a table for people and a JSON document."""
+"""Summarises the results of played tasks, as a table for people and as a JSON document."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flightloop.content import text_of
 
 @dataclass(frozen=True)
 class Tally:
-    """At least one play; repeated plays of a task are consecutive. ``model`` played them, on the server ``where``."""
+    """Results of one or more plays. ``model`` and ``where``: the model that played them, and its server."""
 
     plays: Sequence[Played]
     model: str = ""
@@ -47,7 +47,7 @@ class Tally:
         return f"{share} by {self.model} at {self.where}" if self.model else share
 
     def table(self) -> Table:
-        """A row per task; figures are means over its plays."""
+        """Table with a row per task; figures are means over its plays."""
         table = Table("task", "solved", "why not", box=None, header_style="dim")
         for column in ("off record", "tokens", "seconds", "EUR"):
             table.add_column(column, justify="right")

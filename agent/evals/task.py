@@ -82,7 +82,7 @@ class Turn(_Strict):
 
 
 class Expectation(_Strict):
-    """A query and its expected rows. ``database``: None for the task's."""
+    """A query and its expected rows. ``database``: the file to query; None: the task's."""
 
     sql: str = Field(min_length=1)
     rows: list[list[Cell]]
@@ -90,13 +90,13 @@ class Expectation(_Strict):
 
 
 class Call(_Strict):
-    """A call, made or expected."""
+    """A tool call, made or expected."""
 
     tool: str = Field(min_length=1)
     arguments: dict[str, Any] = Field(default_factory=dict)
 
     def covers(self, made: Call) -> bool:
-        """Whether a call meets this expectation; arguments that this one does not name may have any value."""
+        """Whether a call meets this expectation. Arguments that the expectation doesn't name may have any value."""
         wanted = self.arguments.items()
         return self.tool == made.tool and all(
             name in made.arguments and made.arguments[name] == value for name, value in wanted
@@ -107,7 +107,7 @@ class Call(_Strict):
 
 
 class RecordedCall(Call):
-    """A call and the result that the model saw. ``denied`` is a person's reason for denying it."""
+    """A call and the result that the model saw. ``denied``: a person's reason for denying the call."""
 
     ok: bool = True
     content: Any = None
@@ -129,7 +129,7 @@ class Task(_Strict):
     setup: list[str] = Field(default_factory=list)
     """SQL to run before the first turn."""
     approve: bool = True
-    """Whether calls that need a person's approval are approved or denied."""
+    """Whether calls that need a person's approval are approved; otherwise they are denied."""
     expect: list[Expectation] = Field(default_factory=list)
     """Expected rows in the databases after the last turn."""
     answer: list[str] = Field(default_factory=list)
@@ -145,7 +145,7 @@ class Task(_Strict):
     asked: list[Call] = Field(default_factory=list)
     """Calls for which approval must be requested."""
     ends: RunStatus | None = None
-    """Status of the last run."""
+    """Status that the last run must have."""
     recorded: list[RecordedCall] | None = None
     """Recorded results of calls; then no tool is called."""
 

@@ -21,7 +21,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What a task is judged by.
+    """The parts of a conversation by which a task is judged.
 
     Args:
         answers: one per turn.

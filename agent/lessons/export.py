@@ -1,4 +1,4 @@
-"""Journaled runs as data to learn from: good ones as rows, good and bad ones of the same input as pairs."""
+"""Training data from journaled runs: rows of good runs, and preference pairs of good and bad runs of the same input."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GOOD_SCORE, BAD_SCORE = 4, 2
 
 @dataclass(frozen=True)
 class Sample:
-    """A run as a row. ``good``: what its outcome or its customer said of it; None where nobody did."""
+    """A run as a training row. ``good``: whether the run went well, by its outcome or rating; None if unknown."""
 
     run: Run
     row: Row
@@ -36,12 +36,12 @@ class Sample:
 
     @property
     def learnable(self) -> bool:
-        """Whether it ended well, as far as is known."""
+        """Whether the run succeeded, and isn't known to have gone badly."""
         return self.run.status is RunStatus.SUCCEEDED and self.good is not False
 
     @property
     def question(self) -> str:
-        """Equal for runs that began with the same messages."""
+        """Key that is equal for runs that began with the same messages."""
         return repr((self.run.agent, self.row.messages[: self.row.begun]))
 
     def data(self) -> dict[str, Any]:
@@ -50,9 +50,9 @@ class Sample:
 
 
 class Exporter:
-    """Reads a tenant's ended runs of the agents that the project has, as their models saw them.
+    """Reads a tenant's ended runs of the project's agents, as their models saw them.
 
-    Texts are what today's policy lets through, as they would be in a session's next run.
+    Texts are filtered by the current policy, as they would be in the session's next run.
     """
 
     def __init__(self, journal: Journal, project: Project, tenant_id: str) -> None:
@@ -63,12 +63,12 @@ class Exporter:
         self._kits: dict[str, AgentRuntime] = {}
 
     async def samples(self, agent: str | None = None) -> AsyncIterator[Sample]:
-        """Newest first."""
+        """Yields samples, newest first."""
         after: str | None = None
         while True:
             page = await self._journal.runs(self._tenant_id, agent=agent, after=after, limit=PAGE)
             for run in page.data:
-                # Runs that work for others are left out: what their models saw has passed policies of several agents.
+                # Sub-runs are left out: what their models saw has passed the policies of several agents.
                 if run.status.terminal and run.parent is None and run.agent in self._project.agents:
                     sample = await self._sample(run)
                     if sample is not None:
@@ -78,7 +78,7 @@ class Exporter:
                 return
 
     async def _sample(self, run: Run) -> Sample | None:
-        """None for a run that decided nothing, or whose input may not be seen."""
+        """Sample of a run; None if the run decided nothing, or if the policy no longer permits its input."""
         kit = self._kit(run.agent)
         conversation = await converse(self._journal, run, kit, None)
         events = await all_events(self._journal, run.tenant_id, run.id)
@@ -102,7 +102,7 @@ class Exporter:
 
 
 def pairs(samples: Sequence[Sample]) -> list[dict[str, Any]]:
-    """Preferences: for runs of the same input that went well and badly, the decision in which they part.
+    """Preference pairs: for each good and bad run of the same input, the first decision in which they differ.
 
     ``{"messages", "tools", "chosen", "rejected"}``: what both had seen, the good run's next message and the bad one's.
     """
@@ -126,7 +126,7 @@ def _parting(good: Row, bad: Row) -> dict[str, Any] | None:
         if right == wrong:
             continue
         if right["role"] != "assistant" or wrong["role"] != "assistant":
-            return None  # the world differed, not the decision
+            return None  # a tool's result differed, not the decision
         return {
             "messages": _plain(good)[:index],
             "tools": list(good.tools),
@@ -137,12 +137,12 @@ def _parting(good: Row, bad: Row) -> dict[str, Any] | None:
 
 
 def _plain(row: Row) -> list[dict[str, Any]]:
-    """The messages without what only training reads."""
+    """The messages without their weights, which only training reads."""
     return [{name: value for name, value in message.items() if name != "weight"} for message in row.messages]
 
 
 async def _offered(kit: AgentRuntime, run: Run, history: History, conversation: Conversation) -> list[Any]:
-    """The tools as the policy let the model see them in the end."""
+    """The tools that the policy let the model see at the end of the run."""
     toolbox, names = kit.hosts.registry, [*kit.agent.tools, *map(tool_name, kit.agent.agents)]
     context = GuardContext(
         run.tenant_id,
@@ -158,7 +158,7 @@ async def _offered(kit: AgentRuntime, run: Run, history: History, conversation: 
 
 
 def _judged(run: Run, events: Sequence[RunEvent]) -> bool | None:
-    """What is known of how it went: a checked outcome counts more than a customer's word."""
+    """Whether the run went well; None if unknown. A verified outcome counts more than the customer's rating."""
     if run.status in (RunStatus.FAILED, RunStatus.BLOCKED):
         return False
     outcomes = [event.solved for event in events if isinstance(event, OutcomeVerified)]

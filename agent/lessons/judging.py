@@ -1,4 +1,4 @@
-"""Lessons for the model as the guard's judge: what the rails really ask it, with right answers both ways."""
+"""Training rows for the model as the guardrails' judge: prompts of the real rails, with correct answers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SOURCE = "guardrails"
 
 
 class Judging:
-    """Makes rows of critiques, revisions and offensive language.
+    """Makes training rows of critiques, revisions and judgements of offensive language.
 
     Args:
         project: folder of the project, whose ``lessons/judging.yaml`` holds the sentences.
-        principles: of the project's constitution.
-        somebody: values for the sentences' slots.
+        principles: principles of the project's constitution.
+        somebody: draws values for the slots of the sentences.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Judging:
         self._random = random
 
     async def critique(self, good: str) -> list[dict[str, Any]]:
-        """A good answer with one bad sentence: its critique, its revision, and the critique of what is left."""
+        """Rows for a good answer with a bad sentence added: the critique, the revision, the revision's critique."""
         principles = list(self._principles)
         if self._random.random() < 0.5:
             self._random.shuffle(principles)
@@ -75,7 +75,7 @@ class Judging:
 
 
 class _Judge:
-    """Answers the n-th prompt with the n-th answer, and keeps both."""
+    """A judge that answers the n-th prompt with the n-th answer, and records both."""
 
     def __init__(self, answers: list[str]) -> None:
         self._answers = answers

@@ -1,4 +1,4 @@
-"""A project's cases, drawn and played, and the rows that they give."""
+"""Draws and plays the cases of a project's lessons, and makes training rows of them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from flightloop.lessons import NoCase
 
 CASES_OF_A_SEED = 25
 CLASSIFIED, CRITICISED, OFFENSIVE = 0.25, 0.04, 0.02
-"""Of the cases: whose first message is classified, whose answer is criticised; a judge is asked about language."""
+"""Shares of cases with another row: the first message classified, the answer criticised, offensive language judged."""
 
 
 @dataclass
 class Lessons:
-    """Makes rows without end; ``dropped`` counts the cases that could not be made or played, by why."""
+    """Makes rows without end. ``dropped``: number of cases that could not be made or played, by reason."""
 
     project: Project
     seed: int
@@ -53,7 +53,7 @@ class Lessons:
                         yield row
 
     def messages(self) -> Generator[dict[str, Any], None, None]:
-        """Messages alone with their intent, without end and as many of each; no run is played."""
+        """Rows of single messages with their intent, without end, equally many of each intent. No run is played."""
         random, lessons = Random(self.seed), self._lessons
         intents, known = Intents.read(self.project.folder), lessons.messages()
         with TemporaryDirectory(prefix="flightloop-lessons-") as home:
@@ -78,7 +78,7 @@ class Lessons:
     async def _beside(
         self, played: _Played, intents: Intents, judging: Judging, random: Random
     ) -> list[dict[str, Any]]:
-        """Rows of what the model is asked beside a run: the intent of a message, a judge's verdict."""
+        """Rows of the model's other tasks for a played case: classifying its message, judging texts."""
         if not played.rows:
             return []
         rows = []
@@ -110,6 +110,6 @@ def _classified(intents: Intents, said: str, intent: str) -> dict[str, Any]:
 
 
 def _shuffled(wordings: Sequence[str], random: Random) -> Iterator[str]:
-    """All of them, again and again, in another order each time."""
+    """Yields all wordings again and again, in a new random order each time."""
     while True:
         yield from random.sample(wordings, len(wordings))

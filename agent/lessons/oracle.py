@@ -1,4 +1,4 @@
-"""A model that knows the right answer: it plays a case's solution, whatever the loop asks."""
+"""A model that knows the correct answers: it answers the loop's requests with the steps of a case's solution."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NAME = "oracle"
 
 
 class OutOfStep(NoCase):
-    """The loop asked for something that the solution does not foresee: the case is wrong."""
+    """The loop's request doesn't fit the solution's next step, so the case is wrong."""
 
 
 @dataclass
 class Oracle:
-    """Implements ``ChatModel``. Set ``solution`` before each run; ``asked`` keeps the requests in order."""
+    """Implements ``ChatModel``. ``solution``: steps of one run. ``asked``: collects the requests, in order."""
 
     solution: Solution
     asked: list[ChatRequest] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Oracle:
         if isinstance(step, Plan) and not wants_plan:
             step = next(self.solution)
         if isinstance(step, Plan) != wants_plan:
-            raise OutOfStep(f"asked for {'a plan' if wants_plan else 'a call or an answer'}, the solution has {step}")
+            raise OutOfStep(f"requested {'a plan' if wants_plan else 'a call or an answer'}, but the solution has {step}")
         match step:
             case Plan():
                 return plan(step.goal, *step.tools)
@@ -60,11 +60,11 @@ class Oracle:
         try:
             return self.solution.send(outcome(last.text)) if last.role == "tool" else next(self.solution)
         except StopIteration:
-            raise OutOfStep("the solution is at its end, and the loop asks once more") from None
+            raise OutOfStep("the solution has ended, but the loop sent another request") from None
 
 
 def outcome(text: str) -> Outcome:
-    """Reads a tool's message back."""
+    """Parses the text of a tool's message."""
     if text.startswith("error: "):
         return Outcome(False, text.removeprefix("error: "))
     try:

@@ -19,30 +19,30 @@ Maker = Callable[[Any], Case]
 
 
 class ProjectLessons(Protocol):
-    """Functions draw from the given ``random`` only, so that lessons are the same for a seed."""
+    """Interface of the module. Functions draw only from the given ``random``, so that a seed determines the lessons."""
 
     @property
     def AGENT(self) -> str:
-        """Name of the agent."""
+        """Name of the agent that plays the cases."""
 
     @property
     def CASES(self) -> Mapping[Maker, int]:
-        """Makers of cases, with their weights."""
+        """Makers of cases, with their relative frequencies."""
 
     def seed(self, data: Path, random: Random) -> None:
-        """Creates data for the next cases in the folder of the tools' data."""
+        """Creates data for the next cases in ``data``, the folder of the tools' data."""
 
     def begin(self, data: Path, random: Random) -> Any:
-        """Argument for the maker of the next case."""
+        """Returns the argument for the maker of the next case."""
 
     def messages(self) -> Mapping[str, Sequence[str]]:
-        """Wordings of customers' messages by their intent, some of each."""
+        """Returns wordings of customers' messages by intent, at least one for each."""
 
     def say(self, data: Path, random: Random, wording: str) -> str:
-        """A message in one of these wordings."""
+        """Returns a customer's message with this wording, its slots filled."""
 
     def somebody(self, random: Random) -> Mapping[str, str]:
-        """Values for the slots of the sentences in ``lessons/judging.yaml``."""
+        """Draws values for the slots of the sentences in ``lessons/judging.yaml``."""
 
 
 def read_lessons(project: Path) -> ProjectLessons:

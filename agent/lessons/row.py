@@ -1,4 +1,4 @@
-"""A run as a row to learn from: the messages that its last prompt had, and its answer."""
+"""A run as a training row: the messages of its last prompt, and its answer."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """A conversation as docs/tuning.md describes it; all are JSON.
+    """A conversation in the format of docs/tuning.md, as JSON data.
 
     Attributes:
-        begun: messages before the run's own first decision.
+        begun: number of messages before the run's own first decision.
     """
 
     messages: tuple[Message, ...]
@@ -31,13 +31,13 @@ class Row:
 
 
 def row_of(conversation: Conversation, history: History, tools: Sequence[ToolDef]) -> Row:
-    """All decisions that the last prompt showed are learned, examples and the session's earlier runs are not.
+    """Makes a row of a run. Its decisions are learned; examples and the session's earlier runs get the weight 0.
 
-    Each prompt since the run's last compaction is a beginning of these messages, so one row teaches them all.
+    Each prompt since the run's last compaction is a prefix of these messages, so one row covers them all.
 
     Args:
-        conversation: of the run, with all that its prompts showed.
-        tools: those that the policy let the model see.
+        conversation: the run's conversation, with everything that its prompts contained.
+        tools: the tools that the policy let the model see.
     """
     own = [wanted for turn in history.kept for wanted in _learned(turn)]
     messages = conversation.prompt(history, tools).messages
@@ -50,7 +50,7 @@ def row_of(conversation: Conversation, history: History, tools: Sequence[ToolDef
 
 
 def _learned(turn: Turn) -> list[bool]:
-    """For each message of a turn whether it is a decision to learn."""
+    """For each message of a turn, whether it is a decision to learn."""
     decided = turn.decision
     if not isinstance(decided, CallsDecided):
         return [True]
@@ -60,5 +60,5 @@ def _learned(turn: Turn) -> list[bool]:
 
 
 def _performed(call: CallState) -> bool:
-    """A call that the loop itself or a rail refused was the model's mistake; a tool's or a person's refusal was not."""
+    """Whether a call got as far as a tool or a person; one that the loop or a rail refused was the model's mistake."""
     return call.intent is not None or call.request is not None

@@ -1,4 +1,4 @@
-"""Where lessons are played: the real loop, policy and tools over scratch data, with an oracle for the model."""
+"""Plays lessons with the real loop, policy and tools on temporary data, and an oracle as the model."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tools.registry import Registry
 
 @dataclass
 class Stage:
-    """Plays cases one after the other, each in a session and a journal of its own.
+    """Plays cases one after the other, each in its own session and, by default, journal.
 
     Args:
-        project: the agent's project; its tools run in this process, which is safe for a project of one's own alone.
-        agent: whose prompts are learned.
+        project: the agent's project; its tools run in this process, which is only safe for your own project.
+        agent: the agent whose prompts are learned.
         data: folder of the tools' data.
     """
 
@@ -39,7 +39,7 @@ class Stage:
     agent: AgentSpec
     data: Path
     asked: list[ChatRequest] = field(default_factory=list)
-    """What the loop asked in the case that was played last."""
+    """Requests of the loop in the case that was played last."""
 
     def __post_init__(self) -> None:
         told = {spec.name: spec.description for spec in self.project.tools.registry.specs()}
@@ -49,13 +49,13 @@ class Stage:
         self._kit = AgentRuntime(self.agent, Guard(unhurried(self.project.policy_of(self.agent))), hosts, lookup)
 
     async def play(self, case: Case, journal: Journal | None = None) -> list[dict[str, Any]]:
-        """A row for each of the customer's turns.
+        """Plays a case. Returns a row for each of the customer's turns.
 
         Args:
-            journal: that keeps the runs; none: one that nobody reads.
+            journal: journal for the runs; None: a temporary one.
 
         Raises:
-            OutOfStep: the case's solution does not fit what happened, such as a message that a rail refused.
+            OutOfStep: the case's solution does not fit what happened, for example if a rail refused a message.
         """
         solo = InlineRunner(journal or memory_journal(), lambda run: self._kit, self.data, NAME)
         session, rows = new_id("lesson"), []

@@ -184,8 +184,8 @@ class Confinement:
                 )
 
     def _limit(self, counted: bool) -> None:
-        """Applies the limits. Unless ``counted``, the kernel counts all the user's processes instead of the host's, so that
-        limit only slows a flood down until `watch` ends the host."""
+        """Applies the limits. Unless ``counted``, the kernel counts all processes of the user instead of the host, so
+        that limit only slows a flood down until `watch` ends the host."""
         limits = self.limits
         if not counted and limits.processes is not None:
             limits = replace(limits, processes=tasks_of(os.geteuid()) + FLOOD)

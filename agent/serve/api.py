@@ -1,4 +1,4 @@
-"""API deployment on Ray: called by the front; also projects the journal into figures."""
+"""API deployment on Ray: serves requests that the front forwards, and computes metrics from the journal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from observability.values import Values
 
 
 class ApiHost:
-    """Hosts the API in one permanent replica: SQLite needs a single node, and run streams one place for deltas.
+    """Hosts the API in exactly one replica: SQLite needs a single node, and all deltas must reach one process.
 
     Args:
         settings: settings of the deployment, with absolute paths.
@@ -111,5 +111,5 @@ class ApiHost:
 
 
 def _in_background(aggregator: Any, snapshot: Snapshot) -> None:
-    """Sends a snapshot without waiting: sums are cumulative, so none must arrive."""
+    """Sends a snapshot without waiting for delivery: values are cumulative, so a lost one does no harm."""
     aggregator.ingest.remote(snapshot)

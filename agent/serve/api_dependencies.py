@@ -36,7 +36,7 @@ class ApiParts:
     name: str
     """Name of the model."""
     probed: ChatModel | None
-    """The model that readiness asks; None if asking would wake a model scaled to zero."""
+    """The model that readiness checks query; None if a query would wake a model scaled to zero."""
     metrics: Metrics
 
     def front(self) -> ApiDeps:

@@ -1,6 +1,6 @@
-"""Adds limits to uvicorn's HTTP/1.1 protocol: on the size of a request head, on its duration, and on connections.
+"""Adds limits to uvicorn's HTTP/1.1 protocol: on a request head's size, on the time to receive it, and on connections.
 
-They apply before anything is known about the caller. A head is counted while it arrives. Responses may take any time.
+They apply before the caller is authenticated. A head's size is counted while it arrives. Responses have no time limit.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class HttpLimits:
     """Size of the request line and headers."""
     head_fields: int = 100
     head_s: float = 10.0
-    """Seconds in which the head must arrive."""
+    """Maximum seconds to receive the head."""
     body_stall_s: float = 30.0
-    """Longest time without data of a body, in seconds."""
+    """Maximum seconds between two pieces of a body."""
     body_rate: int = 16 * 1024
-    """Least average rate of a body in bytes per second, after the first ``body_stall_s``."""
+    """Minimum average rate of a body in bytes per second, after the first ``body_stall_s``."""
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -168,7 +168,7 @@ class BoundedHttp(HttpToolsProtocol):
     # -- time -------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Arms the timer. A timer that fires before the deadline is kept: every piece of a body moves the deadline."""
+        """Arms the timer. A timer that fires too early is kept, because every piece of a body moves the deadline."""
         if self._timer is not None and (self._deadline is None or self._timer.when() > self._deadline):
             self._timer.cancel()
             self._timer = None

@@ -21,7 +21,8 @@ CALLBACK = "agent.serve.bounded_proxy.install"
 
 
 def ask_for_limits() -> None:
-    """Sets the variable. Call it before Ray starts, because its processes inherit the environment."""
+    """Sets the environment variable with which Serve's HTTP proxy calls ``install``. Call it before Ray starts, because
+    Ray's processes inherit the environment."""
     os.environ.setdefault(VARIABLE, CALLBACK)
 
 

@@ -1,7 +1,7 @@
 """Certificates for mutual TLS between the processes of one Ray cluster, created at its start.
 
-A token alone would be sent to whoever has taken the port of a server that ended, and Ray parses some messages before it
-checks the token. Certificates on both sides (`RAY_USE_TLS`) prevent both.
+Ray's token does not suffice: a client would send it to any process that has taken the port of a server that ended, and
+Ray parses some messages before it checks the token. Certificates on both sides (`RAY_USE_TLS`) prevent both.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from flightloop import private
 LIFETIME = timedelta(days=3650)
 """Long enough for any cluster; the certificates are worthless outside it."""
 CLOCK = timedelta(days=1)
-"""How far a clock may be set back while the cluster runs."""
+"""How far the clock may be set back while the cluster runs."""
 
 
 def make_certificates(folder: Path) -> dict[str, str]:
-    """Writes an authority and a certificate signed by it, for servers and clients.
+    """Writes a certificate authority and one certificate signed by it, for all servers and clients.
 
     Args:
-        folder: readable by its owner only.
+        folder: existing folder that only its owner can read.
 
     Returns:
-        The environment variables with which Ray finds them.
+        Environment variables that make Ray use the certificates.
     """
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "flightloop cluster")])

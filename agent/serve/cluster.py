@@ -1,7 +1,7 @@
 """A local Ray cluster, as small as our deployments allow.
 
-Its ports listen on the loopback interface only. Since 2.60 a new local cluster uses token authentication unless
-``RAY_AUTH_MODE`` says otherwise, so other users of the machine can connect but not run code.
+Its ports listen on the loopback interface only. Since Ray 2.60 a new local cluster uses token authentication unless
+``RAY_AUTH_MODE`` selects another mode, so other users of the machine can connect but not run code.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STOP_S = 2.5
 POLL_S = 0.05
 WATCH_S = 0.2
 LOGICAL_CPUS = 8
-"""May exceed the machine's CPUs: the shares of our deployments only count places."""
+"""Nominal, may exceed the machine's CPUs: our deployments request CPUs only for Ray's placement."""
 SERVERS = (ray_constants.PROCESS_TYPE_GCS_SERVER, ray_constants.PROCESS_TYPE_RAYLET)
 """Ray's processes without which the cluster is lost."""
 
@@ -41,10 +41,10 @@ class ClusterLost(Exception):
 
 @contextmanager
 def local_cluster(host: str, port: int) -> Iterator[Callable[[], None]]:
-    """A cluster with Serve's HTTP proxy at ``host:port``, which ends with the context or with this process.
+    """Runs a cluster with Serve's HTTP proxy at ``host:port``. It ends with the context or with this process.
 
-    Yields a function that blocks until the cluster is lost and then raises ClusterLost. Then the context must be left,
-    and the process must end or be re-executed, because Ray would end it within a minute.
+    Yields a function that blocks until the cluster is lost and then raises ClusterLost. After that, leave the context
+    and end or re-execute the process, because Ray would end it within a minute.
 
     Raises:
         ConfigError: the port is taken, or other users can write to the folder for Ray's session.
@@ -84,9 +84,9 @@ def local_cluster(host: str, port: int) -> Iterator[Callable[[], None]]:
 
 
 def _on_loopback() -> None:
-    """Makes Ray's servers listen on loopback. They bind to their node's address, which is loopback if the machine
-    belongs to no cluster; Ray does this by itself only on systems other than Linux, and replaces
-    loopback if it is given as an argument."""
+    """Makes Ray's servers listen on loopback, by disabling clusters of several machines: servers bind to their node's
+    address, which is then loopback. Ray does so by itself only on macOS and Windows, and replaces a loopback address
+    given as an argument."""
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # read by its processes
     ray_constants.ENABLE_RAY_CLUSTER = False
 
@@ -107,7 +107,7 @@ def _wait_for_loss() -> None:
 
 
 def within(seconds: float, action: Callable[[], None]) -> None:
-    """Runs an action that calls Ray, but waits at most ``seconds`` for it.
+    """Runs an action that calls Ray in a thread, and waits at most ``seconds`` for it.
 
     A service manager signals the whole process group. Ray's servers may then end before this process has called them,
     and calls to a lost server block forever.
@@ -118,7 +118,7 @@ def within(seconds: float, action: Callable[[], None]) -> None:
 
 
 def _end_applications() -> None:
-    """Stops the replicas in order; late ones end with the cluster."""
+    """Stops the replicas gracefully; those that take longer than ``STOP_S`` end with the cluster."""
     for name in serve.status().applications:
         serve.delete(name, _blocking=False)
     end = time.monotonic() + STOP_S

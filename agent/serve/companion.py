@@ -12,7 +12,7 @@ from agent.serve.tether import tethered
 from flightloop import private
 
 STOP_TIMEOUT_S = 0.5
-"""Neither needs longer: the console has nothing to lose, and Prometheus has a write-ahead log."""
+"""Seconds until SIGKILL. Neither program needs longer: the console stores nothing, Prometheus has a write-ahead log."""
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def companion(
     Its log and the files it creates are private to the user.
 
     Args:
-        environment: added to the platform's environment, without the platform's settings and keys.
+        environment: added to the platform's environment, from which its settings and keys are removed.
         inherited: file descriptors to pass on.
     """
     private.folder(log.parent)
@@ -50,7 +50,7 @@ def companion(
 
 
 def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without keys: other processes of the same user can read a program's environment."""
+    """The environment without settings and keys, because other processes of the same user can read it."""
     return {
         name: value
         for name, value in environ.items()

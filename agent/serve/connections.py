@@ -35,7 +35,7 @@ def metrics_sink() -> Callable[[Snapshot], object]:
 async def connect_model(
     settings: Settings, handle: DeploymentHandle[Any] | None, metrics: Metrics
 ) -> tuple[ChatModel, str]:
-    """The model and its name: the cluster's model deployment, which may still be starting, or a remote server."""
+    """Returns the model and its name. Waits for the cluster's model deployment, unless the model is remote."""
     if handle is None:
         remote = factories.remote_model(settings)
         name = await factories.model_name(settings, remote)

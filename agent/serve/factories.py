@@ -47,7 +47,7 @@ def open_journal(settings: Settings, *, urgent: bool = False, room: Room | None 
     """Opens the journal and creates ``home``. Raises ConfigError.
 
     Args:
-        urgent, room: set by the process that handles emergency stops.
+        urgent, room: set only by the process that handles emergency stops; see ``sql_journal``.
     """
     open_home(settings.home)
     with private_files():
@@ -55,7 +55,7 @@ def open_journal(settings: Settings, *, urgent: bool = False, room: Room | None 
 
 
 def make_room(settings: Settings, *, keeps: bool = False) -> Room:
-    """Reserved disk space for the journal; ``keeps`` in the process that handles stops. Raises ConfigError."""
+    """Reserved disk space for the journal. ``keeps``: for the process that handles stops. Raises ConfigError."""
     return Room.of(settings.journal_url, settings.disk_reserve_mb, keeps=keeps)
 
 
@@ -67,7 +67,7 @@ def seed_data(settings: Settings) -> None:
 
 
 def seed_into(settings: Settings, data: Path) -> None:
-    """Runs the project's ``seed.py``, if it has one, on a folder. Raises ConfigError."""
+    """Fills a data folder by running the project's ``seed.py``, if there is one. Raises ConfigError."""
     seed(settings.project or EMBEDDED, data, tools_config(settings))
 
 
@@ -118,7 +118,7 @@ async def model_name(settings: Settings, model: ChatModel) -> str:
 
 
 def make_judge(model: ChatModel, name: str) -> Judge:
-    """The model as the guard's judge, greedy and with short answers. The calling rail limits its time."""
+    """Makes a judge for guards: calls the model, greedy and with short answers. The calling rail limits its time."""
     retrying = RetryingChatModel(model, RUNS)
 
     async def judge(prompt: str) -> str:
@@ -140,7 +140,7 @@ def make_runtimes(settings: Settings, live: LiveProject, guards: Callable[[Polic
 
 
 def make_hosts(settings: Settings, project: Project, data: Path | None = None) -> OwnedHosts:
-    """Hosts for the project's own tools and its MCP servers, not started yet.
+    """Creates tool hosts for the project's own tools and its MCP servers, without starting them.
 
     Args:
         data: folder of the tools' data; None: the deployment's.
@@ -177,7 +177,7 @@ def _tool_check(settings: Settings) -> ToolCheck:
 
 
 def tools_config(settings: Settings) -> ToolsConfig:
-    """What tools may not read or reach: home, the platform's ports, and its database."""
+    """Restrictions of tools: they may not read home, nor reach the platform's ports or its database."""
     database = servers_of(settings.journal_url)
     return ToolsConfig(
         protected=private(settings),
@@ -187,11 +187,11 @@ def tools_config(settings: Settings) -> ToolsConfig:
 
 
 LOOKUP = EvidenceSource(frozenset({search_knowledge.__name__}))
-"""Evidence from the project's database and documents, which this tool searches."""
+"""Evidence source: the project's database and documents, as ``search_knowledge`` searches them."""
 
 
 def local_lookup(data: Path, project: ProjectData) -> EvidenceSource:
-    """Like ``LOOKUP``, but reads in this process; for data that nobody else can write."""
+    """Like ``LOOKUP``, but reads in this process, not in a tool host; only for data that no untrusted code writes."""
     return replace(LOOKUP, read=Library(data, project).statements)
 
 

@@ -1,7 +1,7 @@
-"""Makes Ray's processes import from the platform's packages instead of the folder where it was started.
+"""Makes Ray's processes import from the platform's packages instead of the folder in which Ray was started.
 
-Ray starts its servers in its driver's working folder. Its workers search that folder first for modules, even if
-``python -P`` keeps the driver from doing so, and import some before any of our code runs in them.
+Ray starts its servers in its driver's working folder. Its workers search that folder first for modules, even if the
+driver runs with ``python -P``, and import some before any of our code runs in them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from agent import is_project
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("RAY_TMPDIR", "TMPDIR")
 RELATIVE = ("reload", "working_dir", "runtime_env", "runtime_env_json")
-"""Options of ``serve run`` with which Ray still needs the working folder."""
+"""Options of ``serve run`` for which Ray still needs the original working folder."""
 
 
 def at_platform() -> chdir[Path]:
@@ -27,8 +27,8 @@ def at_platform() -> chdir[Path]:
 
 
 def leave_for_platform() -> None:
-    """Changes to the platform's root for ``serve run IMPORT_PATH``, which calls ``ray.init`` after building the
-    application. Does nothing for other callers."""
+    """Changes the working folder to the platform's root if called under ``serve run IMPORT_PATH``, which calls
+    ``ray.init`` after building the application. Otherwise does nothing."""
     context = get_current_context(silent=True)
     if context is not None and not any(context.params.get(name) for name in RELATIVE):
         make_absolute()

@@ -10,10 +10,10 @@ collections in a row."""
 
 
 def settle() -> None:
-    """Freezes all present objects; call it once everything is set up.
+    """Freezes all existing objects; call it once the process is set up.
 
-    A full collection visits every object while holding the GIL: some 150 ms for all imported modules. If a thread holds
-    the journal's write lock meanwhile, it blocks other processes, including the one that handles stops.
+    Otherwise a full collection visits all objects while holding the GIL: some 150 ms for the imported modules. A thread
+    that holds the journal's write lock meanwhile blocks other processes, including the one that handles stops.
     """
     gc.collect()
     gc.freeze()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from agent.serve.http_server import bind
 
 INHERITED = "FLIGHTLOOP_HELD_PORT"
-"""Descriptor of the socket that this process held before it was re-executed."""
+"""Environment variable: descriptor of the socket that this process held before it was re-executed."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class HeldPort:
     """Whether this process was re-executed and already held the port."""
 
     def keep_over_exec(self) -> None:
-        """Passes the port to the program that is executed in this process next."""
+        """Lets the port survive the next ``exec`` of this process."""
         descriptor = os.dup(self._socket.fileno())
         os.set_inheritable(descriptor, True)
         os.environ[INHERITED] = str(descriptor)

@@ -17,8 +17,8 @@ from flightloop.errors import ConfigError
 log = structlog.get_logger(__name__)
 KEY = "key"
 MADE = "made-here"
-"""Marker file with the home's inode number, which the author of an archive or repository can't predict for the place
-where it is unpacked."""
+"""Marker file with the home's inode number. The author of an archive or repository can't predict the number that its
+folder gets when it is unpacked."""
 _HARMLESS = frozenset({"lost+found", "bench", "training"})
 """Entries of a new volume, of benchmarks and of training, which the platform does not read."""
 DATA = "data"
@@ -26,13 +26,13 @@ DATA = "data"
 
 
 def open_home(home: Path, user: int | None = None) -> None:
-    """Creates the home with mode 0700. Wider permissions, also of files in it, are removed with a warning.
+    """Creates the home with mode 0700. In an existing one, removes permissions of other users, with a warning.
 
     Args:
         user: required owner; None: the user of this process.
 
     Raises:
-        ConfigError: it belongs to another user, was created elsewhere, or cannot be used.
+        ConfigError: the home belongs to another user, was created elsewhere, or cannot be used.
     """
     user = os.geteuid() if user is None else user
     try:
@@ -55,7 +55,7 @@ def open_home(home: Path, user: int | None = None) -> None:
 
 
 def _check_made(home: Path) -> None:
-    """Creates the marker in a new home.
+    """Checks the marker file, and creates it in a new home.
 
     Raises:
         ConfigError: the home was created elsewhere: others may know its key, or have put a journal or links into it.

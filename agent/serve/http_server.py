@@ -21,7 +21,7 @@ QUEUED = 2048
 
 
 class _Server(uvicorn.Server):
-    """Server that leaves signals to the process's owner."""
+    """uvicorn server without signal handlers: the program that runs it handles signals."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -29,13 +29,13 @@ class _Server(uvicorn.Server):
 
 
 def bind(host: str, port: int, setting: str = "FLIGHTLOOP") -> socket.socket:
-    """A listening socket; port 0 takes a free one.
+    """Opens a listening socket; port 0 selects a free port.
 
     Args:
-        setting: prefix of the variables for ``host`` and ``port``, for messages.
+        setting: prefix of the environment variables for ``host`` and ``port``, named in errors.
 
     Raises:
-        ConfigError: the port is taken or the address is not local; one line.
+        ConfigError: the port is taken or needs privileges, or the address is not local.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

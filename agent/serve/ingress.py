@@ -1,4 +1,4 @@
-"""Front deployment on Ray: called by Serve's proxy; handles the stop and the probes itself."""
+"""Front deployment on Ray: called by Serve's proxy; handles stops and probes itself and forwards other requests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PASSED_ON = ("type", "http_version", "method", "scheme", "path", "raw_path", "q
 
 @serve.ingress()
 class FrontHost:
-    """Hosts the front in one permanent replica.
+    """Hosts the front in exactly one replica.
 
     Args:
         settings: settings of the deployment, with absolute paths.
@@ -61,7 +61,7 @@ class FrontHost:
         settle()
 
     async def end_streams(self) -> None:
-        """Makes the API end its open streams, because Serve waits for them before it stops."""
+        """Makes the API end its open streams, because Serve waits for them when it stops."""
         await self._handle.end_streams.remote()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -73,7 +73,7 @@ class FrontHost:
 
 
 def without_request_id(app: ASGIApp) -> ASGIApp:
-    """Removes our request id header: Serve's proxy adds the same one to each response."""
+    """Removes our request id header from an application's responses, because Serve's proxy adds the same header."""
 
     async def answering(scope: Scope, receive: Receive, send: Send) -> None:
         async def plain(message: Message) -> None:
@@ -88,7 +88,7 @@ def without_request_id(app: ASGIApp) -> ASGIApp:
 
 
 class HandleApp:
-    """ASGI application that forwards to ``answered`` of a deployment.
+    """ASGI application that forwards requests to the method ``answered`` of a deployment.
 
     Args:
         limit: largest body in bytes.

@@ -30,7 +30,7 @@ class LoginLink:
 
     @contextmanager
     def handed_over(self) -> Iterator[int]:
-        """A descriptor from which a child process reads token and key once.
+        """Yields a descriptor from which a child process can read token and key once.
 
         Command lines are public, and an environment or a pipe can be read by any process of the same user. A socket
         can't be opened again through /proc.

@@ -16,7 +16,7 @@ from flightloop import private
 
 
 def log_file(settings: Settings) -> Path:
-    """Log file of a cluster's processes, whose standard error Ray would put into its own folders."""
+    """Log file shared by a cluster's processes; Ray would write their standard error to its own folders."""
     return settings.home / "logs" / "flightloop.log"
 
 

@@ -1,4 +1,4 @@
-"""Limits a server's open connections and selects the one to close for a new one."""
+"""Limits a server's open connections: at the limit, a new one replaces the one that waits longest for its client."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Connection(Protocol):
 
 
 def most_connections() -> int:
-    """Maximum number of client connections. Each request that the front forwards takes another file."""
+    """Maximum number of client connections, leaving open files for the requests that the front forwards."""
     return max(16, min(MOST, (open_files.limit() - OTHERS) * 2 // 3))
 
 
@@ -32,9 +32,9 @@ def most_passed_on() -> int:
 
 
 class Connections:
-    """Above ``most``, closes the connection whose client has kept the server waiting longest: with an incomplete
-    request, with none, or by not reading its response. Requests in progress are never closed.
-    """
+    """Open connections. Above ``most``, closes the one whose client has kept the server waiting longest: with an
+    incomplete request, without any, or by not reading its response. A connection whose request is being processed is
+    never closed."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -50,12 +50,12 @@ class Connections:
             oldest.drop()
 
     def waits(self, one: Connection) -> None:
-        """The server waits for the client, to send or to read."""
+        """Marks a connection whose client has to send or to read."""
         if one in self._open:
             self._waiting.setdefault(one)
 
     def answered(self, one: Connection) -> None:
-        """The server is working on a request."""
+        """Marks a connection whose request the server is processing."""
         self._waiting.pop(one, None)
 
     def closed(self, one: Connection) -> None:

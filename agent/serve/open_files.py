@@ -1,4 +1,4 @@
-"""Limit of open files of this process; each connection takes one."""
+"""Limit of open files of this process. Each connection counts as an open file."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ CONFIG = Path(__file__).resolve().parents[2] / "deploy" / "prometheus"
 
 
 def prometheus_config(settings: Settings, port: int) -> dict[str, Any]:
-    """The configuration.
+    """Configuration of a Prometheus that scrapes this deployment and itself.
 
     Args:
         port: Prometheus' own port.
@@ -24,7 +24,7 @@ def prometheus_config(settings: Settings, port: int) -> dict[str, Any]:
     config["rule_files"] = [str(CONFIG / name) for name in config["rule_files"]]
     host, nearby = _host(settings.host)
     targets = {"flightloop": address_text(host, settings.port), "prometheus": f"127.0.0.1:{port}"}
-    # The local cluster has no dashboard, which would tell Prometheus about Ray's targets.
+    # Ray's own targets are left out: they are discovered through Ray's dashboard, which the local cluster lacks.
     config["scrape_configs"] = [job for job in config["scrape_configs"] if job["job_name"] in targets]
     for job in config["scrape_configs"]:
         job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
@@ -34,7 +34,7 @@ def prometheus_config(settings: Settings, port: int) -> dict[str, Any]:
 
 
 def _host(bound: str) -> tuple[str, bool]:
-    """Where to scrape the API, and whether that is loopback, where ``/metrics`` needs no key."""
+    """Host at which to scrape the API, and whether it is loopback, where ``/metrics`` needs no key."""
     try:
         address = ipaddress.ip_address(bound)
     except ValueError:

@@ -26,7 +26,7 @@ from agent.serve.http_server import bind
 from flightloop.errors import ConfigError
 
 LETS_GO_S = 5.0
-"""How long the proxy of a killed ``serve run`` keeps its port, because it notices only after seconds."""
+"""Seconds to wait for a free port: the proxy of a killed ``serve run`` keeps its port for some seconds."""
 EVERYWHERE = frozenset({"0.0.0.0", "::"})
 WAYS = "End it, or choose another port: http_options.port in a deploy file, or python -m agent up --port"
 
@@ -36,10 +36,10 @@ class PortShared(ConfigError):
 
 
 def check_proxy(settings: Settings) -> None:
-    """Refuses a deployment that would not answer at its address, or not alone. Call it before building.
+    """Checks that a deployment will be alone at the configured address. Call it before building the application.
 
-    A running Serve instance already has its port. If ``serve run`` joins a cluster only later, the API checks it with
-    ``check_running``.
+    If Serve is already running, its proxy is checked. If ``serve run`` joins a cluster only later, the front checks it
+    with ``check_running``.
 
     Raises:
         ConfigError: the configured address differs from Serve's, or another process has the port.
@@ -67,13 +67,13 @@ def check_running(settings: Settings) -> None:
 
 
 def raylet() -> int:
-    """Process whose descendants are the workers of this Ray node: a worker's parent, or the driver that started the
-    cluster."""
+    """Process id of the ancestor of this Ray node's workers: in a worker its parent, in the driver that started the
+    cluster the driver itself."""
     return os.getpid() if _is_driver() else os.getppid()
 
 
 def check_alone(host: str, port: int, root: int) -> None:
-    """Raises PortShared if both a descendant of ``root``, or itself, and another process listen at the address."""
+    """Raises PortShared if the process ``root`` or a descendant listens at the address, and any other process too."""
     try:
         found = psutil.net_connections("tcp")
     except psutil.AccessDenied:  # not on Linux
@@ -87,7 +87,7 @@ def check_alone(host: str, port: int, root: int) -> None:
 
 
 def _check_or_shut_down(settings: Settings) -> None:
-    """Checks the port after ``serve run FILE``, which starts the proxy before any of our code runs."""
+    """Checks a proxy that ``serve run FILE`` has started; if its port is shared and nothing is deployed, ends Serve."""
     try:
         check_running(settings)
     except PortShared as shared:

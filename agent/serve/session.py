@@ -1,7 +1,7 @@
 """Protects the folder, token and certificates of Ray's session from other users of the machine.
 
-Ray creates world-writable folders and follows links in them. It keeps one token for all clusters in the user's home, in
-a file that may be world-readable. Whoever has the token can run code as this user.
+Ray creates world-writable folders and follows links in them. It stores one token for all clusters in the user's home,
+in a file that may be world-readable. Anyone with the token can run code as this user.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def private_session() -> Iterator[None]:
 
 def make_private() -> Path:
     """Creates a private folder for clusters that this process starts and, once, a token and certificates, which Ray
-    reads only once per process. Call it before Ray starts, because its processes inherit the environment. Existing
-    variables are kept.
+    reads only once per process. Call it before Ray starts, because Ray's processes inherit the environment. Existing
+    environment variables are not replaced.
 
     Raises:
         ConfigError: see ``private_session``.
@@ -69,7 +69,7 @@ def certify() -> Path | None:
     imported: with an authentication mode set, Ray reads the variables at import and only once.
 
     Returns:
-        Their folder; None if they are configured already or Ray would not read them.
+        Folder of the certificates; None if some are configured already or Ray would not read them.
     """
     if any(name in os.environ for name in CERTIFICATES) or ("ray" in sys.modules and MODE in os.environ):
         return None

@@ -1,4 +1,4 @@
-"""The platform without Ray, for a remote model server: this process with API and worker, and the front."""
+"""Runs the platform without Ray, for a remote model server: API and worker in this process, the front in another."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from observability.values import Values
 
 log = structlog.get_logger(__name__)
 STREAMS_S = 2
-"""Grace period for open requests at shutdown; streams end at once."""
+"""Grace period in seconds for open requests at shutdown; streams end at once."""
 
 
 async def serve(settings: Settings, started: Callable[[str], None]) -> None:
@@ -134,7 +134,7 @@ async def _background(work: object) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _working(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
-    """The worker's task; at the end it releases its runs."""
+    """Runs the worker and yields its task; at the end the worker releases its runs."""
     task = asyncio.create_task(worker.run())
     try:
         yield task

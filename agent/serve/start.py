@@ -1,4 +1,4 @@
-"""Starts the application; if it fails, finds the line that says why."""
+"""Starts the application on Serve, and reports why a deployment did not start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ERROR = re.compile(r"^(?:[\w.]*\.)?(\w*(?:Error|Exception|Unavailable)): (.+)$"
 
 
 def start(app: Application) -> None:
-    """Returns once every deployment runs.
+    """Deploys the application and returns once every deployment runs.
 
     Raises:
         ConfigError: a deployment did not start; the message is the error of its process.

@@ -1,8 +1,8 @@
-"""Kills what a killed driver leaves of its Ray session: ``python -m agent.serve.sweeper SESSION``.
+"""Kills processes of a Ray session whose driver was killed: ``python -m agent.serve.sweeper SESSION``.
 
 Ray's servers end with their driver. Its workers notice only after seconds, its agents after more than a minute, and
 meanwhile the HTTP proxy keeps its port. The sweeper waits until its standard input closes, which happens when the
-driver ends, and kills them at once. After a clean stop there is nothing left to kill.
+driver ends, and kills workers and agents at once. After a clean stop none are left.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import psutil
 TITLE = "ray::"
 """Prefix of the command lines of Ray's workers and agents."""
 BEGINNING = "default_worker.py"
-"""Part of a worker's command line until it sets its title."""
+"""Part of a worker's command line before it sets its title."""
 SWEEP_S = 3.0
 PAUSE_S = 0.05
 

@@ -1,7 +1,7 @@
 """Runs a program that is killed when its parent ends: ``python -m agent.serve.tether PARENT COMMAND …``.
 
-The kernel sends the signal when the thread that started the program ends, so start it from a thread that lasts. Only
-Linux has this signal; on other systems the program keeps running.
+The kernel sends the signal when the thread that started the program ends, so start it from a long-lived thread.
+Only Linux has this signal; on other systems the program is not killed.
 """
 
 from __future__ import annotations

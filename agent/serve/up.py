@@ -33,7 +33,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True)
 class Extras:
-    """Ports of companion programs; None: don't start it."""
+    """Ports of companion programs; None: the program is not started."""
 
     console_port: int | None = 8501
     prometheus_port: int | None = 9090

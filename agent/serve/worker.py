@@ -1,4 +1,4 @@
-"""Worker deployment: hosts the worker program in replicas of a fixed-size deployment."""
+"""Worker deployment on Ray: a fixed number of replicas, each with one worker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 class ApiDeltas:
-    """Forwards released text to the API for its streams; sends what accumulates in one call."""
+    """Forwards released text to the API, which streams it to clients. Text that accumulates is sent in one call."""
 
     def __init__(self, api: DeploymentHandle[Any]) -> None:
         self._api = api

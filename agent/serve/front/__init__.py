@@ -1,4 +1,4 @@
-"""Front: the process that clients reach. It handles the stop and the probes itself and forwards everything else.
+"""Front: the process that clients connect to. It handles stops and probes itself and forwards all other requests.
 
-It stays responsive whatever the API does, which is another process. See docs/decisions/0015.
+It stays responsive whatever the API does, because the API is another process. See docs/decisions/0015.
 """

@@ -19,7 +19,7 @@ from agent.serve.open_connections import most_passed_on
 from flightloop.errors import FlightloopError, Overloaded
 
 BODY_BYTES = 64 * 1024
-"""Largest body of a request that the front handles: a reason and a name."""
+"""Maximum bytes of the body of a request that the front handles, which holds a reason and a name."""
 _OWN = {
     "GET": re.compile(r"/(healthz|readyz)"),
     "HEAD": re.compile(r"/(healthz|readyz)"),
@@ -35,10 +35,10 @@ def answered_here(method: str, path: str) -> bool:
 
 
 class Front:
-    """Routes requests to itself or to the API.
+    """ASGI application that handles stops and probes, and passes other requests on.
 
     Args:
-        deps: for requests handled here, with a smaller limit on bodies.
+        deps: dependencies for the requests handled here, whose bodies are limited to ``BODY_BYTES``.
         others: handles all other requests, after ``screen``.
         most: maximum number of concurrent requests to ``others``; None: limited by open files. One tenant gets at most
             three quarters of them, because it may hold streams open forever.

@@ -13,14 +13,14 @@ from agent.api.errors import answer
 from flightloop.errors import ModelUnavailable
 
 CLIENT = b"x-flightloop-client"
-"""Header with the client's address. Only the front can reach the socket, and it removes this header from clients."""
+"""Header with the client's address. Clients can't set it: only the front can reach the socket, and it replaces it."""
 _OWN_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer", b"proxy-connection"}
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Forwarding:
-    """ASGI application that forwards to the API at the Unix socket ``path``. Close it after use."""
+    """ASGI application that forwards requests to the API at the Unix socket ``path``. Close it after use."""
 
     def __init__(self, path: str) -> None:
         self._client = httpx.AsyncClient(

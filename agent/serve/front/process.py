@@ -62,7 +62,7 @@ async def api_socket() -> AsyncIterator[socket.socket]:
 async def front_process(
     settings: Settings, model: str, api: str, listener: socket.socket, sink: Callable[[Snapshot], object]
 ) -> AsyncIterator[asyncio.Task[int]]:
-    """Starts the front on ``listener``; at the end lets its open requests finish.
+    """Runs the front on ``listener`` while the context is open; at its end, open requests may finish.
 
     Args:
         sink: receives the front's metrics.
@@ -71,7 +71,7 @@ async def front_process(
         A task that ends with the process.
 
     Raises:
-        ConfigError: it does not start.
+        ConfigError: the front does not start.
     """
     ours, theirs = socket.socketpair()
     with theirs:
@@ -115,7 +115,7 @@ def _ready(connection: Connection, sink: Callable[[Snapshot], object]) -> None:
 
 
 def _tell_end(connection: Connection) -> None:
-    """Signals the end by closing the sending half: the front reads nothing else."""
+    """Tells the front to stop by shutting down the sending half of the connection, which it watches."""
     with socket.socket(fileno=os.dup(connection.fileno())) as half, suppress(OSError):  # it has already ended
         half.shutdown(socket.SHUT_WR)
 

@@ -10,11 +10,11 @@ from starlette.types import ASGIApp, Message, Scope
 from agent.api.completions.cancellation import ended
 
 PIECE = 256 * 1024
-"""Bytes of a body per message, because copying one blocks the event loop."""
+"""Maximum bytes of bodies per batch of messages, because copying a batch blocks the event loop."""
 
 
 async def answers(app: ASGIApp, scope: Scope, body: bytes) -> AsyncGenerator[list[Message], None]:
-    """Yields the messages of a response; messages available at the same time are batched.
+    """Yields the messages of a response in batches of those available at the same time.
 
     Closing the generator, or cancelling its consumer, cancels the application like a disconnected client.
     """

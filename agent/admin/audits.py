@@ -13,7 +13,7 @@ PAGE = 1000
 
 
 async def verify_audit(settings: Settings, tenant_id: str, tell: Callable[[str], None]) -> bool:
-    """Checks the chain of a tenant's audit log and prints the result. Returns whether it is intact."""
+    """Checks the hash chain of a tenant's audit log and prints the result. Returns whether the chain is intact."""
     journal = factories.open_journal(settings)
     last: AuditRecord | None = None
     count = 0

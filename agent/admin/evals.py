@@ -1,4 +1,4 @@
-"""``python -m agent eval``: plays a project's tasks, each with its own data."""
+"""``python -m agent eval``: plays a project's tasks, each with separate data."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from flightloop.settings import resolve
 WIDTH = 120
 """Width of the table if the output is not a terminal."""
 DATA = Path("tasks") / "data"
-"""Folder of a project that is copied as each task's initial data."""
+"""Subfolder of a project that is copied into each task's initial data."""
 
 
 class Show(StrEnum):
@@ -49,7 +49,7 @@ class Show(StrEnum):
 
 @dataclass(frozen=True)
 class Wish:
-    """Options of the command."""
+    """Options of ``python -m agent eval``."""
 
     files: tuple[Path, ...] = ()
     """Task files; empty: the project's."""
@@ -58,14 +58,14 @@ class Wish:
     """Ids of tasks to play; empty: all."""
     repeat: int = 1
     at_least: float = 1.0
-    """Share of plays that must be solved."""
+    """Minimum share of plays that must be solved."""
     out: Path | None = None
     """JSON file for the results."""
     show: Show = Show.FAILED
 
 
 async def evaluate(settings: Settings, wish: Wish, console: Console | None = None) -> bool:
-    """Plays the tasks and shows each result. Returns whether enough were solved.
+    """Plays the tasks and prints the results. Returns whether ``wish.at_least`` were solved.
 
     Raises:
         ConfigError: the project, a task or the model can't be used, or ``wish.out`` can't be written.
@@ -141,13 +141,13 @@ async def _model(settings: Settings) -> AsyncIterator[Model]:
 
 
 def _address(url: str) -> str:
-    """A URL without user, password and query, which may be secret."""
+    """The URL without its user, password and query, which may be secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 async def _served(settings: Settings) -> Settings:
-    """Settings with the model of a running platform. Raises ConfigError if none runs."""
+    """Settings with the model of the running platform. Raises ConfigError if no platform is running."""
     try:
         server = resolve()
         async with AsyncFlightloop(server.base_url, server.api_key) as client:
@@ -167,7 +167,7 @@ async def _served(settings: Settings) -> Settings:
 
 @contextmanager
 def _seeded(settings: Settings) -> Iterator[Path]:
-    """Yields a folder with the data that the project seeds."""
+    """Yields a temporary folder with the data that the project seeds."""
     with TemporaryDirectory(prefix="flightloop-seeded-") as folder:
         data = Path(folder).resolve()
         factories.seed_into(settings, data)

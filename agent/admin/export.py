@@ -17,7 +17,7 @@ from flightloop.errors import ConfigError
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which runs to export. ``rated``: only runs with a good outcome or a good rating by the customer."""
+    """Selects runs to export. ``rated``: only runs with a good outcome or a good rating by the customer."""
 
     tenant_id: str = "default"
     agent: str | None = None

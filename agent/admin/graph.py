@@ -24,7 +24,7 @@ MOST_BRANCHES = 12
 
 
 def show_graph(settings: Settings, about: str | None, pictures: dict[Callable[[KnowledgeGraph], str], Path]) -> None:
-    """Prints the number of nodes and edges, or the facts around a term, and draws the same.
+    """Prints the numbers of nodes and edges, or the facts around a term, and draws that part of the graph.
 
     Args:
         about: a product, category, document or term; None: everything.
@@ -55,7 +55,7 @@ def show_graph(settings: Settings, about: str | None, pictures: dict[Callable[[K
 
 
 def find(knowledge: Knowledge, about: str) -> list[Node]:
-    """Nodes that a term names, otherwise sections and rules that contain it."""
+    """Nodes that a term names, otherwise sections and rules that contain the term."""
     wanted = about.casefold()
     texts = knowledge.graph.nodes(Kind.SECTION, Kind.RULE)
     return knowledge.names.nodes(about) or [node for node in texts if wanted in f"{node.name} {node.text}".casefold()]

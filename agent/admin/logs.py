@@ -7,7 +7,7 @@ from agent.serve.logs import log_to_stderr
 
 
 def configured(**overrides: object) -> Settings:
-    """Loads the settings and sets up logging; ``overrides`` that are not None win. Raises ConfigError."""
+    """Loads the settings, overridden by ``overrides`` that are not None, and sets up logging. Raises ConfigError."""
     settings = load_settings(**overrides)
     log_to_stderr(settings.log_level)
     return settings

@@ -53,7 +53,7 @@ def mask_file(file: Path, out: Path, tell: Callable[[str], None]) -> Counter[str
 
 @dataclass
 class Masking:
-    """Masks one row or task; equal values get the same surrogate throughout.
+    """Masks one row or task. Equal values get the same surrogate throughout.
 
     Attributes:
         draw: random source for surrogates.
@@ -65,11 +65,11 @@ class Masking:
     _values: dict[str, tuple[regex.Pattern[str], str]] = field(default_factory=dict)
 
     def row(self, row: Row) -> Row:
-        """The row with surrogates in the text, arguments and results of its messages."""
+        """Masks the texts, arguments and results in a row's messages."""
         return self._masked(lambda walk: _row(row, walk))
 
     def value(self, value: Any) -> Any:
-        """A JSON value with surrogates in its strings, keys and integers."""
+        """Masks the strings, keys and integers of a JSON value."""
         return self._masked(lambda walk: _value(value, walk))
 
     def _masked(self, walked: Callable[[Walk], T]) -> T:
@@ -141,7 +141,7 @@ def _call(call: Any, walk: Walk) -> Any:
 
 
 def _json_text(text: str, walk: Walk) -> str:
-    """Masks a text; JSON in it is masked value by value, so that it stays valid."""
+    """Masks a text. A JSON object or list is masked value by value, so that it stays valid."""
     try:
         value = json.loads(text)
     except ValueError:

@@ -56,7 +56,7 @@ def mcp_serve(
 
 
 async def _serve_http(host: str, port: int, more: Sequence[str], max_body_bytes: int) -> None:
-    """Serves until SIGINT or SIGTERM. Raises ConfigError if the address is taken or invalid."""
+    """Serves until SIGINT or SIGTERM. Raises ConfigError if the address is in use or invalid."""
     from agent.mcp_server.http import PATH, allowed_hosts, application, under_key
     from agent.mcp_server.server import FlightloopServer
     from agent.serve.http_server import bind, running

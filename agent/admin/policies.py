@@ -19,7 +19,7 @@ from guardrails.types import Checked, CheckedCall, GuardContext
 
 
 class Case(BaseModel):
-    """One line of a case file. ``effect`` is that of ``tool``; the other fields are context."""
+    """One line of a case file. ``arguments`` and ``effect`` belong to ``tool``; the last four fields are context."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -44,7 +44,7 @@ class Case(BaseModel):
 
 
 async def test_policy(settings: Settings, file: Path, cases: Path | None, tell: Callable[[str], None]) -> bool:
-    """Returns whether the policy decides every case as expected; prints a line for each mismatch.
+    """Checks a policy, and prints a line for each case that it doesn't decide as expected. Returns whether none failed.
 
     Raises:
         ConfigError: the policy or a case is invalid, or the policy's project does not load with it.

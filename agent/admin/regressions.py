@@ -27,7 +27,7 @@ MASKED = ("turns", "answer", "called", "not_called", "recorded")
 
 @dataclass(frozen=True)
 class Request:
-    """Options of the command."""
+    """Options of ``python -m agent regress``."""
 
     run_id: str
     tenant_id: str = "default"
@@ -39,7 +39,7 @@ class Request:
     """Calls that must not be made."""
     ends: RunStatus = RunStatus.SUCCEEDED
     good: bool = False
-    """Whether the recorded run was right."""
+    """Whether the recorded run was right, so that it must solve the task."""
     mask: bool = False
     id: str | None = None
     """Id of the task; None: the run's."""
@@ -48,7 +48,7 @@ class Request:
 
 
 async def write_regression(settings: Settings, request: Request, tell: Callable[[str], None]) -> None:
-    """Appends the task to the project's regressions, or to ``request.out``.
+    """Turns a run into a task, and appends it to the project's regressions or to ``request.out``.
 
     Raises:
         ConfigError: the file is unusable, or already has a task with this id.
@@ -104,7 +104,7 @@ def _masked(task: Task) -> tuple[Task, int]:
 
 
 def _no_link(path: str, flags: int) -> int:
-    """Opens without following a link, which could lead outside the project."""
+    """Opens a file without following a symbolic link, which could lead outside the project."""
     return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 

@@ -35,13 +35,13 @@ SECRET = "secret"
 
 
 def surrogate(kind: str, value: str, draw: random.Random) -> str:
-    """A random value of the same kind. Identifying prefixes stay: a card's first digits, an IBAN's country, a key's
-    prefix.
+    """A random value of the same kind. Identifying prefixes are preserved: a card's first digits, an IBAN's country,
+    a key's prefix.
 
-    It is not computed from the value, so nobody can find the value by trial.
+    The surrogate is not computed from the value, so that the value can't be found by trial.
 
     Args:
-        kind: label of a finding of guardrails.finders.pii, or ``SECRET``.
+        kind: label of a finding of `guardrails.finders.pii`, or `SECRET`.
         value: as written at its first occurrence.
         draw: the row's random source.
     """
@@ -98,7 +98,7 @@ def _secret(value: str, draw: random.Random) -> str:
 
 def _scrambled(value: str, draw: random.Random) -> str:
     plain = bare(value)
-    # The first digit of an integer stays, because it must not become 0.
+    # The first digit stays, because an integer must not begin with 0.
     return plain[:1] + "".join(_other(sign, draw) for sign in plain[1:])
 
 

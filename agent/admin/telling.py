@@ -1,4 +1,4 @@
-"""Output of commands, with control characters escaped: it contains text of servers, tasks and users."""
+"""Prints the output of commands. Escapes control characters, since it contains text of servers, tasks and users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m agent.testing [PORT]``: a platform with a scripted model and a day's history, to try the console."""
+"""``python -m agent.testing [PORT]``: runs a platform with a scripted model and example runs, to try the console."""
 
 from __future__ import annotations
 

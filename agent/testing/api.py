@@ -57,12 +57,12 @@ refusal: I cannot say that.
 
 @dataclass(frozen=True)
 class Said:
-    """One scripted answer: words, then calls (name, arguments as text), then ``error``."""
+    """One scripted answer: the words of ``text``, then ``calls`` (name, arguments as JSON text), then ``error``."""
 
     text: str = ""
     calls: Sequence[tuple[str, str]] = ()
     gate: asyncio.Event | None = None
-    """Held until this is set, after the first word."""
+    """Event for which the answer waits after its first chunk."""
     error: BaseException | None = None
     logprobs: bool = False
     extension: ResponseExtension | None = None
@@ -78,9 +78,9 @@ class ScriptedChat:
     capabilities: Capabilities = field(default_factory=lambda: Capabilities(context_length=100))
     requests: list[ChatRequest] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set by the first request."""
+    """Set by the first request that arrives."""
     cut: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when a stream is closed before its answer has ended."""
+    """Set when a stream ends before its answer is complete."""
     running: int = 0
     """Number of open streams."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)

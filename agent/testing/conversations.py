@@ -1,4 +1,4 @@
-"""Conversations of the demonstration shop: questions, the calls that answer them, and the shop's tools."""
+"""Conversations of the demonstration shop: questions, the model's calls and answers, and the shop's tools."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ TOOLS = (search_customers, orders_of, order_details, track_parcel, pay_back, pas
 
 @dataclass(frozen=True)
 class Conversation:
-    """A question and the model's reaction: it makes ``calls`` one after the other and then answers."""
+    """A question and the model's reaction: ``calls``, one after the other, and then ``answer``."""
 
     asked: str
     calls: tuple[tuple[str, dict[str, Any]], ...] = ()
@@ -70,7 +70,7 @@ class Conversation:
     waits: bool = False
     """Whether the policy requires approval of the last call."""
     failed: bool = False
-    """Whether the agent's steps are used up before it answers."""
+    """Whether the agent uses up its steps before it answers."""
 
 
 DENIED_CALL = ("pass_to_colleague", {"reason": "The refund was denied."})

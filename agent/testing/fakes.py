@@ -24,7 +24,7 @@ class ScriptExhausted(Exception):
 
 
 class ScriptedChatModel:
-    """Answers the n-th request with the n-th turn of a script and keeps all requests."""
+    """A model that answers the n-th request with the n-th turn of a script, and records all requests."""
 
     def __init__(self, script: Iterable[Turn], capabilities: Capabilities | None = None) -> None:
         self._script = list(script)
@@ -53,7 +53,7 @@ class AnsweringChatModel:
 
     answer: Callable[[ChatRequest], Turn]
     cards: Sequence[ModelCard] = (ModelCard(id="fake"),)
-    """Known models; agents use the first one."""
+    """Models to list; agents use the first one."""
     capabilities: Capabilities = field(default_factory=Capabilities)
     pace_s: float = 0.0
     """Seconds between two chunks."""
@@ -78,12 +78,12 @@ async def _played(turn: Turn, pace_s: float = 0.0) -> AsyncIterator[ChatChunk]:
 
 
 Rule = Callable[[Checked], Action | str | None]
-"""Verdict of a rule: None for no opinion, an action, or a replacement text (a redaction)."""
+"""Checks a text or call. Returns an action, a replacement text (a redaction), or None for no opinion."""
 
 
 @dataclass
 class PlainStream:
-    """Stream that releases every piece at once."""
+    """Stream filter that releases each piece of text immediately."""
 
     context: GuardContext
 
@@ -98,7 +98,7 @@ class PlainStream:
 
 
 class RuleGuard:
-    """A guard made of functions; the severest of their actions wins, and each gives a verdict."""
+    """A guard made of rules. The severest of their actions applies, and each action gives a verdict."""
 
     def __init__(self, *rules: Rule, policy: Policy | None = None) -> None:
         self._rules = rules
@@ -131,7 +131,7 @@ class RuleGuard:
 
 
 def on(stage: Stage, answer: Action | str, *, tool: str | None = None) -> Rule:
-    """A rule for one stage, and optionally one tool."""
+    """A rule that gives ``answer`` in one stage, and optionally only for one tool."""
 
     def rule(checked: Checked) -> Action | str | None:
         named = tool is None or (checked.call is not None and checked.call.spec.name == tool)

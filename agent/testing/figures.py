@@ -1,4 +1,4 @@
-"""Figures of the three tiers, as a healthy platform on one node shows them."""
+"""Sample metrics of all tiers, as a healthy platform on one node shows them."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from agent.serve.http_server import running
 
 @dataclass(frozen=True)
 class ScriptedAnswer:
-    """One answer: a status with a body, or a text and calls (each ``{"name", "arguments": str}``)."""
+    """One answer: ``status`` with ``body``, or ``text`` and ``calls`` (each ``{"name", "arguments": str}``)."""
 
     text: str = ""
     calls: Sequence[dict[str, str]] = ()
@@ -26,18 +26,18 @@ class ScriptedAnswer:
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     chunks: Sequence[str] | None = None
-    """Raw documents that replace those of the stream."""
+    """Raw data of the stream's events, in place of those made from the text and calls."""
     done: bool = True
     """Whether the stream ends with ``[DONE]``."""
     cut: bool = False
-    """Whether the connection breaks at the end."""
+    """Whether the connection breaks at the end of the stream."""
     gate: asyncio.Event | None = None
-    """Delays the answer until it is set."""
+    """Event for which the answer waits."""
 
 
 class ScriptedServer:
-    """Answers chat completions in order and repeats the last answer. ``requests`` keeps all requests, and the first one
-    sets ``asked``."""
+    """Gives its answers to chat completions in order, and repeats the last one. ``requests`` records all requests; the
+    first one sets ``asked``."""
 
     def __init__(self, *answers: ScriptedAnswer, models: Sequence[str] = ("scripted",)) -> None:
         self._answers = list(answers) or [ScriptedAnswer(text="ok")]
@@ -51,7 +51,7 @@ class ScriptedServer:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        """Yields the base URL, with ``/v1``."""
+        """Serves while the context is open. Yields the base URL, with ``/v1``."""
         async with running(self.app, grace_s=1) as url:
             yield f"{url}/v1"
 

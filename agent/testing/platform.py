@@ -79,18 +79,18 @@ class FixedProject:
 
 
 class Platform:
-    """Serves while its context is open.
+    """A platform that serves while its context is open.
 
     Args:
         figures: returns the tiers for ``GET /v1/overview``.
         data: folder of the tools' data.
-        keys: further tenants by key.
-        clock: of journal and worker.
-        port: 0 takes a free one.
+        keys: further tenants by API key.
+        clock: clock of the journal and the worker.
+        port: port of the API; 0: a free one.
     """
 
     api_key = KEY
-    """Key of an admin of the tenant ``default``."""
+    """API key of an admin of the tenant ``default``."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class Platform:
         self.do(self._work())
 
     def bound(self, tenants: TenantBudgets) -> None:
-        """Sets budgets of tenants."""
+        """Sets the budgets of tenants."""
         self._app.state.deps = replace(self._app.state.deps, tenants=tenants)
 
     def settled(self, run_id: str, tenant_id: str = DEFAULT_TENANT) -> Run:
@@ -168,7 +168,7 @@ class Platform:
         return self.do(all_events(self.journal, tenant_id, run_id))
 
     def write(self, run_id: str, *events: RunEvent) -> Run:
-        """Appends events to a run instead of the worker, which must be stopped. The first call claims the run."""
+        """Appends events to a run in place of the worker, which must be stopped. The first call claims the run."""
 
         async def written() -> Run:
             run = await self.journal.get(DEFAULT_TENANT, run_id)

@@ -1,6 +1,6 @@
-"""A day at a shop: a platform with two agents, a history of runs, and figures of all three tiers.
+"""A demonstration shop: a platform with two agents, a history of runs, and metrics of all tiers.
 
-For the console's tests and for trying console and clients without a model. The same seed gives the same history.
+Used by the console's tests, and to try the console and clients without a model. A seed determines the history.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def shop(
     """A platform with a history of ``runs`` runs in the last hours.
 
     Args:
-        tenants: further tenants by key; each has its own history.
+        tenants: further tenants by API key; each has its own history.
         pace_s: seconds between the words of new answers.
     """
     clock = SceneClock()
@@ -118,10 +118,10 @@ def shop(
 
 
 def delegated(platform: Platform, *, waits: bool = False) -> tuple[Run, Run]:
-    """A run of the agent support and its sub-run of the agent returns.
+    """Creates a run of the agent ``support``, with a sub-run of the agent ``returns``, and returns both.
 
     Args:
-        waits: whether the sub-run waits for a person, and so the other one for the sub-run.
+        waits: whether the sub-run waits for a person's approval, and thus its parent for the sub-run.
     """
     asked = (DELEGATED_REFUND if waits else DELEGATED).asked
     parent = platform.do(platform.journal.create(_created(asked, "support", "ses_family"))).run
@@ -173,7 +173,7 @@ def _created(asked: str, agent: str, session_id: str, tenant: str = DEFAULT_TENA
 
 
 def _answer(request: ChatRequest) -> Turn:
-    """Next turn of the conversation that the user's latest message begins."""
+    """The model's next turn in the conversation that began with the last known question."""
     asked = [index for index, message in enumerate(request.messages) if message.text in BY_QUESTION]
     found = BY_QUESTION[request.messages[asked[-1]].text] if asked else CONVERSATIONS[0]
     since = request.messages[asked[-1] :] if asked else []

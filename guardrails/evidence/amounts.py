@@ -33,10 +33,10 @@ def exceeds(rule: AskRule, arguments: dict[str, Any], context: GuardContext) -> 
 
 
 def _read(rule: ReadRule, arguments: dict[str, Any], context: GuardContext) -> float | None:
-    """The highest value that trusted results give for the call's key; None if they give none, or one that is unclear.
+    """The highest value that trusted results give for the call's key; None if they give none or an unclear one.
 
-    Unclear is a value that is not a number, and one above all others that the model wrote into an earlier call, since
-    a tool may repeat it.
+    A value is unclear if it is not a number, or if it is above all others and the model wrote it into an earlier call,
+    since a tool may repeat it.
     """
     wanted, origins = arguments.get(rule.key), Origins.of(context)
     trusted: list[float] = []

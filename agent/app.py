@@ -1,6 +1,6 @@
 """Composition root of a deployment on Ray: ``serve run agent.app:build``.
 
-Settings come from the environment (``FLIGHTLOOP_*``) and from the application's arguments, which win
+Settings come from the environment (``FLIGHTLOOP_*``) and from the application's arguments, which take precedence
 (``serve run agent.app:build replicas_max=4``, or ``args:`` in a deploy file). They are resolved here once and
 passed on as arguments, because the processes of a cluster don't inherit this shell's environment.
 """
@@ -38,23 +38,23 @@ from model.weights.files import model_path
 STREAMS = 200
 """Concurrent requests at the API; most of them are open streams."""
 CALLERS = 100_000
-"""Concurrent requests at the front: high enough that streams waiting for the API never delay a stop."""
+"""Concurrent requests at the front: high enough that streams waiting for the API never delay an emergency stop."""
 SHUTDOWN_S = 2.5
 """Grace period of a stopping replica: a worker releases its runs, the API ends its streams."""
 ANSWER_S = 20.0
-"""Grace period in which a model replica that is scaled down finishes its answers."""
+"""Grace period in which a model replica that is being scaled down finishes its answers."""
 DRAIN_POLL_S = 0.3
-"""Interval at which a stopping replica checks for open requests. Serve's default of two seconds would take up most of
-a clean stop."""
+"""Interval at which a stopping replica checks for open requests. Serve's default of two seconds would be most of the
+time that a clean shutdown takes."""
 PLACE_CPUS = 0.1
-"""Logical CPUs of the front, the API and a worker: they reserve a place, not a share of the CPU."""
+"""Ray's logical CPUs per replica of the front, the API and the workers. They affect placement, not CPU time."""
 
 
 def build(args: dict[str, Any]) -> Application:
     """Builds the application: front, API, workers, and the model unless it is remote.
 
     Args:
-        args: settings that win over the environment, by field name of ``agent.config.Settings``.
+        args: settings that override the environment, by field name of ``agent.config.Settings``.
 
     Raises:
         ClickException: one line that names the variable and the reason; ``serve run`` prints it and exits.
@@ -76,8 +76,8 @@ def application(settings: Settings) -> Application:
     """Builds the application from resolved settings.
 
     Raises:
-        ConfigError: the key, the project or the model cannot be used. It is checked here so that the user sees it in
-            the terminal instead of a replica's log.
+        ConfigError: the key, the project or the model cannot be used. They are checked here so that the error appears
+            in the terminal instead of a replica's log.
     """
     settings = settings.model_copy(
         update={
@@ -141,7 +141,7 @@ def model_deployment(config: ModelConfig, replicas_min: int, replicas_max: int) 
     """The model's deployment, not yet bound to its arguments.
 
     Args:
-        config: of one replica; more than one shard gives each replica a placement group.
+        config: engine configuration of a replica; with more than one shard, each replica gets a placement group.
         replicas_min: replicas that always run; 0 allows scaling to zero.
         replicas_max: upper bound of autoscaling.
     """
@@ -160,7 +160,7 @@ def model_deployment(config: ModelConfig, replicas_min: int, replicas_max: int) 
     deployment = serve.deployment(ModelReplica).options(
         name="Model",
         autoscaling_config=scaling,
-        # Everything the engine may queue: the engine, not Serve's router, decides on order and refusal.
+        # All requests that the engine may run or queue: the engine, not Serve's router, orders and rejects them.
         max_ongoing_requests=config.slots + len(RANKS) * config.queue,
         health_check_period_s=1.0,
         health_check_timeout_s=30.0,

@@ -84,9 +84,9 @@ class Settings(BaseSettings):
     model_slots: int = Field(default=8, ge=1, le=256)
     """Requests that one replica decodes at the same time."""
     model_step_tokens: int = Field(default=256, ge=1, le=65_536)
-    """Maximum tokens per engine step. Longer prompts are prefilled in chunks, between which other answers go on."""
+    """Maximum tokens per engine step. Longer prompts are prefilled in chunks; other answers continue in between."""
     model_draft_tokens: int = Field(default=8, ge=0, le=1024)
-    """Tokens up to which a step is filled with speculative drafts; 0: no speculative decoding."""
+    """Steps with fewer tokens are filled up to this number with draft tokens; 0: no speculative decoding."""
     model_queue: int = Field(default=64, ge=1, le=100_000)
     """Requests that may wait at one replica; further requests get a 429."""
     model_max_context: int = Field(default=4096, ge=16, le=1_048_576)
@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     model_attention_window: int = Field(default=0, ge=0, le=1_048_576)
     """Sliding window in tokens for most attention heads, for long inputs; 0: all heads attend to everything."""
     model_attention_retrieved: int = Field(default=0, ge=0, le=1_048_576, multiple_of=64)
-    """Tokens of a long context that the other heads read per answer token; 0: all."""
+    """Tokens of a long context that the other attention heads read per answer token; 0: all."""
     model_shards: int = Field(default=1, ge=1, le=64)
     """Processes per replica over which its experts are sharded."""
     model_experts: Path | None = None
@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     model_call_confidence: float | None = Field(default=None, ge=0, lt=1)
     """Lowest confidence at which the model makes a tool call instead of answering; None: see ``call_confidence``."""
     model_stream_interval_ms: int = Field(default=50, ge=0, le=10_000)
-    """Milliseconds for which tokens after the first are gathered into one chunk of a stream; 0: no gathering."""
+    """Tokens after the first are sent in one stream chunk per this many milliseconds; 0: one chunk per token."""
     model_lora: Path | None = None
     """Safetensors file of LoRA weights."""
     replicas_min: int = Field(default=1, ge=0, le=1000)
@@ -116,7 +116,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=30.0, ge=10)
     """Lease of a run: after this time without renewal another worker may claim it."""
     interrupt_max_silence_s: float = Field(default=5.0, gt=0)
-    """Decoding stops when the interrupt source has been unreachable for this time."""
+    """Seconds without a reading of the interrupts (emergency stops) after which all work stops."""
 
     # Logs, traces and webhooks
     otlp_endpoint: str | None = None
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     webhooks: tuple[Endpoint, ...] = ()
     """Receivers of approvals and ended runs, as JSON: ``[{"name", "url", "secret", "events"?, "tenant_id"?}]``."""
 
-    # Inputs of the business figures, in euros; ``inputs_version`` labels the result.
+    # Inputs of the business metrics, in euros; ``inputs_version`` labels the results.
     inputs_version: str = Field(default="default-1", min_length=1, max_length=64)
     human_cost: float = Field(default=6.0, ge=0, allow_inf_nan=False)
     """Cost of a conversation handled by a person."""
@@ -177,7 +177,7 @@ class Settings(BaseSettings):
     @property
     def experts(self) -> Path | None:
         """Experts file in use: the configured one, else one promoted to ``home`` (``python -m model.tuner``), else the
-        one shipped with the embedded model. None for another checkpoint, which brings its own.
+        one shipped with the embedded model. None for other checkpoints, which contain their experts.
         """
         if self.model_experts or self.model != EMBEDDED:
             return self.model_experts
@@ -186,7 +186,7 @@ class Settings(BaseSettings):
 
     @property
     def call_confidence(self) -> float:
-        """The configured value; by default the one calibrated for the shipped experts, and 0 for all others."""
+        """``model_call_confidence``; by default the value calibrated for the shipped experts, 0 for all others."""
         if self.model_call_confidence is not None:
             return self.model_call_confidence
         return SHIPPED_CALL_CONFIDENCE if self.experts == SHIPPED and self.model_lora is None else 0.0
@@ -234,13 +234,13 @@ class Settings(BaseSettings):
         keys = {self.own_key(): DEFAULT_TENANT}
         for tenant, secret in self.tenant_keys.items():
             if secret.get_secret_value() in keys:
-                raise ConfigError(f"FLIGHTLOOP_TENANT_KEYS: the key of {tenant} is another tenant's key")
+                raise ConfigError(f"FLIGHTLOOP_TENANT_KEYS: {tenant} has the same key as another tenant")
             keys[secret.get_secret_value()] = tenant
         return Keyring(keys, store)
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Reads the settings of this process; ``overrides`` that are not None win over the environment.
+    """Reads the settings of this process; ``overrides`` that are not None take precedence over the environment.
 
     Raises:
         ConfigError: one line that names each bad variable, the reason and the value.

@@ -11,7 +11,7 @@ from flightloop.chat import ChatChunk, ChatRequest, ModelCard
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a model server supports; the loop works without what is missing."""
+    """Optional features of a model server. The agent loop also works without them."""
 
     tools: bool = True
     json_schema: bool = True
@@ -19,11 +19,11 @@ class Capabilities:
     logprobs: bool = False
     """Whether log-probabilities are available. Runs request them, because the confidence is computed from them."""
     interrupts: bool = False
-    """Whether the server polls the interrupt epoch itself, once per token."""
+    """Whether the server itself checks for interrupts (emergency stops), once per token."""
     parts: frozenset[str] = frozenset({"text"})
     """Content part types that the model accepts."""
     context_length: int | None = None
-    """In tokens; None: the server does not report it."""
+    """Context length in tokens; None: the server does not report it."""
 
 
 class ChatModel(Protocol):

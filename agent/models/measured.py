@@ -12,7 +12,7 @@ from observability.metrics import Metrics
 
 
 class MeasuredChatModel:
-    """Wraps a ``ChatModel`` and records metrics under ``name``: model names in requests are untrusted labels."""
+    """Wraps a ``ChatModel`` and records metrics labelled ``name``, because model names in requests are untrusted."""
 
     def __init__(
         self, model: ChatModel, metrics: Metrics, name: str, clock: Callable[[], float] = time.perf_counter

@@ -1,6 +1,6 @@
-"""Normalises what OpenAI-compatible servers send to the wire types.
+"""Converts chunks of OpenAI-compatible servers to the wire types.
 
-Seen in practice: ``null`` where OpenAI omits a field, whole tool calls without ``index`` or ``id``,
+Deviations seen in practice: ``null`` where OpenAI omits a field, whole tool calls without ``index`` or ``id``,
 ``function_call`` and ``eos`` as finish reasons, no ``created``, arguments as an object.
 """
 
@@ -19,9 +19,9 @@ from agent.models.server_error import MOST_LOGGED
 from flightloop.chat import ChatChunk, Usage
 
 MOST_TOKENS = 10**8
-"""Largest credible token count of a request; keeps sums exact for every JSON reader."""
+"""Largest credible token count of a request. The limit keeps sums exact in every JSON reader."""
 LONGEST_TOKEN = 256
-"""Maximum bytes that are kept per log-probability token."""
+"""Maximum length of ``bytes`` of a log-probability token; longer ones are dropped."""
 log = structlog.get_logger(__name__)
 _FINISH = {"function_call": "tool_calls", "tool_calls": "tool_calls", "length": "length", "max_tokens": "length"}
 
@@ -32,8 +32,8 @@ class Normaliser:
     ``finished`` becomes true with the first finish reason.
 
     Args:
-        logprobs: maximum tokens whose log-probabilities are kept, to bound memory.
-        alternatives: maximum number of alternatives kept per token.
+        logprobs: maximum number of tokens whose log-probabilities are kept, to bound memory.
+        alternatives: maximum number of alternatives (``top_logprobs``) kept per token.
     """
 
     def __init__(self, logprobs: int = 0, alternatives: int = 0) -> None:
@@ -101,7 +101,7 @@ def _envelope(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _usage(given: Any) -> Usage | None:
-    """Usage, or None if the counts are not credible; then it is estimated, as for servers that report none."""
+    """Token usage; None if it is missing or its counts are not credible, and callers estimate it."""
     if given is None:
         return None
     with suppress(ValidationError):

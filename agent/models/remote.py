@@ -35,7 +35,7 @@ MOST_BYTES = 64 * 1024**2
 """Maximum bytes of an answer: twice what 32,000 tokens with twenty log-probabilities each need."""
 MOST_OF_EVENT = 1024**2
 MOST_LOGPROBS = 32_000
-"""Maximum tokens with log-probabilities, if nothing else limits the answer's length."""
+"""Maximum number of tokens with log-probabilities, if nothing else limits the answer's length."""
 MOST_OF_LIST, MOST_MODELS = 1024**2, 1000
 """Maximum bytes and entries of a list of models."""
 
@@ -65,7 +65,7 @@ class RemoteChatModel:
 
     Args:
         config: the server.
-        client: for tests and proxies; by default a client owned by this object.
+        client: HTTP client, for tests and proxies; a new one by default. ``close`` closes it.
     """
 
     def __init__(self, config: RemoteConfig, client: httpx.AsyncClient | None = None) -> None:
@@ -88,9 +88,9 @@ class RemoteChatModel:
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         """Streams the answer. Raises the errors listed in ``ChatModel``."""
-        most = (request.token_limit or self._config.context_length or MOST_LOGPROBS) if self._tells(request) else 0
+        most = (request.token_limit or self._config.context_length or MOST_LOGPROBS) if self._logprobs(request) else 0
         normaliser, confidence = Normaliser(most, request.top_logprobs), _Confidence()
-        with self._told():
+        with self._converted_errors():
             async with self._opened("POST", "/chat/completions", self._payload(request)) as response:
                 async for data in _events(response):
                     with on_behalf_of(request.flightloop.tags.tenant_id):
@@ -100,9 +100,9 @@ class RemoteChatModel:
             raise ModelUnavailable("the model server ended the stream before the answer was complete")
 
     async def models(self) -> list[ModelCard]:
-        """Models that the server lists; only the configured name if it is not listed."""
+        """Models that the server lists. If a name is configured, only that one, listed or not."""
         try:
-            with self._told():
+            with self._converted_errors():
                 async with asyncio.timeout(self._config.timeout_s), self._opened("GET", "/models") as response:
                     told = await _beginning(response, MOST_OF_LIST)
             cards = await aside(len(told), _cards, told)
@@ -130,7 +130,7 @@ class RemoteChatModel:
         if not payload.get("tools"):
             for field in ("tools", "tool_choice", "parallel_tool_calls"):
                 payload.pop(field, None)
-        if not self._tells(request):
+        if not self._logprobs(request):
             payload.pop("logprobs", None)
             payload.pop("top_logprobs", None)
         for field in ("stop", "ignore_eos", "frequency_penalty", "presence_penalty"):
@@ -143,7 +143,7 @@ class RemoteChatModel:
         self._mark_strict(payload)
         return payload
 
-    def _tells(self, request: ChatRequest) -> bool:
+    def _logprobs(self, request: ChatRequest) -> bool:
         """Whether log-probabilities are requested from the server."""
         return request.logprobs and self._config.logprobs
 
@@ -169,7 +169,7 @@ class RemoteChatModel:
     async def _opened(
         self, method: str, path: str, payload: dict[str, Any] | None = None
     ) -> AsyncIterator[httpx.Response]:
-        """Opens a response stream. Closing it early tells the server to stop decoding."""
+        """Opens a streamed response. Closing it early makes the server stop decoding."""
         plain = {"accept-encoding": "identity"}  # a small compressed body could expand to gigabytes
         async with self._client.stream(method, f"{self._url}{path}", json=payload, headers=plain) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
@@ -179,8 +179,8 @@ class RemoteChatModel:
             yield response
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Converts connection errors. Protocol errors quote what the server sent, so they only go to the log."""
+    def _converted_errors(self) -> Iterator[None]:
+        """Converts HTTP errors to ModelUnavailable. Protocol errors quote the server, so their text is only logged."""
         try:
             yield
         except (httpx.ConnectError, httpx.TimeoutException) as error:
@@ -218,7 +218,7 @@ class RemoteChatModel:
 
 
 def _as_json(function: FunctionCall) -> str:
-    """Arguments unchanged if they are valid JSON, else as an object: vLLM and Ollama reject invalid ones."""
+    """A call's arguments: unchanged if valid, else as a JSON object, because vLLM and Ollama reject invalid JSON."""
     try:
         function.parsed()
     except ValueError:
@@ -269,7 +269,7 @@ class _Confidence:
         self._sum, self._count = 0.0, 0
 
     def add(self, chunk: ChatChunk) -> ChatChunk:
-        """Counts a chunk's log-probabilities; the last chunk is returned with the confidence."""
+        """Adds a chunk's log-probabilities to the mean, and the confidence to the last chunk; returns the chunk."""
         for choice in chunk.choices:
             for token in choice.logprobs.content if choice.logprobs else ():
                 self._sum, self._count = self._sum + token.logprob, self._count + 1

@@ -1,4 +1,4 @@
-"""Retries model calls. It is the only layer below the API that retries them."""
+"""Retries model calls. No other layer below the API retries them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Retries:
     """Retry policy for model calls that fail before their first token.
 
     Args:
-        tries: attempts on retryable errors.
-        first_wait_s: longest wait before the second attempt, doubled for each further one; random, so that callers
-            spread out. A server's Retry-After takes precedence, up to half a minute.
-        queues: whether to wait while the server's queue is full, as long as the caller does.
+        tries: maximum number of attempts on retryable errors.
+        first_wait_s: upper bound in seconds of the random wait before the second attempt, doubled for each further
+            one. A server's Retry-After takes precedence, up to half a minute.
+        queues: whether to retry without limit while the server's queue is full.
     """
 
     tries: int = 5
@@ -32,7 +32,7 @@ class Retries:
 
 
 RUNS = Retries(queues=True)
-"""Policy for runs, whose budget of seconds limits the wait."""
+"""Policy for runs. Their budget of seconds limits the wait."""
 COMPLETIONS = Retries()
 """Policy for completions: clients get a 429 for a full queue and retry themselves."""
 

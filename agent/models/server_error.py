@@ -1,4 +1,4 @@
-"""Maps errors of a model server. Their texts are untrusted and unchecked, so they only go to the log."""
+"""Maps a model server's error responses to errors of the platform. Their texts are untrusted and only logged."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ log = structlog.get_logger(__name__)
 def server_error(
     base: str, status: int, told: str, *, retry_after: str | None = None, context_length: int | None = None
 ) -> FlightloopError:
-    """The error for a model server's response, by its ``code``, else by its status.
+    """The error for a model server's response, chosen by the ``code`` in its body, else by its HTTP status.
 
     Args:
         base: the server's URL.
         told: the response body.
-        retry_after: the header.
-        context_length: of the model in tokens, if known.
+        retry_after: value of the Retry-After header.
+        context_length: the model's context length in tokens, if known.
     """
     log.warning("the model server returned an error", url=base, status=status, told=told[:MOST_LOGGED])
     detail = _detail(told)
@@ -74,7 +74,7 @@ def _too_long(limit: int | None) -> ContextTooLong:
 
 
 def _overlong(detail: dict[str, object]) -> bool:
-    """Whether a message says that the prompt is too long. Servers word it in several ways."""
+    """Whether an error's message says that the prompt is too long; the wording differs between servers."""
     told = str(detail.get("message")).lower()
     return "context" in told and any(word in told for word in ("length", "window", "exceed", "maximum"))
 

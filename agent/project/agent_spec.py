@@ -56,20 +56,20 @@ class AgentSpec(BaseModel):
     tools: tuple[str, ...] = Field(default=(), max_length=64)
     """Names of tools in the project's registry."""
     agents: tuple[str, ...] = Field(default=(), max_length=16)
-    """Other agents of the project to which it can delegate (``agent.project.subagent``)."""
+    """Other agents of the project to which this one can delegate (``agent.project.subagent``)."""
     policy: str = "default"
     """Name of a policy of the project."""
     planning: bool = True
     replans: int = Field(default=1, ge=0, le=10)
-    """How many new plans may follow after failed or blocked calls."""
+    """Maximum number of new plans after failed or blocked calls."""
     parallel_calls: int = Field(default=4, ge=1, le=64)
     temperature: float = Field(default=0.0, ge=0, le=2)
     max_tokens: int = Field(default=256, ge=1)
-    """Longest answer per model call."""
+    """Maximum length of an answer in tokens, per model call."""
     approval_seconds: float = Field(default=86_400.0, gt=0)
-    """Time in which a person must decide about an approval."""
+    """Seconds after which an approval that nobody has decided expires."""
     escalation: tuple[str, ...] = ()
-    """Tools whose success means that a person takes over."""
+    """Tools that hand the conversation over to a person when they succeed."""
     budget: Limits = Field(default_factory=Limits)
     session_budget: StrictBudget = Field(default_factory=StrictBudget)
-    """Shared by all runs of a session."""
+    """Budget shared by all runs of a session."""

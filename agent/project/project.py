@@ -50,13 +50,13 @@ MOST_PROBLEM = 2_000
 TOOL_FILES = ("tools.py", project_file.FILE, servers.FILE, pins.FILE)
 
 ToolCheck = Callable[[Sequence[ToolDef]], None]
-"""Checks that the model can be constrained to tools' schemas. Raises ConfigError that names the tool."""
+"""Checks that decoding can be constrained to the tools' schemas. Raises ConfigError that names the tool."""
 
 log = structlog.get_logger(__name__)
 
 
 def unchecked(tools: Sequence[ToolDef]) -> None:
-    """Checks nothing; for remote models, whose support is unknown."""
+    """Checks nothing. For remote models: it is unknown which schemas they support."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Project:
     registry: Registry
     """``tools`` and the tools of MCP servers."""
     tools_sha256: str
-    """Digest of all files that define tools; hosts are kept until it changes."""
+    """Digest of all files that define tools; tool hosts are replaced when it changes."""
     servers: dict[str, Server] = field(default_factory=dict)
     """MCP servers by name."""
     server_tools: tuple[McpTool, ...] = ()
@@ -92,7 +92,7 @@ class Project:
 
     @property
     def data(self) -> ProjectData:
-        """Description of the project's data for the contexts of its tools."""
+        """Description of the project's data, which tools get in their context."""
         return self.tools.project
 
     @property
@@ -104,8 +104,8 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
     """Loads and checks a project; None: the bundled ``support`` project.
 
     Args:
-        private: paths that the project's code may not read; see ``agent.serve.factories.private``.
-        check_tools: checks the tools that agents list; further tools of MCP servers are not checked.
+        private: paths that the project's code must not read; see ``agent.serve.factories.private``.
+        check_tools: checks the tools that agents list; other tools of MCP servers are not checked.
 
     Raises:
         ConfigError: names the file and the field at fault.
@@ -160,7 +160,7 @@ class CurrentProject(Protocol):
         ...
 
     def info(self) -> ProjectInfo:
-        """When the project was loaded, and what is wrong with its files, if anything."""
+        """Time when the project was loaded, and the problem with its files, if any."""
         ...
 
 
@@ -183,13 +183,13 @@ class LiveProject:
         return self._project
 
     def info(self) -> ProjectInfo:
-        """When the project was loaded, and what is wrong with its present files, if anything."""
+        """Time when the project was loaded, and the problem with its current files, if any."""
         self.current()
         return self._info
 
     def follow(self, every_s: float = 0.25) -> None:
-        """Starts a thread that checks the files from now on. Loading may take long, depending on the files, and must
-        not block an event loop."""
+        """Starts a thread that watches the files and reloads the project: loading may be slow and must not block the
+        event loop."""
         if self._follower is None:
             self._follower = Thread(target=self._follow, args=(every_s,), name="project", daemon=True)
             self._follower.start()
@@ -268,7 +268,7 @@ def _agent(path: Path) -> tuple[YamlDocument, AgentSpec]:
 
 
 def _described(folder: Path, declared: ProjectFile, registry: Registry) -> Registry:
-    """Tools with the project's own descriptions. Raises ConfigError if it describes an unknown tool."""
+    """Tools with the descriptions from ``project.yaml``. Raises ConfigError if it describes an unknown tool."""
     for name in declared.descriptions:
         if name not in registry:
             where = document_of(folder / project_file.FILE).at(["descriptions", name])
@@ -289,14 +289,14 @@ def _check_names(document: YamlDocument, agent: AgentSpec, policies: dict[str, P
 
 
 def _check_tools_named(written: YamlDocument, policy: Policy, tools: Collection[str]) -> None:
-    """Raises ConfigError if a rule names an unknown tool, because it would silently never apply."""
+    """Raises ConfigError if a rule names an unknown tool: such a rule would silently never apply."""
     for where, name in policy.document.tools_named():
         if name not in tools:
             _never_holds(written, policy, where, _unknown_tool(name, tools))
 
 
 def _check_arguments_named(written: YamlDocument, policy: Policy, registry: Registry) -> None:
-    """Raises ConfigError if a rule names an unknown argument, because it would silently never apply."""
+    """Raises ConfigError if a rule names an unknown argument: such a rule would silently never apply."""
     for where, tool, argument in policy.document.arguments_named():
         known = registry.get(tool).parameters.get("properties", {}) if tool in registry else {argument}
         if argument not in known:
@@ -305,8 +305,8 @@ def _check_arguments_named(written: YamlDocument, policy: Policy, registry: Regi
 
 
 def _never_holds(written: YamlDocument, policy: Policy, where: str, told: str) -> None:
-    """Raises ConfigError, but only warns for the default policy: it also judges completions, whose tools come from the
-    clients."""
+    """Raises ConfigError, but only warns for the default policy, which also judges completions: their tools are
+    defined by the clients."""
     message = f"{written.at(where.split('.'))}: {where}: {told}"
     if policy.name != default_policy().name:
         raise ConfigError(message, param=where)
@@ -323,7 +323,7 @@ def _unknown_tool(name: str, known: Collection[str]) -> str:
 
 
 def _check_subagents(folder: Path, agents: dict[str, AgentSpec], registry: Registry) -> None:
-    """Raises ConfigError if sub-agents form a cycle or too long a chain, or one has the name of a tool."""
+    """Raises ConfigError if sub-agents form a cycle or too long a chain, or if a sub-agent's tool name is taken."""
     try:
         subagent.check(agents)
         asked = {name for agent in agents.values() for name in agent.agents}
@@ -333,7 +333,7 @@ def _check_subagents(folder: Path, agents: dict[str, AgentSpec], registry: Regis
 
 
 def _warn_of_barred(agent: AgentSpec, policy: Policy) -> None:
-    """Warns if a policy bars tools that the agent lists, which is rarely intended."""
+    """Warns if the policy does not allow tools that the agent lists, which is rarely intended."""
     allowed = policy.document.tools.allowed(agent.name)
     barred = [name for name in (*agent.tools, *map(subagent.tool_name, agent.agents)) if name not in allowed]
     if barred and "*" not in allowed:

@@ -19,18 +19,18 @@ Select = Annotated[str, Field(min_length=1, max_length=4_000)]
 
 
 class ProjectFile(BaseModel):
-    """Contents of the file. Without the file, a project has no data."""
+    """Contents of ``project.yaml``. Without the file, a project has no data."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     database: Annotated[str, Field(pattern=r"^\w[\w.-]{0,99}$")] | None = None
-    """SQLite file in the folder of the tools' data; if it is missing, ``seed.py`` runs."""
+    """SQLite file in the folder of the tools' data; if it is missing, ``seed.py`` creates it."""
     tables: tuple[str, ...] = Field(default=(), max_length=200)
     """Tables that ``query_sql`` may read."""
     products: Select | None = None
-    """Returns id, name, category, price_cents, stock, warranty_months and final_sale."""
+    """SELECT that returns id, name, category, price_cents, stock, warranty_months and final_sale."""
     terms: dict[str, Select] = Field(default_factory=dict, max_length=20)
-    """SELECTs that return a column ``name``, by the kind of name."""
+    """SELECTs of names that documents mention, such as branches, by kind; each returns a column ``name``."""
     descriptions: dict[str, str] = Field(default_factory=dict)
     """Descriptions of built-in tools for models, by tool name."""
 
@@ -41,13 +41,13 @@ class ProjectFile(BaseModel):
         return self
 
     def data(self, folder: Path) -> ProjectData:
-        """Description for the contexts of tools of the project in this folder."""
+        """Description of the data of the project in ``folder``, for the contexts of its tools."""
         terms = tuple(self.terms.items())
         return ProjectData(folder.resolve(), self.database, self.tables, self.products, terms)
 
 
 def read_project_file(folder: Path) -> ProjectFile:
-    """Reads the file of a project's folder. Raises ConfigError with file, line and field."""
+    """Reads ``project.yaml`` in a project's folder. Raises ConfigError with file, line and field."""
     path = folder / FILE
     if not os.path.lexists(path):
         return ProjectFile()

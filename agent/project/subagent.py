@@ -1,7 +1,7 @@
 """Sub-agents: agents as tools of other agents.
 
-A call of such a tool is performed by a run of its own, a sub-run. The journal creates it in the transaction of the
-call's intent and reports its end to the calling run.
+A call of such a tool is performed by a separate run, a sub-run. The journal creates the sub-run in the transaction of
+the call's intent and reports its end to the calling run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ TASK = {
 
 @dataclass(frozen=True)
 class Subagent:
-    """An agent to which another one can delegate, and the digest of its policy."""
+    """An agent to which another agent can delegate, and the digest of its own policy."""
 
     spec: AgentSpec
     policy_sha256: str
@@ -53,7 +53,7 @@ def tool_name(agent: str) -> str:
 
 
 def run_id(key: str) -> str:
-    """Id of the run for the call with this key: deterministic, so that a worker that takes over uses the same run."""
+    """Id of the sub-run for the call with this idempotency key. Deterministic, so that a retry finds the same run."""
     return f"run_{hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
 
@@ -80,7 +80,7 @@ def _check(agent: AgentSpec, agents: Mapping[str, AgentSpec], above: tuple[str, 
 
 
 def as_tool(agent: AgentSpec, *, recorded: bool = False) -> Tool:
-    """The agent as a tool. ``recorded``: an ordinary tool, whose hosts replay recorded answers."""
+    """The agent as a tool. With ``recorded``, an ordinary tool instead, for hosts that replay recorded answers."""
     spec = ToolSpec(
         name=tool_name(agent.name),
         description=agent.description or f"Gives a task to the agent {agent.name}.",
@@ -102,15 +102,15 @@ def run_for(
     tainted: bool,
     plan: Sequence[str] | None = None,
 ) -> RunCreated:
-    """The sub-run that works on a call.
+    """Creates the sub-run that performs a call to another agent.
 
     Args:
-        intent: of the call.
+        intent: the journaled intent of the call.
         caller: the run that makes the call.
-        share: budget granted from the caller's.
+        share: part of the caller's budget granted to the sub-run.
         user_text: the user's words in the root run.
         tainted: whether the caller has read text that looks like an instruction.
-        plan: tools in the caller's plan, if its policy locks to the plan.
+        plan: names of the tools in the caller's plan; None unless its policy sets ``lock_to_plan``.
     """
     above: Sequence[Caller] = caller.parent.callers if caller.parent else ()
     callers = [*above, Caller(run_id=caller.id, agent=caller.agent, policy=caller.policy)]
@@ -142,5 +142,5 @@ def outcome(returned: AgentReturned) -> ToolOutcome:
     if returned.status is RunStatus.SUCCEEDED:
         return ToolOutcome(True, said, seconds=seconds)
     why = f": {returned.error.message}" if returned.error else ""
-    so_far = f"; it had said: {said}" if said else ""
-    return ToolOutcome(False, error=f"its run ended {returned.status}{why}{so_far}", seconds=seconds)
+    so_far = f"; its last text was: {said}" if said else ""
+    return ToolOutcome(False, error=f"the agent's run ended as {returned.status}{why}{so_far}", seconds=seconds)

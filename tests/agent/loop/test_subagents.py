@@ -155,7 +155,7 @@ async def test_a_failure_is_the_calls_result(make_family: Callable[..., Any]) ->
     assert run.status == "succeeded"
     (result,) = [event for event in await bench.events(run) if event.type == "tool.result"]
     assert not result.ok
-    assert "its run ended failed" in result.error
+    assert "run ended as failed" in result.error
 
 
 async def test_ending_a_run_ends_those_that_work_for_it(make_family: Callable[..., Any]) -> None:
@@ -212,7 +212,7 @@ async def test_a_resumed_run_goes_on_behind_the_lost_call(make_family: Callable[
     run = await bench.work(run)
     assert (run.status, text_of(run.output)) == ("succeeded", "Not paid.")
     (result,) = [event for event in await bench.events(run) if event.type == "tool.result"]
-    assert "its run ended cancelled" in result.error
+    assert "run ended as cancelled" in result.error
     assert bench.hosts.attempts == []
 
 

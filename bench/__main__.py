@@ -68,7 +68,7 @@ def agent(
     json: Json = None,
     against: Annotated[str, typer.Option(help="Comma-separated names, or none; default: all.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="Short runs, few rounds, for a first look.")] = False,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds per runtime, in turns.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds per runtime, alternating.")] = None,
     folder: Annotated[
         Path | None,
         typer.Option(exists=True, file_okay=False, help="Folder for databases, on the disk to measure."),
@@ -99,7 +99,7 @@ def scaling(json: Json = None, port: Port = 8000) -> None:
 
 @app.command()
 def deciding(json: Json = None, port: Port = 8000) -> None:
-    """Whether requests without a temperature call tools like those at 0, and whether calls appear as text."""
+    """Whether requests without a temperature call tools as at temperature 0, and whether calls appear as text."""
     from bench.deciding import measure
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
@@ -124,7 +124,7 @@ def holding_up(
     ] = False,
     port: Port = 8000,
 ) -> None:
-    """Latency of a stop and a probe while another tenant sends the worst requests."""
+    """Latency of a stop and a probe while another tenant sends the most expensive requests."""
     from bench.holding_up import measure
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
@@ -134,8 +134,8 @@ def holding_up(
 @app.command()
 def path(
     json: Json = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of platform and engine, in turns.")] = 5,
-    firsts: Annotated[int, typer.Option(min=20, help="Answers to measure the first token of.")] = 100,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of platform and engine, alternating.")] = 5,
+    firsts: Annotated[int, typer.Option(min=20, help="Number of answers whose first token is timed.")] = 100,
     port: Port = 8000,
 ) -> None:
     """Overhead between the engine and a client's socket: tokens per second, and delay of the first token."""
@@ -212,8 +212,8 @@ def tuner(
     json: Json = None,
     against: Annotated[str, typer.Option(help="Comma-separated names, or none; default: all.")] = "",
     steps: Annotated[int, typer.Option(min=1, help="Steps per round.")] = 2,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds per trainer, in turns.")] = 5,
-    tokens: Annotated[int, typer.Option(min=1, help="Most tokens per step.")] = 4096,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds per trainer, alternating.")] = 5,
+    tokens: Annotated[int, typer.Option(min=1, help="Maximum tokens per step.")] = 4096,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads per trainer; default: all processors.")] = None,
     docs: Annotated[Path | None, typer.Option(help="Folder of tuning.md, to put figures in.")] = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Measures conversations per day: customers arrive at random times, and none waits long for an answer."""
+"""Measures how many conversations per day are served fast enough if customers arrive at random times."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from flightloop.events import ApprovalRequested
 PATIENCE_S = 3.0
 """Highest permitted 95th percentile of a turn, in seconds."""
 WINDOW_S, LEAST = 45.0, 20
-"""Duration of a window with constant arrival rate, and least number of customers in it."""
+"""Duration of a window with constant arrival rate, in seconds, and minimum number of customers in it."""
 FIRST_RATE = 0.5
 """First arrival rate, in conversations per second."""
 STEPS = 6
 MOST_WAITING = 64
-"""If more conversations than these are open, the rate is too high, however long turns take."""
+"""If this many conversations are open at once, the rate is too high, however long turns take."""
 SECONDS_A_DAY = 86_400
 SEED = 11
 
 
 @dataclass(frozen=True)
 class Crowd:
-    """Outcome of a window at one rate. ``seconds``: duration of each turn."""
+    """Outcome of a window at one rate. ``seconds``: duration of each turn; ``overrun``: too many were open at once."""
 
     rate: float
     seconds: tuple[float, ...]
@@ -73,8 +73,10 @@ async def measure(client: AsyncFlightloop, tasks: Sequence[Task], console: Conso
 async def highest(
     at: Callable[[float], Awaitable[Crowd]], first: float = FIRST_RATE, steps: int = STEPS
 ) -> Crowd | None:
-    """The crowd of the highest rate that is served: doubles the rate until it is too high, or halves it until it is
-    not, and then tries the rate halfway between. None if no rate is served."""
+    """Searches for the highest rate at which turns are fast enough, and returns its crowd; None if there is none.
+
+    Doubles the rate until it is too high, or halves it until it isn't, and then bisects.
+    """
     best: Crowd | None = None
     too_high: float | None = None
     rate = first

@@ -1,4 +1,4 @@
-"""``python -m bench deciding``: compares tool calls without a temperature and at 0, and looks for calls shown as
+"""``python -m bench deciding``: compares tool calls at the default temperature and at 0, and looks for calls shown as
 text."""
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _prompts(at: random.Random) -> Iterator[str]:
 
 
 def _answer(client: Flightloop, model: str, message: str, tools: list[dict[str, Any]], **more: Any) -> Any:
-    """The message; None if the platform withheld it, as when a model writes calls as text."""
+    """The answer's message; None if the platform withheld the answer, for example because it shows a call as text."""
     asked = [{"role": "user", "content": message}]
     try:
         return client.chat.completions.create(model=model, messages=asked, tools=tools, **more).choices[0].message

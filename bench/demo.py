@@ -59,7 +59,7 @@ class Narrator:
 
 
 def main() -> int:
-    """Returns 0 if the platform worked, whatever the model solved."""
+    """Runs the demo. Returns 0 if the platform worked, however many tasks the model solved."""
     console = Console(highlight=False)
     home = Path(os.environ.get("FLIGHTLOOP_HOME", ".flightloop"))
     tasks = random.Random(SEED).sample(load(TASKS), COUNT)
@@ -86,7 +86,7 @@ def main() -> int:
 
 
 def options(console: Console) -> list[str]:
-    """Options of ``up``. Leaves Prometheus out if its default port is taken, but not if the user chose the port."""
+    """Options of ``up``. Disables Prometheus if its default port is taken, but not if the user chose the port."""
     if not os.environ.get("FLIGHTLOOP_PROMETHEUS_PORT") and shutil.which("prometheus"):
         try:
             bind("127.0.0.1", PROMETHEUS_PORT).close()

@@ -1,7 +1,7 @@
-"""Error of measurements; its message says what to change."""
+"""Error raised by measurements; the message says what to change."""
 
 from __future__ import annotations
 
 
 class BenchError(ValueError):
-    """A measurement that is not possible, or a page that can't take the figures."""
+    """A measurement is not possible or failed, or a page lacks the marks for the figures."""

@@ -16,7 +16,7 @@ AT_ONCE = 8
 LONGEST = 199_000
 """Longest message that the default policy accepts, in characters."""
 SLOW_WORDS = "4 1 1 1 "
-"""The text that takes the guards longest of all that were tried: each digit could begin a card number."""
+"""The slowest of all texts that were tried with the guards: each digit could begin a card number."""
 
 Flood = tuple[str, str, Callable[[str], dict[str, Any] | None]]
 """Method, path, and a function that makes the body for a model's name."""
@@ -92,7 +92,7 @@ FLOODS: dict[str, Flood] = {
 
 
 def flood(url: str, key: str, model: str, kind: str, stop: Event, sent: Any) -> None:
-    """Body of a process that sends requests of a kind, several at once, until ``stop`` is set.
+    """Main function of a process that sends requests of a kind, several at once, until ``stop`` is set.
 
     Args:
         sent: a shared array that counts answers by the first digit of their status.

@@ -1,6 +1,6 @@
-"""``python -m bench holding-up`` measures latency of a stop and a probe while another tenant sends the worst requests.
+"""``python -m bench holding-up`` measures latency of a stop and a probe while another tenant floods the platform.
 
-The model is a scripted server in a process of its own, since the platform before it is measured.
+The model is replaced by a scripted server in a process of its own, since only the platform is measured.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _flooded(platform: Platform, kind: str) -> tuple[dict[str, list[float]], lis
 
 
 def _settle(platform: Platform) -> None:
-    """Ends what is left of the flood: a stop of its tenant ends its runs."""
+    """Ends the flood's remaining runs by a stop of its tenant."""
     headers = {"authorization": f"Bearer {OTHER}"}
     with httpx.Client(base_url=platform.url, headers=headers, timeout=120) as client:
         stop = client.post("/v1/interrupts", json={"reason": "the flood is over"}).json()

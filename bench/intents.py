@@ -1,4 +1,4 @@
-"""Measures the share of messages whose intent the model finds by a constrained completion."""
+"""Measures the share of messages whose intent the model finds, by constrained completions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.rows import Row
 from flightloop import Flightloop
 
 MESSAGES = Path(__file__).parent / "tasks" / "intents.jsonl"
-"""Held out: no training text has these wordings."""
+"""Held-out messages: no training text has these wordings."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Measures how many facts hidden in long essays a model finds (needles in a haystack, Kamradt, 2023).
 
-A haystack is a sequence of sentences from Paul Graham's essays, with sentences in between that state one fact each: an
-order's number, a pass key, a phone number, a secret word, what to do in a city. The model is asked for each separately,
-through the engine, greedily. The beginning of its answer is given, as in RULER (Hsieh et al., 2024), since a small
-model would rather talk about the text. A needle is found if the answer continues with exactly the fact.
+A haystack consists of sentences from Paul Graham's essays. Sentences in between state one fact each: an order's number,
+a pass key, a phone number, a secret word, what to do in a city. The model is asked for each fact separately, with the
+engine, greedily. The beginning of the answer is given, as in RULER (Hsieh et al., 2024), since a small model would
+otherwise talk about the text. A needle is found if the answer continues with exactly the fact.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from model.prompt import encode
 from model.weights.tokenizer import Tokenizer
 
 MOST_TOKENS = 16
-"""Limit of an answer: enough for the longest fact."""
+"""Maximum tokens of an answer: enough for the longest fact."""
 HEAD = "Read the text and answer the question at the end.\n\n"
 
 # Sentence, question, beginning of the answer, and its continuation.
@@ -101,7 +101,7 @@ class Needle:
     depth: float
 
     def found_in(self, text: str) -> bool:
-        """Whether the continuation of ``opening`` is the answer."""
+        """Whether a text, generated after ``opening``, begins with the answer."""
         return re.match(rf"\W*{re.escape(self.answer)}\b", text) is not None
 
 
@@ -118,7 +118,7 @@ def essays(folder: Path) -> list[str]:
         folder: folder with ``needle-essays.tar.xz`` or its content.
 
     Raises:
-        BenchError: they are missing.
+        BenchError: the essays are missing.
     """
     archive = folder / "needle-essays.tar.xz"
     if archive.is_file():

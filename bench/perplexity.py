@@ -1,4 +1,4 @@
-"""Scores a model's prediction of a text, through the runner that serves it: kernels, cache and chunks included.
+"""Scores a model's prediction of a text, with the runner that serves the model: including kernels, cache and chunks.
 
 Suffixes: C tokens of a chunk, V vocabulary.
 """
@@ -50,7 +50,7 @@ def score(
         context: tokens per window.
         chunk: tokens per step.
         answer: process the text like an answer instead of a prompt; kernels may round the two differently.
-        told: called now and then with the number of finished tokens.
+        told: called repeatedly with the number of finished tokens.
     """
     blocks = tuple(range(-(-context // block_size)))
     nll, count = 0.0, 0

@@ -32,16 +32,16 @@ class Platform:
     """Runs ``python -m agent up`` (or ``serve``) while the context is open, or until its thread ends.
 
     Args:
-        home: folder of its state; its log is ``platform.log`` there.
+        home: folder of the platform's state, and of its log ``platform.log``.
         port: port of the HTTP API.
         options: further command-line options of ``up``.
         environment: settings in addition to this process's environment.
-        progress: called now and then with the present activity and the seconds so far.
+        progress: called repeatedly with the current activity and the seconds so far.
         command: ``up``, or ``serve``, which runs without Ray and needs a model's URL.
 
     Raises:
         ConfigError: on entering, if the port is taken.
-        PlatformFailed: it did not start, or did not stop.
+        PlatformFailed: the platform did not start, or did not stop.
     """
 
     home: Path
@@ -121,9 +121,10 @@ class Platform:
             return False  # not listening yet
 
     def stop(self, by: signal.Signals = signal.SIGINT) -> int | None:
-        """Asks it to stop, waits, and returns its exit code; None if it was not running.
+        """Sends the signal, waits for the platform's end, and returns its exit code; None if it was not running.
 
-        If it doesn't stop in time, it is killed, and this raises PlatformFailed.
+        Raises:
+            PlatformFailed: the platform didn't stop in time, and was killed.
         """
         process = self._process
         if process is None:

@@ -43,7 +43,7 @@ class Player:
     Args:
         client: client of the platform.
         database: the shop's file in the platform's home, writable for this process.
-        told: called with what the customer says and with each event of the runs.
+        told: called with each of the customer's messages and each event of the runs.
     """
 
     client: Flightloop
@@ -51,10 +51,10 @@ class Player:
     told: Callable[[str | RunEvent], None] = lambda what: None
 
     def play(self, task: Task) -> Played:
-        """Sends the task's turns in one session, each after the answer to the one before.
+        """Sends the task's turns in one session, each after the previous one was answered.
 
         Raises:
-            TaskError: the task's SQL is wrong, its results are recorded, or it names another database than the shop's.
+            TaskError: the task has invalid SQL, recorded results, or another database than the shop's.
             FlightloopError: the platform rejects a request.
         """
         task = self._on_the_shop(task)
@@ -83,7 +83,7 @@ class Player:
         return Played(task, judgement, tuple(exchanges), tuple(seconds))
 
     def _on_the_shop(self, task: Task) -> Task:
-        """The task with the shop as its database, the only one in the platform's data that is recreated."""
+        """The task with the shop as its database, since only the shop is recreated before each task."""
         if task.recorded is not None:
             raise TaskError(f"task {task.id}: has recorded results; use 'python -m agent eval'")
         shop = self.database.name

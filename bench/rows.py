@@ -14,21 +14,21 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Row:
-    """A figure."""
+    """A measured figure, optionally compared with a peer's."""
 
     name: str
     value: float
     unit: str
     peer: str | None = None
-    """What it is compared with."""
+    """Name of what the value is compared with."""
     peer_value: float | None = None
     higher_is_better: bool = True
     spread: float | None = None
     """Half the distance between the quartiles; None for a single value or a share."""
     peer_spread: float | None = None
-    """The same for the peer's value."""
+    """``spread`` of the peer's value."""
     note: str | None = None
-    """What a reader of the figure must know."""
+    """Remark for readers of the figure, such as its conditions."""
     interval: tuple[float, float] | None = None
     """95 % confidence interval of a share of ``cases``."""
     cases: int | None = None  # sample size of a share
@@ -66,7 +66,7 @@ def show(rows: Sequence[Row], console: Console, title: str) -> None:
 
 
 def figure(value: float, spread: float | None = None, interval: tuple[float, float] | None = None) -> str:
-    """A value with four digits, and with its spread or interval if there is one."""
+    """Formats a value with four significant digits, and with its spread or interval if there is one."""
     around = "" if interval is None else f" ({interval[0]:.3f} to {interval[1]:.3f})"
     return f"{value:.4g}" + (f" ± {spread:.2g}" if spread is not None else "") + around
 

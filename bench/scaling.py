@@ -1,4 +1,4 @@
-"""``python -m bench scaling`` measures how soon load starts a second replica of the model, and its end removes it."""
+"""``python -m bench scaling`` measures how soon a second replica of the model starts under load, and ends after it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STREAMS = 16
 """Two replicas' worth of slots."""
 ANSWER_TOKENS = 100
 SETTLED_S = 20.0
-"""How long the load continues after the second replica has started."""
+"""Seconds that the load continues after the second replica has started."""
 UP_TIMEOUT_S = 180.0
 DOWN_TIMEOUT_S = 240.0
 LOOK_S = 0.5
@@ -45,7 +45,7 @@ class Load:
 
 
 def measure(console: Console, port: int) -> list[Row]:
-    """Starts a platform of one or two replicas, loads it, lets it rest, and stops it.
+    """Starts a platform of one or two replicas, puts it under load, lets it idle, and stops it.
 
     Reads the platform's own gauges, whose update interval of a few seconds adds to both times.
 
@@ -92,7 +92,7 @@ class Watch:
         self.utilisation: list[float] = []
 
     def until(self, replicas: int, timeout_s: float, failure: str) -> float:
-        """Seconds until this number of replicas runs. Raises PlatformFailed after ``timeout_s``."""
+        """Waits until this number of replicas runs. Returns the seconds; raises PlatformFailed after ``timeout_s``."""
         began = time.monotonic()
         while self._look() != replicas:
             if time.monotonic() - began > timeout_s:
@@ -121,7 +121,7 @@ class Watch:
 
 @contextmanager
 def held(client: Flightloop, load: Load) -> Iterator[None]:
-    """Keeps ``STREAMS`` streams open while the context is open: a finished one is restarted."""
+    """Holds ``STREAMS`` streams open while the context is open: a finished one is replaced."""
     stop = Event()
     [card] = client.models.list().data
 

@@ -18,14 +18,14 @@ from flightloop import Flightloop
 REPETITIONS = 5
 TOKENS = 500
 BEFORE = 20
-"""Pieces of the answer before the signal is sent."""
+"""Pieces of the answer to read before the signal is sent."""
 TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """A stopped answer: tokens after sending the signal and after its acknowledgement; milliseconds from sending it to
-    its acknowledgement, to the last token, and to the stream's end."""
+    """A stopped answer: tokens after sending the signal and after its acknowledgement; milliseconds from sending the
+    signal to its acknowledgement, to the last token, and to the stream's end."""
 
     after_signal: int
     after_acknowledgement: int

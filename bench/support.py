@@ -94,7 +94,7 @@ def rows(played: Sequence[Played]) -> list[Row]:
 
 
 def outcomes(played: Sequence[Played]) -> Table:
-    """Solved tasks and all, by kind (the prefix of the ids)."""
+    """Table of solved and all tasks, by kind (the prefix of the ids)."""
     kinds: dict[str, list[Played]] = {}
     for one in played:
         kinds.setdefault(one.task.id.rsplit("-", 1)[0], []).append(one)

@@ -1,4 +1,4 @@
-"""Checks whether answers are in words and true, independently of the guard's own checks."""
+"""Checks whether answers show markup or claim writes that didn't happen, independently of the guard's own checks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NOT = re.compile(r"\b(?:not|never|no|cannot|unable|if|whether|once)\b|n['’]t\
 
 
 def shows_markup(text: str) -> bool:
-    """Whether an answer contains call markup, or is as a whole a call or a plan."""
+    """Whether an answer contains the markup of a call, or consists of a call or a plan."""
     if MARKUP.search(text):
         return True
     try:
@@ -47,7 +47,7 @@ def markup_row(answers: Sequence[str], suffix: str = "") -> Row:
 
 
 def false_claims(exchanges: Sequence[Exchange]) -> Iterator[str]:
-    """Sentences of answers that claim a write of a kind that has not succeeded by then."""
+    """Sentences of answers that claim a write by a tool that has not succeeded before."""
     done: set[str] = set()
     looked_up = ""
     for exchange in exchanges:

@@ -1,4 +1,4 @@
-"""Measures all subjects with the same runs, in turns."""
+"""Measures all subjects with the same runs, alternating between them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Sample:
-    """Cost of a step: microseconds of CPU and wall-clock time, and bytes."""
+    """Cost of a step: CPU and wall-clock time in microseconds, and bytes written to the database."""
 
     cpu: float
     wall: float
@@ -42,7 +42,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of a case: samples of the rounds by subject, and why other subjects have none."""
+    """Outcome of a case: samples of the rounds by subject, and reasons for subjects without samples (``lost``)."""
 
     samples: Mapping[str, Sequence[Sample]]
     lost: Mapping[str, str] = field(default_factory=dict)
@@ -54,8 +54,8 @@ class Field:
     Args:
         folder: folder for databases, on the disk to measure.
         programs: participating programs, without ours.
-        stand_in: a program to use in place of all of them.
-        told: called with the present activity.
+        stand_in: a program that replaces all of them, for tests.
+        told: called with the current activity.
 
     Attributes:
         versions: versions of the started programs.
@@ -83,9 +83,9 @@ class Field:
         """Measures a case.
 
         Args:
-            case: measured for each subject that supports runs of its length.
-            total: steps per round, in as many short runs as needed.
-            rounds: rounds per subject, in turns, after a warm-up.
+            case: the case; subjects that don't support runs of its length are left out.
+            total: steps per round, in as many runs as needed.
+            rounds: rounds per subject, alternating, after a warm-up.
 
         Raises:
             PeerError: our runtime failed.

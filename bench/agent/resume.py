@@ -1,4 +1,4 @@
-"""Measures how soon a run resumes after its only worker was killed: real worker processes on one SQLite journal."""
+"""Measures how soon a run resumes after the only worker was killed, with worker processes on a SQLite journal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from flightloop.runs import Run
 
 AGENT = "clerk"
 STEPS = 1_000
-"""More steps than the run completes during the measurement."""
+"""Steps of the run: more than it completes during the measurement."""
 BEFORE = 10
 """Steps before the worker is killed."""
 POLL_S = 0.002
@@ -47,7 +47,7 @@ def {TOOL}(number: int) -> str:
 
 @dataclass(frozen=True)
 class Resumed:
-    """Seconds from the second worker's exec to the next event in the journal, and to the run's next own work."""
+    """Seconds from the second worker's exec to the next event in the journal, and to the next decision or tool call."""
 
     event: float
     work: float
@@ -59,10 +59,10 @@ async def resume(folder: Path, repetitions: int, told: Told) -> list[Resumed]:
     Args:
         folder: folder for projects and databases, on the disk to measure.
         repetitions: number of kills, each with a run and a journal of its own.
-        told: called with the present activity.
+        told: called with the current activity.
 
     Raises:
-        BenchError: a worker ended, or was idle for two minutes; the message includes the end of its log.
+        BenchError: a worker wrote no event for two minutes; the message includes the end of its log.
     """
     found = []
     async with running(instant(Load(1, STEPS, 1))) as url:
@@ -118,7 +118,7 @@ async def _since(journal: Journal, run: Run) -> list[RunEvent]:
 
 @asynccontextmanager
 async def _worker(settings: dict[str, object], log: Path) -> AsyncIterator[None]:
-    """A worker's process, which is killed by SIGKILL at the end."""
+    """Runs a worker process, and kills it with SIGKILL on exit."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FLIGHTLOOP_")}
     environment = {**kept, **{f"FLIGHTLOOP_{name}": str(value) for name, value in settings.items()}}
     with log.open("wb") as output:

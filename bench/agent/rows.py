@@ -22,7 +22,7 @@ SINGLE = 1
 
 
 def rows(outcomes: Outcomes) -> list[Row]:
-    """All rows: the slopes, then each length compared with the peers.
+    """All rows: the slopes, then the step costs of each run length compared with the peers.
 
     Names are ``step_{cpu,wall,bytes}_{steps}``, followed by ``_8`` for eight calls per step, by ``_keyed``, ``_memory``
     or ``_guarded`` for other modes of ours, and by ``_vs_{peer}`` for all peers except the first.
@@ -72,8 +72,8 @@ def _row(
 def _slopes(outcomes: Outcomes) -> list[Row]:
     """Cost of a step in the longest runs relative to the shortest, and without a run's fixed costs.
 
-    Fixed costs, which short runs share among few steps, would hide a slow growth. ``step_cpu_growth`` leaves them out:
-    it compares the steps between the two longest runs with those between the two shortest.
+    Fixed costs weigh more in short runs and would hide a slow growth. ``step_cpu_growth`` leaves them out: it compares
+    the cost of an additional step between the two longest lengths with that between the two shortest.
     """
     found = []
     lengths = sorted({case.steps for case in outcomes if case.calls == SINGLE})

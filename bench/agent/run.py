@@ -38,11 +38,11 @@ class Wish:
         lengths: lengths of runs, in steps.
         calls: numbers of parallel calls per step.
         rounds: rounds per subject and case.
-        total: steps per round, in as many short runs as needed.
+        total: steps per round, in as many runs as needed.
         resumes: how often a worker is killed.
         docs: folder of the page to insert the figures into.
         folder: folder for databases; None: the system's temporary folder.
-        stand_in: a program of `bench.peers` to use in place of all.
+        stand_in: a program of `bench.peers` that replaces all others, for tests.
     """
 
     against: Collection[str] = PEERS
@@ -68,7 +68,7 @@ def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = la
         done: called with all rows so far after each case, since a run takes long and may be interrupted.
 
     Raises:
-        BenchError: an unknown peer, an impossible run length, or a page that can't take the figures.
+        BenchError: a peer is unknown, a run length is out of range, or the page lacks the marks for the figures.
     """
     _check(wish)
     facts, began = machine.describe(packages=("sqlalchemy", "pydantic")), time.perf_counter()

@@ -1,4 +1,4 @@
-"""The measured runtimes, which of them are compared, and the targets."""
+"""The measured runtimes, which of them are compared with each other, and the targets."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ AGAINST: Mapping[str, Sequence[str]] = {
     "memory": ("langgraph_memory", "pydantic_ai", "openai_agents"),
     "guarded": ("durable",),
 }
-"""Subjects to compare each of our modes with: durable ones with durable ones. The first is the row's own peer."""
+"""Subjects to compare each of our modes with: durable ones with durable ones. The first one is the main row's peer."""
 PEERS: tuple[str, ...] = ("langgraph", "pydantic_ai", "openai_agents", "dbos")
 
 TARGETS: Mapping[str, Target] = {

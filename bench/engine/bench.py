@@ -18,13 +18,13 @@ from model.config import Dtype
 
 @dataclass(frozen=True)
 class Size:
-    """Size of a measurement: a larger one takes longer and scatters less.
+    """Size of a measurement: a larger one takes longer and has less variance.
 
     Attributes:
-        rounds: rounds of each measurement, in turns with its peer.
+        rounds: rounds of each measurement, alternating with its peer.
         new_tokens: tokens that a stream decodes per round.
         windows: windows of WikiText-2, 1,024 tokens each.
-        streams: numbers of streams of the throughput curve.
+        streams: numbers of streams in the throughput curve.
         prompt, longer: prompt tokens of ``prefill_1000`` and ``prefill_4000``.
         step: tokens of a run's first prompt.
         long: tokens of an input that needs windows; ``short``: of one that doesn't.
@@ -58,7 +58,7 @@ LEAST = Size(
     haystacks=1,
     hay=900,
 )
-"""Only checks that everything runs; the figures mean nothing."""
+"""Smallest size, for tests: checks that everything runs; the figures mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Bench:
         size: size of the measurement.
         threads: threads of matrix products, ours and the peers'.
         data: folder with WikiText-2.
-        told: called with the present activity.
+        told: called with the current activity.
     """
 
     models: Models
@@ -99,12 +99,12 @@ class Bench:
         return Subject(self.models.embedded(dtype, mixture=mixture), threads=self.threads, **options)
 
     def players(self, subject: Player, *peers: str, like: Task) -> tuple[dict[str, Player], Mapping[str, str]]:
-        """Our engine and `peers`."""
+        """Our engine and the peers, as returned by `peers`."""
         there, lost = self.peers(*peers, like=like)
         return {OURS: subject, **there}, lost
 
     def peers(self, *names: str, like: Task) -> tuple[dict[str, Player], Mapping[str, str]]:
-        """Available peers, tuned for tasks ``like`` the given one; and why the others are missing."""
+        """Available peers, tuned for tasks like ``like``, and reasons for missing ones."""
         there: dict[str, Player] = {}
         lost: dict[str, str] = {}
         for name in names:

@@ -1,8 +1,8 @@
 """Runs the engine in a process of its own: ``python -m bench.engine.child JOB``. Job and output are JSON.
 
-``{"job": "start", "config": {...}}`` loads the model, creates the engine, generates one token, and exits. It prints the
-memory in use. ``{"job": "steps", "config": {...}}`` does the same, and then, for every line of input, decodes
-``tokens`` tokens and prints the median time of a step.
+``{"job": "start", "config": {...}}`` loads the model, creates the engine, generates one token, prints the memory in
+use, and exits. ``{"job": "steps", "config": {...}, "tokens": ...}`` does the same, but before it exits, it decodes
+``tokens`` tokens for every line of input, and prints the median time of a step.
 
 ``config`` has the fields of `ModelConfig`.
 """
@@ -26,7 +26,7 @@ PROMPT = "Once upon a time"
 
 @dataclass(frozen=True)
 class Start:
-    """Seconds from the process's start to the first token, and bytes of memory at its end."""
+    """Seconds from the process's start to the first token, and peak memory in bytes."""
 
     seconds: float
     memory: int
@@ -58,7 +58,7 @@ class Stepper:
         self._context.__exit__(*reason)
 
     def milliseconds(self) -> float:
-        """Median time of a step in one decoding."""
+        """Decodes once and returns the median time of a step, in milliseconds."""
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         self._child.stdin.write("\n")

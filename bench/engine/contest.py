@@ -1,4 +1,4 @@
-"""Compares our engine and its peers at the same tasks, in turns. A missing or failing peer costs only its figures."""
+"""Compares our engine and its peers in alternating rounds. A missing or failing peer only lacks figures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OURS = "flightloop"
 Told = Callable[[str], None]
 Measure = Callable[[], float]
 TaskOf = Callable[[int], Task]
-"""The task of a turn. Each turn has its own, so that no cache contains the answer."""
+"""Returns the task of a round. Each round has its own, so that no cache contains the answer."""
 
 
 class Player(Protocol):
@@ -29,7 +29,7 @@ class Player(Protocol):
 
 @dataclass(frozen=True)
 class Taken:
-    """Measured values by player, and why failed players have none."""
+    """Measured values by player, and reasons for players without values (``lost``)."""
 
     values: Mapping[str, list[float]]
     lost: Mapping[str, str] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Taken:
         )
 
     def better(self, *names: str) -> str:
-        """The one with the highest median; the first if none was measured."""
+        """The player with the highest median; the first name if none was measured."""
         measured = [name for name in names if self.values.get(name)]
         return max(measured, key=lambda name: statistics.median(self.values[name]), default=names[0])
 
@@ -76,14 +76,14 @@ class Taken:
 def alternate(
     measures: Mapping[str, Measure], rounds: int, told: Told = lambda what: None, lost: Mapping[str, str] | None = None
 ) -> Taken:
-    """Takes each measure once to warm up, then ``rounds`` times in turns, in reverse order every other round.
+    """Takes each measure once to warm up, then once per round, in reverse order every other round.
 
-    So drifts (temperature, other load) affect all of them alike. A measure that raises PeerError is dropped.
+    So drifts (temperature, other load) affect all measures alike. A measure that raises PeerError is dropped.
 
     Args:
         measures: measures by name.
         rounds: number of rounds.
-        told: called with the present activity.
+        told: called with the current activity.
         lost: measures that are dropped already, with the reasons.
     """
     out = dict(lost or {})
@@ -111,14 +111,14 @@ def contest(
     told: Told,
     lost: Mapping[str, str] | None = None,
 ) -> Taken:
-    """Gives the same tasks to all players, in turns.
+    """Gives the same tasks to all players, alternating between them.
 
     Args:
         players: players by name.
-        task: returns the task of a turn.
-        figure: takes the figure from an answer.
+        task: returns the task of a round; round 0 is the warm-up.
+        figure: returns the figure of an answer.
         rounds: number of rounds.
-        told: called with the present activity.
+        told: called with the current activity.
         lost: players that are dropped already, with the reasons.
     """
 
@@ -130,7 +130,7 @@ def contest(
 
 
 def seed_of(kind: str, turn: int) -> int:
-    """Seed of the prompts of a turn, unique to this kind of measurement."""
+    """Seed of a round's prompts, unique to this kind of measurement."""
     return 1_000 * (crc32(kind.encode()) % 1_000_000) + turn
 
 

@@ -50,9 +50,9 @@ def _cpuinfo(path: Path) -> dict[str, str]:
 
 
 def noise(seconds: float = LOOK_S) -> str | None:
-    """Observes the machine for ``seconds``. Returns why figures would be wrong now; None if it is quiet.
+    """Observes the machine for ``seconds``. Returns why measurements would be disturbed; None if it is quiet.
 
-    Counts time of other processes, and time that the hypervisor withholds.
+    Counts CPU time of other processes, and time that the hypervisor withholds (steal).
     """
     times = psutil.cpu_times_percent(interval=seconds)
     stolen = getattr(times, "steal", 0.0) / 100

@@ -23,8 +23,8 @@ from model.weights.tiny import TINY, embedded_tokenizer, random_decoder
 FORMATS: tuple[Dtype, ...] = tuple(dtype for dtype in get_args(Dtype) if dtype != "auto")
 
 WINDOW, RETRIEVED = 512, 512
-"""Settings for long inputs: tokens that heads with a window see, and distant tokens that the others read for an answer
-(docs/decisions/0010-windows.md)."""
+"""Settings for long inputs: tokens that heads with a window see, and older tokens that the other heads retrieve per
+decoded token (docs/decisions/0010-windows.md)."""
 
 
 def fastest() -> Dtype:
@@ -58,7 +58,7 @@ class Models:
 
 
 class TinyModels(Models):
-    """Tiny models that run in milliseconds, to try out the measurements."""
+    """Tiny models that run in milliseconds, to test the measurements."""
 
     def embedded(self, dtype: Dtype, *, mixture: bool = False) -> LoadedModel:
         return self.mixture(dtype) if mixture else self.dense(dtype)

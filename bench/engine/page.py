@@ -13,7 +13,7 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def fill(page: Path, rows: Sequence[Row]) -> None:
-    """Inserts the engine's rows.
+    """Inserts the engine's rows into a page.
 
     Raises:
         BenchError: the page or its marks are missing.

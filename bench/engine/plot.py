@@ -1,4 +1,4 @@
-"""Plots throughput over streams as an SVG that is readable on light and dark pages."""
+"""Plots throughput over the number of streams as an SVG that is readable on light and dark pages."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def draw(curves: Sequence[Curve], caption: str) -> str:
 
     Args:
         curves: at least one, each with at least one point.
-        caption: the machine.
+        caption: description of the machine.
     """
     streams = sorted({x for curve in curves for x, _ in curve.points})
     frame = _Frame(streams, _round_up(max(y for curve in curves for _, y in curve.points)))
@@ -134,7 +134,7 @@ def _labels(frame: _Frame, curves: Sequence[Curve]) -> list[str]:
 
 
 def _ends(frame: _Frame, curves: Sequence[Curve]) -> list[tuple[float, Curve]]:
-    """Positions of labels at the lines' ends, kept apart from each other, the lowest at its line's end."""
+    """Heights of the labels at the lines' ends, moved up where they would overlap."""
     wanted = sorted(((frame.y(curve.points[-1][1]), curve.name, curve) for curve in curves), reverse=True)
     placed: list[tuple[float, Curve]] = []
     for y, _, curve in wanted:

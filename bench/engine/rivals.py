@@ -1,4 +1,4 @@
-"""Peers of a measurement: started on first use, and ended with it."""
+"""Peers of a measurement. They start on first use, and end with the measurement."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Rivals:
         """A running peer, always the same.
 
         Raises:
-            PeerError: it doesn't take part, isn't installed, or did not start; the message says what to do.
+            PeerError: the peer doesn't take part, isn't installed, or did not start; the message says what to do.
         """
         if _program(name) not in self._names:
             raise PeerError(f"{name} does not take part")

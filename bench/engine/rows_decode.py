@@ -1,4 +1,4 @@
-"""Rows of decoding: one stream against llama.cpp, many against vllm, and all engines over the number of streams."""
+"""Rows of decoding: one stream against llama.cpp, many against vllm, and all engines by number of streams."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PROMPT = 32
 
 
 TRIAL = 12
-"""New tokens in the trials of a peer's settings."""
+"""New tokens per stream when a peer's settings are tried."""
 
 
 def decode_task(streams: int, new_tokens: int, prompt: int = PROMPT) -> TaskOf:
-    """Decoding tasks with new prompts each turn."""
+    """Decoding tasks with new prompts in each round."""
     return lambda turn: {
         "task": "decode",
         "streams": streams,

@@ -38,7 +38,7 @@ def int8_speed(bench: Bench) -> list[Row]:
 def perplexities(bench: Bench) -> list[Row]:
     """Rows ``int8_perplexity``, ``perplexity_<format>`` and, on the same windows, ``perplexity_vs_<peer>``.
 
-    The text is processed like an answer, as in decoding, and with the kernels once more like a prompt:
+    The text is processed like an answer, as in decoding. With the kernels it is processed once more like a prompt, for
     ``perplexity_<format>_prompt``.
     """
     text: Sequence[int] = ()

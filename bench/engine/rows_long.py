@@ -1,4 +1,4 @@
-"""Rows of long inputs: cost of a token after them, and facts that are still found in them."""
+"""Rows of long inputs: cost of a token after a long input, and share of its facts that are found."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.rows import Row
 NEEDLES = 15
 """Needles per haystack."""
 FIRST_SEED = 1_000
-"""First seed of the haystacks, different from those that the heads without a window were chosen with."""
+"""First seed of the haystacks. The heads without a window were chosen with other seeds."""
 
 
 def long_8k(bench: Bench) -> list[Row]:

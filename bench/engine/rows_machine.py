@@ -18,7 +18,7 @@ PEERS = ("llama_cpp", "vllm", "transformers")
 
 
 def start(bench: Bench) -> list[Row]:
-    """Rows ``start_seconds``, ``start_vs_<peer>``, ``memory_vs_<peer>``: a second start, with warm caches."""
+    """Rows ``start_seconds``, ``start_vs_<peer>``, ``memory_vs_<peer>``, for a second start, with warm caches."""
     bench.told("first start, to fill the caches")
     started({})
     starts = []
@@ -39,7 +39,7 @@ def start(bench: Bench) -> list[Row]:
 
 
 def _peer_start(bench: Bench, name: str) -> tuple[Start | None, str | None]:
-    """A peer's second start too: earlier measurements have filled its caches."""
+    """A peer's start and memory. Earlier measurements have filled its caches, so this is a second start too."""
     bench.told(f"starting {name}")
     try:
         bench.rivals.end()

@@ -1,4 +1,4 @@
-"""Rows of mixtures: savings by inactive experts, and costs of routing."""
+"""Rows of mixtures of experts: savings by inactive experts, and costs of routing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of prompts: new ones, and ones with a cached prefix."""
+"""Rows of prompt processing: new prompts, and prompts with a cached prefix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ADDED = 100
 
 
 def prefill(name: str, length: Callable[[Bench], int]) -> Callable[[Bench], list[Row]]:
-    """A row of prompt tokens per second until the first token of the answer, for new prompts, against vllm."""
+    """A row of prompt tokens per second up to the answer's first token, for new prompts, against vllm."""
 
     def measure(bench: Bench) -> list[Row]:
         tokens = length(bench)

@@ -92,11 +92,11 @@ def measure(
     Args:
         console: shows progress and warnings; a measurement that fails is reported and skipped.
         wish: what to measure.
-        made: creates other models than the real ones.
+        made: replaces the real models, for tests.
         done: called with all rows so far after each measurement, since a run takes long and may be interrupted.
 
     Raises:
-        BenchError: unknown rows or peers.
+        BenchError: a row or a peer is unknown.
     """
     groups = chosen(wish.rows)
     _check_peers(wish.peers)
@@ -128,7 +128,7 @@ def measure(
 
 
 def heard(console: Console) -> str | None:
-    """Why the machine is not quiet; also printed."""
+    """Checks whether the machine is quiet. Returns and prints why not; None if it is."""
     loud = machine.noise()
     if loud:
         console.print(f"The machine is not quiet: {loud}. The figures are not reliable.", style="yellow")
@@ -159,7 +159,7 @@ def _check_peers(names: Collection[str]) -> None:
 
 
 class _Progress:
-    """One line of progress: number of the measurement, its activity, and the time so far."""
+    """Progress on one line: number of the measurement, its activity, and the time so far."""
 
     def __init__(self, show: Callable[[str], None], count: int, began: float) -> None:
         self._show, self._count, self._began = show, count, began

@@ -1,4 +1,4 @@
-"""Our engine as a subject of measurements: it does the same tasks as its peers (`bench.peers.protocol`).
+"""Our engine as a subject of measurements. It performs the same tasks as its peers (`bench.peers.protocol`).
 
 Everything goes through ``add`` and ``step``, so the figures include scheduling, sampling and detokenisation.
 """
@@ -33,7 +33,7 @@ class Subject:
     Args:
         loaded: the model.
         slots: parallel streams.
-        max_context: tokens per stream; the KV cache holds all slots at a quarter of it, or one whole stream.
+        max_context: tokens per stream; the KV cache holds a quarter of this for each slot, at least one whole stream.
         threads: threads of matrix products.
         drafts: use draft tokens; results then depend on repetitions in the answers.
     """
@@ -66,14 +66,14 @@ class Subject:
         return self.loaded.form.dtype
 
     def ask(self, task: Mapping[str, Any]) -> Answer:
-        """Does a task of the peers' protocol and answers like a peer. Subjects of several formats may take turns."""
+        """Performs a task of the peers' protocol and answers like a peer. Subjects of several formats may alternate."""
         torch.set_num_threads(self._torch_threads)
         method: Callable[..., Answer] = getattr(self, str(task["task"]))
         return method(**{key: value for key, value in task.items() if key != "task"})
 
     def decode(self, streams: int, prompt_tokens: int, new_tokens: int, seed: int) -> Answer:
-        """Greedy decoding, timed from the moment when every stream has its first token; with the median
-        ``step_seconds``."""
+        """Decodes greedily, timed from the moment when every stream has its first token. The answer also has the
+        median ``step_seconds``."""
         for stream in range(streams):
             self._add(prompt(seed, stream, prompt_tokens), new_tokens)
         waiting, tokens, steps = streams, 0, list[float]()
@@ -101,17 +101,17 @@ class Subject:
         return {"seconds": self._first_token(prompt(seed, 0, tokens))[0]}
 
     def warm_prefix(self, first: int, added: int, seed: int) -> Answer:
-        """Times to the first token of a prompt, and of one that continues it, of which ``cached`` tokens are known."""
+        """Times to the first token of a prompt and of its continuation, which finds ``cached`` tokens in the cache."""
         tokens = prompt(seed, 0, first + added)
         cold, _ = self._first_token(tokens[:first])
         warm, cached = self._first_token(tokens)
         return {"first_seconds": cold, "second_seconds": warm, "cached": cached}
 
     def calls(self, requests: Sequence[ChatRequest]) -> Answer:
-        """Answers all requests at once: seconds, steps, texts, and tokens, including those that the grammar forced.
+        """Answers all requests at once. Returns seconds, steps, texts, and tokens, with those forced by the grammar.
 
-        Includes rendering prompts and looking up grammars, but not compiling grammars, which happens only the first
-        time.
+        The time includes rendering prompts and looking up grammars, but not compiling them, which happens only the
+        first time.
         """
         began = time.perf_counter()
         for request in requests:
@@ -150,7 +150,7 @@ class Subject:
         }
 
     def _first_token(self, tokens: Sequence[int]) -> tuple[float, int]:
-        """Seconds, and how many of the tokens were cached."""
+        """Seconds to the first token of an answer, and how many prompt tokens were cached."""
         began, cached = time.perf_counter(), 0
         self._add(tokens, 1)
         while self.engine.has_work:
@@ -170,7 +170,7 @@ def _completed(output: EngineOutput) -> int:
 
 
 def standalone(fields: Mapping[str, Any]) -> Subject:
-    """Our engine as a replica creates it: threads, model and format from the fields of a configuration."""
+    """Our engine, created as by a replica. ``fields``: fields of a `ModelConfig`, such as model, threads and dtype."""
     config = ModelConfig(**fields)
     torch.set_num_threads(1)
     loaded = load_model(config)

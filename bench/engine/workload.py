@@ -35,7 +35,7 @@ _WISHES = (
 
 
 def call_requests(model: str, count: int, turn: int) -> list[ChatRequest]:
-    """Requests of a shop's customers, each answered by one tool call, with other numbers in every turn."""
+    """Requests of a shop's customers, each answered by one tool call, with other numbers in every round."""
     tools = shop_tools()
     requests = []
     for each in range(count):
@@ -64,7 +64,7 @@ def shop_tools() -> list[ToolDef]:
 
 
 def as_tasks(requests: Sequence[ChatRequest], vocabulary: Vocabulary, limit: int) -> list[dict[str, Any]]:
-    """The same requests for engines that take token ids and a JSON Schema: a list of one call.
+    """The same requests for engines that take token ids and a JSON Schema (of a list with one call).
 
     ``vocabulary`` and ``limit`` (of prompt and answer, in tokens) are those of our engine.
     """
@@ -113,7 +113,7 @@ def wikitext(folder: Path, tokenizer: Tokenizer) -> list[int]:
         tokenizer: the model's tokenizer.
 
     Raises:
-        BenchError: it is missing.
+        BenchError: the text is missing.
     """
     archive = folder / "wikitext2.tar.xz"
     if archive.is_file():

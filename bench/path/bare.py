@@ -1,4 +1,4 @@
-"""The engine behind a minimal server of OpenAI's protocol: a model server for a platform without Ray."""
+"""The engine behind a minimal server with OpenAI's API: a model server for a platform without Ray."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 def beside(serve: Callable[[Connection], None]) -> Iterator[Connection]:
     """Runs ``serve`` in a new process with one end of a pipe, and yields the other end.
 
-    When the context exits, the end closes: ``serve`` gets EOFError and should return; after 10 s it is killed.
+    On exit the yielded end is closed: ``serve`` gets EOFError and should return. After 10 s the process is killed.
     """
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)

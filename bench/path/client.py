@@ -1,4 +1,4 @@
-"""A client that reads answers in a process of its own."""
+"""A client that requests and reads answers in a process of its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class Heard:
-    """A streamed answer: seconds of a clock common to all processes, and tokens as counted by the server.
+    """A streamed answer: times in seconds of a clock common to all processes, and tokens as counted by the server.
 
     ``waited``: seconds from the request's arrival in the engine to its first token, as reported by the engine.
     """

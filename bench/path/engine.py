@@ -1,4 +1,4 @@
-"""The engine alone, in a process of its own, set up as in a replica of the platform."""
+"""The engine alone, in a process of its own, configured as in a replica of the platform."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class EngineAlone:
         self._connection = connection
 
     def ask(self, bodies: Sequence[dict[str, Any]]) -> float:
-        """Tokens per second of all answers together, from the first token to the last."""
+        """Answers all requests at once. Returns tokens per second of all together, from the first token to the last."""
         self._connection.send(list(bodies))
         return float(self._connection.recv())
 

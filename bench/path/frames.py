@@ -1,7 +1,7 @@
 """Counts frames of the project's own code that run for an answer between the engine and the socket, in one process.
 
-The chain is that of a platform on Ray: replica, API, front. Ray's hops between them are plain calls here, since frames
-of other projects don't count. Resuming a generator or coroutine counts as a frame too.
+The path is that of a platform on Ray: replica, API, front. Ray's hops between them are plain calls here, since frames
+of other projects aren't counted. Resuming a generator or coroutine counts as a frame too.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Counter:
 
 @contextmanager
 def counting() -> Iterator[Counter]:
-    """Counts in threads that start inside the context."""
+    """Yields a counter of frames in threads that start inside the context."""
     counter = Counter()
     threading.setprofile(counter)
     sys.setprofile(counter)
@@ -84,7 +84,7 @@ def frames_per_token(project: Path, body: dict[str, Any], interval_ms: int) -> f
     """Frames per token of one answer, between its first text and its last; counted in a process of its own.
 
     Args:
-        project: its policy guards completions.
+        project: folder of a project, whose policy guards the completion.
         body: body of the request.
         interval_ms: see ``model.config.ModelConfig.stream_interval_ms``.
 
@@ -123,7 +123,7 @@ async def _answered(settings: Settings, body: dict[str, Any], interval_ms: int, 
     server.start()
     try:
         app = _application(settings, server, loaded.name, engine.max_context)
-        # A warm-up for everything that is created once.
+        # Warm-up, so that what is created only once isn't counted.
         await _asked(app, settings, {**body, "max_tokens": 2}, Counter())
         return await _asked(app, settings, body, counter)
     finally:

@@ -1,5 +1,5 @@
-"""``python -m bench path`` measures HTTP throughput relative to the engine's, the delay of the first token, and frames
-of the project per token."""
+"""``python -m bench path`` measures HTTP throughput relative to the engine's, the delay of the first token, and Python
+frames of the project's code per token."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from model.weights.embedded import NAME as MODEL
 STREAMS = (1, 8, 16)
 TOKENS = 300
 FIRST_TOKENS = 4
-"""Tokens of an answer whose first token is timed."""
+"""Length of an answer whose first token is timed, in tokens."""
 ASKED = "Tell the story of ship number {number}, which crosses all the oceans, in as many words as you can find."
 
 
@@ -34,8 +34,8 @@ class Wish:
     """Options of the measurement.
 
     Attributes:
-        rounds: rounds of platform and engine, in turns, for each number of streams.
-        firsts: requests to time the first token of, one after the other.
+        rounds: rounds of platform and engine, alternating, for each number of streams.
+        firsts: number of requests whose first token is timed, one after the other.
     """
 
     port: int
@@ -47,9 +47,9 @@ class Wish:
 def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = lambda rows: None) -> list[Row]:
     """Runs the measurement.
 
-    First counts frames in a process of its own. Then measures a platform on Ray, whose completions use the support
-    agent's policy, with one replica and an idle engine beside it, and finally a platform without Ray and a bare model
-    server.
+    First counts frames, in a separate process. Then alternates between a platform on Ray, with one replica, and an
+    engine alone; finally between a platform without Ray and its bare model server. The platforms guard completions with
+    the support agent's policy.
 
     Raises:
         PlatformFailed: the platform did not start.

@@ -1,8 +1,8 @@
 """Writes checkpoint folders for peers that don't read GGUF: config.json, model.safetensors and the tokenizer.
 
-One is the embedded model's dense base with the GGUF's weights dequantised (without our experts), so that all engines
-run the same weights; in bfloat16 they are rounded, as an engine in that format would do. Others are random, with the
-shapes in `bench.peers.shapes`. Each is written once, into the peers' cache folder.
+One checkpoint is the embedded model's dense base, without our experts. Its weights are those of the GGUF, dequantised,
+so that all engines run the same weights; in bfloat16 they are rounded, as an engine in that format would do. The others
+are random, with the shapes in `bench.peers.shapes`. Each is written once, into the peers' cache folder.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _once(name: str, write: Callable[[Path], None]) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Renamed only when it is complete.
+    # The folder is renamed only when it is complete.
     draft = Path(tempfile.mkdtemp(dir=folder.parent))
     write(draft)
     try:
@@ -90,7 +90,7 @@ def write_random(folder: Path, settings: Mapping[str, Any], source: Path, seed: 
 
 
 def tensor_shapes(settings: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of tensors in an olmoe or llama checkpoint with this config.json, in Hugging Face's names."""
+    """Hugging Face's names and shapes of the tensors in an olmoe or llama checkpoint with this config.json."""
     V, D, F = settings["vocab_size"], settings["hidden_size"], settings["intermediate_size"]
     K = D // settings["num_attention_heads"] * settings["num_key_value_heads"]
     experts = settings.get("num_experts", 0)

@@ -1,7 +1,7 @@
 """Builds virtual environments of peers: ``python -m bench.peers.environment [NAME ...]``.
 
-Each peer has its own, since their requirements contradict ours and each other's. They are in the user's cache folder
-(``$XDG_CACHE_HOME/flightloop/peers``), are built once and take minutes:
+Each peer has its own environment, since their requirements conflict with ours and each other's. Environments are in the
+user's cache folder (``$XDG_CACHE_HOME/flightloop/peers``). Each is built once, in some minutes:
 
 ========================  ==========================================================================================
 llama_cpp                 llama-cpp-python, compiled for this processor (needs a C and a C++ compiler and cmake)
@@ -11,7 +11,7 @@ transformers              transformers, with its implementations of experts for 
                           models
 ========================  ==========================================================================================
 
-Others are built only when named, in seconds, as they have no engine: ``bfcl``, the cases and checkers of the Berkeley
+Others are built only when named. They have no engine and take seconds: ``bfcl``, the cases and checkers of the Berkeley
 Function Calling Leaderboard (its package requires every vendor's client; only what its checkers import is installed),
 and the agent runtimes ``langgraph``, ``pydantic_ai``, ``openai_agents``, ``dbos``.
 
@@ -124,7 +124,7 @@ def build(name: str) -> Path:
     """Builds a peer's environment if it is missing, and returns its interpreter.
 
     Raises:
-        PeerError: an unknown name, or a failed installation.
+        PeerError: the name is unknown, or the installation failed.
     """
     if name not in ALL:
         raise PeerError(f"unknown peer {name}; choose from {', '.join(ALL)}")

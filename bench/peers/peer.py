@@ -28,10 +28,10 @@ class Peer:
     """Runs a peer while the context is open; `bench.peers.protocol` lists the tasks.
 
     Args:
-        name: one of `bench.peers.environment`; or ``tuner`` and ``flightloop``, which are ours, and ``fake``,
-            ``fake_bfcl``, ``fake_runtime``, ``fake_tuner``: these run in our environment.
+        name: a peer of `bench.peers.environment`; or ``tuner``, ``flightloop`` (ours), ``fake``, ``fake_bfcl``,
+            ``fake_runtime`` or ``fake_tuner`` (for tests), which run in our environment.
         log: file for the program's output; default: a temporary one, see ``log``.
-        start_timeout_s, timeout_s: time limits of loading and of one answer.
+        start_timeout_s, timeout_s: time limits of loading and of one answer, in seconds.
         environment: additional variables, such as ``OMP_WAIT_POLICY``, which is not inherited.
         options: options of the script; see its docstring.
 
@@ -41,7 +41,7 @@ class Peer:
         started_at: start of the process, in seconds of `time.perf_counter`.
 
     Raises:
-        PeerError: on entering, if its environment is missing or it did not start.
+        PeerError: on entering, if the peer's environment is missing or the peer did not start.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Peer:
         """The peer's answer.
 
         Raises:
-            PeerError: it can't do the task, ended, or took too long (it is then killed).
+            PeerError: the peer can't do the task, ended, or took too long (it is then killed).
         """
         assert self._process is not None, "a peer must be used inside its context"
         assert self._process.stdin is not None
@@ -153,7 +153,7 @@ class Peer:
 
 
 def _environment() -> dict[str, str]:
-    # The script sets its threads; nothing may be downloaded.
+    # The script sets the number of threads itself; nothing may be downloaded.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "KMP_", "VLLM_"))}
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DO_NOT_TRACK": "1"}
     return {**kept, **offline, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}

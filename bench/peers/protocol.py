@@ -1,8 +1,8 @@
 """Tasks and answers of peers, the same for every engine. Needs only the standard library.
 
 A peer is a script in an environment of its own. It loads its model once, then reads one JSON object per line and
-answers each with one. Times are in seconds, measured by the peer's own monotonic clock, so that pipes and JSON don't
-count.
+answers each with a JSON object. Times are in seconds, measured by the peer's own monotonic clock, so they exclude pipes
+and JSON.
 
 ========================================================  ===========================================================
 ``{"task": ...``                                          answer
@@ -13,16 +13,16 @@ count.
                                                           its first token to the last token; greedy, end tokens ignored
 ``prefill``, tokens, seed                                 ``seconds`` until the first token is known
 ``warm_prefix``, first, added, seed                       ``first_seconds``, ``second_seconds``: until the first token,
-                                                          of a prompt and of one that goes on where that prompt ended
+                                                          of a prompt and of its continuation
 ``toolcalls``, requests: ``{prompt, schema, most}``       ``seconds``, ``ids`` of each answer without its end token: all
                                                           at once, greedy, each forced into its JSON Schema, at most
                                                           ``most`` tokens
 ``perplexity``, tokens, context                           ``nll`` (nats, summed) and ``count`` of scored tokens
-``tune``, like: another task                              ``tried``, ``settings``: runs it once with each of the peer's
-                                                          settings, and keeps the quickest for tasks of that kind
+``tune``, like: another task                              ``tried``, ``settings``: runs that task once with each of the
+                                                          peer's settings, and uses the fastest for tasks of that kind
 ========================================================  ===========================================================
 
-Prompts are lists of token ids, so that no tokenizer has a part in it. What can't be done is answered with ``error``.
+Prompts are lists of token ids, so that tokenizers aren't measured. A task that fails is answered with ``error``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _ORDINARY = range(1_000, 40_000)
 
 
 class Engine(Protocol):
-    """Interface of a peer's script. Its other methods are the tasks of the table, by name."""
+    """Interface of a peer's script. For each task of the table that it supports, it has a method of that name."""
 
     def settings(self, task: Task) -> list[dict[str, Any]]:
         """Settings to try for this task, as additional arguments of its method; the first is the default."""
@@ -60,15 +60,15 @@ def prompt(seed: int, stream: int, tokens: int) -> list[int]:
 def windows(tokens: Sequence[int], context: int) -> Iterator[Sequence[int]]:
     """Windows of a text for its perplexity, without overlap and without an incomplete last one.
 
-    Each is computed independently, without a token before it, and every token except its first is scored. So all
-    engines see at most ``context`` tokens and score the same ones.
+    Each window is computed independently, and every token except the first is scored. So all engines see at most
+    ``context`` tokens and score the same ones.
     """
     for begin in range(0, len(tokens) - context + 1, context):
         yield tokens[begin : begin + context]
 
 
 def memory() -> Answer:
-    """Resident memory of this process and its descendants, present and peak (Linux)."""
+    """Resident memory of this process and its descendants, current and peak (Linux)."""
     now = peak = 0
     for process in _family(os.getpid()):
         try:
@@ -96,7 +96,7 @@ class Desk:
         self._best: dict[tuple[Any, ...], dict[str, Any]] = {}
 
     def answer(self, task: Task) -> Answer:
-        """Never raises: an error becomes the answer."""
+        """Answers a task. Never raises: an error becomes the answer."""
         try:
             return self._tune(task["like"]) if task["task"] == "tune" else self._run(task, self._chosen(task))
         except Exception as error:
@@ -132,7 +132,7 @@ def _kind(task: Task) -> tuple[Any, ...]:
 
 
 def serve(load: Callable[[Mapping[str, Any]], Engine]) -> None:
-    """Main loop of a peer's script: loads with the options of the command line, then answers until its input ends."""
+    """Main loop of a peer's script: loads with the command line's options, then answers tasks until the input ends."""
     answers = _own_stdout()
     began = time.perf_counter()
     desk = Desk(load(json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}))
@@ -143,7 +143,7 @@ def serve(load: Callable[[Mapping[str, Any]], Engine]) -> None:
 
 
 def _own_stdout() -> TextIO:
-    # Libraries print to stdout: from here on that goes to the log, and only answers go to the caller.
+    # Libraries print to stdout. From here on, their output goes to the log, and only answers go to the caller.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return answers

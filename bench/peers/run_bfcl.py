@@ -1,7 +1,7 @@
 """The Berkeley Function Calling Leaderboard as a judge: its cases, simulated services and checkers.
 
-It has tasks of its own. A call is ``{"name", "arguments"}`` with the arguments as JSON text, an answer
-``{"calls", "text"}``, both as in a chat completion.
+Unlike the engines, it has the tasks below. A call is ``{"name", "arguments"}`` with the arguments as JSON text, an
+answer is ``{"calls", "text"}``, both as in a chat completion.
 
 ========================================================  ===========================================================
 ``{"task": ...``                                          answer
@@ -14,7 +14,7 @@ It has tasks of its own. A call is ``{"name", "arguments"}`` with the arguments 
 ``judge_turns``, category, id, turns: answers of each     ``right``; ``why``: what is wrong; removes the services
 ========================================================  ===========================================================
 
-Tools are in the package's form for OpenAI's protocol: JSON Schema's types, and ``_`` for dots in names.
+Tools are in the package's format for OpenAI's API: with JSON Schema's types, and ``_`` for dots in names.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Entry = dict[str, Any]
 
 
 class Handler:
-    """Reads answers like the package's own handler of OpenAI's protocol, which would need OpenAI's client."""
+    """Parses answers like the package's own handler for OpenAI's API, which would require OpenAI's client."""
 
     def decode_ast(self, result: Any, language: Any, has_tool_call_tag: bool) -> list[Any]:
         return [{name: json.loads(arguments) for name, arguments in call.items()} for call in result]
@@ -119,7 +119,7 @@ def _stand_ins() -> None:
 
 @cache
 def _entries(category: str, hints: bool = False) -> dict[str, Entry]:
-    """Cases by id. With ``hints`` in the form for models, otherwise in the form for the checkers."""
+    """Cases by id, with ``hints`` in the format for models, otherwise in the format for the checkers."""
     load = import_module("bfcl_eval.utils").load_dataset_entry
     return {entry["id"]: entry for entry in load(category, include_language_specific_hint=hints)}
 
@@ -127,7 +127,7 @@ def _entries(category: str, hints: bool = False) -> dict[str, Entry]:
 @cache
 def _truths(category: str) -> dict[str, Any]:
     found = import_module("bfcl_eval.utils").load_ground_truth_entry(category)
-    # Some have ids in another form; their order is that of the cases.
+    # Some entries have other ids than their cases, but their order is the same.
     return {id: each["ground_truth"] for id, each in zip(_entries(category), found, strict=True)}
 
 
@@ -140,12 +140,12 @@ def _tools(entry: Entry) -> list[Entry]:
 
 
 def _said(answer: Mapping[str, Any]) -> Any:
-    """An answer in the package's own form: calls, or else text."""
+    """An answer in the package's own format: the calls, or the text if there are none."""
     return [{call["name"]: call["arguments"]} for call in answer["calls"]] or answer.get("text")
 
 
 def _lawful(calls: Sequence[Call], entry: Entry) -> list[Call]:
-    """Only calls of known names: the package evaluates calls as Python, so no other name may reach it."""
+    """Replaces calls with unknown or invalid names, since the package evaluates calls as Python."""
     known = {function["name"] for function in entry["function"]}
     return [call if call["name"] in known and _named_well(call["arguments"]) else _UNKNOWN for call in calls]
 

@@ -1,6 +1,6 @@
-"""A plain loop on DBOS (`bench.peers.stepping`), with one mode, ``durable``.
+"""A plain agent loop on DBOS (`bench.peers.stepping`), with one mode, ``durable``.
 
-The loop is a workflow; each answer of the model and each tool call is a step. Its database is SQLite in WAL mode with
+The loop is a workflow; each answer of the model and each tool call is a step. The database is SQLite in WAL mode with
 SQLite's default synchronous=FULL; DBOS would use the rollback journal, which is slower. DBOS stores results of steps,
 not messages, so the loop's history is in memory.
 """

@@ -1,8 +1,8 @@
 """An agent runtime without runs, to test the measurements: the cost of a step depends only on the mode.
 
-One millisecond ``durable``, two ``keyed``, five ``sync``, four ``async``, half a one ``memory``, three ``guarded``,
-both as CPU and as wall-clock time. A step writes 1,000 bytes. ``sync`` and ``async`` cost and write more in proportion
-to the run's length, and fail beyond 100 steps.
+In milliseconds, both CPU and wall-clock time: ``durable`` 1, ``keyed`` 2, ``sync`` 5, ``async`` 4, ``memory`` 0.5,
+``guarded`` 3. A step writes 1,000 bytes. ``sync`` and ``async`` cost and write more in proportion to the run's length,
+and fail beyond 100 steps.
 """
 
 from __future__ import annotations

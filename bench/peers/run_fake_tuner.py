@@ -1,7 +1,7 @@
-"""A trainer without a model, to test the measurements: a token takes a millisecond, depending on the options.
+"""A trainer without a model, to test the measurements: the time of a token depends only on the options.
 
-Half of that if ``compiled``, twice if ``scored`` is ``all``, three times with ``recompute``. ``trained`` =
-``everything`` fails for lack of memory.
+It is 1 ms, half of that if ``compiled``, twice that if ``scored`` is ``all``, three times that with ``recompute``.
+``trained`` = ``everything`` fails for lack of memory.
 """
 
 from __future__ import annotations

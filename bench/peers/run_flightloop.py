@@ -9,8 +9,8 @@ mode         what it runs with
 ``guarded``  as ``durable``, with the default policy, traces written to files, metrics and the projection of the journal
 ===========  =======================================================================================================
 
-The tool runs in this process, as in the peers, not in a tool host. Everything else is what ``python -m agent worker``
-does: claims, leases, fences, polling for interrupts, garbage collection as set by `agent.serve.garbage_collection`.
+The tool runs in this process, as in the peers, not in a tool host. Everything else is as in ``python -m agent worker``:
+claims, leases, fences, polling for interrupts, garbage collection as set by `agent.serve.garbage_collection`.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ async def _steps(folder: Path, mode: str, load: Load) -> Answer:
 
 
 async def _run(journal: StoreJournal, model: Instant) -> str:
-    """Runs once, from creation to end. Nothing reads the run before the model has answered."""
+    """Performs one run, from creation to end. Nothing reads the run before the model has answered."""
     model.answered.clear()
     wanted = {"agent": AGENT, "session_id": new_id("session"), "input": QUESTION, "budget": UNBOUNDED.budget()}
     run = (await journal.create(RunCreated.model_validate(wanted))).run

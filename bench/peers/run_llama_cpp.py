@@ -1,9 +1,9 @@
 """llama.cpp as a peer, through llama-cpp-python's bindings of its C interface.
 
-Options: ``model``, a GGUF file; ``threads``. Streams are sequences of one batch, as in its own server. Tuned per kind
-of task: flash attention on or off, one KV buffer for all streams or one each, tokens of a micro-batch. A grammar first
-checks the likeliest token, then the 64 likeliest, and only then all tokens: the greedy answer is the same, and it is
-much cheaper than its sampler chain.
+Options: ``model``, a GGUF file; ``threads``. Streams are sequences of one batch, as in llama.cpp's server. Tuned per
+kind of task: flash attention on or off, one KV buffer for all streams or one each, tokens of a micro-batch. A grammar
+first checks the most probable token, then the 64 most probable, and only then all tokens: this gives the same greedy
+answer as llama.cpp's sampler chain, and is much cheaper.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class Call:
         lib.llama_sampler_free(self._grammar)
 
     def take(self, logits: NDArray[np.float32]) -> None:
-        """Takes the likeliest token that the grammar accepts."""
+        """Appends the most probable token that the grammar accepts."""
         token = self._allowed(logits, np.array([logits.argmax()]))
         if token is None:
             token = self._allowed(logits, np.argpartition(logits, -_LIKELY)[-_LIKELY:])
@@ -243,7 +243,7 @@ def _answer_all(context: Context, calls: Sequence[Call]) -> None:
 
 
 def _first(context: Context, ids: Sequence[int], begin: int) -> float:
-    """Seconds until the next token is known."""
+    """Seconds to process these tokens, until the next token is known."""
     began = time.perf_counter()
     last = len(ids) - 1
     logits = context.run([(token, begin + index, 0, index == last) for index, token in enumerate(ids)])
@@ -252,7 +252,7 @@ def _first(context: Context, ids: Sequence[int], begin: int) -> float:
 
 
 def _nll(logits: NDArray[np.float32], targets: NDArray[Any]) -> float:
-    """Sum in nats, computed in slices that stay in the processor's cache."""
+    """Negative log-likelihood, summed, in nats. Computed in slices that fit into the processor's cache."""
     total = 0.0
     for begin in range(0, len(targets), 64):
         rows = logits[begin : begin + 64]

@@ -5,8 +5,8 @@ of all layers; the base in bfloat16, the adapters in float32) or ``everything`` 
 ``scored``, the rows that reach the output layer: ``answers``, those whose next token is learned, or ``all``, as in the
 library's own loss; ``compiled``: compile the layers.
 
-Rows are padded at the right to the longest of a batch. With ``answers`` there is no mask: in causal attention nothing
-sees what is to the right. Products are in bfloat16.
+Rows are padded on the right to the longest of a batch. With ``answers`` there is no mask: in causal attention, no token
+sees the padding to its right. Matrix products are in bfloat16.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Peft:
         return {"seconds": time.perf_counter() - began, "tokens": tokens, "padded": padded, "loss": loss}
 
     def _loaded(self, folder: Path) -> Any:
-        """The causal model; with adapters, only these are trained."""
+        """The causal model, with adapters if these are trained."""
         dtype = torch.bfloat16 if self._adapted else torch.float32
         model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa")
         if self._adapted:

@@ -1,8 +1,8 @@
 """Hugging Face transformers as a peer.
 
-Options: ``model``, a checkpoint folder; ``threads``; ``dtype`` (bfloat16). It is driven like its own ``generate``, but
-without the cost of its token selection: a forward pass over the prompts, then one per further token with its KV cache.
-Tuned per kind of task, for a mixture of experts: the implementation of the experts.
+Options: ``model``, a checkpoint folder; ``threads``; ``dtype`` (bfloat16). Generation works as in the library's
+``generate``, without the cost of its token selection: a forward pass over the prompts, then one per further token with
+the library's KV cache. Tuned per kind of task, for a mixture of experts: the implementation of the experts.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Transformers:
         return {"nll": nll, "count": count, "seconds": time.perf_counter() - began}
 
     def _next(self, ids: Any, cache: Any) -> tuple[torch.Tensor, Any]:
-        """(S, 1) the likeliest next tokens, and the cache that contains the given ones."""
+        """The most probable next tokens (S, 1), and the cache, which then contains the given tokens."""
         answer = self._model(torch.as_tensor(ids), past_key_values=cache, use_cache=True, logits_to_keep=1)
         return answer.logits[:, -1].argmax(-1, keepdim=True), answer.past_key_values
 

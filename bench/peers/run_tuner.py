@@ -1,7 +1,7 @@
 """Our tuner as a trainer (`bench.peers.training`), in our own environment: trains the embedded model's routed experts.
 
-It runs ``Tuner.fit``, like its command. The time includes everything in a step, even its line in the history, but not
-the final files.
+It runs ``Tuner.fit``, like ``python -m model.tuner fit``. The time includes everything in a step, such as its line in
+the history, but not the final files.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class OurTuner:
     """Trainer for the tasks in `bench.peers.training`.
 
     Args:
-        options: those of all trainers.
-        base: trained in place of the embedded model, without compilation.
+        options: the options of all trainers.
+        base: model to train in place of the embedded model, without compilation, for tests.
     """
 
     def __init__(self, options: Mapping[str, Any], base: Decoder | None = None) -> None:

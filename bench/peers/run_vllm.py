@@ -1,7 +1,7 @@
 """vLLM's CPU build as a peer.
 
 Options: ``model``, a checkpoint folder; ``threads``; ``dtype`` (bfloat16); ``prefix_caching`` (false); ``streams``
-(32), most parallel requests; ``positions`` (8192), the longest context; ``batch`` (4096), most tokens per step;
+(32), maximum parallel requests; ``positions`` (8192), longest context; ``batch`` (4096), maximum tokens per step;
 ``kv_gib`` (1), memory of the KV cache: 46,000 tokens of the embedded model per GiB; ``eager`` (false): no compilation;
 ``grammar``: guidance (default) or xgrammar, the library that enforces schemas.
 
@@ -146,7 +146,7 @@ class Vllm:
         self._engine.add_request(str(next(self._names)), {"prompt_token_ids": list(ids)}, given)
 
     def _step(self) -> dict[str, int]:
-        """Runs a step. Returns the present number of tokens of each request in it."""
+        """Runs a step. Returns the current number of tokens of each request in the step."""
         return {output.request_id: len(output.outputs[0].token_ids) for output in self._engine.step()}
 
     def _first(self, ids: Sequence[int]) -> float:

@@ -1,8 +1,8 @@
 """Two random models of the same size, a mixture of experts and a dense one, as config.json describes them.
 
 The mixture is an OLMoE of 64 experts, 4 of them active per token: 512 million parameters, 182 million (36 %) active.
-The dense llama has one feed-forward as wide as all experts together. So both store the same amount of weights (511
-million parameters in the dense one), but only the mixture can leave most of them unread.
+The dense llama has one feed-forward as wide as all experts together. So both have about as many weights (511 million
+parameters in the dense one), but the mixture doesn't have to read most of them for a token.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ All support the option ``folder`` for databases, and the tasks
 ========================  ==========================================================================================
 ``about``                 ``version``
 ``steps``, mode, runs,    ``cpu_seconds``, of all the process's threads; ``seconds``; ``steps`` taken; ``bytes`` that
-steps, calls              the database has grown by, 0 without one. One run after the other, all in one new database
+steps, calls              the database has grown by, 0 without one. Runs are sequential, all in one new database
 ========================  ==========================================================================================
 
 A run has ``steps`` steps: in each but the last, the model makes ``calls`` parallel calls of a tool; in the last it

@@ -1,15 +1,15 @@
 """Tasks of trainers, and the rows that they train on. Needs only the standard library.
 
 A trainer is a script like every peer (`bench.peers.protocol`). Ours is one too, so that time and memory are measured
-the same way. All support the options ``rows``, a file made by `write`; ``threads``; ``step_tokens``, most tokens per
-step; ``recompute``: recompute layers for their gradients; and the tasks
+the same way. All support the options ``rows``, a file written by `write`; ``threads``; ``step_tokens``, maximum tokens
+per step; ``recompute``: recompute layers for their gradients; and the tasks
 
 ========================  ==========================================================================================
 ``about``                 ``version``; ``trained``, how many parameters
 ``memory``                ``rss``, ``peak``: bytes of the process and its children
 ``train``, steps          ``seconds``; ``tokens`` trained on, with prompts, without padding; ``padded``: the same with
-                          padding; ``loss``: mean of a learned token in the last step. Takes the next batches of the
-                          rows, and starts again after the last one
+                          padding; ``loss``: mean per learned token in the last step. Each task continues with the next
+                          batches, and starts again after the last one
 ========================  ==========================================================================================
 """
 
@@ -24,7 +24,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Lesson:
-    """A row: its token ids, and for each whether it is learned."""
+    """A row: token ids, and for each token whether it is learned."""
 
     tokens: Sequence[int]
     learned: Sequence[bool]
@@ -44,9 +44,9 @@ def read(path: Path) -> list[Lesson]:
 
 
 def by_length(lessons: Sequence[Lesson], tokens: int, seed: int) -> list[list[Lesson]]:
-    """Batches of up to ``tokens`` tokens, without padding, of rows with similar lengths.
+    """Batches of rows with similar lengths, so that little padding is needed.
 
-    So little padding is needed. The order of the batches is random by ``seed``; a longer row is a batch of its own.
+    A batch has up to ``tokens`` tokens without padding; a longer row is a batch of its own. ``seed`` sets their order.
     """
     found: list[list[Lesson]] = []
     batch: list[Lesson] = []

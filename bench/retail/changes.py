@@ -1,7 +1,7 @@
-"""Effects of the writing tools on the shop. Each returns the changed document.
+"""Effects of the writing tools on the shop. Each function returns the changed document.
 
-The rules are those of the policy, and the fields those of tau2-bench's database, so that its right actions lead to the
-expected end state of a task.
+The rules are those of the policy, and the fields those of tau2-bench's database, so that a task's right actions lead to
+the expected end state.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from flightloop.tool import ToolRefused
 
 PENDING, DELIVERED = "pending", "delivered"
 CHANGED = "pending (item modified)"
-"""Items can be changed once; address and payment can still be changed afterwards."""
+"""Status after items were changed, which is possible once. Address and payment can still be changed afterwards."""
 
 
 def cancel(shop: Shop, order_id: str, reason: str) -> Document:
-    """Refunds every payment to its method."""
+    """Cancels an order, and refunds every payment to its method."""
     order = shop.order(order_id)
     forbid_unless(order, PENDING, "cancelled")
     for method_id, amount in _paid(order).items():
@@ -43,7 +43,7 @@ def send_elsewhere(shop: Shop, order_id: str, address: Document) -> Document:
 def change_items(
     shop: Shop, order_id: str, item_ids: Sequence[str], new_item_ids: Sequence[str], method_id: str
 ) -> Document:
-    """The price difference is paid or refunded at once."""
+    """Replaces items of an order. The price difference is paid or refunded at once."""
     order = shop.order(order_id)
     forbid_unless(order, PENDING, "given other items")
     swaps = shop.swaps(order, item_ids, new_item_ids)
@@ -123,7 +123,7 @@ def _forbid_unless_open(order: Document, wish: str) -> None:
 
 
 def _paid(order: Document) -> dict[str, float]:
-    """What each method has paid, less refunds."""
+    """Amount paid by each method, less refunds."""
     paid: dict[str, float] = {}
     for booking in order["payment_history"]:
         sign = 1 if booking["transaction_type"] == "payment" else -1

@@ -1,8 +1,8 @@
 """A scripted customer without a model: the same answers of the agent get the same replies.
 
 Customers open with the reason for their call, answer questions, agree when asked to confirm, and leave when the agent
-has done something and asks nothing more. They don't haggle, don't check what they are told, and have no ideas of their
-own: tasks that need these can't be solved with them.
+has done something and asks nothing more. They don't negotiate, don't check answers, and take no initiative: tasks that
+need this can't be solved with them.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from bench.retail.wording import first_person, sentences, stems
 YES = "Yes, please."
 AGAIN = "Is anything left of what I asked for? Then please go on with it."
 PATIENCE = 3
-"""After this many answers in a row without progress, or with the same words, the customer leaves."""
+"""After this many answers in a row without progress, or with the same text, the customer leaves."""
 
 _CUE = re.compile(
     r"^(?:but )?(?:if|when|once) (?:the agent asks|(?:you are |you're |being )?asked)(?: you)? (?:for |to |about )?"
     r"(?P<about>[^,]+), ?(?:then )?(?:(?:you )?(?:say|mention|provide|tell (?:it|the agent))(?: that)? )?(?P<said>.+)$",
     re.IGNORECASE,
 )
-"""What to say once the agent asks for something."""
+"""Matches instructions on what to say once the agent asks for something."""
 _MANNER = re.compile(
     r"^mention\b|\b(?<!you )(?:do not|don['’]t) (?:reveal|share|mention|tell)\b"
     r"|^(?:but )?(?:make sure|be|never|try)\b.*\b(?:mention|say|tell|reveal|share|sound|insistent|polite|confusing)\b",
     re.IGNORECASE,
 )
-"""How to behave: nothing that a customer would say."""
+"""Matches instructions on how to behave, which a customer wouldn't say."""
 _ASKS = re.compile(
     r"\?|\b(?:please|(?:could|can|would) you|may i|provide|need|tell me|let me know|share|verify|confirm|reply)\b",
     re.IGNORECASE,
@@ -63,7 +63,7 @@ class Cue:
 
 @dataclass
 class Customer:
-    """The customer of one conversation. ``opening`` is said first; ``reply`` returns what comes next."""
+    """The customer of one conversation. ``opening`` is the first message; ``reply`` returns the next ones."""
 
     opening: str
     facts: Facts
@@ -73,7 +73,7 @@ class Customer:
 
     @classmethod
     def of(cls, instructions: Instructions) -> Customer:
-        """The customer described by the task. Of instructions on behaviour, only conditional replies are kept."""
+        """The customer described by a task. Of instructions on behaviour, only conditional replies are used."""
         wishes = [line for line in sentences(instructions.reason_for_call) if not _MANNER.search(line)]
         wishes += [line for line in sentences(instructions.task_instructions or "") if re.match("(?i)if |when ", line)]
         cues = [cue for line in wishes if (cue := _cue(line))]
@@ -93,7 +93,7 @@ class Customer:
         return " ".join(dict.fromkeys(parts))
 
     def _unasked(self, answer: str) -> str | None:
-        """Asks about open wishes, and leaves when they are done or there is no progress."""
+        """Reply to an answer without a question: asks for what is still open, or leaves if it is done or stuck."""
         done = _DONE.search(answer) or _CLOSING.search(answer)
         if done and (self._lost or len(sentences(self.opening)) == 1):
             return None
@@ -128,6 +128,6 @@ def _cue(line: str) -> Cue | None:
 
 
 def _about(question: str) -> frozenset[str]:
-    """Topics of a question: its words, and the kinds of facts that they ask for."""
+    """Topics of a question: the stems of its words, and the kinds of facts that it asks for."""
     confirming = ["to confirm"] if _CONFIRM.search(question) else []
     return stems(question).union((f"topic {topic}" for topic in topics(question)), confirming)

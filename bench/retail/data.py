@@ -44,7 +44,7 @@ class Retail:
         """The split's first ``limit`` tasks, or all.
 
         Raises:
-            BenchError: there is no such split.
+            BenchError: the split doesn't exist.
         """
         if name not in self.splits:
             raise BenchError(f"unknown split {name!r}; choose from {', '.join(self.splits)} with --split NAME")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = "retail.db"
-"""File in the folder of tool data."""
+"""Name of the database in the folder of tool data."""
 KINDS = ("users", "orders", "products")
 SCHEMA = """
 CREATE TABLE documents (kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id));
@@ -23,7 +23,7 @@ State = dict[tuple[str, str], Document]
 
 
 def image(shop: Mapping[str, Mapping[str, Document]]) -> bytes:
-    """A shop in SQLite's file format.
+    """A SQLite database file with the shop's documents, as bytes.
 
     Args:
         shop: documents by id, for each of `KINDS`.

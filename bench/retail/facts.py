@@ -1,4 +1,4 @@
-"""Facts that the customer knows, extracted from the task, and the sentences that state them."""
+"""Facts that the customer knows, extracted from a task, and the sentences that state them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ASKED: dict[Topic, re.Pattern[str]] = {
         Topic.REASON: r"\breasons?\b|\bwhy\b",
     }.items()
 }
-"""Patterns that recognise the question."""
+"""Patterns of the agent's questions for each topic."""
 _SAID: dict[Topic, re.Pattern[str]] = {
     topic: re.compile(pattern, re.IGNORECASE)
     for topic, pattern in {
@@ -48,7 +48,7 @@ _SAID: dict[Topic, re.Pattern[str]] = {
         Topic.REASON: r"\bmistake\b|\bno longer\b|\bbecause\b|\bsince\b|\bdue to\b",
     }.items()
 }
-"""Patterns of the customer's own sentences that answer it."""
+"""Patterns of the customer's sentences that answer each topic."""
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.\w+")
 _ZIP, _ORDER = re.compile(r"(?<![\d#])\d{5}(?!\d)"), re.compile(r"#?\bW\d{4,}")
 _USER = re.compile(r"\b([a-z]+)_([a-z]+)_\d+\b")
@@ -59,16 +59,16 @@ _USUAL = {
     Topic.PAYMENT: "The payment method of the order, please.",
     Topic.REASON: "I no longer need it.",
 }
-"""Answers if the task says nothing: what most customers would say."""
+"""Default answers, for topics that the task doesn't mention."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Known facts; empty if the task tells none.
+    """Facts that the customer knows.
 
     Attributes:
-        told: answer to each topic that has one.
-        lines: what is known and wanted, as sentences in the first person.
+        told: answer to each topic with a known answer.
+        lines: known facts and requests, as sentences in the first person.
     """
 
     told: dict[Topic, str]
@@ -79,8 +79,8 @@ class Facts:
         """Extracts the facts of a task.
 
         Args:
-            instructions: what is known, and what isn't.
-            wishes: the customer's wishes from the task, sentence by sentence.
+            instructions: the task's instructions, with known and unknown facts.
+            wishes: sentences of the task that state what the customer wants.
         """
         known = instructions.known_info or ""
         everything = " ".join([known, *wishes])

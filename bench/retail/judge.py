@@ -1,4 +1,4 @@
-"""Judges whether a task was solved: by the end state of its right actions, and by what the user had to be told."""
+"""Judges whether a task was solved: by the end state of its right actions, and by information the user had to get."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Gold:
     """Result of a task's right actions.
 
     Attributes:
-        end: the documents.
+        end: all documents afterwards.
         changed: ids of the documents that differ from the initial shop.
-        refused: actions that a tool refused, with its words; tau2-bench ignores such actions too.
+        refused: actions that a tool refused, with its message; tau2-bench ignores such actions too.
     """
 
     end: State
@@ -33,7 +33,7 @@ class Gold:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``problems``: sentences that say what is wrong or was not said."""
+    """Verdict on a conversation. ``problems``: sentences on what is wrong or was not said."""
 
     state_right: bool
     told_right: bool
@@ -65,8 +65,8 @@ def judge(end: State, answers: Sequence[str], gold: Gold, task: Task) -> Verdict
     """Judges a conversation.
 
     Args:
-        end: the shop after the conversation.
-        answers: everything that the agent said.
+        end: the shop's documents after the conversation.
+        answers: all answers of the agent.
     """
     wrong = [
         f"{kind} {name}: {_differing(end.get((kind, name), {}), wanted)} not as expected"

@@ -51,7 +51,7 @@ class Player:
         client: client of the platform.
         database: the shop's file in the folder of tool data, writable for this process.
         shop: image of the fresh shop.
-        told: called with what the customer says and with each event of the runs.
+        told: called with each of the customer's messages and each event of the runs.
     """
 
     client: Flightloop

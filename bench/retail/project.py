@@ -34,7 +34,7 @@ def write_project(folder: Path, instructions: str) -> Path:
         "instructions": instructions,
         "tools": [declared.spec.name for function in TOOLS if (declared := tool_of(function))],
         "policy": AGENT,
-        # By its policy, a turn is either one call or an answer.
+        # tau2-bench's policy requires that a turn is either one call or an answer.
         "planning": False,
         "parallel_calls": 1,
         "max_tokens": 400,

@@ -43,7 +43,7 @@ def rows(played: Sequence[Played]) -> list[Row]:
 
 
 def outcomes(played: Sequence[Played]) -> Table:
-    """Table of the tasks: what was right, and the first problem."""
+    """Table of the tasks: verdicts, and the first problem of each."""
     table = Table("task", "turns", "state", "told", "problem", box=None, header_style="dim")
     for one in played:
         verdict = one.verdict
@@ -58,7 +58,7 @@ def fragment(found: Sequence[Row], about: str) -> str:
 
     Args:
         found: the rows.
-        about: what was measured, and how.
+        about: description of the measurement.
     """
     return f"{about}.\n\n{as_markdown(found)}"
 

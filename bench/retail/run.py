@@ -42,7 +42,7 @@ class Wish:
     Attributes:
         data: folder with the data set.
         split: split whose tasks are played.
-        limit: only its first tasks; None: all.
+        limit: number of the split's first tasks to play; None: all.
         port: port of the started platform.
         outputs: file for the conversations, JSON lines; each is appended when it ends.
         docs: folder of the page to insert the figures into.
@@ -67,7 +67,7 @@ def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = la
         done: called with the rows before they are inserted into a page, which may fail.
 
     Raises:
-        BenchError: the data is missing, the split is unknown or empty, or the page can't take the figures.
+        BenchError: the data is missing, the split is unknown or empty, or the page lacks the marks for the figures.
         PlatformFailed: the platform did not start.
     """
     retail = read(wish.data)

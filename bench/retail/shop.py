@@ -80,7 +80,7 @@ class Shop:
         """Pairs of items and their replacements.
 
         Raises:
-            ToolRefused: their numbers differ, the order lacks an item, or a variant is of another product or sold out.
+            ToolRefused: the lengths differ, the order lacks an item, or a variant is of another product or sold out.
         """
         if len(item_ids) != len(new_item_ids):
             raise ToolRefused(f"There are {len(item_ids)} items and {len(new_item_ids)} new ones: give one for each.")
@@ -110,10 +110,10 @@ class Shop:
 
 
 def taken(order: Document, item_ids: Sequence[str]) -> list[Document]:
-    """The order's items with these ids; an id that occurs twice takes two.
+    """The order's items with these ids; an id that occurs twice stands for two items.
 
     Raises:
-        ToolRefused: no id is given, or the order has too few of them.
+        ToolRefused: no id is given, or the order has fewer of these items.
     """
     if not item_ids:
         raise ToolRefused("Name at least one item.")

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Part(BaseModel):
-    """Ignores fields for the official setting."""
+    """Base of a task's parts. Ignores fields that only the official setting uses."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -41,7 +41,7 @@ class Criteria(_Part):
 
 
 class Task(_Part):
-    """A task. ``initial_state``: changes before the task begins, which the retail tasks don't have."""
+    """A task. ``initial_state``: changes before the task begins; the retail tasks have none."""
 
     id: str = Field(min_length=1)
     user_scenario: Scenario

@@ -1,4 +1,4 @@
-"""Rewrites a task's instructions in the user's own words, by simple replacement of pronouns."""
+"""Rewrites a task's instructions in the first person, by replacing pronouns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _VERBS = (
     "requires|provides|makes|denies"
 )
 _AGENT = r"(?:the|a|an) (?:customer service )?agent"
-# The first match at a place counts; after "thank", the text already means the agent.
+# The first match at a position counts; after "thank", "you" already means the agent.
 _RULES: tuple[tuple[str, str | Callable[[str], str]], ...] = (
     (r"(?:you )?ask (?:the agent|it)(?: explicitly)? to", "please"),
     (r"(?:you )?ask (?:the agent|it)(?: explicitly)?", "please tell me"),
@@ -66,7 +66,7 @@ def sentences(text: str) -> list[str]:
 
 
 def stems(text: str, length: int = 5) -> frozenset[str]:
-    """Beginnings of the longer words, enough to see that two sentences are about the same thing."""
+    """First letters of the longer words, enough to recognise that two sentences are about the same thing."""
     words = set(re.findall(r"[a-z0-9]{4,}", text.casefold())) - set(_COMMON.split())
     return frozenset(word[:length] for word in words)
 

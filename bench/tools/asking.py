@@ -20,7 +20,7 @@ Tool = dict[str, Any]
 
 
 class AskFailed(RuntimeError):
-    """There is no answer to judge. ``kind``: the error's code, ``content_filter`` or ``cut_off``."""
+    """The request has no answer that can be judged. ``kind``: the error's code, ``content_filter`` or ``cut_off``."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -64,7 +64,7 @@ class Model(Protocol):
         """Asks the model.
 
         Raises:
-            AskFailed: there is no answer to judge.
+            AskFailed: the request failed, or its answer was withheld or cut off.
         """
         ...
 

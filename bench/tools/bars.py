@@ -1,4 +1,4 @@
-"""Progress bars of the categories, with their right answers so far."""
+"""Progress bars of the categories, with numbers of right answers."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Bin:
 
 
 def reliability(points: Sequence[Point]) -> list[Bin]:
-    """The bins with answers, by confidence."""
+    """The bins that contain answers, in order of confidence."""
     total = sum(point.weight for point in points)
     found = []
     for place in range(BINS):

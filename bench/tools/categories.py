@@ -18,7 +18,7 @@ class Kind(StrEnum):
     ARGUMENTS = "arguments"
     """The expected calls, each argument with one of its permitted values."""
     CHOICE = "choice"
-    """Whether to call anything."""
+    """Only whether the model calls a tool."""
     TURNS = "turns"
     """State of simulated services after each turn of a scripted user."""
 

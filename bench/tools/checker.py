@@ -24,7 +24,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``why``: what is wrong, in the checker's words; empty for a right answer."""
+    """Verdict on an answer. ``why``: the checker's description of the error; empty for a right answer."""
 
     right: bool
     why: str
@@ -38,7 +38,7 @@ class Checker:
 
     Attributes:
         version: version of the leaderboard's package.
-        most_steps: maximum number of answers per turn; a longer conversation is ended.
+        most_steps: maximum number of answers per turn; a longer turn ends the conversation.
     """
 
     def __init__(self, peer: Peer) -> None:
@@ -60,7 +60,7 @@ class Checker:
         self._ask("begin", **_named(case))
 
     def perform(self, case: Case, calls: Sequence[Call]) -> list[str]:
-        """Results of the calls, one each; none if a call is unreadable."""
+        """Performs calls. Returns one result per call; none if the arguments of a call aren't JSON."""
         results: list[str] = self._ask("perform", **_named(case), calls=_plain(calls))["results"]
         return results
 

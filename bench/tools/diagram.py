@@ -19,7 +19,7 @@ def draw(bins: Sequence[Bin], caption: str) -> str:
 
     Args:
         bins: at least one.
-        caption: what was measured.
+        caption: description of the measurement.
     """
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '

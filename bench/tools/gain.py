@@ -11,14 +11,15 @@ from bench.tools.categories import ROWS, Category
 from model.tuner.gate.benches import read_benches
 
 PARTS = ("bfcl_live_ast", "bfcl_irrelevance")
-"""Calling when needed, and not calling otherwise: improving one at the other's expense is easy."""
+"""Rows whose mean is compared: calling when needed, and not calling otherwise. It is easy to improve one of them at the
+other's expense."""
 
 
 def mean_before(file: Path, categories: Sequence[Category]) -> float:
-    """Mean of the parts' shares, 0..1, in rows of an earlier measurement.
+    """Mean of the shares of `PARTS`, 0..1, in an earlier measurement.
 
     Args:
-        file: written by ``--json``.
+        file: rows of that measurement, as written by ``--json``.
         categories: categories to be measured now.
 
     Raises:
@@ -32,10 +33,10 @@ def mean_before(file: Path, categories: Sequence[Category]) -> float:
 
 
 def preference_gain(rows: Sequence[Row], before: float) -> Row:
-    """Row of the gain of the parts' mean over the previous stage, in points.
+    """Row ``preference_gain``: gain of the mean of `PARTS` over the previous stage, in percentage points.
 
     Args:
-        rows: present measurement.
+        rows: rows of the current measurement.
         before: mean of the previous stage, 0..1.
 
     Raises:

@@ -13,7 +13,7 @@ from bench.tools.play import Played
 
 
 class Outputs:
-    """Files in a folder, created when the context is entered; with None, nothing is written."""
+    """Writes files in a folder, which is created when the context is entered. Without a folder, writes nothing."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder

@@ -31,7 +31,7 @@ def fragment(rows: Sequence[Row], tallies: Tallies, about: str, chart: str | Non
 
     Args:
         rows, tallies: the measurement.
-        about: what was measured, and how.
+        about: description of the measurement.
         chart: file of the diagram, if there is one.
     """
     image = [f"![Reliability diagram]({chart})"] if chart else []

@@ -1,4 +1,4 @@
-"""Sends cases to a model, and its answers to the judge."""
+"""Sends cases to a model, and the model's answers to the judge."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Played:
 
     Attributes:
         case: the case.
-        right: the verdict of the leaderboard's checker; False if a request failed.
-        why: what is wrong; empty if nothing is.
-        failure: kind of the request's failure (`bench.tools.asking.AskFailed`); None if all were answered.
+        right: verdict of the leaderboard's checker; False if a request failed.
+        why: description of the error; empty if the case is right.
+        failure: kind of a request's failure (`bench.tools.asking.AskFailed`); None if all were answered.
         turns: answers of each turn.
-        seconds: from the first request to the verdict.
+        seconds: time from the first request to the verdict.
     """
 
     case: Case
@@ -75,7 +75,7 @@ def _answer_once(model: Model, checker: Checker, case: Case, turns: list[list[An
 
 
 def _converse(model: Model, checker: Checker, case: Case, turns: list[list[Answer]]) -> Verdict:
-    """A turn continues while the model makes calls. As in the leaderboard, too many steps end the conversation."""
+    """Plays a conversation. A turn ends with the first answer without calls; too many steps end the conversation."""
     messages: list[Message] = []
     checker.begin(case)
     for opening in case.turns:

@@ -1,4 +1,4 @@
-"""Results by category and as rows."""
+"""Summarises results by category and as rows."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def rows(tallies: Sequence[Tally], seconds: float, *, suffix: str = "") -> list[
 
     Args:
         tallies: results of one configuration.
-        seconds: their duration.
+        seconds: duration of the measurement.
         suffix: suffix of the rows' names.
     """
     found = {tally.category.name: tally for tally in tallies}
@@ -76,7 +76,7 @@ def rows(tallies: Sequence[Tally], seconds: float, *, suffix: str = "") -> list[
 def points(tallies: Sequence[Tally]) -> list[Point]:
     """Confidence and correctness of calls, in categories that compare arguments.
 
-    The confidence of words says how fluent they are, not whether they are right.
+    The confidence of a text answer measures how fluent it is, not whether it is right.
     """
     return [
         Point(answer.confidence, each.right, tally.size / len(tally.played))

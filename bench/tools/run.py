@@ -53,7 +53,7 @@ class Wish:
 
     Attributes:
         cases: cases per category, evenly sampled; None: all.
-        categories: names; empty: all.
+        categories: names of categories; empty: all.
         url: URL of a running platform; None: start one.
         port: port of the started platform.
         free: also measure without the grammar.
@@ -61,7 +61,7 @@ class Wish:
         outputs: folder for the answers, a file of JSON lines per category.
         docs: folder of the page and diagram to insert the figures into.
         before: rows of the previous tuning stage, for the row ``preference_gain``.
-        judge: the peer with the cases.
+        judge: name of the peer that has the cases and judges answers.
         at_once: cases that are played at a time.
     """
 
@@ -87,7 +87,7 @@ def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = la
         done: called with all rows so far after each part, since a run takes long and may be interrupted.
 
     Raises:
-        BenchError: an unknown category, a page that can't take the figures, or no figures of the previous stage.
+        BenchError: a category is unknown, the page lacks the marks, or figures of the previous stage are missing.
         PeerError: the judge is not installed, or failed; the message says what to do.
         PlatformFailed: the platform did not start.
         ConfigError: no key for the platform at ``wish.url``, or ``wish.before`` has no rows.
@@ -148,7 +148,7 @@ def play(
 
 @contextmanager
 def _endpoint(console: Console, wish: Wish) -> Iterator[Flightloop]:
-    """A client of the given platform, or of one that is started and runs while the context is open."""
+    """A client of the platform at ``wish.url``, or of one that is started and runs while the context is open."""
     if wish.url:
         with Flightloop(wish.url, timeout_s=TIMEOUT_S) as client:
             yield client

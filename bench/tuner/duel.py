@@ -1,4 +1,4 @@
-"""Compares our tuner and one other trainer, in turns."""
+"""Compares our tuner and one other trainer in alternating rounds."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Duel:
     """A trainer to compare with.
 
     Attributes:
-        shown: its name in rows.
-        options: options of its trainer.
-        recompute: both recompute layers for their gradients.
+        shown: name of the trainer in rows.
+        options: options of the trainer.
+        recompute: whether both trainers recompute layers for their gradients.
     """
 
     shown: str
@@ -41,7 +41,7 @@ DUELS: Mapping[str, Duel] = {
 ALONE = "alone"
 """Name of our measurement without a peer."""
 BEST_OF = ("peft", "peft_compiled")
-"""Peers whose better result counts: both train about as many parameters as ours, by an efficient loop."""
+"""Peers whose better result is compared with ours: both train about as many parameters, with an efficient loop."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Trainer:
     """A running trainer.
 
     Attributes:
-        peer: its process.
-        about: its description of itself.
-        warm_up: its answer to the first `WARM_STEPS` steps.
+        peer: the trainer's process.
+        about: answer to the task ``about``.
+        warm_up: answer to the first `WARM_STEPS` steps.
     """
 
     peer: Peer
@@ -65,7 +65,7 @@ class Trainer:
         """Starts a trainer that ends with ``stack``, and runs its first steps.
 
         Raises:
-            PeerError: it isn't installed, or failed.
+            PeerError: the trainer isn't installed, or failed.
         """
         peer = stack.enter_context(Peer(program, environment=environment, **options))
         return cls(peer, peer.ask({"task": "about"}), peer.ask({"task": "train", "steps": WARM_STEPS}))
@@ -80,7 +80,7 @@ class Side:
     """Results of one trainer.
 
     Attributes:
-        about, warm_up: those of the trainer.
+        about, warm_up: as in `Trainer`.
         peak: peak memory in bytes.
         padding: share of padding tokens.
     """
@@ -93,20 +93,20 @@ class Side:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of a duel: tokens per second and other results by name; `OURS` is ours."""
+    """Outcome of a duel: tokens per second (``taken``) and other results by trainer; `OURS` is our trainer."""
 
     taken: Taken
     sides: Mapping[str, Side]
 
 
 def fight(trainers: Mapping[str, Trainer], steps: int, rounds: int, told: Told) -> Outcome:
-    """Runs trainers in turns.
+    """Runs trainers in alternating rounds.
 
     Args:
         trainers: ours and optionally another, by name.
         steps: steps per round.
         rounds: rounds per trainer.
-        told: called with the present activity.
+        told: called with the current activity.
 
     Raises:
         PeerError: our trainer failed.

@@ -1,4 +1,4 @@
-"""Runs several duels: our trainer stays, the others take part one at a time, to save memory."""
+"""Runs several duels. Our trainer runs in all of them; the others run one at a time, to save memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Ring:
         others: additional options of the others.
         environment: environment variables of every trainer.
         steps, rounds: as for `fight`.
-        told: called with the present activity.
+        told: called with the current activity.
     """
 
     ours: str
@@ -37,7 +37,7 @@ class Ring:
     def duels(self, names: Sequence[str], *, recompute: bool) -> Iterator[tuple[str, Outcome]]:
         """Outcome of each duel, by name; of our trainer alone if no duel is named.
 
-        A trainer that can't start is only missing in its own outcome.
+        If another trainer can't start, only its own duel lacks its results.
 
         Raises:
             PeerError: our trainer did not start, or failed.

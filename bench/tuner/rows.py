@@ -13,7 +13,7 @@ NOBODY = Duel("")
 
 
 def rows(outcomes: Mapping[str, Outcome]) -> list[Row]:
-    """All rows of the duels, by name. The main rows come first, with the better peer of `BEST_OF`."""
+    """All rows of the duels. The main rows come first: the comparison with the faster peer of `BEST_OF`."""
     found: list[Row] = []
     plain = [name for name in outcomes if not _duel(name).recompute]
     if plain:

@@ -63,7 +63,7 @@ def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = la
         done: called with all rows so far after each duel, since a run takes long and may be interrupted.
 
     Raises:
-        BenchError: an unknown duel, or a page that can't take the figures.
+        BenchError: a duel is unknown, or the page lacks the marks for the figures.
         ConfigError: the embedded model isn't installed.
     """
     if unknown := sorted(set(wish.against) - set(DUELS)):

@@ -14,7 +14,7 @@ from flightloop import AsyncFlightloop
 from guardrails.turns import Turns
 
 ClientOf = Callable[[Request | None], AsyncFlightloop]
-"""Creates the API client for an HTTP request; None: the message came over standard input."""
+"""Creates the API client for a message from its HTTP request; None: the message came over standard input."""
 
 
 READERS = 4
@@ -22,7 +22,7 @@ READERS = 4
 
 
 class _LazyClient:
-    """Created on first use, so that a handshake works without a key."""
+    """API client that is created on first use, so that a handshake works without a key."""
 
     def __init__(self, make: Callable[[], AsyncFlightloop], stack: AsyncExitStack, turns: Turns, tenant: str) -> None:
         self._make, self._stack = make, stack
@@ -48,7 +48,7 @@ def api() -> AsyncFlightloop:
 
 
 def turn() -> AbstractAsyncContextManager[None]:
-    """A turn to read long documents; tenants take turns, because all share one event loop."""
+    """Context that limits concurrent reads of long documents, fairly per tenant: all share one event loop."""
     return _current.get().turn()
 
 
@@ -70,5 +70,5 @@ class ApiAccess:
 
 
 def _tenant(request: Request | None) -> str:
-    """Tenant of a message, as found by ``KeyRequired``; over standard input there is only one."""
+    """Tenant of a message, as set by ``KeyRequired``; over standard input there is only one."""
     return "" if request is None else str(request.user.access_token.subject)

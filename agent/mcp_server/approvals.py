@@ -20,16 +20,16 @@ from flightloop.keys import Role
 from flightloop.shown import shown
 
 MOST_CHARACTERS = 4000
-"""Longest question: some clients cut longer ones, and the user must see all arguments."""
+"""Maximum characters of a question: some clients truncate longer ones, and the user must see all arguments."""
 HOW = "a person decides: in the console, or by `flightloop approve {0}` or `flightloop deny {0}`; then ask again"
 
 
 class Decision(BaseModel):
-    """Whether the call is made."""
+    """The user's decision about a call."""
 
     # Required and without a default, so that an unchanged form decides nothing.
     decision: Literal["approve", "deny"] = Field(description="approve: the call is made as shown; deny: it is not.")
-    reason: str | None = Field(default=None, max_length=2000, description="Kept with the decision.")
+    reason: str | None = Field(default=None, max_length=2000, description="Recorded with the decision.")
 
 
 class PendingApproval(BaseModel):
@@ -53,7 +53,7 @@ def described(approval: ApprovalRequested) -> PendingApproval:
 
 
 async def question(context: Context[Any, Any], approval: ApprovalRequested) -> Elicit[Decision] | None:
-    """Question for the client's user; None if the client can't ask, the key may not decide, or it is too long."""
+    """Question for the client's user; None if it is too long, the client can't ask it, or the key may not decide."""
     text = written(approval)
     if len(text) > MOST_CHARACTERS or not _can_ask(context):
         return None
@@ -62,7 +62,7 @@ async def question(context: Context[Any, Any], approval: ApprovalRequested) -> E
 
 
 async def decide(approval: ApprovalRequested, answer: ElicitationResult[Decision]) -> bool:
-    """Passes the user's decision on. Returns False if the form was closed without one.
+    """Sends the user's decision to the API. Returns False if the form was closed without a decision.
 
     Raises:
         FlightloopError: the approval is decided or expired, or the key may no longer decide.
@@ -81,9 +81,8 @@ async def decide(approval: ApprovalRequested, answer: ElicitationResult[Decision
 def written(approval: ApprovalRequested) -> str:
     """The question as text.
 
-    Everything that others wrote is in a code block, so that a client that renders Markdown shows it unchanged. No line
-    can
-    end the block: each begins with a fixed name, a brace, or blanks.
+    All untrusted text is in a code block, so that a client that renders Markdown shows it unchanged. No line can end
+    the block, because each begins with a fixed name, a brace, or blanks.
     """
     arguments = shown(json.dumps(approval.arguments, ensure_ascii=False, indent=2))
     lines = {
@@ -98,7 +97,7 @@ def written(approval: ApprovalRequested) -> str:
 
 
 def _can_ask(context: Context[Any, Any]) -> bool:
-    """Whether the client supports form elicitation, also if it names no mode, as older clients do."""
+    """Whether the client supports form elicitation. Older clients support it without naming a mode."""
     capabilities = context.client_capabilities
     elicitation = capabilities.elicitation if capabilities is not None else None
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)

@@ -1,4 +1,4 @@
-"""Log messages to an MCP client, at the level that it wants."""
+"""Sends log messages to an MCP client, at the level that it requested."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 LEVELS: tuple[LoggingLevel, ...] = get_args(LoggingLevel)
 """Levels, least severe first."""
 UNASKED: LoggingLevel = "info"
-"""Level for clients of handshake versions that have set none."""
+"""Default level for clients of protocol versions with a handshake, which set the level with ``logging/setLevel``."""
 _LEVEL = "flightloop.log_level"
 
 
 async def set_level(ctx: ServerRequestContext[Any, Any], params: SetLevelRequestParams) -> EmptyResult:
-    """Handles ``logging/setLevel`` of the protocol's handshake versions; applies to the connection."""
+    """Handles ``logging/setLevel`` of protocol versions with a handshake; the level applies to the connection."""
     _connection_state(ctx)[_LEVEL] = params.level
     return EmptyResult()
 
 
 async def log(context: Context[Any, Any], level: LoggingLevel, logger: str, data: Any) -> None:
-    """Sends a message with the response to the request, if the client wants its level.
+    """Sends a log message with the response to the request, if the client requested messages of its level.
 
-    ``Context.log`` ignores the level that a client has set, and warns at each use, because later protocol versions
-    request log messages per request.
+    ``Context.log`` ignores the level that a client has set, and warns at each use, because in later protocol versions
+    each request states the level.
     """
     if level in _wanted(context.request_context):
         params = LoggingMessageNotificationParams(level=level, logger=logger, data=data)

@@ -1,4 +1,4 @@
-"""MCP server over streamable HTTP. It has no key: each request reaches the API under the key it carries."""
+"""MCP server over streamable HTTP. It has no API key of its own: it calls the API with the key of each request."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from flightloop.transport import AsyncTransport
 log = structlog.get_logger(__name__)
 PATH = "/mcp"
 WATCH_S = 10.0
-"""Interval of key checks. The API ends its own streams within two seconds; an MCP stream may then stay open, but
-idle."""
+"""Seconds between checks of a stream's key. When a key is revoked, the API ends its own streams within two seconds; the
+MCP stream may stay open, but idle, until the next check."""
 MOST_AT_WORK = 100
 """Maximum number of concurrent requests of one tenant, including those that wait for a run."""
 MOST_SESSIONS = 1000
-"""Maximum number of sessions of clients of handshake versions; a session ends half an hour after its last request."""
+"""Maximum number of sessions (protocol versions with a handshake); one ends half an hour after its last request."""
 
 
 class ApiUnavailable(FlightloopError):
@@ -51,10 +51,10 @@ class ApiUnavailable(FlightloopError):
 async def application(
     server: MCPServer[Any], url: str, hosts: Sequence[str], max_body_bytes: int, *, watch_s: float = WATCH_S
 ) -> AsyncIterator[ASGIApp]:
-    """The ASGI application.
+    """Yields the ASGI application.
 
     Args:
-        server: created with the clients of ``under_key``.
+        server: MCP server whose API clients ``under_key`` creates.
         url: base URL of the API, which checks the keys.
         hosts: allowed ``Host`` values (``allowed_hosts``) and origins, against DNS rebinding.
         max_body_bytes: largest request body.
@@ -87,7 +87,7 @@ def allowed_hosts(host: str, port: int, more: Sequence[str] = ()) -> list[str]:
     """Allowed ``Host`` values of a server: its address, and ``more`` (each HOST or HOST:PORT).
 
     Raises:
-        ConfigError: it listens on all addresses or on a name, and ``more`` is empty.
+        ConfigError: the server listens on all addresses or on a host name, and ``more`` is empty.
     """
     try:
         address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
@@ -107,7 +107,7 @@ class KeyRequired:
     requests, and ends streams whose key is revoked.
 
     Args:
-        app: receives the requests, with the key's holder as their user.
+        app: receives the requests; ``scope["user"]`` is the key's holder.
         api: connection to the API.
         watch_s: seconds between two checks of an open stream's key.
     """
@@ -158,7 +158,7 @@ class KeyRequired:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _caller(self, key: str) -> Caller:
-        """Holder of a key. Concurrent requests share one lookup, so that many requests with a key cause no load.
+        """Looks up the holder of a key. Concurrent requests share one lookup, which limits the load on the API.
         Raises Unauthorized, or Overloaded or ApiUnavailable if the API does not respond.
         """
         looking = self._looking.get(key)

@@ -50,7 +50,7 @@ class Progress:
 
 
 def described(event: RunEvent) -> str | None:
-    """One line about an event; None if it is irrelevant to someone who waits."""
+    """One line about an event; None if the event is irrelevant to a waiting client."""
     match event:
         case RunStarted():
             return "a worker has taken the run"

@@ -11,8 +11,8 @@ from flightloop.errors import InvalidRequest, NotFound
 from flightloop.runs import AgentInfo
 
 ARGUMENTS = [
-    PromptArgument(name="input", description="What the agent is to do.", required=True),
-    PromptArgument(name="session_id", description="Of a conversation to go on with."),
+    PromptArgument(name="input", description="What the agent should do.", required=True),
+    PromptArgument(name="session_id", description="Earlier session to continue."),
 ]
 
 
@@ -37,7 +37,7 @@ async def get(name: str, arguments: dict[str, Any]) -> GetPromptResult:
     session = f", with the session_id {arguments['session_id']}" if arguments.get("session_id") else ""
     text = (
         f"Start a run of the agent {name}{session}, and give it this input word for word:\n\n{arguments['input']}\n\n"
-        "Then ask for the run's result until its status is an end, and tell me what the agent answers."
+        "Then ask for the run's result until the run has ended, and tell me what the agent answers."
     )
     content = TextContent(type="text", text=text)
     messages = [PromptMessage(role="user", content=content)]

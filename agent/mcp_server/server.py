@@ -30,12 +30,12 @@ from flightloop.version import VERSION
 
 INSTRUCTIONS = (
     "Agents that work on their own, each with its own tools and under its own policy. Start a run, then ask for its"
-    " result until its status is an end."
+    " result until the run has ended."
 )
 
 
 class FlightloopServer(MCPServer[Any]):
-    """Reports errors of the API, with their messages, as errors of the protocol or of the called tool.
+    """MCP server that reports errors of the API, with their messages, as errors of the protocol or of the called tool.
 
     Args:
         client_of: creates the API client for a message.

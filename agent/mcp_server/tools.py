@@ -19,8 +19,8 @@ from flightloop.events import ApprovalRequested
 from flightloop.runs import Run
 
 MOST_SECONDS = 300.0
-RunId = Annotated[str, Field(description="As start_run gave it.")]
-Seconds = Annotated[float, Field(description="How long to wait for the run's end, 300 s at most.")]
+RunId = Annotated[str, Field(description="The run_id that start_run returned.")]
+Seconds = Annotated[float, Field(description="How long to wait for the run's end, at most 300 s.")]
 
 
 class KnownAgent(BaseModel):
@@ -29,7 +29,7 @@ class KnownAgent(BaseModel):
 
 
 class RunState(BaseModel):
-    """Present state of a run."""
+    """Current state of a run."""
 
     run_id: str
     session_id: str
@@ -43,7 +43,7 @@ class RunState(BaseModel):
 
 @dataclass(frozen=True)
 class Waited:
-    """A run after waiting, and the pending call about which the client's user can be asked."""
+    """A run after waiting, and the pending call that the client's user can be asked to approve, if any."""
 
     watch: RunWatch
     asked: ApprovalRequested | None
@@ -55,17 +55,17 @@ def install(server: MCPServer) -> None:
 
     @server.tool(annotations=reads)
     async def list_agents() -> list[KnownAgent]:
-        """The agents that can be given work, and what each is for."""
+        """Lists the agents and what each is for."""
         agents = (await api().agents.list()).data
         return [KnownAgent(name=agent.name, description=agent.description) for agent in agents]
 
     @server.tool()
     async def start_run(
-        agent: Annotated[str, Field(description="A name that list_agents gave.")],
-        input: Annotated[str, Field(description="What the agent is to do.")],
-        session_id: Annotated[str | None, Field(description="Of a conversation to go on with.")] = None,
+        agent: Annotated[str, Field(description="Name of an agent, as in list_agents.")],
+        input: Annotated[str, Field(description="What the agent should do.")],
+        session_id: Annotated[str | None, Field(description="Earlier session to continue.")] = None,
     ) -> RunState:
-        """Gives an agent something to do and returns at once, with the run's id."""
+        """Starts a run of an agent and returns its id at once, without waiting for the result."""
         return _state(await api().runs.create(agent=agent, input=input, session_id=session_id))
 
     @server.tool()
@@ -76,7 +76,7 @@ def install(server: MCPServer) -> None:
         answer: Annotated[ElicitationResult[Decision], Resolve(ask)],
         wait_seconds: Seconds = 30.0,
     ) -> RunState:
-        """A run's status and answer, after waiting until it has ended or a person has to approve a call."""
+        """Waits until a run has ended or a person has to approve a call; returns its status and answer."""
         if waited.asked is not None and await decide(waited.asked, answer):
             await waited.watch.settle(_bounded(wait_seconds))
         async with turn():
@@ -90,7 +90,7 @@ def install(server: MCPServer) -> None:
 
 
 async def wait(run_id: str, wait_seconds: float, context: Context) -> Waited:
-    """Waits before ``run_result``, and again when a client of a later protocol returns with its user's answer."""
+    """Waits before ``run_result`` is called, and in later protocol versions again when the client sends an answer."""
     watch = RunWatch(api(), run_id, Progress(context).tell, turn=turn)
     await watch.settle(_bounded(wait_seconds))
     for approval in watch.pending[:1]:
@@ -100,7 +100,7 @@ async def wait(run_id: str, wait_seconds: float, context: Context) -> Waited:
 
 
 async def ask(waited: Annotated[Waited, Resolve(wait)]) -> Elicit[Decision] | None:
-    """Elicitation for the pending call. The SDK accepts an answer to this question only."""
+    """Returns the elicitation for the pending call. The SDK only accepts an answer to this question."""
     return waited.elicit
 
 

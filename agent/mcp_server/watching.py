@@ -1,4 +1,4 @@
-"""Waits until a run has ended or a person must decide, and reports events meanwhile."""
+"""Waits until a run has ended or a person must approve a call, and reports the run's events meanwhile."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ MOST_CHILDREN = 16
 
 
 class RunWatch:
-    """Tracks a run and its sub-runs: their state when first asked, then a fold over new events. Earlier events are not
+    """Tracks a run and its sub-runs: reads their state once, then applies new events to it. Earlier events are not
     read.
 
     Args:
         api: client whose key may read the run.
-        run_id: of the run.
+        run_id: id of the run.
         tell: called with each durable event after the first ``settle`` began.
-        new: whether the run has just begun; then all its events are read and reported.
-        turn: context in which the first reads are made.
+        new: whether the run has just begun, so that all its events are read and reported.
+        turn: context in which the state is first read, such as a limit on concurrent reads.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class RunWatch:
         self._status = RunStatus.QUEUED
         self._pending: dict[str, ApprovalRequested] = {}
         self._below: dict[str, RunWatch] = {}
-        """Sub-runs for calls of this run."""
+        """Watches of this run's sub-runs, by run id."""
 
     @property
     def pending(self) -> list[ApprovalRequested]:
@@ -88,7 +88,7 @@ class RunWatch:
             await below._catch_up()
 
     async def _begin(self, run: Run) -> None:
-        """Reads the present state. What is read after the run may be newer; events in between are folded in twice."""
+        """Reads the current state. Approvals and sub-runs may be newer than ``run``: events in between apply twice."""
         self._seq, self._status, self._new = run.last_seq, run.status, True
         if run.status.terminal:
             return
@@ -108,8 +108,8 @@ class RunWatch:
         return [one for one in found if one.run_id == self._run_id]
 
     async def _children(self) -> list[Run]:
-        """Active sub-runs, newest first. All belong to the run's last decision, so no page without any precedes
-        them."""
+        """Active sub-runs, newest first. All belong to the run's last step, so the first page without any is the
+        last to read."""
         found: list[Run] = []
         after: str | None = None
         while True:
@@ -174,7 +174,7 @@ def _requested(approval: Approval) -> ApprovalRequested:
 
 
 async def _first(*waits: Coroutine[Any, Any, None]) -> None:
-    """Waits for the first of the coroutines, with its result or error; cancels the others."""
+    """Waits for the first of the coroutines to end and raises its error, if any; cancels the others."""
     tasks = [asyncio.create_task(wait) for wait in waits]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -31,22 +31,22 @@ STOPPED = "the emergency stop ended the answer"
 TOKEN_CHARACTERS, MORE_CHARACTERS = 16, 4096
 """Maximum characters of an answer: per token, and in addition. Tokenisers only exceed this on long runs of blanks."""
 _DEAR = 8
-"""Cost of a new character relative to one that is only searched: every stream rail tries to match from it."""
+"""Cost of a new character relative to one of the context, which is only searched: every stream rail matches from it."""
 
 
 class Owner(Protocol):
-    """The run or completion for which a call is made: limits the call, pays for it, and stores its verdicts."""
+    """The run or completion that makes a call: limits it by budgets, charges its usage, and stores its verdicts."""
 
     async def reserve(self, call: GuardedCall) -> ChatRequest:
         """Returns the request, shortened to what the owner's budgets leave. Raises if nothing is left."""
         ...
 
     async def settle(self, call: GuardedCall) -> None:
-        """Settles the call, however it ended."""
+        """Charges the call's usage, however the call ended."""
         ...
 
     async def judged(self, verdicts: Sequence[Verdict]) -> None:
-        """Stores verdicts, before their subjects are used."""
+        """Stores verdicts before the judged texts and calls are used."""
         ...
 
 
@@ -60,7 +60,7 @@ class GuardedModel:
     interrupts: Interrupts | None = None
 
     async def judge(self, checked: Checked, parent: str | None = None) -> Ruling:
-        """Judges a checked. ``parent`` is the traceparent of the call that it belongs to."""
+        """Judges a text or tool call. ``parent``: traceparent of the model call that it belongs to."""
         began = time.time_ns()
         ruling = await self.guard.check(checked)
         self.tracing.judged(checked.stage.value, self.guard.policy.version, began, ruling.verdicts, parent)
@@ -71,16 +71,16 @@ class GuardedCall:
     """One guarded model call: read its ``text``, then ``conclude``.
 
     Args:
-        context: context of the subjects to judge.
+        context: guard context of the texts and calls to judge.
         prompt_tokens: estimated length of the prompt.
-        before: text that an earlier try has shown; the final rails judge it together with this call's text.
+        before: text that an earlier attempt has shown; the final rails judge it together with this call's text.
 
     Attributes:
         request: the request sent to the model.
         answer: the answer so far.
         released: text that the stream rails have let through.
-        spent: whether the model worked for the call, so that it must be paid.
-        problem: why the answer can't be used, as a sentence for the model's next try; None: it can.
+        spent: whether the call must be charged, because the model may have worked for it.
+        problem: why the answer can't be used, as a sentence for the model's next attempt; None if it can be used.
         repeated: whether the answer was cut because it repeated itself.
     """
 
@@ -115,12 +115,12 @@ class GuardedCall:
         """Yields text to release: an empty piece when the answer begins, and nothing after it unless ``live``.
 
         Args:
-            shown: whether the text is shown to anyone and so passes the stream rails.
+            shown: whether the text is shown to a user, and so has to pass the stream rails.
 
         Raises:
             StreamBlocked: a rail blocks the text.
-            Interrupted: an interrupt ended it.
-            FlightloopError: the owner's budgets, or the model's own errors.
+            Interrupted: an interrupt ended the answer.
+            FlightloopError: an error of the model, or of the owner's budgets.
         """
         try:
             self.request = await self._owner.reserve(self)
@@ -144,7 +144,7 @@ class GuardedCall:
             await self._owner.settle(self)
 
     async def conclude(self, calls: Sequence[Checked] = ()) -> tuple[list[Ruling], Ruling | None]:
-        """Rulings on the answer's calls, and the ruling on its text, None if it has none."""
+        """Judges the answer's calls and its text. The ruling on the text is None if there is no text."""
         said = self.before + self.released
         final = [Checked(Stage.FINAL, said, self._context)] if said.strip() else []
         parent = self.request.flightloop.traceparent
@@ -205,7 +205,7 @@ class GuardedCall:
             return await aside(characters, screen.push, part)
 
     def _most_characters(self) -> int:
-        """Maximum characters that the answer's tokens can produce. It bounds servers that send more than they count."""
+        """Maximum characters that the answer's tokens can produce; protects against servers that send more."""
         most = self.request.token_limit or self._guarded.model.capabilities.context_length or MOST_TOKENS
         return TOKEN_CHARACTERS * most + MORE_CHARACTERS
 
@@ -244,11 +244,11 @@ _NOTHING = ResponseExtension()
 
 
 def _parts(piece: str) -> list[str]:
-    """Splits a long piece, so that the event loop serves others in between."""
+    """Splits a long piece, so that the event loop serves other requests in between."""
     return [piece] if len(piece) <= LONG else [piece[at : at + LONG] for at in range(0, len(piece), LONG)]
 
 
 def invalid_call(problem: str) -> InvalidCall:
-    """The error for the caller; ``problem`` is a sentence for the model whose first clause is the reason."""
+    """Error for the caller, with the reason: the part of ``GuardedCall.problem`` before the semicolon."""
     wrong = problem.partition(";")[0]
     return InvalidCall(f"the model gave no usable answer: {wrong}. Rephrase the request or use a larger model.")

@@ -13,7 +13,7 @@ from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 
 log = structlog.get_logger(__name__)
 _ANSWER_S = 1.0
-"""How long to wait for the store once more after it has been silent for too long."""
+"""Maximum seconds of a last read before all answers are stopped, because the store was silent for too long."""
 
 
 @dataclass(eq=False)

@@ -1,4 +1,4 @@
-"""Detects calls and plans that a model writes as text, so that they are never shown as an answer."""
+"""Detects tool calls and plans that a model writes as text, so that they are never shown as an answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CALL_AS_TEXT = "it was a call or a plan written as text; call tools by the proto
 LONGEST = 8192
 """Maximum characters held back while an answer may be a call; a longer one is not a call."""
 _WINDOW = 48
-"""Maximum characters of a mark without a tool's name: an incomplete mark begins within this distance of the end."""
+"""Maximum characters of a mark, plus the tool's name: an incomplete mark begins within this distance of the end."""
 _MARKS = (
     r"<[\s/|｜]{0,3}(?:tool|function)[\s_▁-]{0,2}(?:calls?|code|response)",
     r"&lt;/?(?:tool|function)[\s_-]{0,2}call",
@@ -21,8 +21,8 @@ _MARKS = (
     r"<\|?python_tag\|?>",
     r"\[TOOL_CALLS?\]",
 )
-"""Markup that open models write around calls (Hermes and Qwen, Phi, Llama, Mistral, DeepSeek), as in their chat
-templates, and the variations that small models make of it."""
+"""Marks: markup that open models write around calls, as in the chat templates of Hermes, Qwen, Phi, Llama, Mistral and
+DeepSeek, and its variations by small models."""
 _FIRST = frozenset('<&[{"tTaA')
 """First characters of marks."""
 _BEGUN = regex.compile(r'\s*+(?:```[a-z]*+\s*+)?\[?\s*+\{\s*+"(?:name|function|type|goal|tool|action)"')
@@ -34,7 +34,7 @@ class CallAsText(Exception):
 
 
 class Markup:
-    """Filter for an answer: ``push`` pieces, then ``finish``. Both return text that is certainly not a call.
+    """Filter for an answer: ``push`` the pieces, then ``finish``. Both return text that is certainly not a call.
 
     Args:
         tools: names of the tools offered to the model.
@@ -71,7 +71,7 @@ class Markup:
         return self._release(self._open_mark())
 
     def finish(self, *, cut: bool = False) -> str:
-        """Ends the answer and returns the rest. In a ``cut`` answer the beginning of a possible call is dropped.
+        """Ends the answer and returns the rest. If the answer was ``cut``, drops the beginning of a possible call.
 
         Raises CallAsText.
         """
@@ -101,7 +101,7 @@ class Markup:
         return self._written is not None and bool(self._written.match(self._held))
 
     def _open_mark(self) -> int:
-        """Where an incomplete mark may begin; the text's length if nowhere."""
+        """Position at which an incomplete mark may begin; the length of the held text if there is none."""
         length = len(self._held)
         for at in range(max(0, length - self._window), length):
             if self._held[at] in _FIRST and self._marks.fullmatch(self._held, at, partial=True):

@@ -12,15 +12,15 @@ from flightloop.errors import ModelUnavailable
 
 
 class Reading:
-    """Buffered chunks of an answer, read by a separate task. A slow reader gets adjacent text in one chunk.
+    """Iterator over an answer's chunks, buffered by a separate task. A slow reader gets adjacent text in one chunk.
 
     Args:
-        chunks: source, owned by the task from now on; closing the reading closes it.
+        chunks: the answer; closed at its end, or with the reading.
     """
 
     def __init__(self, chunks: AsyncIterator[ChatChunk]) -> None:
         self.stopped = False
-        """Whether the coroutine of ``end_with`` has ended the reading."""
+        """Whether the coroutine passed to ``end_with`` has ended the reading."""
         self._gathered: deque[ChatChunk] = deque()
         self._news = asyncio.Event()
         self._over = False
@@ -31,7 +31,7 @@ class Reading:
         return self
 
     async def __anext__(self) -> ChatChunk:
-        """Next chunk. Raises the source's error after all chunks before it were read."""
+        """Next chunk. Raises the answer's error once all chunks before it have been read."""
         while not self._gathered:
             if self._over:
                 if self._error is not None:
@@ -42,11 +42,11 @@ class Reading:
         return self._gathered.popleft()
 
     def end_with(self, stop: Coroutine[Any, Any, object]) -> None:
-        """Ends the reading once ``stop`` returns."""
+        """Ends the reading once ``stop`` returns, and drops unread chunks."""
         self._tasks.append(asyncio.create_task(self._end_with(stop)))
 
     async def aclose(self) -> None:
-        """Cancels the tasks and waits for them. They end even if the caller is cancelled meanwhile."""
+        """Cancels the tasks and waits until they have ended. They end even if the caller is cancelled meanwhile."""
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 
 REPEATED = "it repeated the same words over and over"
 PENALTY = 0.5
-"""Frequency penalty of the second try: after some ten repetitions another token is likelier."""
+"""Frequency penalty of the second attempt: after some ten repetitions another token is more likely."""
 _UNIT = 120
 """Maximum characters of a repeated unit."""
 _TIMES, _CHARACTERS = 6, 120
-"""Least repetitions and characters that count. Units without letters or digits, as in rulers and tables, need more."""
+"""Minimum repetitions, and their minimum characters; ``_SIGNS`` for units without letters or digits, as in tables."""
 _SIGNS = 480
 _DIGITS = re.compile(r"\d{96}|\d*+(?:[ -]\d{4,}+){24}")
-"""More digits, in a row or in groups, than any number or code has. It matches the reversed text from the end, because
-trying every position of a number would take quadratic time."""
+"""More digits, in a row or in groups, than any number or code has. Matched at the start of the reversed text, because a
+search from every position would take quadratic time."""
 _LAST = 8
-"""Characters of the end that are searched for in the text before: every repetition contains them."""
+"""Length of the text's end that is searched for in the text before: every repetition contains it."""
 _EVERY = 24
 """New characters between two checks."""
 _KEPT = max(_UNIT * _TIMES, _SIGNS) + _EVERY
@@ -27,7 +27,7 @@ class Repeats(Exception):
     """The answer repeats itself.
 
     Attributes:
-        before: pushed text up to the detection.
+        before: the part of the last piece up to the detection.
     """
 
     def __init__(self, before: str) -> None:
@@ -36,7 +36,7 @@ class Repeats(Exception):
 
 
 class Repetition:
-    """Detector: ``push`` pieces of any length."""
+    """Detector of repetition: ``push`` the pieces of an answer, of any length."""
 
     def __init__(self) -> None:
         self._tail = ""

@@ -10,10 +10,10 @@ from guardrails.types import GuardStream, Ruling
 
 
 class Screen:
-    """Screen of one answer: ``push`` pieces, then ``finish``. Both return text that may be shown.
+    """Filters one answer: ``push`` the pieces, then ``finish``. Both return text that may be shown.
 
     Raises:
-        Repeats: with the text that may still be shown. Not raised if JSON was requested.
+        Repeats: the answer repeats itself; ``before`` may still be shown. Not raised if JSON was requested.
         CallAsText: see ``agent.model_call.markup``.
         StreamBlocked: see ``guardrails.holdback``.
     """

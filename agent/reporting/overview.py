@@ -1,4 +1,4 @@
-"""Figures of the console: ``GET /v1/overview``."""
+"""Figures for the console: the response of ``GET /v1/overview``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Overviews:
     """Builds the overview of a tenant.
 
     Args:
-        values: all figures of the aggregator.
-        own: figures of one tenant, from the projection.
-        alone: whether there is no other tenant; then it also sees figures that are not kept per tenant.
+        values: returns all figures of the aggregator.
+        own: returns the figures of one tenant, from the projection.
+        alone: whether a tenant is the only one; it then also sees figures that are not counted per tenant.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Overviews:
         )
 
     async def _runs(self, tenant_id: str, own: Values) -> dict[str, int]:
-        """Open runs by their present status; ended runs as counted, including earlier ends of resumed runs."""
+        """Number of runs by status. A run that was resumed after it had ended is counted at each end."""
         ended = own.by(catalog.RUN_ENDED, "status")
         counts = {status.value: int(ended.get(status.value, 0)) for status in RunStatus if status.terminal}
         still = await self._journal.open_runs(tenant_id)
@@ -59,7 +59,7 @@ class Overviews:
 
 
 def figures(values: Values, *tiers: Tier) -> list[Figure]:
-    """All series of some tiers; the value of a histogram is its mean."""
+    """All series of the given tiers; the value of a histogram is its mean."""
     rows = [(catalog.BY_NAME[row["name"]], row) for row in values.to_json()]
     return [_figure(metric.help, row) for metric, row in rows if metric.tier in tiers]
 

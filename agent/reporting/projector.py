@@ -22,13 +22,13 @@ BATCH = 1000
 
 
 class Projector:
-    """Keeps the figures current. One per deployment; a second one does no harm, because both share one cursor.
+    """Keeps the figures current. A deployment needs one; a second does no harm, because both share one cursor.
 
     Args:
         sink: receives the figures (``Aggregator.ingest``, or a call to its actor).
-        metrics: for gauges that are not a fold: pending approvals, active interrupts.
+        metrics: receives the gauges of pending approvals and active interrupts.
         every_s: seconds between two reads of the journal.
-        save_every_s: seconds between two saves; unsaved events are folded again after a crash.
+        save_every_s: seconds between two saves; unsaved events are read again after a crash.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Projector:
             self._saved = stored.cursor
 
     async def catch_up(self) -> None:
-        """Folds in all events of the journal so far."""
+        """Adds all new events of the journal to the figures."""
         while batch := await self._journal.read_all(self._projection.position, BATCH):
             for recorded in batch:
                 self._projection.apply(recorded.position, recorded.tenant_id, recorded.event)
@@ -94,7 +94,7 @@ class Projector:
             await self.save()
 
     async def save(self) -> None:
-        """Stores the fold; if another projector has stored a later one, loads that."""
+        """Stores the figures. If another projector has stored them since, loads those instead."""
         self._saved_at = self._clock()
         if self._projection.position == self._saved:
             return

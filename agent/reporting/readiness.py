@@ -13,7 +13,7 @@ from flightloop.errors import FlightloopError
 from flightloop.runs import ProjectInfo
 
 TIMEOUT_S = 3.0
-"""Callers wait a few seconds at most, and a replica that is being replaced does not answer."""
+"""Maximum seconds per check: callers wait only a few seconds, and a replica that is being replaced does not answer."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ async def readiness(
     """Checks journal, model, disk and project.
 
     Args:
-        model: None if asking would wake a model scaled to zero.
-        project: may load changed files, which takes time.
+        model: None if a request would wake a model scaled to zero.
+        project: returns the project's state; may load changed files, which takes time.
         room: reserved space on the journal's disk.
-        timeout_s: longest wait for each check.
+        timeout_s: maximum seconds per check.
     """
     missing, full, problem = await asyncio.gather(
         not_ready(journal, model, timeout_s), _full(room or Room(), timeout_s), _problem(project, timeout_s)
@@ -66,11 +66,11 @@ async def _problem(project: Callable[[], ProjectInfo], timeout_s: float) -> str 
 
 
 async def not_ready(journal: Journal, model: ChatModel | None, timeout_s: float = TIMEOUT_S) -> list[str]:
-    """Why requests can't be served, one sentence each.
+    """Checks journal and model. Returns why requests can't be served, one sentence each.
 
     Args:
-        model: None if asking would wake a model scaled to zero.
-        timeout_s: longest wait for each check.
+        model: None if a request would wake a model scaled to zero.
+        timeout_s: maximum seconds per check.
     """
     missing = []
     try:
@@ -95,8 +95,8 @@ class Remembered:
 
     Args:
         check: performs a new check.
-        patience_s: how long to wait for a check if there is a previous result.
-        kept_s: longest age of a previous result.
+        patience_s: seconds to wait for a check if there is a previous result.
+        kept_s: maximum age in seconds of a previous result.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Webhooks: deliver journal events to other systems, at least once and in order.
 
-Each endpoint has its own cursor in the journal's database, which moves when an event was delivered or given up. So
-nothing is lost on a restart, and a receiver that is down delays only itself.
+Each endpoint has its own cursor in the journal's database, which advances when an event was delivered or given up. So
+nothing is lost on a restart, and a receiver that is down delays no other.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EventName = Literal["run.created", "run.resumed", "run.ended", "approval.request
 
 
 class Endpoint(BaseModel):
-    """A receiver. A new one gets events from its first start on."""
+    """A receiver of events. A new endpoint only gets events that happen after its first start."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -76,7 +76,7 @@ class DeliveryConfig:
 
 
 class Webhook:
-    """Delivers to one endpoint. With a second process some events may be delivered twice.
+    """Delivers events to one endpoint. If two processes do so, some events may be delivered twice.
 
     Args:
         client: must not follow redirects.

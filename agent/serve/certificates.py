@@ -1,4 +1,4 @@
-"""Certificates for mutual TLS between the processes of one Ray cluster, created at its start.
+"""Certificates for mutual TLS between the processes of one Ray cluster, created when the cluster starts.
 
 Ray's token does not suffice: a client would send it to any process that has taken the port of a server that ended, and
 Ray parses some messages before it checks the token. Certificates on both sides (`RAY_USE_TLS`) prevent both.

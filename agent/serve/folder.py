@@ -1,6 +1,6 @@
 """Makes Ray's processes import from the platform's packages instead of the folder in which Ray was started.
 
-Ray starts its servers in its driver's working folder. Its workers search that folder first for modules, even if the
+Ray starts its servers in its driver's working folder. Ray's workers search that folder first for modules, even if the
 driver runs with ``python -P``, and import some before any of our code runs in them.
 """
 

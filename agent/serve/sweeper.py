@@ -1,6 +1,6 @@
 """Kills processes of a Ray session whose driver was killed: ``python -m agent.serve.sweeper SESSION``.
 
-Ray's servers end with their driver. Its workers notice only after seconds, its agents after more than a minute, and
+Ray's servers end with their driver. Workers notice that only after seconds, agents after more than a minute, and
 meanwhile the HTTP proxy keeps its port. The sweeper waits until its standard input closes, which happens when the
 driver ends, and kills workers and agents at once. After a clean stop none are left.
 """

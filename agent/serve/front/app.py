@@ -40,7 +40,7 @@ class Front:
     Args:
         deps: dependencies for the requests handled here, whose bodies are limited to ``BODY_BYTES``.
         others: handles all other requests, after ``screen``.
-        most: maximum number of concurrent requests to ``others``; None: limited by open files. One tenant gets at most
+        most: maximum number of concurrent requests to ``others``; None: see ``most_passed_on``. One tenant gets at most
             three quarters of them, because it may hold streams open forever.
         together: maximum bytes of responses being sent to clients; at most three quarters for one tenant.
     """

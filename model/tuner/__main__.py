@@ -118,7 +118,7 @@ def compose(
     held_out: Annotated[list[str] | None, typer.Option(help="A domain to leave out; repeatable.")] = None,
     only_held_out: Annotated[bool, typer.Option(help="Use only the held-out domains, for evaluation.")] = False,
 ) -> None:
-    """Composes conversations with tools from tool families."""
+    """Composes training conversations from tool families."""
     try:
         domains = choose(read_all(families), held_out or (), only=only_held_out)
         with out.open("w", encoding="utf-8") as file:

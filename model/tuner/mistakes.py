@@ -61,8 +61,8 @@ async def answers(
 ) -> AsyncIterator[Answered | None]:
     """Lets the model answer one question of each row.
 
-    An answer is right if it has the same calls as the known answer, in any order, or like it no calls. Text is not
-    judged.
+    An answer is right if its calls equal those of the known answer, in any order; if that has none, it must have none
+    either. Text is not judged.
 
     Args:
         model: the model, with calls constrained by the grammar as when it is served.

@@ -94,7 +94,7 @@ def gguf_state(file: GgufFile, shape: DecoderConfig, int4: bool = False) -> dict
     """
     raw = file.all_tensors(threads=2, int4=int4)
     if "output.weight" in raw:
-        raise ConfigError("the GGUF has an output projection of its own; only tied ones can be loaded", param="model")
+        raise ConfigError("the GGUF has a separate output projection; only tied ones can be loaded", param="model")
     state: dict[str, Tensor | Int4Rows] = {
         "embedding": widened(raw["token_embd.weight"]),
         "norm.weight_D": raw["output_norm.weight"],

@@ -53,7 +53,7 @@ def convert(
         told: called with the number of records read so far.
 
     Raises:
-        ConfigError: no such set or part, or the folder doesn't contain the set's archive.
+        ConfigError: the set or part is unknown, or the folder doesn't contain the set's archive.
     """
     if name not in SOURCES:
         raise ConfigError(f"there is no set {name!r}; choose one of {', '.join(SOURCES)}", param="source")

@@ -54,7 +54,7 @@ def read_measured(given: str) -> Measured:
     """Reads ``KIND=PATH``, or a file of tasks or rows.
 
     Raises:
-        ConfigError: no such kind, or the path doesn't contain such a set.
+        ConfigError: the kind is unknown, or the path doesn't contain such a benchmark.
     """
     kind, named, place = given.partition("=")
     path = Path(place if named else given)

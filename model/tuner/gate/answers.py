@@ -17,7 +17,7 @@ from model.tuner.gate.figure import Allowance, Figure, Interval
 ALL = "all"
 DRAWS = 2000
 LEAST = 20
-"""Minimum number of conversations for an interval; with fewer, it would mean too little."""
+"""Minimum number of conversations for an interval; with fewer, it would be unreliable."""
 
 KIND_NAMES = {kind: kind.lower().replace(" ", "_") for kind in (ALL, *KINDS)}
 NAMES = tuple(f"{measure}_{kind}" for kind in KIND_NAMES.values() for measure in ("loss", "exact"))

@@ -1,4 +1,4 @@
-"""Rows of intent classification: one label of several, as JSON."""
+"""Rows of intent classification: the model chooses one of several labels, as JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def intent_row(
     draw: random.Random,
     always: str | None = None,
 ) -> Row:
-    """A row with a request and its label, and 8 to 20 labels to choose from.
+    """A row with a request, 8 to 20 labels to choose from, and the right label as the answer.
 
     Args:
         source: name of the set.

@@ -58,7 +58,7 @@ def number_form(number: Decimal) -> int | str:
 
 
 def moment_form(moment: datetime.datetime) -> str:
-    """ISO 8601 text of a time in UTC. A time without a zone stays without."""
+    """ISO 8601 text of a moment, in UTC if it has a time zone."""
     try:
         return (moment if moment.utcoffset() is None else moment.astimezone(datetime.UTC)).isoformat()
     except OverflowError:  # near the limits of the calendar

@@ -141,7 +141,7 @@ def command_of(confinement: Confinement, config: ToolsConfig, **settings: Any) -
 
 
 def environment_of(config: ToolsConfig, scratch: Path) -> dict[str, str]:
-    """Environment of a tool process. From the worker's, it has only the paths of programs and modules, not the keys."""
+    """Environment of a tool process. Of the worker's variables, it gets only the paths of programs and modules."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "PYTHONPATH": os.pathsep.join(reading.search_path()),

@@ -32,7 +32,7 @@ def modules_of(folder: Path) -> list[Path]:
     A package is a folder with an ``__init__.py``. Symbolic links are skipped.
 
     Raises:
-        ConfigError: there are more than `MOST_MODULES`.
+        ConfigError: the folder has more than `MOST_MODULES`.
     """
     found: list[Path] = []
     waiting = [folder]

@@ -24,7 +24,7 @@ from tools.validation import MOST_SECONDS, Unchecked, check_schema, errors_of, v
 
 MAX_PROBLEMS, LONGEST_PROBLEM = 5, 500
 EXPENSIVE = 20_000
-"""Product of a schema's parts and the arguments' characters below which a check takes only milliseconds."""
+"""Product of a schema's `weight` and the arguments' length below which a check takes only milliseconds."""
 WORDS = {
     "string": "a text",
     "integer": "a whole number",

@@ -51,7 +51,7 @@ class Answer(BaseModel):
     error: str | None  # a sentence for the model
     note: str | None  # a hint for the model, for instance that the result was cut
     traceback: str | None = None
-    """Traceback of the tool; None if it refused, its arguments were wrong, or it succeeded."""
+    """Traceback of the tool; None if the tool succeeded or refused, or its arguments were invalid."""
     raised: bool = False
     """Whether the tool began and then raised an exception other than a refusal."""
 

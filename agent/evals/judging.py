@@ -87,7 +87,7 @@ def _called(transcript: Transcript, task: Task) -> list[str]:
     return [
         *(f"not called: {wanted}" for wanted in task.called if not any(map(wanted.covers, made))),
         *(f"called: {barred}" for barred in task.not_called if any(map(barred.covers, made))),
-        *(f"no approval was asked for: {wanted}" for wanted in task.asked if not any(map(wanted.covers, asked))),
+        *(f"no approval was requested for: {wanted}" for wanted in task.asked if not any(map(wanted.covers, asked))),
     ]
 
 

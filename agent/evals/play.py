@@ -31,7 +31,7 @@ from guardrails.types import Guarding
 NAME = "eval"
 """Name of the worker, also shown as the person who decides approvals."""
 DENIED = "the task says so"
-"""Reason of denials; the agent reads it."""
+"""Reason given for denials; the agent reads it."""
 
 
 @dataclass(frozen=True)

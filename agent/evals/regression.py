@@ -61,7 +61,7 @@ async def regression(journal: Journal, tenant_id: str, run_id: str, wanted: Want
 
 
 def _check(run: Run, wanted: Wanted, judgement: Judgement) -> None:
-    """Raises InvalidRequest if a bad run solves its own task, which could then detect nothing, or a good one fails it."""
+    """Raises InvalidRequest if a bad run solves its task, which could then detect nothing, or a good one doesn't."""
     if judgement.solved and not wanted.good:
         raise InvalidRequest(
             f"run {run.id} itself would solve this task: add the answer, calls or status that would have been right,"

@@ -147,7 +147,7 @@ class Task(_Strict):
     ends: RunStatus | None = None
     """Status that the last run must have."""
     recorded: list[RecordedCall] | None = None
-    """Recorded results of calls; then no tool is called."""
+    """Recorded results of calls. If set, no tool is called."""
 
     @field_validator("answer", "says", "says_not")
     @classmethod
@@ -165,7 +165,7 @@ class Task(_Strict):
     @classmethod
     def _is_an_end(cls, status: RunStatus | None) -> RunStatus | None:
         if status is not None and not status.terminal:
-            raise ValueError(f"{status} is not a status with which a run ends")
+            raise ValueError(f"{status} is not the status of an ended run")
         return status
 
     @model_validator(mode="after")

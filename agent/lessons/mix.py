@@ -32,7 +32,7 @@ class Lessons:
     dropped: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        """Raises ConfigError: the project has no lessons, or they can't be read."""
+        """Reads the lessons. Raises ConfigError if the project has none, or they can't be read."""
         self._lessons = read_lessons(self.project.folder)
 
     async def rows(self) -> AsyncGenerator[dict[str, Any], None]:

@@ -105,7 +105,7 @@ def _add_passage(graph: KnowledgeGraph, passage: Passage, places: Counter[str]) 
 
 
 def _own_names(text: str) -> list[str]:
-    """Bold words, and capitalised words within a sentence."""
+    """Names that a text introduces: bold words, and capitalised words within a sentence."""
     bold = [first or second for first, second in _BOLD.findall(text)]
     return [name for name in (*bold, *_CAPITAL.findall(text)) if name not in _UNITS]
 

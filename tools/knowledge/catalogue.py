@@ -183,7 +183,7 @@ def _limit(database: sqlite3.Connection) -> None:
 def _allowed(views: Set[str], computed: Set[tuple[str, str]], action: int, *about: str | None) -> int:
     """Permits a project's SQL to read only stored values: tools may have written views and generated columns.
 
-    Such an expression can call functions that run for seconds in one step, which the time limit doesn't interrupt.
+    Expressions in these can call functions that run for seconds in one step, which the time limit doesn't interrupt.
     """
     known = [(name or "").lower() for name in about]
     if action == sqlite3.SQLITE_READ:

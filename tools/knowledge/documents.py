@@ -16,7 +16,7 @@ MOST_DOCUMENTS, MOST_BYTES, MOST_TOGETHER = 1000, 256 * 1024, 1024 * 1024
 """Limits of a folder: documents, bytes per document, and bytes of all. The rest is not read."""
 NAME_CHARS = 200
 LONGEST_PASSAGE = 2000
-"""Characters; the rest of a longer paragraph is cut."""
+"""Maximum length of a passage in characters; longer paragraphs are cut."""
 
 
 @dataclass(frozen=True)

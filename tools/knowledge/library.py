@@ -24,7 +24,7 @@ from tools.knowledge.statements import Reader, Statement
 
 log = logging.getLogger(__name__)
 MOST_NAMES = 10_000
-"""Maximum number of file names to sort, of which the first are read."""
+"""Maximum number of file names to sort; the first `MOST_DOCUMENTS` of them are read."""
 
 Stamps = dict[Path, tuple[int, int]]
 """By file: time of change in nanoseconds, size in bytes."""

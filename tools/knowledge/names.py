@@ -63,7 +63,7 @@ class Names:
         return found
 
     def nodes(self, text: str, *kinds: Kind) -> list[Node]:
-        """Distinct nodes that ``find`` finds."""
+        """Distinct nodes of the mentions that `find` returns."""
         return list(dict.fromkeys(node for mention in self.find(text, *kinds) for node in mention.nodes))
 
 

@@ -14,7 +14,7 @@ COLUMNS = (
     (Kind.PRODUCT,),
     (Kind.ATTRIBUTE,),
 )
-"""Columns from left to right."""
+"""Kinds of nodes in each column, from left to right."""
 COLOURS = {
     Kind.DOCUMENT: "#1f4e79",
     Kind.SECTION: "#2e75b6",

@@ -1,4 +1,4 @@
-"""Limits what a local MCP server sends to the worker: complete lines, hardly any requests, no floods.
+"""Limits what a local MCP server sends to the worker: complete lines, no requests except pings, no floods.
 
 Runs in the outer process of `tools.child`. The worker starts a task for each request of a server and waits until the
 server reads the answer, so endless requests would fill its memory. The only request that servers may make is ``ping``.

@@ -67,7 +67,7 @@ class Session:
         self._ids = count(FIRST_ID)
 
     async def tools(self) -> dict[str, Pin]:
-        """The server's tools, by its own names. Raises ServerGone, MCPError."""
+        """Lists the server's tools, by the server's names. Raises ServerGone, MCPError."""
         await self._connected()
         try:
             async with asyncio.timeout(self._server.timeout_s):

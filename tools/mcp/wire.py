@@ -27,7 +27,7 @@ MOST_ERROR_BYTES = 64 * 1024
 WINDOW_S = 60.0
 PAUSE_S = 1.0
 MOST_RESUMED = 30
-"""Maximum number of broken streams to resume in ``WINDOW_S``, ``PAUSE_S`` apart, whatever the server asks for."""
+"""Maximum number of broken streams to resume in ``WINDOW_S``, ``PAUSE_S`` apart, whatever the server requests."""
 MOST_ANSWERED = MOST_PINGS * 6
 """Maximum number of requests of the server that are answered in ``WINDOW_S``."""
 MOST_REDIRECTS = 20
@@ -54,7 +54,7 @@ class Wire:
 
     @contextmanager
     def waiting(self, request_id: int) -> Iterator[None]:
-        """Marks that a caller waits for a request's answer; only meanwhile are broken streams resumed."""
+        """Marks that a caller waits for a request's answer. Broken streams are resumed only during that time."""
         self._waiting[request_id] = False
         try:
             yield
@@ -72,12 +72,12 @@ class Wire:
                 raise httpx2.RequestError("unsolicited messages of a server are not supported")
             if not self._waiting:
                 raise httpx2.RequestError("no request waits for the rest of this stream")
-            self._resumed.count("streams that broke off")
+            self._resumed.count("broken streams")
             now = time.monotonic()
             turn, self._turn = max(now, self._turn), max(now, self._turn) + PAUSE_S
             await asyncio.sleep(turn - now)
         elif request.method == "POST" and "method" not in _read(await request.aread()):
-            self._answered.count("requests of its own")
+            self._answered.count("requests from the server")
 
     def _came(self, response: httpx2.Response, flow: Flow) -> None:
         """Checks a response. Raises ReadError if it must not be read."""

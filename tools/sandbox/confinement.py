@@ -32,7 +32,7 @@ from tools.sandbox.view import CLONE_NEWNS, View
 
 NAMESPACES, LANDLOCK, SECCOMP, GROUPS = "namespaces", "landlock", "seccomp", "cgroup"
 USER = "user"
-"""Listed as in force if the process has a user of its own."""
+"""Listed in `Entered.in_force` if the process has a user of its own."""
 MECHANISMS = (NAMESPACES, LANDLOCK, SECCOMP, GROUPS)
 CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x08000000, 0x10000000, 0x20000000, 0x40000000
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36

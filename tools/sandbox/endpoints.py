@@ -55,7 +55,7 @@ class Endpoints:
         local: addresses of this machine; loopback always counts.
         reserved: the platform's ports on this machine.
         barred: the platform's addresses and ports elsewhere, such as its database's.
-        nameservers: may be queried over TCP if an entry is a name.
+        nameservers: DNS servers, which may be queried over TCP if an entry is a name.
         is_platform: whether one of the platform's processes holds a local port; called last.
         resolve: returns the addresses of a name.
     """
@@ -108,7 +108,7 @@ class Endpoints:
 
 
 def _plain(address: Address) -> Address:
-    """The IPv4 address that an IPv6 address wraps, or that its traffic is translated or tunnelled to."""
+    """The IPv4 address in an IPv4-mapped, NAT64 or 6to4 IPv6 address; otherwise the address itself."""
     if isinstance(address, ipaddress.IPv6Address):
         if address in TRANSLATED:
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)

@@ -32,7 +32,7 @@ TYPE_BITS = 0xF
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 F_SETFL = 4
 BUFFER_SIZES = (7, 8, 32, 33)
-"""SO_SNDBUF, SO_RCVBUF, and the same with FORCE."""
+"""SO_SNDBUF, SO_RCVBUF, and their FORCE variants."""
 OTHERS_FILES = (1024, 1026, 8, 10, 15)
 """F_SETLEASE keeps other processes from opening a file; F_NOTIFY, F_SETOWN, F_SETSIG and F_SETOWN_EX send signals."""
 CHANGING_IOCTLS = (

@@ -62,7 +62,7 @@ def test_calls_are_judged_by_the_arguments_that_are_named() -> None:
     assert told(not_called=[{"tool": "drop"}, {"tool": "add", "arguments": {"a": 2}}]) == ()
     assert told(not_called=[{"tool": "list"}]) == ("called: list",)
     assert told(asked=[{"tool": "add", "arguments": {"b": 2}}]) == ()
-    assert told(asked=[{"tool": "list"}]) == ("no approval was asked for: list",)
+    assert told(asked=[{"tool": "list"}]) == ("no approval was requested for: list",)
 
 
 def test_what_is_said_is_judged_by_the_last_answer_or_by_all() -> None:
@@ -130,7 +130,7 @@ def test_a_setup_creates_the_database_that_it_names(tmp_path: Path) -> None:
     ("change", "said"),
     [
         ({"answer": []}, "expects nothing: set one of expect, answer, says"),
-        ({"ends": "running"}, "ends: running is not a status with which a run ends"),
+        ({"ends": "running"}, "ends: running is not the status of an ended run"),
         ({"recorded": [], "setup": ["SELECT 1"]}, "setup and expect can't be used with recorded results"),
         ({"recorded": [{"tool": "a", "result": 1}]}, "recorded.0.result: no such field"),
         ({"called": [{"tool": ""}]}, "called.0.tool"),

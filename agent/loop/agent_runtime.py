@@ -22,7 +22,7 @@ from tools.host import ToolOutcome
 
 
 class OwnedHosts(Hosts, Protocol):
-    """Hosts that their user starts and closes."""
+    """Tool hosts that the caller starts and closes."""
 
     async def __aenter__(self) -> Hosts: ...
     async def close(self) -> None: ...
@@ -30,7 +30,7 @@ class OwnedHosts(Hosts, Protocol):
 
 @dataclass(frozen=True)
 class AgentRuntime:
-    """What an agent's runs work with."""
+    """Agent, guard, tool hosts and sub-agents with which a run is executed."""
 
     agent: AgentSpec
     guard: Guarding
@@ -58,7 +58,7 @@ class Guards:
         return self._made[policy.sha256]
 
     def of_run(self, project: Project, run: Run) -> Guarding:
-        """The guard of a run: its own policy, and the policies of the runs that it works for.
+        """The guard of a run. It enforces the run's own policy and, for a sub-run, the policies of its callers.
 
         Raises:
             NotFound: the project no longer has one of the agents or policies.
@@ -106,7 +106,7 @@ def runtime_of(
 
 
 class WithAgents:
-    """Hosts whose toolbox also contains agents. Implements ``agent.loop.gate.Hosts``."""
+    """Hosts whose registry also has sub-agents as tools. Implements ``agent.loop.run_dependencies.Hosts``."""
 
     def __init__(self, hosts: Hosts, agents: Iterable[Tool]) -> None:
         self._hosts = hosts
@@ -132,7 +132,7 @@ class _HostsInUse:
 
 
 class AgentRuntimes:
-    """Runtimes of the project's agents. A run keeps its runtime; hosts of an old project close after their last run.
+    """Runtimes of the project's agents. A reload doesn't affect active runs; old hosts close after their last run.
 
     Args:
         make_guard: compiles a policy.

@@ -12,9 +12,9 @@ from guardrails.aside import LONG, aside, on_behalf_of
 from tools.validation import MOST_SECONDS
 
 TOGETHER_S = 2.0
-"""Processor time for all calls of a decision. Ordinary decisions take a thousandth of it."""
+"""CPU seconds for checking all calls of a decision. Ordinary decisions take a thousandth of that."""
 IN_LOOP_S = 0.02
-"""Processor time after which the decision's remaining calls are checked in a thread."""
+"""CPU seconds after which the decision's remaining calls are checked in a thread."""
 TOO_LONG = "the arguments of all these calls take too long to check together: make fewer calls at once"
 
 
@@ -26,22 +26,22 @@ class Checked:
     form: dict[str, Any]
     """Canonical arguments, with which the call is performed."""
     identity: dict[str, Any]
-    """Arguments that identify the call, equal for all spellings that the schema treats as the same."""
+    """Arguments that identify the call: equal for all arguments that the schema treats as equivalent."""
 
 
 class Checking:
-    """Checks the calls of one decision. Slow checks run in a thread, in turns with other tenants' work."""
+    """Checks the calls of one decision. Slow checks run in a thread that takes turns between tenants."""
 
     def __init__(self, toolbox: Toolbox, tenant_id: str) -> None:
         self._toolbox, self._tenant_id = toolbox, tenant_id
         self._taken = 0.0
 
     async def problems(self, call: FunctionCall, arguments: dict[str, Any]) -> list[str]:
-        """Errors in a call's arguments. Raises NotFound."""
+        """Errors in a call's arguments. Raises NotFound if the tool is unknown."""
         return (await self.checked(call, arguments)).problems
 
     async def checked(self, call: FunctionCall, arguments: dict[str, Any]) -> Checked:
-        """Errors and canonical form of a call's arguments. Raises NotFound."""
+        """Errors and canonical form of a call's arguments. Raises NotFound if the tool is unknown."""
         beside = self._taken > IN_LOOP_S or self._toolbox.is_expensive(call.name, len(call.arguments))
         with on_behalf_of(self._tenant_id):
             checked, seconds = await aside(LONG if beside else 0, self._timed, call.name, arguments)

@@ -1,8 +1,8 @@
-"""Compaction: replaces the oldest part of a conversation by a digest when it no longer fits the model.
+"""Compaction: replaces the oldest part of a conversation by a digest when it no longer fits the model's context.
 
-A compaction is decided once and journaled as ``ContextCompacted``; prompts consist of the latest one and everything
-after it. The digest is made by code from the journal, without a model. It contains text of tool results, so it appears
-in the prompt as a tool result.
+A compaction is decided once and journaled as ``ContextCompacted``; later prompts contain the latest digest and what
+came after it. The digest is made from the journal without a model. It contains text of tool results, so it appears in
+the prompt as a tool result.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from flightloop.chat import ToolDef
 from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied
 
 KEPT_SHARE = 0.5
-"""Share of the free context that a compaction keeps, low enough that the next one is far off."""
+"""Share of the free context that is still in use after a compaction; low, so that compactions are rare."""
 DIGEST_SHARE, DIGEST_TOKENS = 0.2, 2000
-"""Longest digest: share of the free context, and tokens."""
+"""Maximum length of a digest, as a share of the free context and in tokens."""
 FRAME_CHARS, FRAME_MESSAGES = 90, 2
-"""Overhead of a digest besides its lines."""
+"""Characters and messages of a digest without its lines."""
 SAID_CHARS, ARGUMENT_CHARS, RESULT_CHARS = 240, 120, 160
 GOAL = "goal: "
 TAINTED = "(left out: it looked like an instruction)"
@@ -37,8 +37,8 @@ def compact(
     The session's oldest runs are removed first, then this run's oldest turns, but never the latest turn.
 
     Args:
-        wanted: tokens of the longest answer.
-        refused: a prompt that the model rejected as too long, whatever the estimate said.
+        wanted: maximum tokens of the answer.
+        refused: a prompt that the model rejected as too long, although the estimate may have fitted.
 
     Raises:
         ContextExhausted: nothing more can be removed.
@@ -62,7 +62,7 @@ def compact(
     rest = Prompt.joined([fixed, *parts[gone:]])
     left = bound - measure.tokens(rest)
     if left < 0:
-        raise ContextExhausted(f"the latest turn needs about {bound - left} tokens; the model takes {bound}")
+        raise ContextExhausted(f"the latest turn needs about {bound - left} tokens; the context has room for {bound}")
     covered = [exchange for exchange, _ in exchanges[:gone]]
     shortened = history.kept[: max(0, gone - len(exchanges))]
     lines = min(room, left - 1) - FRAME_MESSAGES * TOKENS_PER_MESSAGE
@@ -99,7 +99,7 @@ def _too_many(measure: Estimator, fixed: Prompt, parts: Sequence[Prompt], most: 
 def _digest(
     before: ContextCompacted | None, exchanges: Sequence[Exchange], turns: Sequence[Turn], characters: int
 ) -> ContextCompacted:
-    """The previous digest extended by what is covered now. Token counts are filled in by the caller."""
+    """The previous digest extended by these exchanges and turns. The caller fills in the token counts."""
     lines = [*(before.digest if before else []), *(line for one in exchanges for line in _exchanged(one))]
     lines += [line for turn in turns for line in _done(turn)]
     kept = _newest(lines, characters)

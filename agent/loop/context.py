@@ -1,6 +1,6 @@
-"""The messages that the model sees: instructions, earlier runs of the session, turns of this run.
+"""Prompts for the model: instructions, earlier runs of the session, turns of this run.
 
-They are derived from the journal alone, so a worker that takes over a run builds the same prompt.
+Prompts are derived from the journal alone, so a worker that takes over a run builds the same prompt.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied
 from guardrails.rails.claims import CORRECTION
 
 CHARS_PER_TOKEN = 3.0
-"""Initial estimate, low for English; corrected by the model's own token counts."""
+"""Initial estimate, low for English; replaced by a ratio from the model's own token counts."""
 TOKENS_PER_MESSAGE = 8
 RESULT_SHARE = 0.4
-"""Share of the context. Longer tool results are cut for the model; the journal keeps them whole."""
+"""Longest tool result as a share of the context. Longer ones are cut in prompts, but stored in full in the journal."""
 RECALL = "recall"
-"""Pseudo tool whose result is the digest, which is no more trustworthy than the results in it."""
+"""Pseudo tool whose result is the digest: it is as untrusted as the tool results that it quotes."""
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """An earlier run of the session: the user's guarded input and the final answer."""
+    """An earlier run of the session: the user's input as the guard passed it, and the final answer."""
 
     user: str
     answer: str
@@ -35,7 +35,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Messages and their total characters, so that a long history is measured only once."""
+    """Messages and their total length in characters, which is stored so that a long history is measured only once."""
 
     messages: list[ChatMessage]
     characters: int
@@ -58,9 +58,9 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Estimator:
-    """Estimates tokens by a characters-per-token ratio that follows the model's counts; None: no count yet."""
+    """Estimates the tokens of a prompt from its characters."""
 
-    counted: float | None = None
+    counted: float | None = None  # characters per token by the model's own counts; None: no count yet
 
     @property
     def chars_per_token(self) -> float:
@@ -73,7 +73,7 @@ class Estimator:
         return int(characters / self.chars_per_token) + TOKENS_PER_MESSAGE * messages
 
     def learned(self, prompt: Prompt, tokens: int) -> Estimator:
-        """An estimator updated by the model's count of a request; at most 6 characters per token."""
+        """Estimator with the ratio of a prompt whose ``tokens`` the model counted, 0.5 to 6 characters per token."""
         content = tokens - TOKENS_PER_MESSAGE * len(prompt.messages)
         if content > 0 and prompt.characters > 200:
             return Estimator(round(min(6.0, max(0.5, prompt.characters / content)), 3))
@@ -86,13 +86,13 @@ class Conversation:
 
     instructions: str
     user: Content
-    """Input of the run after the guard."""
+    """Input of the run, after redaction by the guard."""
     examples: Sequence[Example] = ()
     planning: bool = True
     earlier: Sequence[Exchange] = ()
     """All earlier runs of the session, compacted or not."""
     context_length: int | None = None
-    """In tokens; None: the model does not report it."""
+    """Context length in tokens; None: the model does not report it."""
     _head: tuple[Sequence[ToolDef], Prompt] | None = field(default=None, init=False, repr=False, compare=False)
     _turns: list[Prompt] = field(default_factory=list)
     _made_for: tuple[ContextCompacted | None, int | None] = (None, None)
@@ -107,7 +107,7 @@ class Conversation:
         return text_of(self.user)
 
     def limit(self, history: History) -> int | None:
-        """Tokens for prompt and answer together; None: unknown so far."""
+        """Maximum tokens of prompt and answer together; None: unknown so far."""
         found = history.compacted
         return self.context_length or (found.limit if found else None)
 
@@ -122,7 +122,7 @@ class Conversation:
         return Prompt.joined([self.head(tools), *old, self.current, *digest, *turns])
 
     def head(self, tools: Sequence[ToolDef]) -> Prompt:
-        """The fixed beginning: instructions and examples, with the size of the tools' schemas."""
+        """The fixed beginning: instructions and examples. Its characters include the tools' schemas."""
         if self._head is None or self._head[0] != tools:  # the tools seldom change
             self._head = (tools, self._made_head(tools))
         return self._head[1]
@@ -171,7 +171,7 @@ class Conversation:
 
 
 def answer_room(limit: int | None, wanted: int) -> int:
-    """Tokens for an answer; at most half of a small context."""
+    """Tokens available for an answer: ``wanted``, but at most half of the context."""
     return wanted if limit is None else max(1, min(wanted, limit // 2))
 
 

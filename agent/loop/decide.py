@@ -36,7 +36,7 @@ from guardrails.rails import claims
 from guardrails.types import Ruling
 
 PLAN_TRIES = 2
-"""Unusable outputs after which a run continues without a plan."""
+"""Number of unusable outputs after which a run continues without a plan."""
 PLAN_TOOLS = 4
 GOAL_CHARS = 80
 CONTEXT_TRIES = 6
@@ -52,7 +52,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class CallTools:
-    """Without calls, the output was unusable and ``event.problem`` is the reason."""
+    """Calls to perform. If ``event`` has none, the output was unusable and ``event.problem`` is the reason."""
 
     event: CallsDecided
 
@@ -70,7 +70,7 @@ Decision = Plan | CallTools | Reply
 
 @dataclass(frozen=True)
 class _Asked:
-    """A finished model call. ``cut``: its length was limited by the budget instead of the agent."""
+    """A finished model call. ``cut``: whether the budget lowered the maximum length of the answer."""
 
     call: GuardedCall
     model: ModelCall
@@ -86,9 +86,9 @@ async def decide(deps: RunDependencies, gate: Gate, leased: LeasedRun, conversat
 
     Raises:
         Exhausted: the budget has no room for another call.
-        ContextExhausted: the latest turn does not fit the model.
+        ContextExhausted: the latest turn does not fit the model's context.
         Interrupted: the emergency stop ended the answer.
-        InvalidCall: the model writes its calls as text.
+        InvalidCall: the model repeated an unusable answer, such as a call written as text.
     """
     planning = _plan_due(deps, leased)
     tools = await gate.tools(planning=planning) if deps.tools else []
@@ -132,8 +132,8 @@ class _Asking:
         return Plan(Planned(goal=goal, tools=list(planned), model=asked.model))
 
     def _may_plan(self, name: str) -> bool:
-        """Whether a new plan may name a tool. If the policy locks to the plan, tools that change something must be in
-        the first plan, because results that may contain injected text came after it."""
+        """Whether a new plan may name a tool. If the policy sets ``lock_to_plan``, tools that change something must be
+        in the first plan, which was made before any tool result could inject text."""
         history, locked = self.leased.history, self.deps.guard.policy.document.tools.lock_to_plan != "off"
         adds = locked and history.plans > 0 and name not in history.first_plan
         return not (adds and self.deps.hosts.registry.get(name).writes)
@@ -157,7 +157,7 @@ class _Asking:
         if false and not self._was_told(false):
             return _unusable(asked, f"{false}; {SAY_WHAT_WAS_DONE}")
         if asked.cut and asked.answer.finish_reason == "length":
-            return _unusable(asked, "the budget cut it", passed(ruling))
+            return _unusable(asked, "the budget cut it short", passed(ruling))
         if ruling is None:
             return _unusable(asked, "it was empty")
         if ruling.action.severity >= Action.ASK.severity:
@@ -166,13 +166,13 @@ class _Asking:
         return Reply(Replied(text=ruling.text, model=asked.model))
 
     def _again(self, asked: _Asked, problem: str) -> CallTools:
-        """Tells the model why its answer is unusable. Raises InvalidCall if it was just told the same."""
+        """Lets the model try again, with the problem in the prompt. Raises InvalidCall if it was just told the same."""
         if self._was_told(problem):
             raise invalid_call(problem)
         return _unusable(asked, problem)
 
     def _was_told(self, problem: str) -> bool:
-        """Whether one of the latest, consecutive unusable answers had a problem that begins alike."""
+        """Whether one of the latest consecutive unusable answers had a problem that begins with ``problem``."""
         return any(told.startswith(problem) for told in self._told())
 
     def _told(self) -> Iterator[str]:
@@ -183,7 +183,7 @@ class _Asking:
             yield turn.decision.problem
 
     def _words_only(self) -> str | None:
-        """Why the model may not call a tool now; None: it may. After a false claim, a call must not make it true."""
+        """Reason why the model must not call a tool now, or None. A call must not make an earlier false claim true."""
         if self.leased.history.repeats_failure:
             return ANSWER_NOW
         return NO_CALL if any(told.endswith(SAY_WHAT_WAS_DONE) for told in self._told()) else None
@@ -255,7 +255,7 @@ class _Asking:
 
 
 def unfinished(deps: RunDependencies, leased: LeasedRun) -> ModelCall | None:
-    """Figures of an interrupted answer, with estimated tokens; None if there is none."""
+    """Record of an interrupted model call, with estimated tokens; None if no answer was being decoded."""
     draft, leased.draft = leased.draft, None
     if draft is None:
         return None
@@ -264,7 +264,7 @@ def unfinished(deps: RunDependencies, leased: LeasedRun) -> ModelCall | None:
 
 
 def _false_claim(ruling: Ruling | None) -> str | None:
-    """Why an answer was replaced by an account of what was done; None: it was not."""
+    """Reason if a false claim was replaced by an account of what was done, else None."""
     found = [one for one in ruling.verdicts if claims.LABEL in one.labels] if ruling else []
     return found[0].reason if found and found[0].action is Action.REDACT else None
 

@@ -1,4 +1,4 @@
-"""Evidence for a run's guard: the user's words, results, and the calls that the model wrote."""
+"""Evidence for a run's guard: the user's text, tool results, and the calls that the model wrote."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from guardrails.types import GuardContext, Past, Write
 
 
 class Evidence:
-    """Evidence of one run. It follows the run's history and is built once per change of the history.
+    """Evidence of one run, updated when the run's history has changed.
 
     Args:
-        tools: context of tools that are called to look up facts.
+        tools: context for calls of the tools that look up facts.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Evidence:
 
     @property
     def user_text(self) -> str:
-        """What a user wrote to this run, or to the root run if this is a sub-run."""
+        """Text that the user wrote in the session; for a sub-run, the user's text of its root run."""
         parent = self._leased.run.parent
         return self._conversation.user_text if parent is None else parent.user_text
 
@@ -61,7 +61,7 @@ class Evidence:
         """Context for the guard.
 
         Args:
-            approval: a person's approval of the call to judge.
+            approval: a person's approval of the call to judge, if any.
             plan: plan to judge, instead of the current plan.
             under_way: other calls that have no result yet.
         """
@@ -133,7 +133,7 @@ class Evidence:
         return self._past[1]
 
     def _callers_plan(self) -> tuple[str, ...] | None:
-        """Tools that the callers' plans allow, and this agent's sub-agents, which change nothing by themselves."""
+        """Tools that the callers' plans allow, and this agent's sub-agents, since delegating changes nothing itself."""
         parent = self._leased.run.parent
         if parent is None or parent.plan is None:
             return None

@@ -19,7 +19,7 @@ from tools.host import ToolOutcome
 log = logging.getLogger(__name__)
 CHECK = "check_facts"
 WAIT_S = 1.5
-"""Time for a call of CHECK. A slower call continues, so that a cache is warm for the next answer."""
+"""Seconds to wait for a call of ``CHECK``. A slower call continues, so that its cache is warm for the next answer."""
 _late: set[asyncio.Task[ToolOutcome]] = set()
 
 
@@ -31,18 +31,18 @@ class Stated:
     end: int
     right: bool
     numbers: tuple[float, ...] = ()
-    """The numbers as written."""
+    """Possible readings of the number."""
     strict: bool = False
-    """Whether a wrong number is wrong even if the user wrote it before."""
+    """Whether a wrong number is an error even if the user wrote it before."""
     fact: str = ""
-    """What the source says, and where."""
+    """Statement of the source, and its place."""
 
 
 _stated = TypeAdapter(list[Stated])
 
 
 class Checker(Protocol):
-    """Calls tools, such as ``agent.loop.gate.Hosts``."""
+    """Calls tools, such as ``agent.loop.run_dependencies.Hosts``."""
 
     @property
     def registry(self) -> Any: ...
@@ -56,15 +56,15 @@ class EvidenceSource:
 
     Attributes:
         tools: tools that look up facts; their results contain nothing else.
-        read: checks the statements of a text, given the user's question. None: call the tool CHECK in its sandbox,
-            because other tools can write the data that it reads.
+        read: checks the statements of a text, given the user's question. None: the tool ``CHECK`` does so in its
+            sandbox, because the data that it reads may have been written by other tools.
     """
 
     tools: frozenset[str] = frozenset()
     read: Callable[[str, str], Sequence[Statement]] | None = None
 
     def of(self, agent: AgentSpec) -> EvidenceSource:
-        """This source if the agent has one of its tools, else a null object: the facts may be another agent's."""
+        """This source if the agent has one of its tools, else ``NO_EVIDENCE``: the facts may be for other agents."""
         return self if self.tools & set(agent.tools) else NO_EVIDENCE
 
     def facts(self, checker: Checker, context: ToolContext) -> Facts:

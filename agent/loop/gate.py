@@ -1,7 +1,7 @@
-"""Gate: the loop's only way to the model, to tools and to the user.
+"""Gate: the loop's only access to the model, to tools and to the user.
 
-The guard checks everything that passes. Verdicts are journaled in the transaction of what they are about (the store
-derives audit records from them).
+The guard checks everything that passes the gate. Verdicts are journaled in the transaction of the event that they
+judge; the store derives audit records from them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 def passed(ruling: Ruling | None) -> str:
-    """The text that a ruling leaves. Texts can't be approved by a person, so ``ask`` withholds them."""
+    """The text that a ruling allows. ``ask`` withholds a text like ``block``: a person can't approve texts."""
     return "" if ruling is None or ruling.action.severity >= Action.ASK.severity else ruling.text
 
 
@@ -56,15 +56,15 @@ class Gate:
 
     @property
     def locked_plan(self) -> tuple[str, ...] | None:
-        """Tools in the plans of the run and its callers, if a policy locks to the plan."""
+        """Tools that are in the plans of the run and all its callers; None unless the policy sets ``lock_to_plan``."""
         if self._deps.guard.policy.document.tools.lock_to_plan == "off":
             return None
         context = self._evidence.context()
         return tuple(name for name in context.plan if context.plans(name))
 
     async def tools(self, *, planning: bool = False) -> list[ToolDef]:
-        """The agent's tools as the policy currently allows the model to see them. With ``planning``, the tools that a
-        new plan may name: the current plan only restricts calls."""
+        """The agent's tools that the policy currently shows to the model. With ``planning``, the tools that a new plan
+        may name: the current plan only restricts calls."""
         toolbox, names = self._deps.hosts.registry, self._deps.tools
         writes = frozenset(name for name in names if toolbox.get(name).writes)
         return await self._deps.guard.narrow(
@@ -96,12 +96,12 @@ class Gate:
 
     async def answer(self, request: ChatRequest, prompt_tokens: int, *, show: bool) -> GuardedCall:
         """Makes one model call; finish it with ``conclude``. With ``show``, text passes the stream's rails and is
-        published while it is decoded, unless the policy holds answers.
+        published while it is decoded, unless the policy sets ``streaming: held``.
 
         Raises:
             Exhausted: the budgets leave no room for an answer.
-            StreamBlocked: a rail blocked the text; ``leased.draft`` holds what was decoded so far.
-            Interrupted: an interrupt ended it.
+            StreamBlocked: a rail blocked the text; ``leased.draft`` has the text decoded so far.
+            Interrupted: an interrupt ended the call.
             FlightloopError: the model's own errors.
         """
         run = self._leased.run
@@ -120,7 +120,7 @@ class Gate:
         return ruling
 
     def release(self, call: GuardedCall, text: str) -> None:
-        """Publishes the text of an answer that the policy has held until now."""
+        """Publishes an answer's text, unless it was already published while it was decoded."""
         if not call.live:
             self._publish(text)
 
@@ -138,7 +138,7 @@ class Gate:
         """Does nothing: a run's usage is settled by the event that journals the answer."""
 
     async def judged(self, verdicts: Sequence[Verdict], call_id: str | None = None) -> None:
-        """Journals verdicts with the next write, in the transaction of what they are about."""
+        """Journals verdicts with the next write, in the transaction of the event that they judge."""
         self._leased.defer_verdicts(verdicts, call_id)
 
     async def call(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> ToolOutcome:
@@ -159,9 +159,9 @@ class Gate:
             return outcome
 
     async def known_by(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> dict[str, Any] | None:
-        """A write's arguments as normalised by the tool's own types, if known. Performs nothing.
+        """A write's arguments as normalised by the tool's own types; None if unknown. Does not perform the call.
 
-        Raises TimeoutError if it takes too long, and Unsure (``tools.host``).
+        Raises TimeoutError if the tool's types take too long, and Unsure (``tools.host``).
         """
         if not (spec.writes and spec.agent is None and (arguments or spec.parameters.get("properties"))):
             return None

@@ -1,4 +1,4 @@
-"""Drives runs in this process, one after the other and without a worker, for lessons and evaluations."""
+"""Executes runs in this process, one at a time and without a worker, for lessons and evaluations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from observability.tracing import Tracing, untraced
 LEASE_S = 3600.0
 
 Operator = Callable[[Approval], str | None]
-"""Decides about a call that waits for approval: a reason to deny it, or None to approve."""
+"""Decides on a call that waits for approval: returns a reason to deny it, or None to approve it."""
 
 
 def agrees(approval: Approval) -> None:
@@ -34,7 +34,7 @@ def agrees(approval: Approval) -> None:
 
 @dataclass(frozen=True)
 class Driven:
-    """A run that has ended, with the final state of its last lease."""
+    """A run that has ended, with its state under the last lease."""
 
     leased: LeasedRun
     gate: Gate
@@ -47,12 +47,12 @@ class Driven:
 
 @dataclass(frozen=True)
 class InlineRunner:
-    """Drives runs of a journal that no worker serves.
+    """Executes runs of a journal from which no worker claims runs.
 
     Args:
         runtime: returns the runtime of a run.
         data: folder of the tools' data.
-        name: recorded as the worker and as the person who decides about approvals.
+        name: recorded as the worker, and as the person who decides on approvals.
     """
 
     journal: Journal
@@ -63,7 +63,7 @@ class InlineRunner:
     tracing: Tracing = field(default_factory=lambda: Tracing(untraced()))
 
     async def run(self, created: RunCreated, model: ChatModel, model_name: str, operator: Operator = agrees) -> Driven:
-        """Drives a new run to its end. Raises internal errors and errors of the model's implementation."""
+        """Executes a new run to its end. Raises internal errors and errors of the model's implementation."""
         run = (await self.journal.create(created)).run
         while True:
             claim = await self.journal.claim(self.name, LEASE_S)
@@ -82,7 +82,7 @@ class InlineRunner:
                     )
 
     async def _drive(self, claim: Claim, model: ChatModel, model_name: str) -> tuple[Driven, Released]:
-        """Drives a run under one lease; returns it with the status in which to release it."""
+        """Executes a run under one lease; returns it with the status in which to release it."""
         runtime = self.runtime(claim.run)
         leased = await LeasedRun.open(self.journal, claim.run.tenant_id, claim.lease)
         conversation = await converse(self.journal, claim.run, runtime, model.capabilities.context_length)

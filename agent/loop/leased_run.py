@@ -1,4 +1,4 @@
-"""A run under a worker's lease: writes to the journal and keeps run and history in step."""
+"""A run under a worker's lease: writes its events to the journal and keeps its state and history up to date."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from guardrails.types import Past
 
 
 class LeasedRun:
-    """All that the loop knows about one run; create it with ``LeasedRun.open``."""
+    """State, history and unwritten events of a run; create it with ``LeasedRun.open``."""
 
     def __init__(self, journal: Journal, lease: Lease, state: RunState, history: History) -> None:
         self._journal = journal
@@ -45,11 +45,11 @@ class LeasedRun:
         return self.state.run
 
     def defer(self, events: Sequence[RunEvent]) -> None:
-        """Queues events without an effect to wait for; they go with the next write, in one transaction."""
+        """Queues events for the next write: they share its transaction, and no effect has to wait for them."""
         self._deferred += events
 
     def defer_verdicts(self, verdicts: Sequence[Verdict], call_id: str | None = None) -> None:
-        """Queues verdicts for the next write; plain ones are merged into one event."""
+        """Queues verdicts for the next write; those that allow without a remark are merged into one event."""
         self._deferred += [Judged(verdict=each, call_id=call_id) for each in verdicts if not each.plain]
         self._passed += [each for each in verdicts if each.plain]
 
@@ -58,7 +58,7 @@ class LeasedRun:
         self._deferred, self._passed = [], []
 
     async def reserve(self, wanted: Reservation, prices: Prices, tenants: TenantBudgets) -> Reservation:
-        """Reserves from the budgets that the run shares with others; returns ``wanted``, shortened to what they leave.
+        """Reserves from the budgets that the run shares with others. Returns ``wanted``, shortened to what is left.
 
         Raises:
             Exhausted: nothing is left.
@@ -97,7 +97,7 @@ class LeasedRun:
         self.state = written.state
 
     def decide(self, decision: RunEvent) -> None:
-        """Queues a decision for the next write, ahead of the deferred verdicts, which are about it."""
+        """Queues a decision for the next write, before the deferred verdicts, which judge it."""
         self._deferred.insert(0, decision)
 
     async def tainted(self, run_id: str) -> bool:

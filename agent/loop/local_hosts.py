@@ -20,10 +20,10 @@ class LocalHosts:
 
     tools: Sequence[Tool]
     attempts: list[tuple[str, str]] = field(default_factory=list)
-    """Tool and key of every call that began."""
+    """Tool and idempotency key of every call that began."""
     killed: list[str] = field(default_factory=list)
     project: ProjectData = NO_DATA
-    """Of the project that the tools belong to."""
+    """Data of the project that the tools belong to."""
 
     def __post_init__(self) -> None:
         self.registry = Registry(self.tools)

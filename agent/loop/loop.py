@@ -25,7 +25,7 @@ from flightloop.verdicts import Action, Stage
 
 @dataclass
 class Stop:
-    """Signals to a run from outside its task, read between two steps."""
+    """Signals to a run from outside its task; the loop reads them between steps."""
 
     draining: bool = False
     interrupted: bool = False
@@ -118,9 +118,9 @@ class Loop:
         return RunStatus.WAITING_AGENT if waiting else RunStatus.QUEUED
 
     async def _refused_input(self) -> str | None:
-        """Checks the input, and redacts it if the guard says so. Returns why it is refused, or None.
+        """Checks the input, and redacts it if the guard says so. Returns the reason if the input is refused, else None.
 
-        Its verdicts are journaled once, even if a worker died in between.
+        The verdicts are journaled once, even if another worker has already checked the input.
         """
         ruling = await self._gate.check(Stage.INPUT, self._conversation.input_text)
         if self._leased.history.judged_input:
@@ -151,7 +151,7 @@ class Loop:
         return await self._leased.write(ended)
 
     async def _end(self, status: RunStatus, reason: StopReason, message: str, code: str | None = None) -> Run:
-        """Ends the run with what it has said so far. An interrupted answer is counted as used."""
+        """Ends the run with its latest text as the output. The tokens of an interrupted answer are charged."""
         said = self._leased.draft.released if self._leased.draft else self._said()
         text = passed(await self._gate.check(Stage.FINAL, said, stopped=True)) if said else ""
         if (model := unfinished(self._deps, self._leased)) is not None:

@@ -1,4 +1,4 @@
-"""Performs decided calls: guard, intent, effect, guard, result. In parallel, and again after a crash."""
+"""Performs decided calls in parallel: guard, intent, effect, guard, result. Recovers calls after a crash."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ from tools.host import ToolOutcome
 
 T = TypeVar("T")
 LINGER_S = 0.005
-"""Longest wait of a decision for the results of calls without an effect; some commits take about as long."""
+"""Longest time that a decision's write waits for the results of harmless calls; a commit takes about as long."""
 
-UNKNOWN = "unknown after a crash: it may have happened, and it was not tried again. Check before you go on."
-UNPERFORMED = "a crash came before it: it did not happen. Call again if it is still wanted."
-ELSEWHERE = "another run of this session has just made the same call: it was not made once more"
-CANCELLED = "the run was cancelled before it began"
-RECONCILED = "its answer was lost in a crash and asked for since"
+UNKNOWN = "unknown after a crash: the call may have taken effect and was not repeated. Check before you continue."
+UNPERFORMED = "the call was not performed because of a crash. Repeat it if it is still needed."
+ELSEWHERE = "another run of this session has just made the same call, so it was not made again"
+CANCELLED = "the run was cancelled before the call began"
+RECONCILED = "the call's result was lost in a crash and looked up afterwards"
 
 
 async def perform(deps: RunDependencies, gate: Gate, leased: LeasedRun, calls: list[CallState]) -> Run:
-    """Performs calls as far as possible; a call that waits for a person or an agent stays open.
+    """Performs calls as far as possible; calls that wait for a person or a sub-agent stay open.
 
     Calls with a result are skipped. A call whose result was lost in a crash is recovered according to its tool's
     declared effect.
@@ -63,8 +63,8 @@ async def perform(deps: RunDependencies, gate: Gate, leased: LeasedRun, calls: l
 async def perform_new(deps: RunDependencies, gate: Gate, leased: LeasedRun, decision: CallsDecided) -> Run:
     """Performs calls of a new decision, like ``perform``.
 
-    The decision is written with the intents of the calls that begin at once, so a step takes two commits: this one and
-    that of the results. If no call has an effect that must be recorded first, both can be one commit.
+    The decision is written together with the intents of the calls that begin at once, so a step takes two commits: this
+    one and that of the results. If no call has an effect that must be journaled first, one commit can be enough.
     """
     most, decided = deps.agent.parallel_calls, apply(leased.state, decision)
     states = call_states(leased.run.id, decided.run.usage.steps, decision.calls)
@@ -123,7 +123,7 @@ class _Begun:
     events: list[RunEvent]
     """Events to journal before the effect."""
     children: list[RunCreated] = field(default_factory=list)
-    """Sub-runs to create with them."""
+    """Sub-runs to create with ``events``."""
     checked_call: CheckedCall | None = None
     """The call to make, if any."""
     refused: str | None = None
@@ -194,8 +194,8 @@ class _Performing:
             await self._effect(begun.state, begun.checked_call)
 
     async def still(self, begun: _Begun) -> _Begun:
-        """Refuses a journaled call if another run has begun the same write since the guard was asked: of two such calls
-        the later one is not made, unless the guard allows it anyway."""
+        """Refuses a journaled call if another run has begun the same write since the guard's ruling. Of two such calls
+        only the earlier one is made, unless the guard also allows the later one."""
         if begun.checked_call is None or not begun.checked_call.spec.writes:
             return begun
         call = begun.checked_call
@@ -210,7 +210,7 @@ class _Performing:
         return begun if ruling.action.severity < Action.ASK.severity else replace(begun, refused=ELSEWHERE)
 
     def _delegated(self, intent: ToolIntent, agent: Subagent) -> RunCreated:
-        """The sub-run that works on a call; this run continues when it has ended."""
+        """The sub-run that performs a call; this run continues when the sub-run has ended."""
         names = {each.tool for each in self.deps.subagents.values()}
         unfinished = [state for state in self.calls if state.result is None]
         asked = [state for state in unfinished if state.call.function.name in names and state.returned is None]
@@ -232,7 +232,7 @@ class _Performing:
     async def _ruled(self, state: CallState) -> tuple[CheckedCall, Ruling]:
         """A call as it would be performed, and the guard's ruling on it. Raises Refused.
 
-        A call with redacted arguments is checked again, so that a person is asked about the call that is made.
+        A call with redacted arguments is checked again, so that a person decides on the call that is actually made.
         """
         checked_call = await self.understanding.of(state)
         ruling = await self._check(state, checked_call)
@@ -241,7 +241,7 @@ class _Performing:
         checked_call = await self.understanding.redacted(state, checked_call.spec, ruling.arguments)
         ruling = await self._check(state, checked_call)
         if ruling.arguments is not None and ruling.arguments != checked_call.arguments:
-            raise Refused("guardrails don't agree on its arguments")
+            raise Refused("guardrails don't agree on the call's arguments")
         return checked_call, ruling
 
     async def _check(self, state: CallState, checked_call: CheckedCall) -> Ruling:
@@ -256,11 +256,11 @@ class _Performing:
         under_way = await self.understanding.under_way(self.calls[: self.calls.index(state)])
         ruling = await self.gate.check(Stage.TOOL_CALL, "", checked_call, approval, under_way=under_way)
         if ruling.action is Action.BLOCK:
-            raise Refused(f"a guardrail refused it: {ruling.reason}")
+            raise Refused(f"a guardrail refused the call: {ruling.reason}")
         return ruling
 
     async def _is_denied(self, checked_call: CheckedCall) -> bool:
-        """Whether a person has denied the call, in this run or in another run of the same family."""
+        """Whether a person has denied the call, in this run or in another run for the same user request."""
         denied = [Write(one.tool, one.arguments, False, known_by=one.args_sha256) for one in self.leased.history.denied]
         if self.leased.run.parent is not None or self.deps.subagents:
             denied += [write for past in await self._past(checked_call) for write in past.denied]
@@ -299,7 +299,7 @@ class _Performing:
         )
 
     async def _recover(self, state: CallState, intent: ToolIntent) -> None:
-        """Recovers an intent without a result. Repeatable calls are made again with the same key."""
+        """Recovers a call with an intent but no result. Repeatable calls are made again with the same key."""
         try:
             spec = self.deps.hosts.registry.get(intent.tool)
         except NotFound as error:
@@ -321,7 +321,7 @@ class _Performing:
                 await self.leased.write(self._request(state, checked_call, ruling))
                 return
             if checked_call.arguments != intent.arguments:
-                raise Refused("a guardrail changes its arguments now: that would be another call")
+                raise Refused("a guardrail now changes the call's arguments, which would make it another call")
         except Refused as refused:
             await self.leased.write(self._not_repeated(state, intent, str(refused)))
             return
@@ -336,7 +336,7 @@ class _Performing:
         return self._failed(state, f"{UNKNOWN} ({why})", uncertain=True)
 
     async def _reconcile(self, state: CallState, spec: ToolSpec, intent: ToolIntent) -> None:
-        """Finds out what became of a call that can't be repeated, if its tool names a reconcile tool.
+        """Finds out whether a call that can't be repeated was performed, with its tool's reconcile tool, if any.
 
         "Not performed" is final only if the worker that began the call has ended; otherwise the call may still run.
         """

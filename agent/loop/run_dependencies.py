@@ -1,4 +1,4 @@
-"""Dependencies of a run outside the journal, and protocols of its tools."""
+"""Dependencies of a run apart from the journal, and the protocols of tools and hosts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Hosts(Protocol):
 
 @dataclass(frozen=True)
 class RunDependencies:
-    """Everything that a run needs besides the journal."""
+    """Everything that a run needs apart from the journal."""
 
     agent: AgentSpec
     guard: Guarding
@@ -62,7 +62,7 @@ class RunDependencies:
     tracing: Tracing
     lookup: EvidenceSource = NO_EVIDENCE
     epoch: int = 0
-    """Interrupt epoch at admission."""
+    """Interrupt epoch when the run was claimed; see ``guardrails.interrupt``."""
     tenants: TenantBudgets = field(default_factory=TenantBudgets)
     subagents: Mapping[str, Subagent] = field(default_factory=dict)
     """Agents to which this agent can delegate, by name."""

@@ -1,4 +1,4 @@
-"""Earlier runs of a session, as far as the model of a new run may know them."""
+"""Earlier runs of a session that the model of a new run may see."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RUNS = 20
 
 
 async def converse(journal: Journal, run: Run, runtime: AgentRuntime, context_length: int | None) -> Conversation:
-    """The conversation that a run continues. A sub-run knows its task only."""
+    """The conversation that a run continues. A sub-run's conversation consists of its task only."""
     exchanges = [await _exchange(before, runtime) for before in await earlier(journal, run)]
     return Conversation(
         instructions=runtime.agent.instructions.strip(),
@@ -28,7 +28,7 @@ async def converse(journal: Journal, run: Run, runtime: AgentRuntime, context_le
 
 
 async def earlier(journal: Journal, run: Run) -> list[Run]:
-    """Earlier runs of the session that the run's model may know, oldest first."""
+    """Earlier runs of the session that the run's model may see, oldest first."""
     if run.parent is not None:
         return []
     return [before for before in await _earlier(journal, run) if _counts(before, run)]
@@ -45,9 +45,9 @@ async def _earlier(journal: Journal, run: Run) -> list[Run]:
 
 
 def _counts(before: Run, run: Run) -> bool:
-    """Whether an earlier run belongs to the conversation: those that had ended when the run began, for any worker.
+    """Whether an earlier run belongs to the conversation: it had ended when ``run`` first started.
 
-    A blocked input is excluded, so that it can't reach the model in the next run.
+    Blocked runs are excluded, so that their input can't reach the model in the next run.
     """
     if before.ended_at is None or before.status is RunStatus.BLOCKED:
         return False
@@ -55,8 +55,8 @@ def _counts(before: Run, run: Run) -> bool:
 
 
 async def _exchange(run: Run, runtime: AgentRuntime) -> Exchange | None:
-    # The journal keeps the original input; the model gets it as the current policy redacts it.
-    # Verdicts on it were journaled in the earlier run.
+    # The journal has the original input; the model gets it as redacted by the current policy.
+    # Verdicts on the input were journaled in the earlier run.
     context = GuardContext(run.tenant_id, run.agent, run.session_id, run.id)
     ruling = await runtime.guard.check(Checked(Stage.INPUT, text_of(run.input), context))
     if ruling.action.severity >= Action.ASK.severity:

@@ -17,11 +17,11 @@ from flightloop.tool import ToolSpec
 from guardrails.types import CheckedCall, Write, args_sha256
 from tools.host import Unsure
 
-TOO_LONG = "the tool took too long to look at these arguments: give fewer or shorter values"
+TOO_LONG = "the tool took too long to check these arguments: give fewer or shorter values"
 
 
 class Refused(Exception):
-    """A call that is not made: the model's mistake, or denied by the guard or a person. The call's result says why."""
+    """The call is not made: it is invalid, or the guard or a person denied it. The message becomes its result."""
 
 
 class Understanding:
@@ -32,7 +32,7 @@ class Understanding:
         self._checking = Checking(deps.hosts.registry, tenant_id)
         self._calls: dict[str, asyncio.Task[CheckedCall]] = {}
         self._forms: dict[str, dict[str, Any] | None] = {}
-        """Forms of earlier calls by the present schema, by the hash of their arguments as they were written."""
+        """Identities of earlier calls under the current schema, by the hash of their original arguments."""
 
     async def of(self, state: CallState) -> CheckedCall:
         """A call as it would be performed. Raises Refused if it can't be."""
@@ -51,11 +51,11 @@ class Understanding:
         checked = await self._checking.checked(state.call.function, arguments)
         if checked.problems:
             told = "; ".join(checked.problems)
-            raise Refused(f"a guardrail redacted its arguments, which it can't be called with: {told}")
+            raise Refused(f"a guardrail redacted the call's arguments, and the tool does not accept the result: {told}")
         return await self._checked_call(state, spec, arguments, checked)
 
     async def under_way(self, states: Sequence[CallState]) -> list[Write]:
-        """Writes among the calls that have no result yet and could be performed."""
+        """Those of the calls that change something, have no result yet and could be performed."""
         writes = []
         for state in states:
             if state.result is not None:
@@ -101,7 +101,7 @@ class Understanding:
         return CheckedCall(state.call.id, spec, arguments, known_by, unsure, partial(self._alike, spec.name, checked))
 
     def _alike(self, tool: str, checked: Checked, arguments: dict[str, Any]) -> bool:
-        """Whether arguments that an earlier schema may have allowed mean the same under the present schema."""
+        """Whether arguments, possibly written under an earlier schema, mean the same under the current one."""
         written = args_sha256(tool, arguments)
         if written not in self._forms:  # each rail compares the same earlier calls
             self._forms[written] = self._form(tool, arguments)

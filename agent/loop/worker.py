@@ -39,9 +39,9 @@ log = structlog.get_logger(__name__)
 
 
 _LATE_S = 0.1
-"""Time between two polls after which this process counts as delayed."""
+"""Time between two polls from which on this process counts as delayed."""
 _ANSWER_S = 1.0
-"""How long to wait for the interrupt source after such a delay."""
+"""Longest wait for the interrupt source after such a delay."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class WorkerConfig:
     """Configuration of a worker; times in seconds."""
 
     concurrency: int = 4
-    """Runs held at the same time."""
+    """Runs executed at the same time."""
     spare: int = 2
     """Additional places for runs of tenants that have no run at this worker."""
     lease_s: float = 30.0
@@ -64,13 +64,13 @@ class WorkerConfig:
     context_length: int | None = None
     """Context length in tokens; None: as reported by the model."""
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
-    """Unique even if the next process has the same id, as in a container."""
+    """Unique even if the next process has the same process id, as in a container."""
 
 
 @dataclass(eq=False)
 class _Held:
-    """A claimed run and its task. Interrupts are matched with ``epoch`` and ``tags``, those of the run and of the runs
-    that it works for."""
+    """A claimed run and its task. Interrupts are matched with ``epoch`` and ``tags``, which are the tags of the run and
+    of its callers."""
 
     lease: Lease
     tags: tuple[Tags, ...]
@@ -78,15 +78,15 @@ class _Held:
     epoch: int | None = None
     """Interrupt epoch read at the claim; None until it is read."""
     task: asyncio.Task[None] | None = None
-    """None until it runs: a task cancelled before its first step could not release its run."""
+    """None until the task runs: if it were cancelled before its first step, it could not release the run."""
     hosts: Hosts | None = None
-    """Hosts of its calls; None until the runtime is loaded."""
+    """Tool hosts of the run's calls; None until the runtime is loaded."""
     cancelled_at: float | None = None
     """When this worker noticed the cancellation, by the event loop's clock."""
 
 
 class Worker:
-    """A plain asyncio program: ``await run()`` works until ``drain`` is called.
+    """Claims and executes runs of the journal in asyncio tasks. ``await run()`` works until ``drain`` is called.
 
     Args:
         runtimes: runtimes of the project's agents.
@@ -130,7 +130,7 @@ class Worker:
         self._freed = asyncio.Event()
 
     async def run(self) -> None:
-        """Works until drained; then every run has ended or is released."""
+        """Works until ``drain``. When it returns, all of the worker's runs have ended or are released."""
         await self._look()
         beside = [
             asyncio.create_task(self._forever(self._interrupts, self._config.interrupt_poll_s)),
@@ -230,8 +230,8 @@ class Worker:
             self._freed.set()
 
     async def _put_back(self, held: _Held) -> None:
-        """Releases a run once the journal is available again, while the lease lasts. The next worker finds out what was
-        written."""
+        """Releases a run once the journal is available again, unless the lease is lost before. The next worker finds
+        out what was written."""
         while True:
             try:
                 return await self._journal.release(held.lease)
@@ -350,7 +350,7 @@ class Worker:
     def _stopped(self, held: _Held) -> bool:
         epoch = held.epoch
         if self._watch.silent or epoch is None or self._watch.epoch() < epoch:
-            return self._watch.silent  # its reading is older than what the journal has returned since
+            return self._watch.silent  # the snapshot is older than the one that the journal has returned since
         return any(self._watch.stopped(tags, epoch) for tags in held.tags)
 
     async def _renew(self) -> None:

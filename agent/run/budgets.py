@@ -32,18 +32,18 @@ class Prices:
 
 @dataclass(frozen=True)
 class Reservation:
-    """What the next model call may use at most: first as requested, then as limited by the budgets."""
+    """Maximum usage of the next model call: first as requested, then as limited by the budgets."""
 
     prompt_tokens: int = 0
     """Estimated length of the request."""
     completion_tokens: int = 0
-    """Longest answer."""
+    """Maximum length of the answer."""
     seconds: float | None = None
-    """Time the run may still be leased; None: unlimited."""
+    """Seconds for which the run may still be leased; None: unlimited."""
     steps: int = 1
     """1 for a model call; 0 reserves time only."""
     late: StopReason = StopReason.BUDGET_SECONDS
-    """Stop reason of the run when ``seconds`` are over."""
+    """Stop reason of the run if ``seconds`` run out."""
 
     def amounts(self, prices: Prices) -> Amounts:
         usage = Usage(prompt_tokens=self.prompt_tokens, completion_tokens=self.completion_tokens)
@@ -131,7 +131,7 @@ def reserve(state: RunState, now: datetime, prompt_tokens: int, completion_token
 
     Args:
         prompt_tokens: estimated length of the request.
-        completion_tokens: longest answer wanted.
+        completion_tokens: maximum length of the answer.
 
     Raises:
         Exhausted: not even an answer of one token fits.
@@ -149,7 +149,7 @@ def share(state: RunState, now: datetime, agents: int, calls: int) -> Budget:
 
     Args:
         agents: sub-agents that work for the run at the same time.
-        calls: all concurrent calls, tools included, which use time as well.
+        calls: all concurrent calls, including those of tools, because they use time too.
 
     Raises:
         Exhausted: nothing is left to share.
@@ -161,7 +161,7 @@ def share(state: RunState, now: datetime, agents: int, calls: int) -> Budget:
         part = (limit - getattr(taken, name)) / (calls if name == "seconds" else agents)
         left[name] = int(part) if isinstance(limit, int) else part
         if left[name] < 0 or (name != "cost" and not left[name]):
-            raise Exhausted(_reason("run", name), f"the run's {limit:g} {name} leave nothing for another agent")
+            raise Exhausted(_reason("run", name), f"the run's {limit:g} {name} leave nothing for a sub-agent")
     return Budget(**left)
 
 
@@ -180,7 +180,7 @@ def fit(wanted: Reservation, bound: Budget, taken: Amounts, prices: Prices, whos
     """Shortens a reservation to what a budget leaves.
 
     Args:
-        taken: used by this run, or reserved by others.
+        taken: amounts that are already used, or reserved by others.
 
     Raises:
         Exhausted: not even an answer of one token fits, or no time is left.

@@ -31,7 +31,7 @@ async def cancel(journal: Journal, tenant_id: str, run_id: str, by: str = "") ->
 
 
 async def interrupt(journal: Journal, tenant_id: str, run_id: str, by: str = "", reason: str = "") -> Run:
-    """Emergency stop of one run, latched. Its worker stops within a token; a run without a worker ends at once.
+    """Stops one run by a latched interrupt. Its worker stops within a token; a run without a worker ends at once.
     Raises Conflict if the run has already ended."""
     run = await journal.get(tenant_id, run_id)
     if run.status.terminal:
@@ -59,12 +59,12 @@ async def resume(
     session_budget: Budget | None = None,
     tenants: TenantBudgets = TenantBudgets(),  # noqa: B008  (frozen)
 ) -> Run:
-    """Queues a run again that was interrupted, ran out of budget or failed.
+    """Resumes a run that was interrupted, ran out of budget or failed: queues it again.
 
-    Clears the run's own interrupt. ``budget`` and ``session_budget`` replace the limits that they set.
+    Clears interrupts of this run only. Limits set in ``budget`` and ``session_budget`` replace the earlier ones.
 
     Raises:
-        Conflict: the run cannot be resumed, or the cause remains: a broader interrupt, or a limit that was not raised.
+        Conflict: the run cannot be resumed, a broader interrupt is still active, or the used-up limit was not raised.
     """
     run = await journal.get(tenant_id, run_id)
     bounds, shared = _raised(run.budget, budget), _raised(run.session_budget, session_budget)

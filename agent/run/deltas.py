@@ -12,15 +12,15 @@ from flightloop.events import DeltaEvent
 
 
 class Deltas(Protocol):
-    """Channel from the worker that publishes released text to clients that stream the run."""
+    """Channel on which a worker publishes released text for the clients that stream the run."""
 
     def publish(self, delta: DeltaEvent) -> None:
-        """Never blocks and never fails: a delta without room is dropped."""
+        """Publishes a delta. Never blocks and never fails: deltas are dropped if there is no room."""
         ...
 
 
 class LocalDeltas:
-    """Deltas within one process and event loop. A slow listener loses the oldest deltas."""
+    """Publishes deltas within one process and event loop. A slow listener loses the oldest deltas."""
 
     def __init__(self, backlog: int = 1000) -> None:
         self._backlog = backlog

@@ -46,8 +46,8 @@ class CallState:
     result: ToolResult | None = None
 
     def approval(self, args_sha256: str, arguments: dict[str, Any], policy_sha256: str) -> ApprovalRequested | None:
-        """The approval of exactly this call under this policy, if there is one. Equal arguments count even if the hash
-        differs: a tool's types may normalise the same arguments to a new value each time."""
+        """The approval of exactly this call under this policy, if any. Equal arguments match even if their hashes
+        differ: a tool's types may normalise the same arguments to a new value each time."""
         asked, decided = self.request, self.decided
         if asked is None or decided is None or decided.decision != "approve" or asked.policy_sha256 != policy_sha256:
             return None
@@ -56,7 +56,7 @@ class CallState:
 
     @property
     def arguments(self) -> dict[str, Any] | None:
-        """Arguments of the call; None: the model's text is not a JSON object."""
+        """Arguments of the call; None if what the model wrote is not a JSON object."""
         if self.intent is not None:
             return self.intent.arguments
         try:
@@ -102,7 +102,7 @@ class History:
     def __init__(self, run_id: str, events: Iterable[RunEvent] = ()) -> None:
         self.run_id = run_id
         self.events = 0
-        """Number of events added; values derived from the history compare it to see whether they are stale."""
+        """Number of events added. Values derived from the history are stale when it has changed."""
         self.turns: list[Turn] = []
         self.results: list[ToolResult] = []
         self.plans = 0
@@ -110,11 +110,11 @@ class History:
         self.plan: tuple[str, ...] = ()
         self.first_plan: tuple[str, ...] = ()
         self.failed_since_plan = False
-        self.repeats_failure = False  # the latest result failed, as the identical call had failed before
+        self.repeats_failure = False  # the latest call failed, and so did an identical call before it
         self.tainted = False
         self.judged_input = False
         self.compacted: ContextCompacted | None = None  # the latest
-        self.chars_per_token: float | None = None  # of the latest prompt whose tokens the model counted
+        self.chars_per_token: float | None = None  # ratio of the latest prompt whose tokens the model counted
         self.denied: list[ApprovalRequested] = []
         """Requests for approval that a person denied."""
         self.overtaken = 0

@@ -1,4 +1,4 @@
-"""Journal port: the only mutable state of the agent, as a Protocol.
+"""Journal port: Protocol of the store that has all mutable state of the agent.
 
 Every write is one transaction that checks the run's transitions and, for a worker's events, the fence of its lease.
 Appending ``Judged`` also writes an audit record, and appending ``ApprovalRequested`` an approval, so that no caller
@@ -54,7 +54,7 @@ class Idempotency:
 @dataclass(frozen=True)
 class Created:
     run: Run
-    """If ``replayed``, the run as it was returned the first time."""
+    """The new run. If ``replayed``, the run as it was returned to the first request."""
     replayed: bool = False
 
 
@@ -85,27 +85,27 @@ class Projection:
 
 @dataclass(frozen=True)
 class Written:
-    """A call of a tool that changes something, from its intent on, or one that a person has denied."""
+    """A call that changes something: one whose intent is journaled, or one that a person has denied."""
 
     run_id: str
     callers: tuple[str, ...]
-    """Runs for which the call's run works, the outermost first."""
+    """Chain of runs that delegated to the call's run, from the root run on."""
     call_id: str
     tool: str
     arguments: dict[str, Any]
     args_sha256: str
     ok: bool | None = None
-    """Whether it succeeded; None: it has no result yet."""
+    """Whether the call succeeded; None: it has no result yet."""
     uncertain: bool = False
-    """Whether it may have had its effect although it did not succeed."""
+    """Whether the call may have taken effect although it did not succeed."""
     told: str = ""
     """Beginning of the result or error, as the model reads it."""
     kin: bool = False
-    """Whether its run and the asking run descend from the same run by forks, or work for such runs."""
+    """Whether the call's run and the asking run go back to the same root run through sub-runs and forks."""
     unsure: bool = False
     """Whether equivalent arguments may have another hash."""
     denied: bool = False
-    """Whether a person denied it; then it was not made."""
+    """Whether a person denied the call, so that it was not made."""
 
 
 class Journal(Protocol):
@@ -149,7 +149,7 @@ class Journal(Protocol):
         after: str | None = None,
         limit: int = 50,
     ) -> Page[Run]:
-        """A page of runs, newest first, at most ``limit`` of them and at most ``PAGE``.
+        """A page of runs, newest first, bounded by ``limit`` and the page size.
 
         ``after`` is the previous page's ``next_after`` (a run id). Raises NotFound if it is unknown.
 
@@ -162,11 +162,11 @@ class Journal(Protocol):
     async def writes(
         self, run: Run, args_sha256: str | None = None, tool: str | None = None, limit: int = 500
     ) -> list[Written]:
-        """Calls of other runs that have begun to change something, newest first, in the run's session and in the
-        sessions that its forks share.
+        """Calls of other runs that change something, newest first, in the run's session and the sessions that are
+        connected with it by forks.
 
-        With ``args_sha256`` only those of that call, with ``tool`` only those of that tool; then, if the run has begun
-        such a call itself, only those that precede it.
+        With ``args_sha256`` only calls with this hash, with ``tool`` only calls of this tool; and if the run itself has
+        begun such a call and has no result yet, only earlier ones.
         """
         ...
 
@@ -182,8 +182,8 @@ class Journal(Protocol):
         Without a lease only the events in ``WITHOUT_LEASE`` are allowed. ``children`` are sub-runs created in the same
         transaction, each with an id and a parent. When a sub-run ends, ``AgentReturned`` is appended to its parent
         in the same transaction. When a run ends or is cancelled, its sub-runs are cancelled: a few dozen in the same
-        transaction, more in later ones. From the first transaction on none of them can be claimed, and their
-        workers see the cancel.
+        transaction, more in later ones. From the first transaction on, none of them can be claimed, and their
+        workers see the cancellation.
 
         Raises:
             NotFound: no such run.
@@ -223,7 +223,7 @@ class Journal(Protocol):
         Args:
             besides: tenants to skip, as groups that are tried in order until a run is found.
             unless: checked at the moment of the claim; True claims nothing.
-            held: runs that the worker is still executing; their leases are renewed even if they have expired.
+            held: runs that the worker is still executing; they are skipped even if their leases have expired.
 
         A worker that ends, for whatever reason, loses its leases at once. Names of worker processes are never reused.
         """
@@ -234,12 +234,12 @@ class Journal(Protocol):
         ...
 
     async def release(self, lease: Lease, status: Released = RunStatus.QUEUED, seen: int | None = None) -> None:
-        """Releases a run; writes ``RunReleased``. A run that should wait is queued instead if others wrote events after
-        ``seen``, the last event that its worker knows. Raises LeaseLost."""
+        """Releases a run; writes ``RunReleased``. With a waiting status, the run is queued instead if others wrote
+        events after ``seen``, the last event that its worker has read. Raises LeaseLost."""
         ...
 
     async def end_families(self) -> None:
-        """Cancels sub-runs of ended or cancelled runs where the process that began to cancel them did not finish."""
+        """Cancels the remaining sub-runs of ended or cancelled runs, if the process that began to do so has died."""
         ...
 
     async def drop_copies(self) -> None:
@@ -284,7 +284,7 @@ class Journal(Protocol):
         ...
 
     async def expire_approvals(self) -> list[Approval]:
-        """Expires approvals that nobody decided in time. The model sees a denial."""
+        """Expires approvals that nobody decided in time. The model sees them as denied."""
         ...
 
     # -- interrupts -------------------------------------------------------------------------------
@@ -336,7 +336,7 @@ class Journal(Protocol):
     async def record(self, tenant_id: str, verdicts: Sequence[Verdict]) -> None:
         """Records verdicts given together outside a run (``/v1/chat/completions``).
 
-        They become one audit record, and events for the projections under a ``run_id`` that no run has.
+        They become an audit record, and events for the projections under a ``run_id`` that no run has.
         """
         ...
 

@@ -1,9 +1,9 @@
-"""Ledger: usage and reservations that the runs and completions of a session or tenant share.
+"""Ledger: usage and reservations of a session's or tenant's runs and completions, which share a budget.
 
-It is part of the journal's store. Usage of a run is added in the transaction that journals its decision, so sums
-always match the journal's events (completions have no events). A reservation is written before a call begins and
-removed with the decision, with the run's lease, or when the process that holds it has died. Stale reservations are
-ignored by the next reader.
+The ledger is part of the journal's store. Usage of a run is added in the transaction that journals its decision, so
+sums always match the journal's events (completions have no events). A reservation is written before a call begins. It
+is removed with the decision, at the end of the run's lease, or when the process that made it has died. Readers ignore
+stale reservations.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flightloop.usage import Amounts, Spending
 
 @dataclass(frozen=True)
 class Completion:
-    """A model call outside a run. ``holder`` is the name of the serving process, never reused."""
+    """A model call outside a run. ``holder`` is the name of the serving process, which is never reused."""
 
     id: str
     tenant_id: str
@@ -42,7 +42,7 @@ class Ledger(Protocol):
     async def reserve_completion(
         self, completion: Completion, wanted: Reservation, prices: Prices, shared: Shared
     ) -> Reservation:
-        """Like ``reserve``, for a completion, until ``settle``. Raises Exhausted."""
+        """Like ``reserve``, for a completion. The reservation ends with ``settle``. Raises Exhausted."""
         ...
 
     async def settle(self, completion: Completion, used: Amounts) -> None:
@@ -50,5 +50,5 @@ class Ledger(Protocol):
         ...
 
     async def spending(self, tenant_id: str, window: Window, session_id: str | None = None) -> Spending:
-        """Spending of a tenant in its current window, or of a session since its start. Without the budget."""
+        """Spending of a tenant in its current window, or of a session since its start. ``budget`` is not filled in."""
         ...

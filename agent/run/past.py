@@ -1,4 +1,4 @@
-"""Earlier writes in a run's session, and the user's latest words."""
+"""Writes of other runs in a run's session, and the user's latest input."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from flightloop.runs import Run
 from guardrails.types import Past, Write
 
 WRITES = 500
-"""Maximum number of writes that are read of a session and its forks, the newest first."""
+"""Maximum number of writes that are read from a session and its forks, newest first."""
 ORIGINS = 16
-"""Number of fork ancestors whose writes count as the run's own. Writes of more distant ones still need approval."""
+"""Maximum number of runs in a fork's line (``_line``). Repeating a write of an older ancestor still needs approval."""
 Writes = Callable[[str], bool]
 """Whether the tool of this name changes something."""
 
@@ -21,7 +21,7 @@ Writes = Callable[[str], bool]
 async def read_past(
     journal: Journal, run: Run, asked: str, args_sha256: str | None = None, tool: str | None = None
 ) -> Past:
-    """Reads the writes of a run's session that came before. Raises StoreUnavailable.
+    """Reads the writes of other runs in a run's session. Raises StoreUnavailable.
 
     Args:
         asked: the run's input; for a sub-run the input of the root run is used instead.

@@ -87,7 +87,7 @@ class RunState:
 
 
 def fold(events: Iterable[RunEvent]) -> Run:
-    """Folds a run's events, from the first one on.
+    """Folds a run's events, starting with the first, into the run.
 
     Raises:
         Conflict: an event does not fit the state before it.
@@ -130,7 +130,7 @@ def check(state: RunState, event: RunEvent) -> None:
     """Raises Conflict if ``event`` may not follow ``state``."""
     run = state.run
     if isinstance(event, RunCreated | DeltaEvent):
-        raise Conflict(f"run {run.id} cannot take a {event.type} event")
+        raise Conflict(f"run {run.id}: a {event.type} event cannot be appended")
     target = status_after(event)
     if target is not None and target not in TRANSITIONS[run.status]:
         raise Conflict(f"run {run.id} is {run.status}: it cannot become {target}")
@@ -147,9 +147,9 @@ def check_resume(run: Run) -> None:
     if run.status in (S.RUNNING, S.QUEUED):
         raise Conflict(f"run {run.id} is {run.status}: there is nothing to resume")
     if run.status.terminal and run.stop_reason not in RESUMABLE:
-        raise Conflict(f"run {run.id} ended with {run.stop_reason}: that cannot be resumed")
+        raise Conflict(f"run {run.id} ended with {run.stop_reason}: it cannot be resumed")
     if run.status.terminal and run.parent is not None:
-        raise Conflict(f"run {run.id} works for run {run.parent.run_id}, which has its result: resume that one")
+        raise Conflict(f"run {run.id} works for run {run.parent.run_id}, which has its result: resume that run")
 
 
 def status_after(event: RunEvent) -> RunStatus | None:

@@ -1,4 +1,4 @@
-"""Ports that a database implements so that ``StoreJournal`` can use it: transaction and backend."""
+"""Protocols that a database implements for ``StoreJournal``: transaction and backend."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Answer:
-    """The stored answer to a request with an idempotency key; ``body`` is JSON."""
+    """The stored response to a request with an idempotency key; ``body`` is JSON."""
 
     digest: str
     body: str
@@ -48,7 +48,7 @@ class WriteFilter:
     args_sha256: str | None = None
     tool: str | None = None
     before: int | None = None
-    """Number of the write that all others precede."""
+    """Only writes with a smaller number."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class Fork:
     tenant_id: str
     session_id: str
     root_id: str
-    """The run at the end of its chain of origins."""
+    """The original run, at the end of the chain of origins."""
     root_session_id: str
-    """Session of that run."""
+    """Session of the original run."""
     copied_at: float | None = None
     """Time of the latest copies while the run itself does not exist yet."""
 
@@ -88,7 +88,7 @@ class Transaction(Protocol):
     def run(self, run_id: str) -> Row | None: ...
     def add_run(self, row: Row) -> None: ...
     def save_run(self, row: Row, before: Row) -> None:
-        """``before`` is the row as read in this transaction."""
+        """Updates a run; ``before`` is its row as read in this transaction."""
         ...
 
     def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> tuple[list[Run], bool]:
@@ -102,17 +102,17 @@ class Transaction(Protocol):
         ...
 
     def untold(self, run_id: str, limit: int) -> list[str]:
-        """The oldest open sub-runs of a run that nobody has asked to cancel yet."""
+        """Ids of a run's oldest open sub-runs whose cancellation has not been requested yet."""
         ...
 
     def with_untold(self, limit: int) -> list[str]:
-        """Some of the runs that are over but still have such sub-runs."""
+        """Ids of runs that are ``over`` but have ``untold`` sub-runs."""
         ...
 
     def claimable(
         self, now: datetime, gone: Collection[str] = (), besides: Collection[str] = (), held: Collection[str] = ()
     ) -> Row | None:
-        """The oldest run that is queued, or whose lease has expired or belongs to a worker that is gone."""
+        """The oldest run that is queued, or whose lease has expired or belongs to a worker in ``gone``."""
         ...
 
     def holders(self) -> list[str]:
@@ -134,11 +134,11 @@ class Transaction(Protocol):
     def read_all(self, after: int, limit: int) -> list[Recorded]: ...
 
     def root(self, run_id: str) -> str:
-        """The run at the end of a fork's chain of origins; the run itself if it is not a fork."""
+        """Id of the run at the end of a fork's chain of origins; the run's own id if it is not a fork."""
         ...
 
     def root_session(self, tenant_id: str, session_id: str) -> str:
-        """The session at the end of a fork's chain of origins; the session itself if it has no fork."""
+        """Id of the session at the end of a fork's chain of origins; the given id if the session has no fork."""
         ...
 
     def fork(self, run_id: str) -> Fork | None: ...
@@ -148,7 +148,7 @@ class Transaction(Protocol):
 
     def drop_fork(self, run_id: str) -> None: ...
     def unfinished_forks(self, before: datetime, limit: int) -> list[str]:
-        """Forks whose latest copies were made before this time and whose run does not exist."""
+        """Ids of forks whose latest copies were made before this time and whose run does not exist."""
         ...
 
     def drop_events(self, run_id: str, limit: int) -> int:
@@ -157,11 +157,11 @@ class Transaction(Protocol):
 
     def add_write(self, tenant_id: str, session_id: str, root: str, written: Written) -> None: ...
     def end_write(self, run_id: str, call_id: str, ok: bool, uncertain: bool, told: str) -> None:
-        """Stores the result of a write; does nothing if the call was not added."""
+        """Stores the result of a write; does nothing if the write was not added."""
         ...
 
     def write_under_way(self, run_id: str, args_sha256: str | None, tool: str | None) -> int | None:
-        """Number of the run's first such write that has no result; None if all have one."""
+        """Number of the run's first write without a result, with this hash or of this tool; None if there is none."""
         ...
 
     def writes(self, tenant_id: str, session_id: str, root: str, wanted: WriteFilter, limit: int) -> list[Written]:
@@ -202,11 +202,11 @@ class Transaction(Protocol):
         ...
 
     def interrupts(self, tenant_id: str | None, cleared_after: datetime | None) -> list[Interrupt]:
-        """Active interrupts and those cleared after a time, newest first; of all tenants if ``tenant_id`` is None."""
+        """Active interrupts and those cleared after the given time, newest first. ``tenant_id`` None: all tenants."""
         ...
 
     def latched(self, tenant_id: str) -> int:
-        """Number of active interrupts, single runs not counted."""
+        """Number of active interrupts, not counting those of single runs."""
         ...
 
     def answer(self, tenant_id: str, key: str) -> Answer | None: ...
@@ -227,7 +227,7 @@ class Transaction(Protocol):
     def spent_since(self, tenant_id: str, day: str) -> Amounts: ...
     def spent_in_session(self, tenant_id: str, session_id: str) -> Amounts: ...
     def reserved(self, tenant_id: str, session_id: str | None, but: str = "", gone: Collection[str] = ()) -> Amounts:
-        """Sum reserved by a tenant's or session's calls, except reservation ``but`` and holders in ``gone``."""
+        """Sum of a tenant's or session's reservations, without reservation ``but`` and holders in ``gone``."""
         ...
 
     def reservation(self, reservation_id: str) -> Reserved | None: ...
@@ -258,9 +258,9 @@ class Backend(Protocol):
         ...
 
     def sure_s(self) -> float:
-        """Longest age of a gone worker's last sign of life at which its process has certainly ended, in seconds.
+        """Maximum age in seconds of a gone worker's last sign of life that proves that its process has ended.
 
-        If the sign is older, only its connection may have been lost.
+        If the sign is older, the process may still run and only its connection may have been lost.
         """
         ...
 

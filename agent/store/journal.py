@@ -36,7 +36,7 @@ POLL_S = 0.25
 LISTENING_POLL_S = 2.0
 """Polling interval where the database sends notifications."""
 REST_S = 0.1
-"""Pause between portions of background work that any worker may do and nobody waits for."""
+"""Pause between portions of background work that no caller waits for."""
 
 
 def utcnow() -> datetime:
@@ -367,7 +367,7 @@ class StoreJournal:
         def work(tx: Transaction) -> None:
             stored = tx.projection(name)
             if (stored.cursor if stored else 0) != expected_cursor:
-                raise Conflict(f"projection {name} was moved by another process")
+                raise Conflict(f"projection {name} was updated by another process")
             tx.save_projection(name, projection)
 
         await self._backend.write(work)
@@ -380,7 +380,7 @@ class StoreJournal:
             self._signals.notify(topic)
 
     def _listen(self) -> float:
-        """Subscribes to other processes' writes. Returns the seconds after which a waiter reads by itself."""
+        """Subscribes to other processes' writes. Returns the polling interval of waiters in seconds."""
         loop = asyncio.get_running_loop()
 
         def heard(topic: str | None) -> None:

@@ -1,4 +1,4 @@
-"""API keys in the journal's database, which stores only their digests."""
+"""API keys in the journal's database. Only their digests are stored."""
 
 from __future__ import annotations
 

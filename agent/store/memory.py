@@ -50,7 +50,7 @@ class MemoryBackend:
 
 
 class _Tables:
-    """Tables as dicts, which keep insertion order: the order of creation that pages need."""
+    """Tables as dicts. Their insertion order is the order of creation, which pages need."""
 
     def __init__(self) -> None:
         self._runs: dict[str, Row] = {}

@@ -24,7 +24,7 @@ def sql_journal(
 
     Args:
         database_url: SQLAlchemy URL, such as ``sqlite:////data/flightloop.db``.
-        urgent: whether its writes go before those of other processes; used for the emergency stop.
+        urgent: whether its writes take precedence over those of other processes; used for the emergency stop.
         room: reserved disk space that is released for writes that fail because the disk is full.
 
     Raises:

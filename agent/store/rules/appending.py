@@ -1,10 +1,10 @@
-"""Appends events to a run and writes what follows from them, also for its parent and its sub-runs.
+"""Appends events to a run and writes everything that follows from them, also for its parent and its sub-runs.
 
 A sub-run is created with a call of its parent, reports its end to the parent, and is cancelled when the parent ends.
 
-A family of runs may be too large for one transaction. So the sub-runs of an ended run are cancelled in portions, the
-deepest first, which makes each report to a parent complete. Until a sub-run is cancelled, claims and writes check
-whether a run above it is over. Therefore neither the time nor the process of the later portions matters.
+A family of runs may be too large for one transaction. So the sub-runs of an ended run are cancelled in portions,
+deepest first, so that each report to a parent is complete. Until a sub-run is cancelled, claims and writes check
+whether one of its callers is over. So it does not matter when or by which process later portions are cancelled.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def check_resume(tx: Transaction, row: Row) -> None:
 
 
 def above(tx: Transaction, row: Row) -> str | None:
-    """Id of the nearest run above that is over, unless the run's own cancellation was already requested."""
+    """Id of the nearest caller that is over, if any; None if the run's own cancellation was already requested."""
     parent = None if row.state.cancel_requested else row.state.run.parent
     return next((one.run_id for one in reversed(parent.callers) if tx.over(one.run_id)), None) if parent else None
 
@@ -87,7 +87,7 @@ def go_on(tx: Transaction, run_id: str, now: datetime) -> bool:
 
 
 def _tell_below(tx: Transaction, run_id: str, event: CancelRequested, now: datetime, room: int) -> int:
-    """Cancels sub-runs, deepest first; returns the room left, 0 if not all of them fit. Workers end those they hold."""
+    """Cancels sub-runs, deepest first. Returns the room left, 0 if not all of them fit. Workers end the leased ones."""
     for child in tx.untold(run_id, room):
         size = _size(tx, child, room)
         if size > room and (_tell_below(tx, child, event, now, room) < room or room < MOST):

@@ -16,7 +16,7 @@ from flightloop.events import RunCreated
 from flightloop.runs import Origin
 
 TURN_S = 0.01
-"""Pause between portions, so that other users of the database get their turn."""
+"""Pause between portions, so that other writers get their turn."""
 GIVEN_UP = timedelta(minutes=1)
 """Age of the latest portion at which a copy counts as abandoned. Portions normally take a fraction of a second."""
 SWEPT = 32
@@ -29,9 +29,9 @@ class Copying:
 
     @asynccontextmanager
     async def steps(self, created: RunCreated, origin: Origin) -> AsyncIterator[Copies]:
-        """Writes all portions except the last, which the caller writes with the run; otherwise all are removed.
+        """Copies the steps in portions, except the last portion, which the caller writes together with the run.
 
-        Raises the errors of ``forks.begin``.
+        If the caller does not, all copies are removed. Raises the errors of ``forks.begin``.
         """
         copies = await self._backend.read(partial(forks.begin, created=created, origin=origin, now=self._clock()))
         try:
@@ -47,7 +47,7 @@ class Copying:
                     await self._drop(copies.fork.run_id)
 
     async def sweep(self) -> None:
-        """Removes copies of processes that died or lost the database."""
+        """Removes copies that were abandoned by processes that died or lost the database."""
         before = self._clock() - GIVEN_UP
         for run_id in await self._backend.read(lambda tx: tx.unfinished_forks(before, SWEPT)):
             await self._drop(run_id, before)

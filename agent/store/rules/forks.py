@@ -1,7 +1,7 @@
 """Forks: runs that begin with the first steps of another run.
 
 Steps are copied in portions, each in its own transaction. The run itself is written with the last portion; until then
-nobody can see or claim it. If the process dies before that, the orphaned copies are removed.
+it can't be seen or claimed. If the process dies before that, the orphaned copies are removed.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ _REMOVED = 0.0
 
 @dataclass(frozen=True)
 class Copies:
-    """Progress of a copy: ``events`` have been read and are not written yet."""
+    """Progress of a copy. ``events`` have been read but not written yet."""
 
     first: RunCreated
     fork: Fork
     row: Row
     """The run with all copied events."""
     last_seq: int
-    """The origin's last event when the copy began."""
+    """Sequence number of the origin's last event when the copy began."""
     limit: int
-    """Events to read next."""
+    """Number of events to read next."""
     origin_seq: int = 0
-    """The origin's last event that was read."""
+    """Sequence number of the origin's last event that was read."""
     calls: frozenset[str] = frozenset()
     """Calls without a result so far."""
     events: Sequence[RunEvent] = ()
@@ -92,7 +92,7 @@ def go_on(tx: Transaction, copies: Copies, origin: Origin, now: datetime) -> Cop
     change = advance(copies.row, list(_kept(page, origin, calls)), now)
     whole = page[-1].seq >= copies.last_seq or page[-1].step > origin.step
     if whole and calls:
-        raise Conflict(f"step {origin.step} of run {origin.run_id} has calls without a result yet")
+        raise Conflict(f"step {origin.step} of run {origin.run_id} has calls that have no result yet")
     return replace(
         copies,
         row=change.row,
@@ -118,15 +118,15 @@ def check(tx: Transaction, copies: Copies) -> None:
     """Raises StoreUnavailable if earlier portions were removed: the copy took so long that it looked abandoned."""
     stored = tx.fork(copies.fork.run_id)
     if (stored and stored.copied_at) != copies.fork.copied_at:
-        raise StoreUnavailable("copying the run's steps took too long and was given up: try again")
+        raise StoreUnavailable("copying the run's steps took too long and was abandoned: try again")
 
 
 def drop(tx: Transaction, run_id: str, before: datetime | None = None) -> bool:
     """Removes a portion of the events that were copied for a fork that was never created.
 
-    Only if they were copied before ``before``, where it is given. Returns whether some are left.
+    With ``before``, does so only if the latest copy was made before that time. Returns whether events are left.
 
-    A process that is still copying notices this before its next write.
+    A process that is still copying notices the removal before its next write.
     """
     fork = tx.fork(run_id)
     if fork is None or fork.copied_at is None or (before is not None and fork.copied_at >= before.timestamp()):

@@ -1,4 +1,4 @@
-"""Answers to requests with an idempotency key, read and stored in the transaction of their effect."""
+"""Responses to requests with an idempotency key, read and stored in the transaction of the request's effect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def earlier(tx: Transaction, tenant_id: str, idempotency: Idempotency | None, kind: type[M]) -> M | None:
-    """The answer to the key's first request, or None. Raises IdempotencyMismatch."""
+    """The response to the key's first request, or None. Raises IdempotencyMismatch."""
     answer = None if idempotency is None else tx.answer(tenant_id, idempotency.key)
     if idempotency is None or answer is None:
         return None
@@ -30,6 +30,6 @@ def keep(tx: Transaction, tenant_id: str, idempotency: Idempotency | None, answe
 
 
 def forget(tx: Transaction, tenant_id: str, idempotency: Idempotency | None) -> None:
-    """Deletes the answer, so that the key can be used again."""
+    """Deletes the stored response, so that the key can be used again."""
     if idempotency is not None:
         tx.drop_answer(tenant_id, idempotency.key)

@@ -16,7 +16,7 @@ from flightloop.verdicts import Action, Passed, Stage, Verdict, passed
 from guardrails.audit import sealed
 
 REASONS = 8
-"""Maximum number of different allow reasons that a record keeps per rail."""
+"""Maximum number of different reasons of allowing verdicts in a record, per rail."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Entry:
     step: int | None = None
     call_id: str | None = None
     others: Sequence[Verdict] = ()
-    """Further verdicts given together with it."""
+    """Further verdicts given together with ``verdict``."""
     passed: Passed | None = None
-    """Checks without remarks given together with it."""
+    """Verdicts without remarks given together with ``verdict``."""
 
 
 def together(verdicts: Sequence[Verdict]) -> list[Entry]:

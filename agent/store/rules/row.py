@@ -28,7 +28,7 @@ class Row:
     reserved: bool = False
     """Whether the ledger has a reservation for the run."""
     settled_s: float = 0.0
-    """Seconds of its usage that the ledger has counted."""
+    """Seconds of the run's usage that the ledger has counted."""
 
     @property
     def id(self) -> str:
@@ -53,7 +53,7 @@ class Change:
 
 
 def advance(row: Row, events: Sequence[RunEvent], now: datetime) -> Change:
-    """Fills in the events' fields and folds them into the row. Raises Conflict if one does not fit."""
+    """Stamps the events and folds them into the row. Raises Conflict if an event does not fit the run's state."""
     stamped: list[RunEvent] = []
     state = row.state
     for event in events:

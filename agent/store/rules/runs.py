@@ -19,7 +19,7 @@ from flightloop.runs import WAITING, Run, RunStatus, StopReason
 
 @dataclass(frozen=True)
 class Beginning:
-    """A run to be written; the epoch is filled in later."""
+    """A new run that is not written yet; ``create`` fills in the interrupt epoch."""
 
     first: RunCreated
     row: Row
@@ -82,9 +82,9 @@ def append(
 
 
 def ended(row: Row, gone: Collection[str], sure_s: float, ttl_s: float, now: datetime) -> bool:
-    """Whether the previous holder released the run or has certainly ended, so that nothing it began still runs.
+    """Whether the previous holder released the run or has certainly ended, so that none of its calls still runs.
 
-    ``sure_s``: see `agent.store.sql.worker_liveness`. All workers are assumed to use leases of the same length.
+    ``sure_s``: see ``Backend.sure_s``. All workers are assumed to use leases of the same length.
     """
     if row.holder is None or row.lease_until is None:
         return True
@@ -102,8 +102,8 @@ def claim_next(
 ) -> Claim | bool:
     """Claims the run that ``look`` finds. Returns False if there is none, True if the caller should look again.
 
-    A run is not claimed while a run above it is over and its own cancellation is pending. Then one portion of the
-    family is cancelled and the tenant is skipped, so that runs of other tenants go first.
+    A run is not claimed if one of its callers is over and its own cancellation is still pending. Then one portion of
+    the family is cancelled and the tenant is skipped, so that runs of other tenants go first.
     """
     passed = set[str]()
     while (row := look(passed)) is not None:

@@ -15,13 +15,13 @@ from flightloop.runs import RunStatus
 from flightloop.usage import Amounts
 
 SETTLING = (*DECISIONS, RunStarted)
-"""Events that settle a call's reservation. The end of a lease does so too."""
+"""Events that settle a call's reservation, as the end of a lease does."""
 
 
 def settled(tx: Transaction, before: Row, change: Change, now: datetime) -> Change:
     """Adds a run's new usage to the ledger and releases its reservation.
 
-    Time stays reserved from one call to the next.
+    While the run is leased, its remaining time stays reserved.
     """
     row, run = change.row, change.row.state.run
     running = row.status is RunStatus.RUNNING

@@ -12,15 +12,15 @@ MOST = 1000
 """Maximum number of active interrupts of agents and sessions. Single runs don't count: they can always be stopped."""
 
 KEPT = 500
-"""Cleared and single-run interrupts that are kept per tenant. One more represents the older cleared ones."""
+"""Maximum number of stored interrupts per tenant that are cleared or of single runs. One more represents older ones."""
 
 PAST = "represents older, cleared interrupts"
 
 
 def standing(tx: Transaction, tenant_id: str, scope: str) -> Interrupt | None:
-    """At the limit, the active interrupt with scope "all" instead of a new one; None if a new one is possible.
+    """At the limit, the active interrupt with scope "all", used instead of a new one; None if a new one is allowed.
 
-    Raises Conflict at the limit. A first interrupt with scope "all" is always possible.
+    Raises Conflict at the limit for other scopes. A first interrupt with scope "all" is always allowed.
     """
     if scope == "run" or tx.latched(tenant_id) < MOST:
         return None
@@ -35,9 +35,9 @@ def standing(tx: Transaction, tenant_id: str, scope: str) -> Interrupt | None:
 def forget(tx: Transaction, tenant_id: str) -> None:
     """Removes all but the newest ``KEPT`` cleared and single-run interrupts.
 
-    A run that was queued or waiting may not have seen the removed ones. So one cleared interrupt with scope "all" and
-    the epoch of the latest represents them. It may stop more runs than they did, but never fewer; stopped runs can be
-    resumed.
+    A run that was queued or waiting may not have seen the removed interrupts. So a cleared interrupt with scope "all"
+    and the latest of their epochs replaces them. It may stop more runs than they did, but never fewer; stopped runs can
+    be resumed.
     """
     past = [stop for stop in tx.forget_interrupts(tenant_id, KEPT) if stop.scope != "run"]
     if not past:

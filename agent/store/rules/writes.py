@@ -1,7 +1,7 @@
-"""Index of a session's calls that change something, so that finding one does not read whole runs.
+"""Index of a session's calls that change something ("writes"), so that finding one does not require reading runs.
 
-A fork has its own session, but its writes are stored under the root of its chain of origins. So all writes of a family
-of forks are in one place.
+A fork has its own session, but its writes are stored under the session at the end of its chain of origins. So all
+writes of a family of forks are in one place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TOLD = 4_000
 
 
 def follow(tx: Transaction, run: Run, events: Sequence[RunEvent]) -> None:
-    """Stores writes that the events begin and end. Delegating to another agent is not a write."""
+    """Stores the writes, and the results of writes, in these events. Delegating to another agent is not a write."""
     pure = set()
     for event in events:
         if isinstance(event, ToolIntent) and event.performed_by is None:
@@ -34,7 +34,7 @@ def follow(tx: Transaction, run: Run, events: Sequence[RunEvent]) -> None:
 
 
 def deny(tx: Transaction, run: Run, approval: Approval) -> None:
-    """Stores a call that a person has denied; other runs of the family must not make it either."""
+    """Stores a call that a person has denied; other runs for the same user request must not make it either."""
     session_id = tx.root_session(run.tenant_id, run.session_id)
     written = Written(
         run_id=run.id,
@@ -54,13 +54,13 @@ def _told(result: ToolResult) -> str:
 
 
 def root(tx: Transaction, run: Run) -> str:
-    """Id of the run that a user requested first, found by following sub-agents and forks back."""
+    """Id of the original run, found by following callers and then forks back."""
     return tx.root(run.parent.callers[0].run_id if run.parent else run.id)
 
 
 def of_others(tx: Transaction, run: Run, args_sha256: str | None, tool: str | None, limit: int) -> list[Written]:
-    """Writes of the session's other runs. If a call is asked about, those that began before the run's own such call:
-    of two runs that begin it together, one goes on."""
+    """Writes of the session's other runs. With a hash or tool, only those before the run's own such write without a
+    result: of two runs that begin the same write together, only the later one finds the other's."""
     before = tx.write_under_way(run.id, args_sha256, tool) if args_sha256 or tool else None
     session_id = tx.root_session(run.tenant_id, run.session_id)
     wanted = WriteFilter(run.id, args_sha256, tool, before)

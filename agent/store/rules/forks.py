@@ -92,7 +92,7 @@ def go_on(tx: Transaction, copies: Copies, origin: Origin, now: datetime) -> Cop
     change = advance(copies.row, list(_kept(page, origin, calls)), now)
     whole = page[-1].seq >= copies.last_seq or page[-1].step > origin.step
     if whole and calls:
-        raise Conflict(f"step {origin.step} of run {origin.run_id} has calls that have no result yet")
+        raise Conflict(f"step {origin.step} of run {origin.run_id} has calls without a result: fork at an earlier step")
     return replace(
         copies,
         row=change.row,

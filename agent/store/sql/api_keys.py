@@ -13,7 +13,7 @@ OF_TENANT = Statement("SELECT document FROM keys WHERE tenant_id = :tenant_id OR
 
 
 class SqlKeys:
-    """The part of ``agent.store.backend.Transaction`` that keeps API keys by their digests."""
+    """The part of ``agent.store.backend.Transaction`` that stores API keys by their digests."""
 
     _connection: Connection
 

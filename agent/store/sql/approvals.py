@@ -11,7 +11,7 @@ from agent.store.sql.statement import Statement
 from flightloop.runs import Approval
 
 _OWN_PENDING = "run_id = :run_id AND CASE status WHEN 'pending' THEN TRUE ELSE FALSE END"
-"""The CASE keeps SQLite from using the index on the status, which would read the pending approvals of all tenants."""
+"""The CASE prevents SQLite from using the index on the status, which would read pending approvals of all tenants."""
 GET = Statement("SELECT tenant_id, document FROM approvals WHERE id = :id")
 ADD = Statement.insert("approvals", "id", "tenant_id", "run_id", "status", "expires_at", "document")
 SAVE = Statement("UPDATE approvals SET status = :status, expires_at = :expires_at, document = :document WHERE id = :id")
@@ -33,11 +33,11 @@ OVERDUE = Statement(
     ORDER BY expires_at, number LIMIT :most
     """
 )
-"""Sorted as its index is."""
+"""Sorted in the order of the index that it uses."""
 
 
 class SqlApprovals:
-    """The part of ``agent.store.backend.Transaction`` that keeps approvals."""
+    """The part of ``agent.store.backend.Transaction`` that stores approvals."""
 
     _connection: Connection
 

@@ -24,7 +24,7 @@ PAGE = Statement(
 
 
 class SqlAudit:
-    """The part of ``agent.store.backend.Transaction`` that keeps the audit."""
+    """The part of ``agent.store.backend.Transaction`` that stores audit records."""
 
     _connection: Connection
 
@@ -46,7 +46,7 @@ class SqlAudit:
 
 
 def _document(record: AuditRecord) -> str:
-    """JSON of the fields that have no column. Defaults are left out: every step of a run writes a record."""
+    """JSON of the fields that have no column, without defaults, because every step of a run writes a record."""
     return record.model_dump_json(exclude={"tenant_id", "seq", "run_id"}, exclude_defaults=True)
 
 

@@ -2,8 +2,8 @@
 
 Threads call the database synchronously: one thread writes (`agent.store.sql.writer`), a few read.
 
-Writing transactions run one after the other on both databases. On PostgreSQL an advisory lock that is held until the
-commit does what SQLite's own lock does. So positions become visible in order, which readers of all events rely on, and
+Writing transactions run one at a time on both databases: SQLite has its own lock, and on PostgreSQL each transaction
+holds an advisory lock until its commit. So positions become visible in order, which readers of all events rely on, and
 rules need no protection against concurrent writes.
 """
 
@@ -32,9 +32,9 @@ Given = TypeVar("Given")
 
 READERS = 4
 FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
-"""SQLite's codes of a full disk; the second one is raised for the WAL index and for quotas."""
+"""SQLite's error codes for a full disk; the second one is raised for the WAL index and for quotas."""
 PATIENCE_MS = 10_000
-"""Longest wait of a writing transaction for the one before it, and longest time that one may idle."""
+"""Longest time that a writing transaction waits for the previous one, and that it may be idle."""
 WRITERS = int.from_bytes(b"flights")
 """Number of the advisory lock; other programs in the database must not use it."""
 WRITING = {
@@ -43,7 +43,7 @@ WRITING = {
 }
 """Commands that begin an exclusive transaction."""
 READING = {"sqlite": "BEGIN", "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
-"""Commands that begin a transaction with one snapshot of the database."""
+"""Command that begins a transaction with one snapshot of the database."""
 
 
 class SqlBackend:
@@ -52,7 +52,7 @@ class SqlBackend:
     The constructor migrates the database to the newest schema.
 
     Args:
-        urgent: whether its writes go before those of other processes, as far as the database allows.
+        urgent: whether its writes take precedence over those of other processes, if the database is SQLite.
         room: reserved disk space that is released for writes that fail because the disk is full.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Runs that work for other runs, as SQL statements on one connection."""
+"""Sub-runs, as SQL statements on one connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _listed(statuses: Iterable[RunStatus]) -> str:
 
 
 _GOES_ON = f"NOT runs.cancel_requested AND runs.status IN ({_listed(OPEN)})"
-"""Few runs are open, and the index on the status finds them."""
+"""Condition of open runs that are not cancelled. There are few, and the index on the status finds them."""
 STANDING = Statement("SELECT status, cancel_requested FROM runs WHERE id = :id")
 UNTOLD = Statement(f"SELECT id FROM runs WHERE parent_id = :parent_id AND {_GOES_ON} ORDER BY number LIMIT :most")
 WITH_UNTOLD = Statement(
@@ -29,7 +29,7 @@ WITH_UNTOLD = Statement(
 
 
 class SqlFamilies:
-    """The part of ``agent.store.backend.Transaction`` that ends families of runs."""
+    """The part of ``agent.store.backend.Transaction`` that finds sub-runs to cancel."""
 
     _connection: Connection
 

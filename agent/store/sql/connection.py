@@ -1,7 +1,7 @@
 """The connection layer of the store: database, connection, and transactions on a connection that stays open.
 
-Statements go directly to the driver. SQLAlchemy's work at each execution and for each transaction takes longer than
-SQLite's.
+Statements go directly to the driver, because SQLAlchemy's overhead per statement and transaction exceeds the time that
+SQLite takes.
 """
 
 from __future__ import annotations
@@ -90,17 +90,17 @@ class Connection:
 
 @dataclass(frozen=True)
 class Database:
-    """Address of a database and settings of its connections."""
+    """URL of a database and settings of its connections."""
 
     url: URL
     pragmas: tuple[str, ...] = ()
-    """Of SQLite, such as ``journal_mode=WAL``."""
+    """Pragmas for SQLite, such as ``journal_mode=WAL``."""
     options: str = ""
-    """Of PostgreSQL, written as on the server's command line."""
+    """Options for PostgreSQL, written as on the server's command line."""
 
     @classmethod
     def of(cls, database_url: str, *, pragmas: Sequence[str] = (), options: str = "") -> Database:
-        """Raises ConfigError: not a database URL."""
+        """The database at a URL. Raises ConfigError if it is not a database URL."""
         return cls(make_url(synchronous(database_url)), tuple(pragmas), options)
 
     @property
@@ -119,7 +119,7 @@ class Database:
 
     @property
     def unavailable(self) -> tuple[type[Exception], ...]:
-        """The driver's errors that may be temporary: no server, a lock timeout, an idle transaction, a full disk."""
+        """The driver's errors that may be temporary: no server, a lock or idle timeout, a full disk."""
         driver = DRIVERS[self.kind]
         return driver.OperationalError, driver.InterfaceError, driver.InternalError
 
@@ -147,8 +147,8 @@ class PersistentConnection:
 
     Args:
         begin: commands that begin a transaction.
-        urgent: whether a locked database is tried again every millisecond. SQLite's own retries become less frequent,
-            so later callers may go first.
+        urgent: whether to retry every millisecond while the database is locked. SQLite's own retries become less
+            frequent over time, so later callers may go first.
     """
 
     def __init__(self, database: Database, *begin: str, urgent: bool = False) -> None:
@@ -158,7 +158,7 @@ class PersistentConnection:
         self._connection: Connection | None = None
 
     def transaction(self, work: Callable[[Connection], T]) -> T:
-        """Runs ``work`` and commits. Returns its result; raises its error, and those of the driver."""
+        """Runs ``work`` in a transaction and commits. Returns its result; raises its error and the driver's errors."""
         connection = self._begun()
         try:
             result = work(connection)

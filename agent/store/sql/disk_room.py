@@ -1,4 +1,4 @@
-"""Free disk space of an SQLite journal: a minimum for new work, and a reserve file that stops may use."""
+"""Free disk space of an SQLite journal: a minimum for new work, and a reserve file for emergency stops."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SHARE = 0.05
 """Share of the file system that new work leaves free, at most ``MOST``."""
 LOOK_S = 1.0
 NEAR = 256 * MIB
-"""With less than this above the minimum, every call reads the free space: large runs fill tens of MiB a second."""
+"""Margin above the minimum. Within it, every call reads the free space: large runs fill tens of MiB a second."""
 LOGGED_S = 60.0
 RETRY_S = 30.0
 SIZE = 8 * MIB
 PORTION = MIB
-"""Bytes released at a time. A stop needs some KiB; other writes may use up what is released beyond that."""
+"""Bytes released at a time. An emergency stop needs some KiB; other writes may use up the rest."""
 
 
 class Usage(Protocol):
@@ -46,10 +46,10 @@ class Room:
     """Watches the free disk space. Thread-safe.
 
     Args:
-        file: the journal's file; None where there is no disk to watch, as with PostgreSQL.
-        least_mb: MiB that new work leaves free; None: as ``SHARE`` and ``MOST`` say; 0: none.
-        keeps: whether a reserve file beside the journal is kept, which ``give`` shrinks. For the process that answers
-            stops.
+        file: the journal's file; None if there is no disk to watch, as with PostgreSQL.
+        least_mb: MiB that new work leaves free; None: computed from ``SHARE`` and ``MOST``; 0: none.
+        keeps: whether to maintain a reserve file next to the journal, which ``give`` shrinks; for the process that
+            receives emergency stops.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Room:
 
     @classmethod
     def of(cls, database_url: str, least_mb: int | None = None, *, keeps: bool = False) -> Room:
-        """Raises ConfigError: not a database URL."""
+        """The room of a journal's database. Raises ConfigError if it is not a database URL."""
         return cls(journal_file(database_url), least_mb, keeps=keeps)
 
     def lacking(self) -> str | None:
@@ -88,10 +88,10 @@ class Room:
             return self._lacking
 
     def check(self) -> None:
-        """Call before storing something that may be large. Raises Overloaded: too little space is left."""
+        """Raises Overloaded if too little space is left. Call it before storing something that may be large."""
         if (lacking := self.lacking()) is not None:
             raise Overloaded(
-                f"{lacking}: new work is refused, while running work and stops go on. Free disk space or lower"
+                f"{lacking}: new work is refused; running work and stops continue. Free disk space or lower"
                 " FLIGHTLOOP_DISK_RESERVE_MB, then try again",
                 retry_after=RETRY_S,
             )
@@ -103,7 +103,7 @@ class Room:
         return 0
 
     def give(self, held: int) -> bool:
-        """Releases a portion of the reserve, unless it has shrunk since ``held``. False: the reserve is empty."""
+        """Releases a portion of the reserve, unless it is already smaller than ``held``. False if it is empty."""
         with self._lock:
             left = self.held()
             if left < held:

@@ -28,7 +28,7 @@ DROP_LAST = Statement(
 
 
 class SqlEvents:
-    """The part of ``agent.store.backend.Transaction`` that keeps events."""
+    """The part of ``agent.store.backend.Transaction`` that stores events."""
 
     _connection: Connection
 

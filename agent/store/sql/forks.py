@@ -25,7 +25,7 @@ UNFINISHED = Statement("SELECT run_id FROM forks WHERE copied_at < :before LIMIT
 
 
 class SqlForks:
-    """The part of ``agent.store.backend.Transaction`` that keeps forks."""
+    """The part of ``agent.store.backend.Transaction`` that stores forks."""
 
     _connection: Connection
 

@@ -1,4 +1,4 @@
-"""Answers by idempotency key, as SQL statements on one connection."""
+"""Responses by idempotency key, as SQL statements on one connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DROP = Statement("DELETE FROM answers WHERE tenant_id = :tenant_id AND key = :ke
 
 
 class SqlAnswers:
-    """The part of ``agent.store.backend.Transaction`` that keeps answers."""
+    """The part of ``agent.store.backend.Transaction`` that stores responses by idempotency key."""
 
     _connection: Connection
 

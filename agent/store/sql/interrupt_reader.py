@@ -1,4 +1,4 @@
-"""Cheap synchronous reader of the interrupts; model replicas poll it once per token."""
+"""Fast synchronous reader of the interrupts, which model replicas poll once per token."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ CLEARED_KEPT = timedelta(hours=1)
 
 
 class Reader(Protocol):
-    """Reads the interrupts; reads only the epoch while that is unchanged.
+    """Reads the interrupts, or only their epoch while it is unchanged.
 
-    Any thread may call it, one at a time. On SQLite a call costs about 10 µs.
+    Any thread may call it, one at a time. On SQLite a call takes about 10 µs.
     """
 
     def __call__(self) -> InterruptSnapshot:
@@ -29,7 +29,7 @@ class Reader(Protocol):
 
 
 def reader(database_url: str) -> Reader:
-    """A reader of a store, which may not exist yet."""
+    """A reader of the database at this URL, which may not exist yet."""
     database = Database.of(database_url)
     if database.path:
         # mode=rw: a missing file is an error, not a new database without interrupts.

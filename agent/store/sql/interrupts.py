@@ -10,7 +10,7 @@ from agent.store.sql.statement import Statement
 from flightloop.runs import Interrupt
 
 OF_A_RUN = '%"scope":"run"%'
-"""LIKE pattern of interrupts of single runs. Texts do not match: JSON escapes their quotes."""
+"""LIKE pattern of interrupts of single runs. Free text can't match, because JSON escapes its quotes."""
 _PAST = "tenant_id = :tenant_id AND (cleared_at IS NOT NULL OR document LIKE :of_a_run)"
 EPOCH = Statement("SELECT epoch FROM epochs")
 RAISE_EPOCH = Statement("UPDATE epochs SET epoch = epoch + 1")
@@ -43,7 +43,7 @@ COUNT_LATCHED = Statement(
 
 
 class SqlInterrupts:
-    """The part of ``agent.store.backend.Transaction`` that keeps interrupts."""
+    """The part of ``agent.store.backend.Transaction`` that stores interrupts."""
 
     _connection: Connection
 

@@ -20,7 +20,7 @@ _TURN_S = 5.0
 
 
 class Listener:
-    """Calls ``heard`` with the topic of each notification, and with None after some may have been missed.
+    """Calls ``heard`` with the topic of each notification, and with None when some may have been missed.
 
     Args:
         database: a PostgreSQL database.
@@ -32,7 +32,7 @@ class Listener:
         self._heard = heard
         self._ended = threading.Event()
         self.connected = False
-        """While False, waiters must poll."""
+        """Whether the listener is connected; if not, waiters must poll."""
         self._thread = threading.Thread(target=self._run, name="journal-listener", daemon=True)
         self._thread.start()
 

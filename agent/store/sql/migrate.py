@@ -11,14 +11,14 @@ from sqlalchemy.engine import make_url
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATIONS_LOCK = int.from_bytes(b"migrate")
-"""Number of an advisory lock of PostgreSQL."""
+"""Number of the PostgreSQL advisory lock that is held during an upgrade."""
 
 
 def migrate(database_url: str) -> None:
     """Upgrades to the newest revision; creates a missing SQLite file and its folder.
 
-    Several processes may start at once: the upgrade is one transaction that takes a lock first, and the second
-    process finds nothing to do.
+    Several processes may start at once: the upgrade is one transaction that takes a lock first, so the second process
+    finds nothing to do.
     """
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite" and url.database:

@@ -1,4 +1,4 @@
-"""Keeps an SQLite journal on one node, since its WAL index is shared memory of that node."""
+"""Restricts an SQLite journal to one node, because its WAL index is shared memory of that node."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def this_node() -> str:
-    """Id of the running kernel, which its containers share, and the host name, which is for people."""
+    """Boot id of the kernel, which its containers share, and the host name, for error messages."""
     host = socket.gethostname()
     try:
         return f"{BOOT_ID.read_text().strip()} {host}"
@@ -22,13 +22,13 @@ def this_node() -> str:
 
 
 class NodeLock:
-    """Shared lock of every program that has the journal open. The kernel releases it when the program ends.
+    """Shared lock of all programs that have the journal open. The kernel releases it when a program ends.
 
-    A program that finds the lock free writes its node into the file. A program that finds it taken must be on that
-    node.
+    A program that finds the lock free writes its node into the file. A program that finds it taken must run on the node
+    in the file.
 
     Args:
-        database: the SQLite file; the lock is a file beside it.
+        database: the SQLite file; the lock is a file next to it.
         node: an id and a name, separated by a space.
 
     Raises:
@@ -50,15 +50,15 @@ class NodeLock:
         if holder.partition(" ")[0] != node.partition(" ")[0]:
             self.release()
             raise ConfigError(
-                f"the journal {database} is in use on {holder.partition(' ')[2] or 'another node'}, and SQLite keeps it"
-                " to one node: stop flightloop there, or set FLIGHTLOOP_DATABASE_URL to a PostgreSQL database"
+                f"the journal {database} is in use on {holder.partition(' ')[2] or 'another node'}, and SQLite works on"
+                " one node only: stop flightloop there, or set FLIGHTLOOP_DATABASE_URL to a PostgreSQL database"
             )
 
     def release(self) -> None:
         os.close(self._file)
 
     def _enter(self, node: str) -> str:
-        """Joins the lock. Returns the node that holds it."""
+        """Acquires the shared lock. Returns the node that is written in the file."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -19,7 +19,7 @@ SAVE = Statement(
 
 
 class SqlProjections:
-    """The part of ``agent.store.backend.Transaction`` that keeps projections."""
+    """The part of ``agent.store.backend.Transaction`` that stores projections."""
 
     _connection: Connection
 

@@ -60,7 +60,7 @@ COUNT = Statement(
     GROUP BY status
     """
 )
-"""Reads few rows, by the index on the status."""
+"""Uses the index on the status and so reads few rows."""
 CLAIMABLE = Statement(
     f"""
     SELECT {_ROW} FROM runs
@@ -75,7 +75,7 @@ EXTEND_LEASE = Statement("UPDATE runs SET lease_until = :until WHERE id = :id")
 
 
 class SqlRuns:
-    """The part of ``agent.store.backend.Transaction`` that keeps runs and their leases."""
+    """The part of ``agent.store.backend.Transaction`` that stores runs and their leases."""
 
     _connection: Connection
 
@@ -106,7 +106,7 @@ class SqlRuns:
         self._notify(row)
 
     def _notify(self, row: Row) -> None:
-        """Notifies the other processes after the commit."""
+        """Makes PostgreSQL notify other processes after the commit."""
         if self._connection.kind == "postgresql":
             self._connection.rows(NOTIFY, topics=sorted(topics(row.state.run)))
 

@@ -41,7 +41,7 @@ HOLDERS = Statement("SELECT DISTINCT holder FROM reservations")
 
 
 class SqlSpending:
-    """The part of ``agent.store.backend.Transaction`` that keeps the ledger."""
+    """The part of ``agent.store.backend.Transaction`` that stores the ledger."""
 
     _connection: Connection
 

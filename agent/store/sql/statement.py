@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 Kind = Literal["sqlite", "postgresql"]
-"""Kind of a database."""
+"""Kind of database."""
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 _OPTIONAL = re.compile(r"\[((?:AND|OR) [^\[\]]*)\]")
 _AMONG = re.compile(r"\bAMONG\((\w+), :(\w+)\)")
 
 
 class Statement:
-    """SQL with named parameters, written ``:name``, and two additions:
+    """SQL statement with named parameters, written ``:name``, and two extensions:
 
     - ``[AND agent = :agent]`` or ``[OR …]``: a condition that is left out if one of its parameters is None.
     - ``AMONG(holder, :gone)``: true if the column equals one of the texts of a list, which may be empty. The SQL text
@@ -30,7 +30,7 @@ class Statement:
 
     @classmethod
     def insert(cls, table: str, *columns: str) -> Statement:
-        """Inserts a row; the parameters have the names of the columns."""
+        """A statement that inserts a row; its parameters have the names of the columns."""
         values = ", ".join(f":{name}" for name in columns)
         return cls(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values})")
 

@@ -97,7 +97,7 @@ writes = Table(
     Index("ix_writes_tool", "tenant_id", "session_id", "tool", "number"),
     sqlite_autoincrement=True,
 )
-"""Calls with an effect; see ``agent.store.rules.writes``. Those of a fork have the session of its origin."""
+"""Calls that change something (``agent.store.rules.writes``). Those of a fork have the session of its root origin."""
 
 forks = Table(
     "forks",
@@ -169,7 +169,7 @@ answers = Table(
     Column("body", Text, nullable=False),
     Column("created_at", Float, nullable=False),
 )
-"""Answers by idempotency key."""
+"""Stored responses by idempotency key."""
 
 projections = Table(
     "projections",
@@ -201,7 +201,7 @@ spending = Table(
     Column("name", String(128), primary_key=True),
     *_amounts(),
 )
-"""Used amounts: of a ``session`` by its id, of a tenant by ``day`` (2026-01-31, UTC)."""
+"""Used amounts. ``scope`` is ``session`` (``name``: its id) or, for a tenant, ``day`` (2026-01-31, in UTC)."""
 
 reservations = Table(
     "reservations",

@@ -1,4 +1,4 @@
-"""Transaction of the SQL backend; the statements of each noun are in a module of their own."""
+"""Transaction of the SQL backend, composed of a class per kind of record."""
 
 from __future__ import annotations
 

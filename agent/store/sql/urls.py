@@ -21,8 +21,8 @@ ENDS = ("", "-wal", "-shm", "-journal", ".node", ".workers", ".reserve")
 
 
 def synchronous(database_url: str) -> str:
-    """The URL with the store's synchronous driver: ``sqlite+aiosqlite`` becomes ``sqlite``, PostgreSQL's driver is
-    psycopg.
+    """The URL with the store's synchronous driver: ``sqlite+aiosqlite`` becomes ``sqlite``, and any PostgreSQL driver
+    becomes psycopg.
 
     Raises:
         ConfigError: not a database URL.
@@ -75,7 +75,7 @@ def servers_of(database_url: str) -> Servers:
     """Servers that libpq connects to by this URL and the environment (``PGHOST`` and others).
 
     Raises:
-        ConfigError: not a database URL, or it names a service, whose file may change.
+        ConfigError: not a database URL, or one that names a service, whose file may change later.
     """
     url = make_url(synchronous(database_url))
     if url.get_backend_name() != "postgresql":
@@ -86,8 +86,8 @@ def servers_of(database_url: str) -> Servers:
         told = {**defaults, **conninfo_to_dict(given.get("conninfo", "")), **given}
         if told["service"]:
             raise ConfigError(
-                "FLIGHTLOOP_DATABASE_URL: name the server's host and port in place of a service (PGSERVICE):"
-                " tools are kept away from them",
+                "FLIGHTLOOP_DATABASE_URL: name the server's host and port instead of a service (PGSERVICE):"
+                " tools are blocked from connecting to them",
                 param="database_url",
             )
         hosts = {host for name in ("host", "hostaddr") for host in _listed(told[name]) if host[0] not in "/@"}

@@ -1,7 +1,7 @@
 """Liveness of workers: each holds a lock that is released when its process ends, so its runs are taken over at once.
 
-A lock shows that the process exists, not that it works. A stalled worker keeps its lock, and loses its runs when their
-leases expire. A missing lock does not always show that the process has ended: see ``Presence.sure_s``.
+A lock proves that the process exists, not that it works. A stalled worker still holds its lock, but loses its runs when
+their leases expire. A missing lock does not always prove that the process has ended: see ``Presence.sure_s``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LOCKS = Statement("SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND ob
 UNLOCK_ALL = Statement("SELECT pg_advisory_unlock_all()")
 IS_THERE = Statement("SELECT 1")
 KEPT_S = 86_400
-"""Age at which the file of an ended worker is removed; its runs are taken over long before."""
+"""Seconds after which the file of an ended worker is removed; its runs are taken over long before."""
 
 
 class Presence(Protocol):
@@ -40,8 +40,8 @@ class Presence(Protocol):
     def gone(self, workers: Sequence[str]) -> frozenset[str]: ...
 
     def sure_s(self) -> float:
-        """Longest silence, in seconds, after which a missing lock proves that the worker has ended. After a longer one
-        only its connection may have ended."""
+        """Longest silence in seconds after which a missing lock proves that the worker has ended. After a longer
+        silence, it may have lost only its connection."""
         ...
 
     def close(self) -> None: ...
@@ -55,7 +55,7 @@ def presence(database_url: str) -> Presence:
 
 
 class FilePresence:
-    """Locks a file for each worker, in a folder beside the SQLite file."""
+    """Locks a file for each worker, in a folder next to the SQLite file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -112,18 +112,18 @@ def _free(path: Path) -> bool:
 
 
 class AdvisoryPresence:
-    """Takes an advisory lock for each worker, on a connection of its own.
+    """Takes an advisory lock for each worker, on a separate connection.
 
-    The server notices a lost node within half a minute. After a restart of the server all workers count as gone until
-    they appear again, which they do before they claim. Runs may be taken over then, and lose nothing.
+    The server notices a lost node within half a minute. After a restart of the server, all workers count as gone until
+    they appear again, which they do before they claim. Their runs may then be taken over, and nothing is lost.
     """
 
     NUMBER = 0x666C6774
-    """First number of these locks; the second one is the worker's."""
+    """First number of these locks; the second number is the worker's."""
     SURE_S = 20.0
     """Less than the keepalives need to notice a lost or stalled node. The end of a process is noticed at once."""
     RESTARTED_S = 60.0
-    """Time after a lost connection in which other workers may have lost theirs, and still work."""
+    """Seconds after a lost connection in which other workers may have lost theirs too, although they still work."""
     KEEPALIVES = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 
     def __init__(self, database_url: str) -> None:
@@ -180,7 +180,7 @@ class AdvisoryPresence:
 
 
 def _taken(worker: str) -> ConfigError:
-    return ConfigError(f"another process has a worker named {worker!r}: give each its own name")
+    return ConfigError(f"another process has a worker named {worker!r}: give each worker a unique name")
 
 
 def _number(worker: str) -> int:

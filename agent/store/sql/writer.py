@@ -1,4 +1,4 @@
-"""The thread that writes.
+"""Thread that performs all writes of a process to the journal's database.
 
 Writes that arrive during a commit share the next transaction, so that many runs share one fsync.
 """
@@ -20,7 +20,7 @@ from agent.store.sql.transaction import SqlTransaction
 from flightloop.errors import StoreUnavailable
 
 HELD_S = 0.02
-"""Time in which a transaction accepts writes. Other processes, such as the one that answers stops, wait meanwhile."""
+"""Seconds for which a transaction starts further writes. Other processes, such as one that stops a run, must wait."""
 TURN_S = 0.002
 """Pause after a long transaction. SQLite's lock has no queue; another process can take it in this time."""
 
@@ -33,7 +33,7 @@ class _Write:
 
 
 class Writer:
-    """Writes in a thread until ``close``. The transactions of ``connection`` are exclusive."""
+    """Runs writes in a thread until ``close``. The transactions of ``connection`` must be exclusive."""
 
     def __init__(self, connection: PersistentConnection) -> None:
         self._connection = connection
@@ -45,7 +45,7 @@ class Writer:
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Runs ``work`` in a transaction. Returns its result after the commit.
 
-        Raises its error, those of the driver, and StoreUnavailable once it is closed.
+        Raises the error of ``work``, the driver's errors, and StoreUnavailable after ``close``.
         """
         if self._closed:
             raise StoreUnavailable("the journal is closed")

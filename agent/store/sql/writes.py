@@ -1,4 +1,4 @@
-"""A session's writes, as SQL statements on one connection."""
+"""Calls that change something, by session, as SQL statements on one connection."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ UNDER_WAY = Statement(
 
 
 class SqlWrites:
-    """The part of ``agent.store.backend.Transaction`` that keeps calls with an effect."""
+    """The part of ``agent.store.backend.Transaction`` that stores calls that change something."""
 
     _connection: Connection
 

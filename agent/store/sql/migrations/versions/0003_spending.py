@@ -1,4 +1,4 @@
-"""What sessions and tenants have used, and what is reserved."""
+"""Adds used and reserved amounts of sessions and tenants."""
 
 from typing import Any
 

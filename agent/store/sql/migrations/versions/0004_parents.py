@@ -1,4 +1,4 @@
-"""Which run another one works for."""
+"""Adds the parent of each sub-run."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,5 +1,5 @@
-"""Calls that change something, by their session. Earlier ones are not in it: a session that is open during the upgrade
-may repeat one of them without a question."""
+"""Adds calls that change something, by session. Calls before the upgrade are missing: a session that is open during the
+upgrade may repeat one of them without approval."""
 
 import sqlalchemy as sa
 from alembic import op

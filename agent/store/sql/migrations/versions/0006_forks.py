@@ -1,4 +1,4 @@
-"""Where forks of forks began. Writes of a fork's session become those of the session where it began."""
+"""Adds the original run of each fork. Writes of a fork's session move to the session of the original run."""
 
 import json
 from typing import Any
@@ -36,14 +36,14 @@ def upgrade() -> None:
 
 
 def _forks(connection: sa.Connection) -> dict[str, dict[str, Any]]:
-    """The forks that are there already, oldest first: so each comes behind its origin."""
+    """Existing forks, oldest first, so that each follows its origin."""
     found: dict[str, dict[str, Any]] = {}
     sessions: dict[tuple[str, str], str] = {}
     query = sa.select(RUNS).where(RUNS.c.document.like('%"origin":{%')).order_by(RUNS.c.number)
     for run in connection.execute(query).all():
         origin = json.loads(run.document).get("origin")
         if origin is None:
-            continue  # somebody has only written of one
+            continue  # the pattern matched some other text
         above = found.get(origin["run_id"])
         if above is None:
             session = sa.select(RUNS.c.session_id).where(RUNS.c.id == origin["run_id"])

@@ -1,4 +1,4 @@
-"""The tool of each write, so that a session's writes of one tool are found among those of others."""
+"""Adds the tool of each write, with an index that finds a session's writes of one tool."""
 
 import json
 

@@ -20,6 +20,7 @@ from agent.run.journal import Idempotency
 from flightloop import private
 from flightloop.errors import ConfigError, Unauthorized
 from flightloop.keys import ApiKey, Role
+from flightloop.runs import Page
 
 log = structlog.get_logger(__name__)
 DEFAULT_TENANT = "default"
@@ -41,14 +42,15 @@ class KeyStore(Protocol):
     ) -> ApiKey:
         """Stores a key and returns it; a repeated idempotency key returns the first request's key.
 
-        ``tenant_id`` is the caller's tenant, if it differs from the key's. Raises IdempotencyMismatch.
+        ``tenant_id`` is the caller's tenant, if it differs from the key's. Raises IdempotencyMismatch, and Conflict if
+        the key's tenant has too many keys.
         """
         ...
 
     async def by_digest(self, sha256: str) -> ApiKey | None: ...
 
-    async def all(self, tenant_id: str) -> list[ApiKey]:
-        """Keys of a tenant, newest first, revoked ones included."""
+    async def page(self, tenant_id: str, after: str | None, limit: int) -> Page[ApiKey]:
+        """A tenant's keys, newest first, revoked ones included. Raises NotFound: the tenant has no key ``after``."""
         ...
 
     async def revoke(self, tenant_id: str, key_id: str) -> ApiKey:

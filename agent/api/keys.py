@@ -12,7 +12,7 @@ from agent.api.auth import digest, new_key
 from agent.api.bodies import BodyRoute
 from agent.api.errors import documented
 from agent.api.idempotency import IdempotencyKey, once
-from agent.api.pages import After, Limit, page_of
+from agent.api.pages import After, Limit
 from agent.run.journal import new_id
 from flightloop.errors import Conflict, Forbidden
 from flightloop.keys import ApiKey, ApiKeyCreate, NewApiKey
@@ -26,6 +26,7 @@ async def create_key(
     body: ApiKeyCreate, request: Request, deps: Deps, caller: Admin, idempotency_key: IdempotencyKey = None
 ) -> NewApiKey:
     """Creates a key. It is shown in this response only; a repeated `Idempotency-Key` does not show it again."""
+    deps.room.check()
     tenant_id = body.tenant_id or caller.tenant_id
     if tenant_id != caller.tenant_id and not caller.deployment:
         raise Forbidden("only the deployment's own key may make keys for another tenant", param="tenant_id")
@@ -52,7 +53,7 @@ async def create_key(
 @router.get("", responses=documented(404))
 async def list_keys(deps: Deps, caller: Admin, after: After = None, limit: Limit = 200) -> Page[ApiKey]:
     """Lists all keys of the tenant, newest first, revoked ones included."""
-    return page_of(await deps.keys.all(caller.tenant_id), lambda key: key.id, after, limit)
+    return await deps.keys.page(caller.tenant_id, after, limit)
 
 
 @router.delete("/{key_id}", responses=documented(404))

@@ -8,8 +8,12 @@ from datetime import datetime
 from agent.run.journal import Idempotency
 from agent.store.backend import Backend, Transaction
 from agent.store.rules import idempotency_records
-from flightloop.errors import NotFound
+from flightloop.errors import Conflict, NotFound
 from flightloop.keys import ApiKey
+from flightloop.runs import Page
+
+MOST_KEYS = 10_000
+"""Maximum number of a tenant's keys. Each has a rate limit of its own and stays in the database."""
 
 
 class StoreKeys:
@@ -28,6 +32,8 @@ class StoreKeys:
             first = idempotency_records.earlier(tx, asking, idempotency, ApiKey)
             if first is not None:
                 return first
+            if tx.count_keys(key.tenant_id) >= MOST_KEYS:
+                raise Conflict(f"a tenant can have {MOST_KEYS} keys, revoked ones included; reuse one")
             tx.add_key(key, sha256)
             idempotency_records.keep(tx, asking, idempotency, key, self._clock())
             return key
@@ -37,12 +43,18 @@ class StoreKeys:
     async def by_digest(self, sha256: str) -> ApiKey | None:
         return await self._backend.read(lambda tx: tx.key_by_digest(sha256))
 
-    async def all(self, tenant_id: str) -> list[ApiKey]:
-        return await self._backend.read(lambda tx: tx.keys(tenant_id))
+    async def page(self, tenant_id: str, after: str | None, limit: int) -> Page[ApiKey]:
+        def work(tx: Transaction) -> tuple[list[ApiKey], bool]:
+            if after is not None and tx.key(tenant_id, after) is None:
+                raise NotFound(f"after: the list has no {after!r}; leave it out to start again", param="after")
+            return tx.page_keys(tenant_id, after, limit)
+
+        data, more = await self._backend.read(work)
+        return Page(data=data, has_more=more, next_after=data[-1].id if more else None)
 
     async def revoke(self, tenant_id: str, key_id: str) -> ApiKey:
         def work(tx: Transaction) -> ApiKey:
-            found = next((key for key in tx.keys(tenant_id) if key.id == key_id), None)
+            found = tx.key(tenant_id, key_id)
             if found is None:
                 raise NotFound(f"no key {key_id}")
             if found.revoked_at is None:

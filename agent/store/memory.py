@@ -303,8 +303,16 @@ class _Tables:
     def key_by_digest(self, sha256: str) -> ApiKey | None:
         return next((key for known, key in self._keys.values() if known == sha256), None)
 
-    def keys(self, tenant_id: str) -> list[ApiKey]:
-        return [key for _, key in reversed(self._keys.values()) if key.tenant_id == tenant_id]
+    def key(self, tenant_id: str, key_id: str) -> ApiKey | None:
+        _, key = self._keys.get(key_id, ("", None))
+        return key if key is not None and key.tenant_id == tenant_id else None
+
+    def page_keys(self, tenant_id: str, after: str | None, limit: int) -> tuple[list[ApiKey], bool]:
+        own = [key for _, key in self._keys.values() if key.tenant_id == tenant_id]
+        return page(_older(own, own, after), limit, _length)
+
+    def count_keys(self, tenant_id: str) -> int:
+        return sum(key.tenant_id == tenant_id for _, key in self._keys.values())
 
     def spend(self, tenant_id: str, session_id: str | None, day: str, used: Amounts) -> None:
         self._days[tenant_id, day] = self._days.get((tenant_id, day), Amounts()) + used
@@ -359,7 +367,7 @@ def _matches(run: Run, wanted: RunFilter) -> bool:
     )
 
 
-Item = TypeVar("Item", Run, Approval)
+Item = TypeVar("Item", Run, Approval, ApiKey)
 
 
 def _length(document: BaseModel) -> int:

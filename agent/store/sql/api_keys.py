@@ -9,7 +9,15 @@ from flightloop.keys import ApiKey
 ADD = Statement.insert("keys", "id", "tenant_id", "sha256", "document")
 SAVE = Statement("UPDATE keys SET document = :document WHERE id = :id")
 BY_DIGEST = Statement("SELECT document FROM keys WHERE sha256 = :sha256")
-OF_TENANT = Statement("SELECT document FROM keys WHERE tenant_id = :tenant_id ORDER BY number DESC")
+GET = Statement("SELECT document FROM keys WHERE id = :id AND tenant_id = :tenant_id")
+PAGE = Statement(
+    """
+    SELECT document FROM keys
+    WHERE tenant_id = :tenant_id [AND number < (SELECT number FROM keys WHERE id = :after)]
+    ORDER BY number DESC LIMIT :most
+    """
+)
+COUNT = Statement("SELECT COUNT(*) FROM keys WHERE tenant_id = :tenant_id")
 
 
 class SqlKeys:
@@ -27,6 +35,13 @@ class SqlKeys:
         found = self._connection.row(BY_DIGEST, sha256=sha256)
         return ApiKey.model_validate_json(found[0]) if found else None
 
-    def keys(self, tenant_id: str) -> list[ApiKey]:
-        found = self._connection.column(OF_TENANT, tenant_id=tenant_id)
-        return [ApiKey.model_validate_json(document) for document in found]
+    def key(self, tenant_id: str, key_id: str) -> ApiKey | None:
+        found = self._connection.row(GET, id=key_id, tenant_id=tenant_id)
+        return ApiKey.model_validate_json(found[0]) if found else None
+
+    def page_keys(self, tenant_id: str, after: str | None, limit: int) -> tuple[list[ApiKey], bool]:
+        found = self._connection.column(PAGE, tenant_id=tenant_id, after=after, most=limit + 1)
+        return [ApiKey.model_validate_json(document) for document in found[:limit]], len(found) > limit
+
+    def count_keys(self, tenant_id: str) -> int:
+        return int(self._connection.column(COUNT, tenant_id=tenant_id)[0])

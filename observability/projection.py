@@ -244,7 +244,7 @@ class JournalProjection:
             series.inc(MODEL_TOXIC, float(toxicity > self._config.toxicity_threshold), agent)
 
     def _tool(self, series: Series, tenant: str, event: ToolResult) -> None:
-        tool = {"tool": event.tool}
+        tool = {"tool": event.tool if event.known else "unknown"}
         series.inc(TOOL_CALLS, 1, {**tool, "outcome": "ok" if event.ok else "error"})
         series.observe(TOOL_SECONDS, event.seconds, tool, self._exemplar(event, event.seconds))
         series.inc(TOOL_TAINTED, float(event.tainted), tool)

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from agent.evals.task import Expectation, Task, TaskError
 MOST_SECONDS = 10.0
 """Time limit per statement."""
 MOST_BYTES = 16 * 1024**2
-"""Maximum size of a value."""
+"""Maximum size of a value, and of the rows of a statement together."""
 MOST_ROWS = 10_000
 MOST_FILES = 1_000
 """Maximum number of files in a data folder to search for its only database."""
@@ -136,10 +136,20 @@ def _run(database: sqlite3.Connection, statement: str) -> list[list[Any]]:
     database.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
     database.set_authorizer(_allowed)
     try:
-        return [list(row) for row in database.execute(statement).fetchmany(MOST_ROWS)]
+        return list(_bounded(islice(database.execute(statement), MOST_ROWS)))
     finally:
         database.set_authorizer(None)
         database.set_progress_handler(None, 0)
+
+
+def _bounded(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[Any]]:
+    """The rows. Raises sqlite3.DataError if they have more than ``MOST_BYTES``."""
+    left = MOST_BYTES
+    for row in rows:
+        left -= sum(len(value) for value in row if isinstance(value, str | bytes))
+        if left < 0:
+            raise sqlite3.DataError(f"the rows have more than {MOST_BYTES} bytes")
+        yield list(row)
 
 
 def _allowed(action: int, first: str | None, second: str | None, *_: str | None) -> int:

@@ -374,4 +374,5 @@ class _Performing:
 
     def _failed(self, state: CallState, error: str, *, uncertain: bool = False) -> ToolResult:
         tool = state.call.function.name or "?"
-        return ToolResult(call_id=state.call.id, tool=tool, ok=False, error=error, uncertain=uncertain)
+        known = tool in self.deps.hosts.registry
+        return ToolResult(call_id=state.call.id, tool=tool, ok=False, error=error, uncertain=uncertain, known=known)

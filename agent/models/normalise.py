@@ -97,6 +97,7 @@ def _token(token: dict[str, Any]) -> dict[str, Any]:
 
 
 def _envelope(plain: dict[str, Any]) -> dict[str, Any]:
+    plain.pop("flightloop", None)  # only our own engine's word counts for a stop or a confidence
     return {**plain, "created": int(plain.get("created", time.time())), "model": str(plain.get("model", ""))}
 
 

@@ -182,6 +182,8 @@ class ToolResult(Event):
     uncertain: bool = False
     """Whether the call may have had its effect although ``ok`` is False: the tool raised something other than
     `ToolRefused`, or its result was withheld, lost or not awaited."""
+    known: bool = True
+    """Whether a tool has this name. False: the model made it up."""
 
 
 class AgentReturned(Event):

@@ -279,7 +279,9 @@ def test_tools_and_approvals():
         ApprovalDecided(run_id="r1", approval_id="a", call_id="c", decision="deny"),
         ToolResult(run_id="r1", call_id="c", tool="find", ok=True, seconds=0.5, tainted=True),
         ToolResult(run_id="r1", call_id="c", tool="find", ok=False, seconds=1.5, tries=3),
+        ToolResult(run_id="r1", call_id="c", tool="a name that the model made up", ok=False, known=False),
     ).values()
+    assert values.by(c.TOOL_CALLS, "tool") == {"find": 2, "unknown": 1}
     assert values.by(c.GUARDRAIL_APPROVALS, "decision") == {"requested": 1, "approve": 0, "deny": 1, "expire": 0}
     assert values.by(c.TOOL_CALLS, "outcome", tool="find") == {"ok": 1, "error": 1}
     assert values.mean(c.TOOL_SECONDS, tool="find") == 1

@@ -147,6 +147,7 @@ def task_of(**fields: object) -> Task:
         "SELECT load_extension('FOREIGN')",
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
         "SELECT zeroblob(1000000000)",
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT zeroblob(9000000) FROM n",
     ],
 )
 @pytest.mark.parametrize("name", ["shop.db", "notes.sqlite"])

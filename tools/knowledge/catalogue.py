@@ -23,8 +23,10 @@ from tools.sandbox.opening import without_links
 log = logging.getLogger(__name__)
 MOST_PRODUCTS, MOST_TERMS = 20_000, 200
 MOST_SECONDS, WAIT_SECONDS = 2.0, 0.25
-MOST_BYTES = 1024 * 1024
-"""Longest value that is read."""
+MOST_BYTES = 256 * 1024
+"""Longest value or row that is read."""
+MOST_PATTERN = 200
+"""Longest pattern of LIKE and GLOB, whose time grows with it."""
 MOST_BYTES_READ = 64 * 1024 * 1024
 READERS_FROM, READERS_BYTES = 0x40000002, 510
 """The lock of SQLite's readers on a database: offset and length in bytes (SHARED_FIRST and SHARED_SIZE of its os.h)."""
@@ -173,8 +175,9 @@ def _limit(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA trusted_schema = OFF")
     database.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_BYTES)
+    database.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, MOST_PATTERN)
     database.text_factory = lambda text: text.decode("utf-8", "replace")
-    database.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+    database.set_progress_handler(lambda: time.monotonic() > deadline, 100)
     views = frozenset(row[0].lower() for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'view'"))
     computed = frozenset((table.lower(), column.lower()) for table, column in database.execute(_COMPUTED))
     database.set_authorizer(partial(_allowed, views, computed))

@@ -17,7 +17,7 @@ from agent.api.completions.models import KnownModels
 from agent.api.completions.request_size import check_size
 from agent.api.deps import ApiDeps
 from agent.api.interrupted import refuse_if_interrupted, unless_stopped
-from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, RequestExtension, Tags, ToolDef
+from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, Priority, RequestExtension, Tags, ToolDef
 from flightloop.content import TextPart, with_text
 from flightloop.errors import GuardrailBlocked, InvalidRequest
 from flightloop.tool import Effect, ToolSpec
@@ -75,7 +75,8 @@ async def admit(
     context = replace(context, tainted=tainted)
     tools = await _narrowed(guard, request, context)
     extension = RequestExtension(
-        priority=request.flightloop.priority,
+        # The operators' priority preempts all tenants' work, so no caller has it by asking for it.
+        priority=request.flightloop.priority if caller.deployment else _usual(request.flightloop.priority),
         tags=tags,
         epoch=epoch,
         traceparent=valid_traceparent(request.flightloop.traceparent or headers.get("traceparent")),
@@ -83,6 +84,10 @@ async def admit(
     admitted = request.model_copy(update={"messages": messages, "tools": tools, "flightloop": extension})
     offered = {tool.function.name: specs[tool.function.name] for tool in tools or []}
     return Admitted(admitted, guard, context, tags, epoch, offered)
+
+
+def _usual(priority: Priority) -> Priority:
+    return "interactive" if priority == "operator" else priority
 
 
 def _consistent(request: ChatRequest) -> None:

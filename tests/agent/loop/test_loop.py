@@ -131,7 +131,9 @@ async def test_a_mistake_of_the_model_is_an_observation(
     run = await bench.work(await bench.start())
     assert run.status == "succeeded"
     assert told in bench.model.requests[1].messages[-1].text
-    assert "tool.intent" not in tail(await bench.events(run))
+    events = await bench.events(run)
+    assert "tool.intent" not in tail(events)
+    assert [event.known for event in events if event.type == "tool.result"] == [call[0] == "find"]
     assert ran == []
 
 

@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     model_context: int | None = Field(default=None, ge=1)
     """Context length of the remote model in tokens; None: unknown."""
     model_timeout_s: float = Field(default=120.0, gt=0)
-    """Longest time without data from the remote server before a request fails."""
+    """Seconds without data from the remote server after which a request fails."""
     model: str = "embedded"
     """``embedded``, or the folder of a checkpoint."""
     model_dtype: Literal["auto", "float32", "bfloat16", "int8", "int4"] = "auto"
@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     worker_concurrency: int = Field(default=4, ge=1, le=1000)
     """Runs that one worker executes at the same time."""
     lease_seconds: float = Field(default=30.0, ge=10)
-    """Lease of a run: after this time without renewal another worker may claim it."""
+    """Lease of a run: after this time without renewal, another worker may claim the run."""
     interrupt_max_silence_s: float = Field(default=5.0, gt=0)
     """Seconds without a reading of the interrupts (emergency stops) after which all work stops."""
 

@@ -38,7 +38,7 @@ def compact(
 
     Args:
         wanted: maximum tokens of the answer.
-        refused: a prompt that the model rejected as too long, although the estimate may have fitted.
+        refused: a prompt that the model rejected as too long, regardless of its estimated length.
 
     Raises:
         ContextExhausted: nothing more can be removed.

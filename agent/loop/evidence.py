@@ -133,7 +133,7 @@ class Evidence:
         return self._past[1]
 
     def _callers_plan(self) -> tuple[str, ...] | None:
-        """Tools that the callers' plans allow, and this agent's sub-agents, since delegating changes nothing itself."""
+        """Tools that the callers' plans allow, and this agent's sub-agents, since delegating itself changes nothing."""
         parent = self._leased.run.parent
         if parent is None or parent.plan is None:
             return None

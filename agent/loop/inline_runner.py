@@ -47,7 +47,7 @@ class Driven:
 
 @dataclass(frozen=True)
 class InlineRunner:
-    """Executes runs of a journal from which no worker claims runs.
+    """Executes runs of a journal that has no workers.
 
     Args:
         runtime: returns the runtime of a run.

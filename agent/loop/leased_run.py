@@ -45,7 +45,7 @@ class LeasedRun:
         return self.state.run
 
     def defer(self, events: Sequence[RunEvent]) -> None:
-        """Queues events for the next write: they share its transaction, and no effect has to wait for them."""
+        """Queues events for the transaction of the next write. Not for events that must be stored before an effect."""
         self._deferred += events
 
     def defer_verdicts(self, verdicts: Sequence[Verdict], call_id: str | None = None) -> None:

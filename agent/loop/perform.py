@@ -127,7 +127,7 @@ class _Begun:
     checked_call: CheckedCall | None = None
     """The call to make, if any."""
     refused: str | None = None
-    """Why the call is not made after all."""
+    """Reason why the call is not made after all, if any."""
 
     @property
     def harmless(self) -> bool:

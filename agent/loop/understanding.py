@@ -21,7 +21,7 @@ TOO_LONG = "the tool took too long to check these arguments: give fewer or short
 
 
 class Refused(Exception):
-    """The call is not made: it is invalid, or the guard or a person denied it. The message becomes its result."""
+    """The call is not made: it is invalid, or the guard or a person denied it. The message is the call's result."""
 
 
 class Understanding:

@@ -39,9 +39,9 @@ log = structlog.get_logger(__name__)
 
 
 _LATE_S = 0.1
-"""Time between two polls from which on this process counts as delayed."""
+"""Seconds between two polls above which this process counts as delayed."""
 _ANSWER_S = 1.0
-"""Longest wait for the interrupt source after such a delay."""
+"""Longest wait in seconds for the interrupt source after such a delay."""
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def _envelope(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _usage(given: Any) -> Usage | None:
-    """Token usage; None if it is missing or its counts are not credible, and callers estimate it."""
+    """Token usage; None if it is missing or its counts are not credible. Callers then estimate it."""
     if given is None:
         return None
     with suppress(ValidationError):

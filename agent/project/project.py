@@ -46,7 +46,7 @@ BUILTIN_TOOLS = "tools.builtin"
 MOST_DOCUMENTS = 500
 """Maximum number of agents, and of policies."""
 MOST_PROBLEM = 2_000
-"""Maximum characters of a reported mistake: exceptions of ``tools.py`` may be long."""
+"""Maximum characters of a reported problem: exceptions raised by ``tools.py`` may be long."""
 TOOL_FILES = ("tools.py", project_file.FILE, servers.FILE, pins.FILE)
 
 ToolCheck = Callable[[Sequence[ToolDef]], None]

@@ -375,7 +375,7 @@ def _length(document: BaseModel) -> int:
 
 
 def _older(matching: list[Item], everything: list[Item], after: str | None) -> list[Item]:
-    """The newest of ``matching`` that are older than the item ``after``; both oldest first."""
+    """Items of ``matching`` that are older than the item ``after``, newest first. Both lists are oldest first."""
     ids = [item.id for item in everything]
     older = set(ids if after is None else ids[: ids.index(after)])
     return [item for item in reversed(matching) if item.id in older]

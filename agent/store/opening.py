@@ -1,4 +1,4 @@
-"""Opens a journal on each kind of backend."""
+"""Opens journals: in an SQL database or in memory."""
 
 from __future__ import annotations
 

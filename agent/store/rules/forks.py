@@ -139,7 +139,7 @@ def drop(tx: Transaction, run_id: str, before: datetime | None = None) -> bool:
 
 
 def _kept(page: Sequence[RunEvent], origin: Origin, calls: set[str]) -> Iterator[RunEvent]:
-    """Copies of the events to keep; updates ``calls`` to those without a result. Raises Conflict at an answer."""
+    """Copies of the events to keep; updates ``calls`` to those without a result. Raises Conflict at a final answer."""
     for event in page:
         if not 0 < event.step <= origin.step:
             continue

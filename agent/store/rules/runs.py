@@ -30,7 +30,7 @@ class Beginning:
 
 
 def begin(created: RunCreated, now: datetime) -> Beginning:
-    """A new run without earlier steps."""
+    """Beginning of a run that is not a fork."""
     first = stamped(created, now)
     return Beginning(first, Row(apply(None, first), queued_at=now))
 

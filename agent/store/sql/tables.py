@@ -97,7 +97,7 @@ writes = Table(
     Index("ix_writes_tool", "tenant_id", "session_id", "tool", "number"),
     sqlite_autoincrement=True,
 )
-"""Calls that change something (``agent.store.rules.writes``). Those of a fork have the session of its root origin."""
+"""Calls that change something (``agent.store.rules.writes``). Those of a fork have its original run's session."""
 
 forks = Table(
     "forks",

@@ -56,7 +56,7 @@ def journal_file(database_url: str) -> Path | None:
 
 
 def absolute(database_url: str) -> str:
-    """The URL with an absolute path, for processes in other folders. Raises ConfigError."""
+    """The URL with an absolute path, for processes with other working directories. Raises ConfigError."""
     url = make_url(synchronous(database_url))
     if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith((":memory:", "file:")):
         return database_url

@@ -34,7 +34,7 @@ class Presence(Protocol):
     """Locks of the workers. Thread-safe."""
 
     def appear(self, worker: str) -> None:
-        """Takes the worker's lock, if it is not held yet. Raises ConfigError: another process holds it."""
+        """Takes the worker's lock, if it is not held yet. Raises ConfigError if another process holds it."""
         ...
 
     def gone(self, workers: Sequence[str]) -> frozenset[str]: ...

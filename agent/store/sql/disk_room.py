@@ -103,7 +103,7 @@ class Room:
         return 0
 
     def give(self, held: int) -> bool:
-        """Releases a portion of the reserve, unless it is already smaller than ``held``. Returns False if it is empty."""
+        """Releases a portion of the reserve, unless it is already smaller than ``held``. False if none is left."""
         with self._lock:
             left = self.held()
             if left < held:

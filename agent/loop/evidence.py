@@ -8,9 +8,9 @@ from dataclasses import replace
 from agent.loop.context import Conversation
 from agent.loop.leased_run import LeasedRun
 from agent.loop.run_dependencies import RunDependencies
-from agent.run.history import Turn, result_text
+from agent.run.history import Turn, dump, result_text
 from agent.run.past import writes_of
-from flightloop.events import ApprovalRequested
+from flightloop.events import ApprovalRequested, ToolResult
 from flightloop.tool import ToolContext
 from guardrails.types import GuardContext, Past, Write
 
@@ -86,8 +86,9 @@ class Evidence:
         for result in history.results[len(self._results) :]:
             self._results.append(result_text(result))
             # An error may repeat what the model or a person wrote, so it is not trusted.
-            if result.ok and self._is_trusted(result.tool):
-                self._trusted.append(self._results[-1])
+            trusted = self._trusted_part(result) if result.ok else None
+            if trusted is not None:
+                self._trusted.append(trusted)
                 self._written_before.append(self._written_by.get(result.call_id, len(self._written)))
             if result.tool in self._deps.lookup.tools:
                 self._looked_up.append(self._results[-1])
@@ -149,6 +150,15 @@ class Evidence:
         toolbox = self._deps.hosts.registry
         return name in toolbox and toolbox.get(name).writes and toolbox.get(name).agent is None
 
-    def _is_trusted(self, name: str) -> bool:
+    def _trusted_part(self, result: ToolResult) -> str | None:
+        """The text of a result, or of its trusted fields, that doesn't come from strangers; None if there is none."""
         toolbox = self._deps.hosts.registry
-        return name in toolbox and not toolbox.get(name).returns_untrusted
+        if result.tool not in toolbox:
+            return None
+        spec = toolbox.get(result.tool)
+        if not spec.returns_untrusted:
+            return result_text(result)
+        rows = result.content if isinstance(result.content, list) else [result.content]
+        if not spec.trusted_fields or not all(isinstance(row, dict) for row in rows):
+            return None
+        return dump([{name: row[name] for name in spec.trusted_fields if name in row} for row in rows])

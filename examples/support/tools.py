@@ -67,7 +67,12 @@ def list_orders(context: ToolContext, customer_id: Annotated[int, Field(ge=1, le
         ]
 
 
-@tool(effect="pure", timeout_s=10, returns_untrusted=True)
+@tool(
+    effect="pure",
+    timeout_s=10,
+    returns_untrusted=True,  # name, address and note are the customer's words
+    trusted_fields=("order_id", "status", "placed_on", "delivered_on", "total", "refunded"),
+)
 def get_order(context: ToolContext, order_id: OrderId) -> Any:
     """Show one order: status, items, total, address, refunds.
 

@@ -103,6 +103,8 @@ class ToolSpec:
     """Arguments that name a destination (recipient, URL, account); policies check where their values come from."""
     returns_untrusted: bool = False
     """Whether results may contain text from untrusted sources."""
+    trusted_fields: tuple[str, ...] = ()
+    """Fields of such a result, an object or a list of objects, whose values come from the tool's own system."""
     reconcile: str | None = None
     """Name of a pure tool that finds the outcome of a lost call from its key and arguments."""
     agent: str | None = None
@@ -161,6 +163,7 @@ def tool(
     folders: tuple[str, ...] = ...,
     sinks: tuple[str, ...] = ...,
     returns_untrusted: bool = ...,
+    trusted_fields: tuple[str, ...] = ...,
     reconcile: str | None = ...,
     claims: tuple[str, ...] = ...,
     retries: int = ...,
@@ -177,6 +180,7 @@ def tool(
     folders: tuple[str, ...] = (),
     sinks: tuple[str, ...] = (),
     returns_untrusted: bool = False,
+    trusted_fields: tuple[str, ...] = (),
     reconcile: str | None = None,
     claims: tuple[str, ...] = (),
     retries: int = 0,
@@ -185,6 +189,9 @@ def tool(
 
     A tool with the ``network`` permission names the ``hosts`` that it connects to; one with ``files`` may name
     ``folders``. The kernel enforces both (`ToolSpec`).
+
+    A result that may hold text of strangers (``returns_untrusted``) vouches for no argument of a later call, except by its
+    ``trusted_fields``: numbers, dates and states that the tool's own system made.
 
     ``reconcile`` of an unsafe tool names a pure tool with the same parameters, or fewer. It is called after a crash and
     returns what the lost call returned, or None if the call did not happen.
@@ -202,7 +209,7 @@ def tool(
 
     Raises:
         TypeError: a parameter has no type hint, there is no docstring, ``reconcile`` is set on a tool that isn't
-            unsafe, or permissions and ``hosts`` or ``folders`` don't match.
+            unsafe, ``trusted_fields`` on one without ``returns_untrusted``, or permissions and ``hosts`` or ``folders`` don't match.
         ValueError: ``timeout_s`` is not above 0 or more than a day, ``claims`` are too many or too long, ``retries`` is
             above 10 or set on an unsafe tool, or an effect or permission is unknown.
     """
@@ -220,12 +227,17 @@ def tool(
             folders=tuple(folders),
             sinks=sinks,
             returns_untrusted=returns_untrusted,
+            trusted_fields=tuple(trusted_fields),
             reconcile=reconcile,
             claims=tuple(claims),
             retries=retries,
         )
         if reconcile is not None and spec.effect is not Effect.UNSAFE:
             raise TypeError(f"{spec.name}: only an unsafe tool can have reconcile; this one is {spec.effect}")
+        if trusted_fields and not returns_untrusted:
+            raise TypeError(
+                f"{spec.name}: trusted_fields are those of a tool with returns_untrusted; others are trusted"
+            )
         _check_rights(spec)
         unknown = set(sinks) - set(schema["properties"])
         if unknown:

@@ -197,7 +197,9 @@ class Attempts:
         if self._deadline is not None and time.monotonic() >= self._deadline:
             raise TimeoutError("the caller's timeout has expired") from failure
         what = str(failure) or type(failure).__name__
-        return ConnectionFailed(f"no answer from {self._settings.base_url} ({what}); is the server up?")
+        return ConnectionFailed(
+            f"no answer from {self._settings.base_url} ({what}); if it is elsewhere, set FLIGHTLOOP_URL; is the server up?"
+        )
 
 
 def silence_s(settings: ClientSettings, deadline: float | None) -> float:

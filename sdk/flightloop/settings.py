@@ -28,12 +28,14 @@ class ClientSettings:
 
 
 def address(base_url: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
-    """The server's base URL without ``/v1``: the argument, ``FLIGHTLOOP_URL``, or port 8000 of this computer.
+    """The server's base URL without ``/v1``: the argument, ``FLIGHTLOOP_URL``, or ``FLIGHTLOOP_PORT`` of this computer.
 
     Raises:
         ConfigError: the value is not an HTTP or HTTPS URL.
     """
-    url = (base_url or environ.get("FLIGHTLOOP_URL") or DEFAULT_URL).rstrip("/").removesuffix("/v1")
+    port = environ.get("FLIGHTLOOP_PORT") or "0"  # 0: the server takes any
+    here = f"http://127.0.0.1:{port}" if port.strip("0") else DEFAULT_URL
+    url = (base_url or environ.get("FLIGHTLOOP_URL") or here).rstrip("/").removesuffix("/v1")
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"FLIGHTLOOP_URL must begin with http:// or https:// (got {url!r})")
     return url

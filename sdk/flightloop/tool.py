@@ -190,7 +190,7 @@ def tool(
     A tool with the ``network`` permission names the ``hosts`` that it connects to; one with ``files`` may name
     ``folders``. The kernel enforces both (`ToolSpec`).
 
-    A result that may hold text of strangers (``returns_untrusted``) vouches for no argument of a later call, except by its
+    A result with untrusted text (``returns_untrusted``) vouches for no argument of a later call, except by its
     ``trusted_fields``: numbers, dates and states that the tool's own system made.
 
     ``reconcile`` of an unsafe tool names a pure tool with the same parameters, or fewer. It is called after a crash and
@@ -209,7 +209,8 @@ def tool(
 
     Raises:
         TypeError: a parameter has no type hint, there is no docstring, ``reconcile`` is set on a tool that isn't
-            unsafe, ``trusted_fields`` on one without ``returns_untrusted``, or permissions and ``hosts`` or ``folders`` don't match.
+            unsafe, ``trusted_fields`` on one without ``returns_untrusted``, or permissions and ``hosts`` or ``folders``
+            don't match.
         ValueError: ``timeout_s`` is not above 0 or more than a day, ``claims`` are too many or too long, ``retries`` is
             above 10 or set on an unsafe tool, or an effect or permission is unknown.
     """

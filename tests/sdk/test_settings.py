@@ -21,6 +21,10 @@ def test_arguments_go_before_the_environment(tmp_path: Path) -> None:
 
 def test_defaults(tmp_path: Path) -> None:
     assert resolve(api_key="k", environ={}).base_url == DEFAULT_URL
+    assert resolve(api_key="k", environ={"FLIGHTLOOP_PORT": "18200"}).base_url == "http://127.0.0.1:18200"
+    assert resolve(api_key="k", environ={"FLIGHTLOOP_PORT": "0"}).base_url == DEFAULT_URL
+    both = {"FLIGHTLOOP_PORT": "18200", "FLIGHTLOOP_URL": "http://example.com"}
+    assert resolve(api_key="k", environ=both).base_url == "http://example.com"
 
 
 @pytest.mark.parametrize("content", [None, " \n"])

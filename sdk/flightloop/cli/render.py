@@ -133,11 +133,12 @@ def _model(call: ev.ModelCall) -> Text:
 
 
 def _verdict(verdict: Verdict) -> Text | None:
-    if verdict.action is Action.ALLOW:
+    if verdict.plain:
         return None
-    style = _ACTION_STYLE[verdict.action]
+    word = "noted" if verdict.action is Action.ALLOW else verdict.action.value
+    why = verdict.reason or ", ".join(verdict.labels)
     return Text.assemble(
-        (f"{verdict.action.value:<7}", style), f"{verdict.rail} at {verdict.stage.value}: {verdict.reason}"
+        (f"{word:<7}", _ACTION_STYLE[verdict.action]), f"{verdict.rail} at {verdict.stage.value}: {why}"
     )
 
 
@@ -149,7 +150,7 @@ def run_tree(run: Run, events: Iterable[ev.RunEvent]) -> RenderableType:
     branches: dict[int, Tree] = {}
     allowed: dict[int, int] = {}
     for event in events:
-        if isinstance(event, ev.Judged) and event.verdict.action is Action.ALLOW:
+        if isinstance(event, ev.Judged) and event.verdict.plain:
             allowed[event.step] = allowed.get(event.step, 0) + 1
         elif isinstance(event, ev.ChecksPassed):
             allowed[event.step] = allowed.get(event.step, 0) + event.passed.count

@@ -11,14 +11,13 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from guardrails.turns import Turns
+from guardrails.turns import TENANT, Turns
 
 _MOST, _EACH = 4, 3
 """Threads in all, and threads that one tenant may use at a time: one is always left for the other tenants."""
 _THREADS = ThreadPoolExecutor(max_workers=_MOST, thread_name_prefix="guard")
 """A separate pool, so that ending a tool or checking for a stop never waits behind a search."""
 _TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
-_TENANT: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -29,11 +28,11 @@ LONG = 4096
 @contextmanager
 def on_behalf_of(tenant_id: str) -> Iterator[None]:
     """Counts the searches inside the context towards this tenant's share of the threads."""
-    token = _TENANT.set(tenant_id)
+    token = TENANT.set(tenant_id)
     try:
         yield
     finally:
-        _TENANT.reset(token)
+        TENANT.reset(token)
 
 
 async def aside(characters: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -43,7 +42,7 @@ async def aside(characters: int, function: Callable[P, T], *args: P.args, **kwar
     """
     if characters < LONG:
         return function(*args, **kwargs)
-    loop, tenant_id = asyncio.get_running_loop(), _TENANT.get()
+    loop, tenant_id = asyncio.get_running_loop(), TENANT.get()
     turns = _TURNS.setdefault(loop, Turns(_MOST, _EACH))
     await turns.take(tenant_id)
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+TENANT: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="")
+"""The tenant for whom the current task works; empty: the platform itself."""
 
 
 class Turns:

@@ -15,6 +15,7 @@ from agent.api.local_clients import has_foreign_name, is_direct, is_from_here
 from agent.api.rates import Rates
 from flightloop.errors import Forbidden, ModelUnavailable
 from flightloop.keys import Role
+from guardrails.turns import TENANT
 
 RESTART_S = 5.0
 """Seconds after which a client may retry a request that a restart interrupted."""
@@ -35,6 +36,7 @@ async def principal_of(request: Request, deps: Deps, _: Annotated[object, Securi
     caller = await deps.keyring.principal(request.headers.get("authorization"))
     rates: Rates = request.app.state.rates
     rates.admit(caller)
+    TENANT.set(caller.tenant_id)
     return caller
 
 

@@ -172,6 +172,7 @@ async def give_feedback(run_id: RunId, body: Feedback, deps: Deps, caller: Opera
 @router.post("/{run_id}/outcome", responses=documented(404, 409))
 async def verify_outcome(run_id: RunId, body: Outcome, deps: Deps, caller: Operator) -> Run:
     """Records whether the run had the intended effect, as verified by a person or a program."""
+    deps.room.check()
     run = await deps.journal.get(caller.tenant_id, run_id)
     if not run.status.terminal:
         raise Conflict(f"run {run_id} is {run.status}: its outcome can only be verified after it has ended")

@@ -33,6 +33,7 @@ from flightloop.errors import FlightloopError, Interrupted, NotFound, StoreUnava
 from flightloop.events import RunEnded
 from flightloop.runs import Run, RunError, RunStatus, StopReason
 from guardrails.interrupt import InterruptWatch, matches
+from guardrails.turns import TENANT
 from observability.tracing import Tracing, end_run
 
 log = structlog.get_logger(__name__)
@@ -205,6 +206,7 @@ class Worker:
     async def _hold(self, held: _Held, claim: Claim) -> None:
         """Drives a run until it ends, waits or is released. Never raises: an internal error ends the run."""
         held.task = asyncio.current_task()
+        TENANT.set(claim.run.tenant_id)
         structlog.contextvars.bind_contextvars(run_id=claim.run.id, agent=claim.run.agent)
         try:
             await self._drive(held, claim)

@@ -198,7 +198,8 @@ class Attempts:
             raise TimeoutError("the caller's timeout has expired") from failure
         what = str(failure) or type(failure).__name__
         return ConnectionFailed(
-            f"no answer from {self._settings.base_url} ({what}); if it is elsewhere, set FLIGHTLOOP_URL; is the server up?"
+            f"no answer from {self._settings.base_url} ({what}); if it runs elsewhere, set FLIGHTLOOP_URL;"
+            " is the server up?"
         )
 
 

@@ -1,13 +1,15 @@
 """Thread that performs all writes of a process to the journal's database.
 
-Writes that arrive during a commit share the next transaction, so that many runs share one fsync.
+Writes that arrive during a commit share the next transaction, so that many runs share one fsync. Tenants take turns:
+however many writes of one wait, another's next one is the next but one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -18,6 +20,7 @@ from agent.store.backend import T, Transaction
 from agent.store.sql.connection import Connection, PersistentConnection
 from agent.store.sql.transaction import SqlTransaction
 from flightloop.errors import StoreUnavailable
+from guardrails.turns import TENANT
 
 HELD_S = 0.02
 """Seconds for which a transaction starts further writes. Other processes, such as one that stops a run, must wait."""
@@ -25,8 +28,9 @@ TURN_S = 0.002
 """Pause after a long transaction. SQLite's lock has no queue; another process can take it in this time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Write:
+    tenant_id: str
     work: Callable[[Transaction], Any]
     outcome: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
@@ -51,7 +55,7 @@ class Writer:
             raise StoreUnavailable("the journal is closed")
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
-        self._asked.put(_Write(work, outcome, loop))
+        self._asked.put(_Write(TENANT.get(), work, outcome, loop))
         return await outcome
 
     async def close(self) -> None:
@@ -62,31 +66,31 @@ class Writer:
         self._connection.close()
 
     def _run(self) -> None:
-        for batch in self._batches():
-            while batch:
-                began = time.monotonic()
-                try:
-                    results = self._commit([write.work for write in batch])
-                except Exception as error:  # the transaction failed: no write of the batch is known to be stored
-                    results = [error] * len(batch)
-                done, batch = batch[: len(results)], batch[len(results) :]
-                with suppress(RuntimeError):  # the event loop is closed: nobody waits
-                    done[0].loop.call_soon_threadsafe(_settle, done, results)
-                if time.monotonic() - began > HELD_S:
-                    time.sleep(TURN_S)
-
-    def _batches(self) -> Iterator[list[_Write]]:
-        """Yields all pending writes as a batch, repeatedly, until ``close``."""
-        while (write := self._asked.get()) is not None:
-            batch = [write]
+        waiting: list[_Write] = []
+        closing = False
+        while waiting or not closing:
+            closing = self._gather(waiting) or closing
+            waiting = _in_turns(waiting)
+            if not waiting:
+                continue
+            began = time.monotonic()
             try:
-                while (write := self._asked.get_nowait()) is not None:
-                    batch.append(write)
-            except Empty:
-                yield batch
-            else:
-                yield batch
-                return
+                results = self._commit([write.work for write in waiting])
+            except Exception as error:  # the transaction failed: no write is known to be stored
+                results = [error] * len(waiting)
+            done, waiting = waiting[: len(results)], waiting[len(results) :]
+            with suppress(RuntimeError):  # the event loop is closed: nobody waits
+                done[0].loop.call_soon_threadsafe(_settle, done, results)
+            if time.monotonic() - began > HELD_S:
+                time.sleep(TURN_S)
+
+    def _gather(self, waiting: list[_Write]) -> bool:
+        """Adds the writes that were asked for, at least one if none is waiting. Returns whether to close after them."""
+        with suppress(Empty):
+            while (write := self._asked.get(block=not waiting)) is not None:
+                waiting.append(write)
+            return True
+        return False
 
     def _commit(self, works: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
         """Runs the first works, as many as start within ``HELD_S``, in one transaction.
@@ -96,6 +100,20 @@ class Writer:
         if len(works) == 1:  # a single work needs no savepoint: its failure rolls back the transaction
             return [self._connection.transaction(lambda connection: works[0](SqlTransaction(connection)))]
         return self._connection.transaction(lambda connection: _attempts(connection, works))
+
+
+def _in_turns(writes: Sequence[_Write]) -> list[_Write]:
+    """One write of each tenant after the other; a tenant's own stay in order."""
+    queues: dict[str, deque[_Write]] = {}
+    for write in writes:
+        queues.setdefault(write.tenant_id, deque()).append(write)
+    found: list[_Write] = []
+    while queues:
+        for tenant_id, queue in list(queues.items()):
+            found.append(queue.popleft())
+            if not queue:
+                del queues[tenant_id]
+    return found
 
 
 def _attempts(connection: Connection, works: Sequence[Callable[[Transaction], Any]]) -> list[Any]:

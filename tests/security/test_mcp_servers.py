@@ -138,6 +138,17 @@ def test_a_server_gets_no_variable_of_the_platform(tmp_path: Path, name: str, mo
         server.filled(server.env)
 
 
+def test_a_project_does_not_choose_among_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server.model_validate({"url": "http://x", "headers": {"a": "${GITHUB_TOKEN}"}, "tools": {"read": "pure"}})
+    monkeypatch.setenv("GITHUB_TOKEN", KEY)
+    for granted in ("", "OTHER", "GITHUB_TOKENS, github_token"):
+        monkeypatch.setenv("FLIGHTLOOP_MCP_VARIABLES", granted)
+        with pytest.raises(ConfigError, match="FLIGHTLOOP_MCP_VARIABLES=GITHUB_TOKEN"):
+            server.filled(server.headers)
+    monkeypatch.setenv("FLIGHTLOOP_MCP_VARIABLES", "OTHER, GITHUB_TOKEN")
+    assert server.filled(server.headers) == {"a": KEY}
+
+
 async def test_what_a_server_asks_for_is_checked(tmp_path: Path) -> None:
     for asked, problem in (("hosts: ['a:b']", "spy.hosts"), ("folders: [cache]", "must be an absolute path")):
         (tmp_path / "mcp.yaml").write_text(f"spy:\n  command: [cat]\n  {asked}\n  tools: {{read: pure}}\n")

@@ -30,11 +30,19 @@ from tools.sandbox.endpoints import parse
 FILE = "mcp.yaml"
 PLATFORM_VARIABLES = ("FLIGHTLOOP_", "RAY_", "PG", "OTEL_", "AWS_", "AZURE_", "GOOGLE_")
 """Prefixes of environment variables of the platform, its database driver, exporters and storage clients."""
+OWN = "MCP_"
+"""Prefix of variables that any server may get. Others are granted by name."""
+GRANTED = "FLIGHTLOOP_MCP_VARIABLES"
+"""Variable that names further ones, separated by commas: set by whoever starts the platform, not by the project."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class Server(BaseModel):
-    """A server. ``${NAME}`` in ``env`` and ``headers`` is replaced by that environment variable of the worker."""
+    """A server.
+
+    ``${NAME}`` in ``env`` and ``headers`` is replaced by that environment variable of the worker, if its name begins
+    with `OWN` or is granted.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -72,7 +80,7 @@ class Server(BaseModel):
         return value
 
     def filled(self, values: dict[str, str]) -> dict[str, str]:
-        """``env`` or ``headers`` with variables replaced. Raises ConfigError if one is not set."""
+        """``env`` or ``headers`` with variables replaced. Raises ConfigError if one is not granted or not set."""
         return {name: _VARIABLE.sub(_variable, value) for name, value in values.items()}
 
 
@@ -106,6 +114,12 @@ def _server(path: Path, name: str, entry: Any) -> Server:
 def _variable(found: re.Match[str]) -> str:
     if found[1].upper().startswith(PLATFORM_VARIABLES):  # some libraries ignore the case of names
         raise ConfigError(f"{FILE}: the variable {found[1]} is the platform's; an MCP server never gets it")
+    granted = [name.strip() for name in os.environ.get(GRANTED, "").split(",")]
+    if not found[1].startswith(OWN) and found[1] not in granted:
+        raise ConfigError(
+            f"{FILE}: the variable {found[1]} is not for MCP servers: its name must begin with {OWN}, or set"
+            f" {GRANTED}={found[1]} to grant it"
+        )
     value = os.environ.get(found[1])
     if value is None:
         raise ConfigError(f"{FILE}: the variable {found[1]} is not set")

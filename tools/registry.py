@@ -20,7 +20,7 @@ from flightloop.tool import Tool, ToolSpec, tool_of
 from tools.canonical import canonical
 from tools.identity import identity
 from tools.project_modules import import_file
-from tools.validation import MOST_SECONDS, Unchecked, check_schema, errors_of, validator_of, weight
+from tools.validation import MOST_SECONDS, Unchecked, check_schema, errors_of, unfit_defaults, validator_of, weight
 
 MAX_PROBLEMS, LONGEST_PROBLEM = 5, 500
 EXPENSIVE = 20_000
@@ -148,9 +148,7 @@ class Registry:
 
     def canonical(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Canonical form of valid arguments, in which they are shown and executed. Raises NotFound."""
-        plain, full = canonical(arguments, {}), canonical(arguments, self.get(name).parameters)
-        refused = full != plain and self.problems(name, full)  # a default that its own schema doesn't allow
-        return plain if refused else full
+        return canonical(arguments, self.get(name).parameters)
 
     def identity(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Identity of a call, given its arguments in canonical form, by the tool's schema. Raises NotFound."""
@@ -161,9 +159,14 @@ def _check_parameters(spec: ToolSpec) -> None:
     try:
         check(spec.parameters)
         check_schema(spec.parameters)
+        unfit = unfit_defaults(spec.parameters)
     except Exception as problem:  # includes RecursionError and OverflowError: the schema may come from outside
         told = problem.message if isinstance(problem, SchemaError) else str(problem)[:500]
         raise ConfigError(f"tool {spec.name}: the schema of its parameters: {told}", param="tools") from problem
+    for path, reason in unfit.items():
+        hint = "; for a value that may be None, write `float | None = None`" if reason.startswith("None ") else ""
+        why = f"its default does not fit its type: {reason[:200]}{hint}"
+        raise ConfigError(f"tool {spec.name}: {path[-1]}: {why}", param="tools")
 
 
 def _import(source: str | Path, code: Mapping[str, str] | None) -> ModuleType:

@@ -64,6 +64,30 @@ def check_schema(schema: Mapping[str, Any]) -> None:
             raise SchemaError(f"the pattern {pattern!r} can't be used: {error}") from None
 
 
+def unfit_defaults(schema: Mapping[str, Any]) -> dict[tuple[str, ...], str]:
+    """Defaults of properties that their own schemas reject, by path within the schema, with the reason.
+
+    Such a default can't be filled in, so people and rules would not see the value that the tool uses.
+    """
+    validator, found = validator_of(schema), {}
+    for path, node in _nodes(schema, ()):
+        properties = node.get("properties")
+        for name, declared in properties.items() if isinstance(properties, Mapping) else ():
+            if isinstance(declared, Mapping) and "default" in declared:
+                own = validator.evolve(schema=_without_addresses(declared))
+                if errors := errors_of(own, declared["default"]):
+                    found[(*path, "properties", name)] = errors[0].message
+    return found
+
+
+def _nodes(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    if isinstance(node, Mapping):
+        yield path, node
+    below = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for key, inner in below:
+        yield from _nodes(inner, (*path, str(key)))
+
+
 def weight(schema: Mapping[str, Any]) -> float:
     """Maximum number of checks per value; infinite if the schema's size doesn't limit them."""
     endless = any(map(_leads_on, _mappings(schema)))

@@ -30,6 +30,7 @@ from flightloop.chat import (
 from flightloop.chat import Usage as TokenUsage
 from flightloop.errors import ContextTooLong
 from flightloop.events import CallsDecided, ModelCall, Planned, Replied
+from flightloop.limits import NAME_CHARS
 from flightloop.verdicts import Action, Stage
 from guardrails.holdback import StreamBlocked
 from guardrails.rails import claims
@@ -192,7 +193,7 @@ class _Asking:
         step = self.leased.run.usage.steps + 1
         calls = [
             # The model's own ids may repeat; these are unique within the run.
-            ToolCall(id=f"call_{step}_{index}", function=FunctionCall(**call.function.model_dump()))
+            ToolCall(id=f"call_{step}_{index}", function=_bounded(call.function))
             for index, call in enumerate(asked.answer.calls)
         ]
         return CallTools(CallsDecided(calls=calls, text=text, model=asked.model))
@@ -320,3 +321,8 @@ def _parsed_plan(text: str, names: list[str]) -> tuple[str, tuple[str, ...]] | N
         return None
     known = tuple(name for name in value["tools"] if name in names)
     return str(value.get("goal", ""))[:GOAL_CHARS], known[:PLAN_TOOLS]
+
+
+def _bounded(function: FunctionCall) -> FunctionCall:
+    """The call with a name that fits a message: a longer one is no tool's, and can't be repeated to the model."""
+    return FunctionCall(**{**function.model_dump(), "name": function.name[:NAME_CHARS]})

@@ -18,10 +18,12 @@ style.heading("Approvals", "calls that a person decides about")
 @st.fragment(run_every="3s")
 def waiting() -> None:
     with connection.answered("list the approvals"):
-        items = connection.client().approvals.list(limit=50).data
-        for item in items:
+        page = connection.client().approvals.list(limit=50)
+        for item in page.data:
             approvals.card(item)
-        if not items:
+        if page.has_more:
+            st.warning("Older calls wait, too. Decide about these, or see all with `flightloop approvals`.")
+        if not page.data:
             style.empty("Nothing waits", "Calls that need approval by the policy appear here.")
 
 

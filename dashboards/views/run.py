@@ -133,8 +133,10 @@ def body(run: Run) -> None:
     with st.expander("Details", icon=":material/info:"):
         asked_by = run.parent.run_id if run.parent else ""
         details = {"run": run.id, "works for": asked_by, "session": run.session_id, "policy": run.policy_sha256}
-        details |= run.metadata
         style.pairs({name: value for name, value in details.items() if value})
+        if run.metadata:
+            st.caption("Metadata, as the caller wrote it")
+            style.pairs(run.metadata)
 
 
 def subruns(run: Run) -> None:

@@ -187,8 +187,8 @@ def _asked(document: PolicyDocument, context: GuardContext, call: CheckedCall) -
 def _filled(call: CheckedCall) -> dict[str, Any]:
     """The arguments, with the tool's defaults for those that are left out."""
     declared = call.spec.parameters.get("properties", {})
-    defaults = {name: one.get("default") for name, one in declared.items() if isinstance(one, dict)}
-    return {**{name: value for name, value in defaults.items() if value is not None}, **call.arguments}
+    defaults = {name: one["default"] for name, one in declared.items() if isinstance(one, dict) and "default" in one}
+    return {**defaults, **call.arguments}
 
 
 def _has_unknown_default(call: CheckedCall, name: str) -> bool:

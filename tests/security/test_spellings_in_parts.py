@@ -173,3 +173,15 @@ def test_a_pinned_tool_refuses_arguments_that_its_schema_does_not_name(tmp_path:
     registry = Registry([performed_elsewhere(pay.spec)])
     assert registry.problems("bank_pay", {"cents": 5, "x": 1}) != []
     assert registry.problems("bank_pay", {"cents": 5}) == []
+
+
+def test_a_servers_default_that_does_not_fit_is_unknown(tmp_path: Path) -> None:
+    """A rule about the argument then requires it, and the defaults that fit are filled in."""
+    amount, to = {"type": "number", "default": None}, {"type": "string", "default": "us"}
+    schema = {"type": "object", "properties": {"amount": amount, "to": to}}
+    write_pins(tmp_path, {"bank": {"pay": Pin("Pays.", schema)}})
+    (pay,) = pinned_tools(tmp_path, {"bank": Server(url="https://bank.example/mcp", tools={"pay": Effect.KEYED})})
+    assert pay.spec.parameters["properties"] == {"amount": {"type": "number"}, "to": to}
+    assert pay.pin.parameters == schema
+    registry = Registry([performed_elsewhere(pay.spec)])
+    assert registry.canonical("bank_pay", {}) == {"to": "us"}

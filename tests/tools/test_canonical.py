@@ -6,9 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flightloop.tool import Effect, Tool, ToolSpec
 from tools.canonical import canonical
-from tools.registry import Registry
 
 NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 VALUES = st.recursive(
@@ -50,11 +48,3 @@ def test_defaults_are_filled_in_behind_references_and_alternatives() -> None:
 def test_a_reference_in_a_circle_ends() -> None:
     schema = {"properties": {"a": {"$ref": "#/properties/a"}}}
     assert canonical({"a": {"b": 1.0}}, schema) == {"a": {"b": 1}}
-
-
-def test_a_default_that_the_schema_refuses_is_left_out() -> None:
-    parameters = {"properties": {"name": {"type": "string"}, "note": {"type": "string", "default": None}}}
-    spec = ToolSpec("find", "Finds.", {"type": "object", **parameters}, Effect.PURE)
-    registry = Registry([Tool(spec, str)])
-    assert registry.canonical("find", {"name": "a"}) == {"name": "a"}
-    assert registry.canonical("find", {"name": "a", "note": "b"}) == {"name": "a", "note": "b"}

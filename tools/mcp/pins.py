@@ -18,10 +18,11 @@ from typing import Any
 
 from flightloop import plain
 from flightloop.errors import ConfigError
-from flightloop.tool import Tool, ToolSpec
+from flightloop.tool import Permission, Tool, ToolSpec
 from tools.mcp.servers import FILE as SERVERS
 from tools.mcp.servers import Server
 from tools.registry import performed_elsewhere
+from tools.validation import unfit_defaults
 
 FILE = "mcp.lock.json"
 LONGEST_NAME = 64
@@ -121,16 +122,23 @@ def pinned_tools(folder: Path, servers: Mapping[str, Server]) -> list[McpTool]:
     pins = read_pins(folder)
     found = []
     for server, entry in servers.items():
-        for name, effect in entry.tools.items():
+        for name, listed in entry.tools.items():
             pin = pins.get(server, {}).get(name)
             if pin is None:
                 raise ConfigError(f"{folder / FILE}: lacks the tool {name} of {server}; run: python -m agent mcp pin")
+            try:
+                sinks = listed.sinks_among(pin.parameters.get("properties", {}))
+            except ValueError as problem:
+                raise ConfigError(f"{folder / SERVERS}: {server}.tools.{name}: {problem}") from None
             spec = ToolSpec(
                 name=known_as(server, name),
                 description=pin.description,
-                parameters=_closed(pin.parameters),
-                effect=effect,
+                parameters=_without_unfit_defaults(_closed(pin.parameters)),
+                effect=listed.effect,
                 timeout_s=entry.timeout_s,
+                # What it is told may leave by it, so the policy's egress hosts hold for its arguments.
+                permissions=frozenset({Permission.NETWORK} if entry.url or entry.hosts else ()),
+                sinks=sinks,
                 returns_untrusted=True,
             )
             found.append(McpTool(spec, server, name, pin))
@@ -143,3 +151,19 @@ def _closed(schema: dict[str, Any]) -> dict[str, Any]:
     if not schema.get("properties") or any(key in schema for key in _OPEN):
         return schema
     return {**schema, "additionalProperties": False}
+
+
+def _without_unfit_defaults(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema without defaults that it rejects itself, such as null for a number: what the server does if such an
+    argument is left out is unknown."""
+    for path in unfit_defaults(schema):
+        schema = _without_default(schema, path)
+    return schema
+
+
+def _without_default(node: Any, path: tuple[str, ...]) -> Any:
+    if not path:
+        return {key: value for key, value in node.items() if key != "default"}
+    if isinstance(node, list):
+        return [_without_default(one, path[1:]) if str(at) == path[0] else one for at, one in enumerate(node)]
+    return {**node, path[0]: _without_default(node[path[0]], path[1:])}

@@ -5,7 +5,7 @@
     weather:
       command: [uvx, mcp-weather]      # its standard input and output; or
       url: https://example.com/mcp     # streamable HTTP
-      tools: {forecast: pure, book: unsafe}
+      tools: {forecast: pure, book: {effect: unsafe, sinks: [email]}}
       hosts: [api.weather.example]     # where a program may connect to
       folders: [/srv/weather]    # what it may read and write besides its home, which is empty at each start
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,36 @@ OWN = "MCP_"
 """Prefix of variables that any server may get. Others are granted by name."""
 GRANTED = "FLIGHTLOOP_MCP_VARIABLES"
 """Variable that names further ones, separated by commas: set by whoever starts the platform, not by the project."""
+_DESTINATIONS = {
+    *("to", "cc", "bcc", "recipient", "recipients", "email", "emails", "mail", "phone", "account", "iban", "channel"),
+    *("address", "url", "uri", "webhook", "host", "destination", "target"),
+}
+"""Words in the names of arguments that say where something goes."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+class ListedTool(BaseModel):
+    """A tool that may be called: written as its effect alone, or with its sinks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    effect: Effect
+    sinks: tuple[str, ...] | None = None
+    """Arguments that name a destination. None: those of a write whose names say so, such as ``to`` or ``url``."""
+
+    def sinks_among(self, arguments: Iterable[str]) -> tuple[str, ...]:
+        """Raises ValueError: the tool has no such argument."""
+        known = tuple(arguments)
+        if self.sinks is None:
+            return () if self.effect is Effect.PURE else tuple(name for name in known if _names_destination(name))
+        if unknown := set(self.sinks) - set(known):
+            raise ValueError(f"sinks: it has no argument {', '.join(sorted(unknown))}")
+        return self.sinks
+
+
+def _names_destination(argument: str) -> bool:
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|\W|_", " ", argument).lower().split()
+    return not _DESTINATIONS.isdisjoint(words)
 
 
 class Server(BaseModel):
@@ -54,9 +84,16 @@ class Server(BaseModel):
     """Hosts that a program may connect to, as in ``@tool(hosts=…)``."""
     folders: tuple[str, ...] = ()
     """Absolute paths that a program may read and write."""
-    tools: dict[str, Effect] = Field(min_length=1)
-    """Tools that may be called, by the server's names, with the effect of a call."""
+    tools: dict[str, ListedTool] = Field(min_length=1)
+    """Tools that may be called, by the server's names."""
     timeout_s: float = Field(default=30.0, gt=0)  # limit of a request
+
+    @field_validator("tools", mode="before")
+    @classmethod
+    def _effect_alone(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: {"effect": one} if isinstance(one, str) else one for name, one in value.items()}
 
     @model_validator(mode="after")
     def _reached_in_one_way(self) -> Server:

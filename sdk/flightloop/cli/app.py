@@ -175,11 +175,15 @@ def approvals(context: typer.Context) -> None:
     """List the calls that wait for approval."""
     with _client(context) as client:
         page = client.approvals.list()
-    for item in page.data:
+        items = page.data
+        while page.has_more:  # a run that asks for much must not push other calls out of sight
+            page = client.approvals.list(after=page.next_after)
+            items += page.data
+    for item in items:
         console.print(Text.assemble((item.id, "bold"), f"  {item.tool}"))
         console.print(whole(item.arguments))
         console.print(f"{item.run_id} · {item.reason} · until {moment(item.expires_at)}", style="dim", markup=False)
-    if not page.data:
+    if not items:
         console.print("no approvals are pending")
 
 

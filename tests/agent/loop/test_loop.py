@@ -119,6 +119,7 @@ async def test_parallel_calls_overlap(make_bench: Callable[..., Any]) -> None:
     ("call", "told"),
     [
         (("nonsense", {}), "no tool is named 'nonsense'; use one of: find"),
+        (("x" * 5000, {}), "no tool is named 'xxx"),
         (("find", "{not json"), "the arguments are not a JSON object"),
         (("find", {"order_id": "x"}), "order_id must be a whole number"),
         (("find", {}), "order_id is missing"),

@@ -14,6 +14,7 @@ from agent.project.project import LiveProject
 from agent.reporting.overview import Overviews
 from agent.reporting.projector import Projector
 from agent.reporting.readiness import Readiness, Remembered, readiness
+from agent.reporting.shared_reads import SharedReads
 from agent.run.deltas import LocalDeltas
 from agent.serve.factories import make_guards
 from agent.store import StoreJournal
@@ -60,8 +61,8 @@ class ApiParts:
         return self._made(
             deltas,
             ready=self._ready,
-            expose=expose,
-            overview=Overviews(self.journal, values, projector.values, projector.alone),
+            expose=SharedReads(expose),
+            overview=SharedReads(Overviews(self.journal, values, projector.values, projector.alone)),
             room=self.room,
             prices=self.settings.prices,
             tenants=self.settings.tenants,

@@ -15,7 +15,9 @@ from guardrails.policy_document import AskRule, ReadRule
 from guardrails.text.words import number_of
 from guardrails.types import GuardContext
 
-_LEADING_NUMBER = regex.compile(r"\s*[-+]?\d[\d,.' ]*\d|\s*[-+]?\d")
+_LEADING_NUMBER = regex.compile(r"(?:\s*[-+]?\d[\d,.' ]*\d|\s*[-+]?\d)(?![\d\w])")
+_THOUSANDS = regex.compile(r"\s*[-+]?\d{1,3}[,.']\d{3}")
+"""A number such as 1.250, which some countries read as thousands. A limit is checked against the higher reading."""
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
@@ -76,5 +78,6 @@ def _amount(value: Any) -> float | None:
     if is_number(value):
         amount = float(value)
     elif isinstance(value, str) and (match := _LEADING_NUMBER.match(value)):
-        amount = number_of(match.group())
+        number = match.group()
+        amount = number_of(regex.sub(r"[,.']", "", number) if _THOUSANDS.fullmatch(number) else number)
     return amount if amount is not None and math.isfinite(amount) else None

@@ -86,6 +86,11 @@ async def test_an_amount_that_is_none_is_asked_about(total: object) -> None:
         ([20, float("inf")], [], Action.ASK),
         ([20, {"cents": 9000}], [], Action.ASK),
         ([20, -5, None], [], Action.ALLOW),
+        (["1.250 EUR"], [], Action.ASK),
+        (["1,250"], [], Action.ASK),
+        (["5k EUR"], [], Action.ASK),
+        (["49.50 EUR"], [], Action.ALLOW),
+        (["49,500 EUR", 3], [], Action.ASK),
     ],
 )
 async def test_an_amount_that_may_be_higher_is_asked_about(

@@ -8,6 +8,11 @@ import pytest
 
 from dashboards.components import style
 from flightloop.cli.console import PlainConsole
+from flightloop.cli.errors import one_line
+from flightloop.cli.keys import key_table
+from flightloop.cli.render import whole
+from flightloop.errors import Forbidden
+from flightloop.keys import ApiKey
 
 
 @pytest.mark.parametrize(
@@ -27,6 +32,27 @@ def test_what_is_plain_and_what_is_coloured_stays() -> None:
     console.print("größe 中文\tok", style="red")
     assert "größe 中文" in written.getvalue()
     assert "\x1b[31m" in written.getvalue()
+
+
+def test_errors_steer_no_terminal_either(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), one_line():
+        raise Forbidden("everything is stopped (\x1b]0;title\x07\x1b[2Jall well)")
+    assert capsys.readouterr().err == "flightloop: everything is stopped (\ufffd]0;title\ufffd\ufffd[2Jall well)\n"
+
+
+def test_names_of_keys_are_no_markup() -> None:
+    written = io.StringIO()
+    names = ["[/x] ops", "[black on black]hidden[/]"]
+    made = {"id": "key_1", "tenant_id": "a", "role": "admin", "created_at": "2027-01-01T00:00:00Z", "created_by": "x"}
+    table = key_table(ApiKey.model_validate({**made, "name": name}) for name in names)
+    PlainConsole(file=written, width=120).print(table)
+    assert all(name in written.getvalue() for name in names)
+
+
+def test_a_name_of_an_argument_imitates_no_other() -> None:
+    told = whole({'to = "user@example.com"\n    amount = 5\n    note': "x", "amount": 5000}).plain
+    assert len(told.splitlines()) == 2
+    assert "    amount = 5000" in told.splitlines()
 
 
 def test_what_a_person_approves_in_the_console_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

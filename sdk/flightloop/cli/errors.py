@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from flightloop.errors import FlightloopError
+from flightloop.shown import shown
 
 
 @contextmanager
@@ -24,5 +25,5 @@ def one_line() -> Iterator[None]:
 
 
 def _exit(message: str, code: int) -> None:
-    print(f"flightloop: {' '.join(message.split())}", file=sys.stderr)
+    print(f"flightloop: {shown(' '.join(message.split()))}", file=sys.stderr)
     raise SystemExit(code)

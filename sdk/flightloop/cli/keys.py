@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from flightloop import Flightloop
 from flightloop.cli.console import PlainConsole
-from flightloop.keys import Role
+from flightloop.keys import ApiKey, Role
 
 keys = typer.Typer(no_args_is_help=True, help="Manage API keys (admins only).")
 console = PlainConsole()
+
+
+def key_table(listed: Iterable[ApiKey]) -> Table:
+    """The keys, one per row. Names are shown as their makers wrote them, not as markup."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("id", "name", "role", "created", "revoked"):
+        table.add_column(title)
+    for key in listed:
+        revoked = f"{key.revoked_at.astimezone():%Y-%m-%d %H:%M}" if key.revoked_at else ""
+        table.add_row(key.id, Text(key.name), key.role, f"{key.created_at.astimezone():%Y-%m-%d %H:%M}", revoked)
+    return table
 
 
 @keys.command("create")
@@ -36,13 +49,7 @@ def list_keys(context: typer.Context) -> None:
     """List keys, newest first."""
     with Flightloop(context.obj) as client:
         page = client.keys.list()
-    table = Table(box=None, pad_edge=False)
-    for title in ("id", "name", "role", "created", "revoked"):
-        table.add_column(title)
-    for key in page.data:
-        revoked = f"{key.revoked_at.astimezone():%Y-%m-%d %H:%M}" if key.revoked_at else ""
-        table.add_row(key.id, key.name, key.role, f"{key.created_at.astimezone():%Y-%m-%d %H:%M}", revoked)
-    console.print(table if page.data else "no keys except the deployment's own")
+    console.print(key_table(page.data) if page.data else "no keys except the deployment's own")
 
 
 @keys.command("revoke")

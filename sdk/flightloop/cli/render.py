@@ -39,7 +39,9 @@ def short(value: Any, longest: int = _LONGEST) -> str:
 
 def whole(arguments: dict[str, Any]) -> Text:
     """All arguments of a call that waits for approval, uncut, one per line."""
-    lines = (f"    {name} = {json.dumps(value, ensure_ascii=False, default=str)}" for name, value in arguments.items())
+    values = {name: json.dumps(value, ensure_ascii=False, default=str) for name, value in arguments.items()}
+    # A name that is not plain is quoted, since it could hold line breaks and so look like several arguments.
+    lines = (f"    {name if name.isidentifier() else json.dumps(name)} = {value}" for name, value in values.items())
     return Text("\n".join(lines) or "    without arguments")
 
 

@@ -154,18 +154,6 @@ async def test_tags_come_from_the_key_and_the_headers() -> None:
     assert (sent.epoch, sent.priority, sent.traceparent) == (0, "batch", caller)
 
 
-@pytest.mark.parametrize(
-    ("asked", "given"), [("operator", "interactive"), ("interactive", "interactive"), ("batch", "batch")]
-)
-async def test_no_tenant_takes_the_operators_priority(asked: str, given: str) -> None:
-    deps = api_deps()
-    body = {"model": "scripted", "messages": USER, "flightloop": {"priority": asked}}
-    async with calling(deps, OTHER_KEY) as client:
-        assert (await client.post("/v1/chat/completions", json=body)).status_code == 200
-    assert (await ask(deps, flightloop={"priority": asked})).status_code == 200
-    assert [one.flightloop.priority for one in model_of(deps).requests] == [given, asked]
-
-
 async def test_a_refused_message_never_reaches_the_model() -> None:
     deps = api_deps()
     answer = await ask(deps, messages=[*USER, {"role": "user", "content": "the forbidden word"}])

@@ -8,8 +8,6 @@ import pytest
 from agent.api import create_app
 from agent.testing.api import KEY, OTHER_KEY, ScriptedChat, api_deps
 
-from agent.testing.api import OTHER_KEY, api_deps
-
 
 @pytest.mark.parametrize(
     ("asked", "given"), [("operator", "interactive"), ("interactive", "interactive"), ("batch", "batch")]

@@ -234,9 +234,9 @@ class AskRule(Strict):
         if (self.tool is None) == (self.effect is None):
             raise ValueError("give either tool or effect")
         if (self.argument is None) != (self.above is None):
-            raise ValueError("argument and above go together")
+            raise ValueError("argument and above are both needed, or neither")
         if self.read is not None and self.argument is None:
-            raise ValueError("read needs an argument")
+            raise ValueError("read needs argument and above in the same rule")
         return self
 
 

@@ -43,8 +43,8 @@ def hidden_below(folder: Path, *, code: bool = False) -> Iterator[Path]:
         left -= found.entries
         if left <= 0:
             raise SandboxError(
-                f"{folder} has more than {MOST_ENTRIES} files and folders, too many to search for keys "
-                "and journals of platforms, which tools must not reach: use a smaller folder"
+                f"{folder} has more than {MOST_ENTRIES} files and folders, too many to scan for flightloop's keys "
+                "and journals, which must be hidden from tools: use a smaller folder"
             )
         if found.journals and here != folder:
             yield here

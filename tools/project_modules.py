@@ -111,7 +111,7 @@ def _forget(package: str) -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of one project in given source code, even if the files have changed since; otherwise in files.
+    """Finds the modules of one project: first in ``code``, a snapshot of the sources by path, then on disk.
 
     Python's own finder lists folders, which a sandboxed process may not do if a part of the folder is hidden from it.
     """

@@ -16,7 +16,7 @@ from flightloop.events import ApprovalRequested, CallsDecided, Replied, RunEvent
 
 
 def dialogue(played: Played, attempt: int = 1) -> Group:
-    """Lines of a played task, in the format of ``flightloop show``. ``attempt``: number of the play, from 1."""
+    """Renders a task's run in the format of ``flightloop show``. ``attempt``: number of the attempt, from 1."""
     mark = ("✓ ", "bold green") if played.solved else ("✗ ", "bold red")
     again = f"  attempt {attempt}" if attempt > 1 else ""
     head = Text.assemble(mark, (played.task.id, "bold"), (f"  {played.where}{again}", "dim"))

@@ -44,7 +44,8 @@ class RecordedAnswers(httpx.MockTransport):
         self.requests.append(request)
         name = f"{request.method} {request.url.path}"
         if name not in self._answers:
-            raise LookupError(f"no answer is recorded for {name}; recorded are: {', '.join(self._answers)}")
+            known = ", ".join(self._answers)
+            raise LookupError(f"no answer for {name}; add it to RecordedAnswers, which has answers for: {known}")
         recorded = self._answers[name]
         answer = recorded.pop(0) if len(recorded) > 1 else recorded[0]
         if isinstance(answer, FlightloopError):

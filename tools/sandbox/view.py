@@ -41,17 +41,17 @@ class _Attributes(ctypes.Structure):
 
 @dataclass(frozen=True)
 class View:
-    """Files that a process sees.
+    """Files that a process sees. Paths that don't exist are skipped.
 
     Attributes:
-        readable: files and folders. Missing ones are skipped, as in the next fields.
-        system: files and folders of the operating system, of which only world-readable ones are accessible.
-        writable: files and folders by their real paths, from which no programs can be started.
-        scratch: an existing empty folder, where memory of ``scratch_bytes`` is mounted.
+        readable: files and folders mounted read-only.
+        system: the operating system's files and folders, mounted read-only; only world-readable ones are accessible.
+        writable: files and folders mounted writable and noexec; their paths are resolved already.
+        scratch: an existing empty folder, where a tmpfs of ``scratch_bytes`` is mounted.
         devices: device files.
-        owner: user and group of scratch.
-        ids: descriptor of a user namespace (`identity.mapped`) that shows root's files in ``readable`` as the owner's,
-            if the file system supports it; None: files keep their owners.
+        owner: user and group that own ``scratch``.
+        ids: file descriptor of a user namespace (`identity.mapped`) for ID-mapped mounts: root's files in ``readable``
+            appear as the owner's where the file system supports it. None: files keep their owners.
     """
 
     readable: tuple[Path, ...]

@@ -189,7 +189,7 @@ def _euros(price: str | None) -> float:
 
 
 def _offering(desk: Desk, first: Turn) -> Case:
-    """In half of the cases, the customer answers the offer of a handover to a person."""
+    """A product question whose answer offers a person. In half of the cases, the customer answers the offer."""
     return Case("product_question", (first, _offered(desk)) if desk.chance(0.5) else (first,))
 
 

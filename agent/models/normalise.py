@@ -97,7 +97,7 @@ def _token(token: dict[str, Any]) -> dict[str, Any]:
 
 
 def _envelope(plain: dict[str, Any]) -> dict[str, Any]:
-    plain.pop("flightloop", None)  # only our own engine's word counts for a stop or a confidence
+    plain.pop("flightloop", None)  # only our own engine may report a stop or a confidence here
     return {**plain, "created": int(plain.get("created", time.time())), "model": str(plain.get("model", ""))}
 
 

@@ -177,7 +177,7 @@ def _taken(state: RunState, now: datetime) -> Amounts:
 
 
 def fit(wanted: Reservation, bound: Budget, taken: Amounts, prices: Prices, whose: Whose = "run") -> Reservation:
-    """Shortens a reservation to what a budget leaves.
+    """Shortens a reservation to the amounts that a budget leaves.
 
     Args:
         taken: amounts that are already used, or reserved by others.

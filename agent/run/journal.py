@@ -101,7 +101,7 @@ class Written:
     told: str = ""
     """Beginning of the result or error, as the model reads it."""
     kin: bool = False
-    """Whether the call's run and the asking run go back to the same root run through sub-runs and forks."""
+    """Whether the call's run and the run for which it was read have the same root run, through sub-runs and forks."""
     unsure: bool = False
     """Whether equivalent arguments may have another hash."""
     denied: bool = False
@@ -165,8 +165,8 @@ class Journal(Protocol):
         """Calls of other runs that change something, newest first, in the run's session and the sessions that are
         connected with it by forks.
 
-        With ``args_sha256`` only calls with this hash, with ``tool`` only calls of this tool; and if the run itself has
-        begun such a call and has no result yet, only earlier ones.
+        ``args_sha256`` and ``tool`` select calls with this hash or of this tool. If the run itself has begun such a
+        call that has no result yet, only earlier ones are returned.
         """
         ...
 
@@ -221,8 +221,8 @@ class Journal(Protocol):
         """Claims the oldest run that is queued or whose lease has expired; writes ``RunStarted``.
 
         Args:
-            besides: tenants to skip, as groups that are tried in order until a run is found.
-            unless: checked at the moment of the claim; True claims nothing.
+            besides: sets of tenants to skip, tried in order until a run is found.
+            unless: called right before the claim; if it returns True, nothing is claimed.
             held: runs that the worker is still executing; they are skipped even if their leases have expired.
 
         A worker that ends, for whatever reason, loses its leases at once. Names of worker processes are never reused.
@@ -239,7 +239,7 @@ class Journal(Protocol):
         ...
 
     async def end_families(self) -> None:
-        """Cancels the remaining sub-runs of ended or cancelled runs, if the process that began to do so has died."""
+        """Cancels sub-runs of ended or cancelled runs that remained because the cancelling process died."""
         ...
 
     async def drop_copies(self) -> None:

@@ -83,7 +83,7 @@ class RunState:
     """Time of the latest event under the current lease; None while no worker holds the run."""
     cancel_requested: bool = False
     confident_calls: int = 0
-    """Number of decisions behind the mean confidence."""
+    """Number of decisions that the mean confidence averages."""
 
 
 def fold(events: Iterable[RunEvent]) -> Run:
@@ -149,7 +149,7 @@ def check_resume(run: Run) -> None:
     if run.status.terminal and run.stop_reason not in RESUMABLE:
         raise Conflict(f"run {run.id} ended with {run.stop_reason}: it cannot be resumed")
     if run.status.terminal and run.parent is not None:
-        raise Conflict(f"run {run.id} works for run {run.parent.run_id}, which has its result: resume that run")
+        raise Conflict(f"sub-run {run.id} works for run {run.parent.run_id}, which has its result: resume the latter")
 
 
 def status_after(event: RunEvent) -> RunStatus | None:
@@ -167,7 +167,7 @@ def status_after(event: RunEvent) -> RunStatus | None:
 
 def _created(event: RunCreated) -> RunState:
     if event.at is None or not event.run_id:
-        raise ValueError("run.created needs its run_id and its time")
+        raise ValueError('"run.created" requires "run_id" and "at"')
     return RunState(
         Run(
             id=event.run_id,

@@ -157,7 +157,7 @@ class Transaction(Protocol):
 
     def add_write(self, tenant_id: str, session_id: str, root: str, written: Written) -> None: ...
     def end_write(self, run_id: str, call_id: str, ok: bool, uncertain: bool, told: str) -> None:
-        """Stores the result of a write; does nothing if the write was not added."""
+        """Stores a write's result, with its text in ``told``; does nothing if the write was not added."""
         ...
 
     def write_under_way(self, run_id: str, args_sha256: str | None, tool: str | None) -> int | None:
@@ -165,7 +165,7 @@ class Transaction(Protocol):
         ...
 
     def writes(self, tenant_id: str, session_id: str, root: str, wanted: WriteFilter, limit: int) -> list[Written]:
-        """Writes of a session, newest first; those with this root are ``kin``."""
+        """Writes of a session, newest first. Those stored under ``root`` are marked as ``kin``."""
         ...
 
     def last_audit(self, tenant_id: str) -> AuditRecord | None: ...
@@ -173,7 +173,7 @@ class Transaction(Protocol):
     def audit(self, tenant_id: str, run_id: str | None, after: int, limit: int) -> list[AuditRecord]: ...
 
     def approval(self, approval_id: str) -> tuple[str, Approval] | None:
-        """The tenant's id and the approval."""
+        """An approval with the id of its tenant; None if there is no such approval."""
         ...
 
     def add_approval(self, tenant_id: str, approval: Approval) -> None: ...
@@ -224,13 +224,13 @@ class Transaction(Protocol):
     def count_keys(self, tenant_id: str) -> int: ...
 
     def spend(self, tenant_id: str, session_id: str | None, day: str, used: Amounts) -> None:
-        """Adds to the usage of a tenant and a session."""
+        """Adds amounts to the usage of a tenant on a day and, if given, of a session."""
         ...
 
     def spent_since(self, tenant_id: str, day: str) -> Amounts: ...
     def spent_in_session(self, tenant_id: str, session_id: str) -> Amounts: ...
     def reserved(self, tenant_id: str, session_id: str | None, but: str = "", gone: Collection[str] = ()) -> Amounts:
-        """Sum of a tenant's or session's reservations, without reservation ``but`` and holders in ``gone``."""
+        """Sum of a tenant's or session's reservations, except the one with id ``but`` and those of ``gone`` holders."""
         ...
 
     def reservation(self, reservation_id: str) -> Reserved | None: ...
@@ -253,26 +253,26 @@ class Backend(Protocol):
         ...
 
     async def appear(self, worker: str) -> None:
-        """Marks a worker as alive for as long as this backend is open. May be repeated."""
+        """Marks a worker as alive until this backend is closed. Idempotent."""
         ...
 
     async def gone(self, workers: Sequence[str]) -> frozenset[str]:
-        """Workers among the given ones that were alive before and have ended, for whatever reason."""
+        """The given workers that were marked as alive but have ended, for any reason."""
         ...
 
     def sure_s(self) -> float:
-        """Maximum age in seconds of a gone worker's last sign of life that proves that its process has ended.
+        """Seconds since a ``gone`` worker's last sign of life up to which its process has certainly ended.
 
-        If the sign is older, the process may still run and only its connection may have been lost.
+        Later, the process may still be running and may have lost only its connection.
         """
         ...
 
     async def close(self) -> None: ...
 
     def listen(self, heard: Callable[[str | None], None]) -> bool:
-        """Calls ``heard`` with the topics written by any process (``agent.store.notifier``), from any thread.
+        """Subscribes to the writes of all processes: ``heard`` receives their topics (``agent.store.notifier``).
 
-        None means that notifications may have been missed. May be repeated. Returns False if the backend can't listen
-        at all or at the moment.
+        It is called from any thread; None means that notifications may have been missed. Idempotent. Returns False if
+        the backend can't listen at all or at the moment.
         """
         ...

@@ -30,7 +30,7 @@ from guardrails.interrupt import ANY_TENANT, InterruptSnapshot
 
 CLEARED_KEPT = timedelta(hours=1)
 RESTED = timedelta(minutes=1)
-"""How long an interrupt snapshot is reused while the epoch is unchanged; afterwards old cleared interrupts drop out."""
+"""Time for which an interrupt snapshot is reused if the epoch is unchanged. New ones omit old cleared interrupts."""
 POLL_S = 0.25
 """Polling interval, and so the longest delay until another process's write is noticed."""
 LISTENING_POLL_S = 2.0

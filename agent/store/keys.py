@@ -33,7 +33,7 @@ class StoreKeys:
             if first is not None:
                 return first
             if tx.count_keys(key.tenant_id) >= MOST_KEYS:
-                raise Conflict(f"a tenant can have {MOST_KEYS} keys, revoked ones included; reuse one")
+                raise Conflict(f"a tenant can have {MOST_KEYS} keys, revoked ones included; use an existing key")
             tx.add_key(key, sha256)
             idempotency_records.keep(tx, asking, idempotency, key, self._clock())
             return key

@@ -66,7 +66,8 @@ def check_resume(tx: Transaction, row: Row) -> None:
 
 
 def above(tx: Transaction, row: Row) -> str | None:
-    """Id of the nearest caller that is over, if any; None if the run's own cancellation was already requested."""
+    """Id of the nearest calling run that is ``over``. None if there is none, or if the run's own cancellation was
+    already requested."""
     parent = None if row.state.cancel_requested else row.state.run.parent
     return next((one.run_id for one in reversed(parent.callers) if tx.over(one.run_id)), None) if parent else None
 
@@ -87,7 +88,7 @@ def go_on(tx: Transaction, run_id: str, now: datetime) -> bool:
 
 
 def _tell_below(tx: Transaction, run_id: str, event: CancelRequested, now: datetime, room: int) -> int:
-    """Cancels sub-runs, deepest first. Returns the room left, 0 if not all of them fit. Workers end the leased ones."""
+    """Cancels sub-runs, deepest first; workers end the leased ones. Returns the room left, 0 if not all of them fit."""
     for child in tx.untold(run_id, room):
         size = _size(tx, child, room)
         if size > room and (_tell_below(tx, child, event, now, room) < room or room < MOST):

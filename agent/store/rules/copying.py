@@ -29,9 +29,9 @@ class Copying:
 
     @asynccontextmanager
     async def steps(self, created: RunCreated, origin: Origin) -> AsyncIterator[Copies]:
-        """Copies the steps in portions, except the last portion, which the caller writes together with the run.
+        """Copies the steps in portions. The caller writes the last portion together with the run.
 
-        If the caller does not, all copies are removed. Raises the errors of ``forks.begin``.
+        If the caller fails to do so, all copies are removed. Raises the errors of ``forks.begin``.
         """
         copies = await self._backend.read(partial(forks.begin, created=created, origin=origin, now=self._clock()))
         try:

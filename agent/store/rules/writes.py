@@ -54,7 +54,7 @@ def _told(result: ToolResult) -> str:
 
 
 def root(tx: Transaction, run: Run) -> str:
-    """Id of the original run, found by following callers and then forks back."""
+    """Id of the original run: the origin, through all forks, of the run's root caller."""
     return tx.root(run.parent.callers[0].run_id if run.parent else run.id)
 
 

@@ -66,7 +66,7 @@ class Connection:
         return int(self._executed(statement, given).rowcount)
 
     def write_all(self, statement: Statement, given: Sequence[Mapping[str, Any]]) -> None:
-        """Executes the statement once for each of ``given``."""
+        """Executes the statement once for each set of parameters in ``given``."""
         if len(given) == 1:  # psycopg starts a pipeline even for one
             self._executed(statement, given[0])
         elif given:

@@ -28,7 +28,7 @@ def synchronous(database_url: str) -> str:
         ConfigError: not a database URL.
     """
     try:
-        # libpq takes both names, and hosting services hand out either.
+        # libpq accepts both names, and hosting services use either.
         url = make_url(re.sub(r"^postgres(?=[:+])", "postgresql", database_url))
     except ArgumentError as error:
         raise ConfigError(f"FLIGHTLOOP_DATABASE_URL: not a database URL: {error}", param="database_url") from error
@@ -86,7 +86,7 @@ def servers_of(database_url: str) -> Servers:
         told = {**defaults, **conninfo_to_dict(given.get("conninfo", "")), **given}
         if told["service"]:
             raise ConfigError(
-                "FLIGHTLOOP_DATABASE_URL: name the server's host and port instead of a service (PGSERVICE):"
+                "FLIGHTLOOP_DATABASE_URL: give the server's host and port instead of a service (PGSERVICE):"
                 " tools are blocked from connecting to them",
                 param="database_url",
             )

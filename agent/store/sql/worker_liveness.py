@@ -40,7 +40,7 @@ class Presence(Protocol):
     def gone(self, workers: Sequence[str]) -> frozenset[str]: ...
 
     def sure_s(self) -> float:
-        """Longest silence in seconds after which a missing lock proves that the worker has ended. After a longer
+        """Seconds of a worker's silence up to which a missing lock proves that the worker has ended. After a longer
         silence, it may have lost only its connection."""
         ...
 
@@ -119,7 +119,7 @@ class AdvisoryPresence:
     """
 
     NUMBER = 0x666C6774
-    """First number of these locks; the second number is the worker's."""
+    """First key of these advisory locks; the second key is the worker's number."""
     SURE_S = 20.0
     """Less than the keepalives need to notice a lost or stalled node. The end of a process is noticed at once."""
     RESTARTED_S = 60.0

@@ -1,7 +1,7 @@
 """Thread that performs all writes of a process to the journal's database.
 
-Writes that arrive during a commit share the next transaction, so that many runs share one fsync. Tenants take turns:
-however many writes of one wait, another's next one is the next but one.
+Writes that arrive during a commit share the next transaction, so that many runs share one fsync. Tenants take turns: a
+write waits for at most one write of each other tenant before it, however many these have queued.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Writer:
                 time.sleep(TURN_S)
 
     def _gather(self, waiting: list[_Write]) -> bool:
-        """Adds the writes that were asked for, at least one if none is waiting. Returns whether to close after them."""
+        """Moves requested writes to ``waiting``; blocks while it is empty. Returns whether to close after them."""
         with suppress(Empty):
             while (write := self._asked.get(block=not waiting)) is not None:
                 waiting.append(write)
@@ -93,9 +93,9 @@ class Writer:
         return False
 
     def _commit(self, works: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
-        """Runs the first works, as many as start within ``HELD_S``, in one transaction.
+        """Runs the works that start within ``HELD_S`` in one transaction, in order.
 
-        Returns the result of each work, or the error that rolled it back.
+        Returns the result of each work that was run, or the error that rolled it back.
         """
         if len(works) == 1:  # a single work needs no savepoint: its failure rolls back the transaction
             return [self._connection.transaction(lambda connection: works[0](SqlTransaction(connection)))]
@@ -103,7 +103,7 @@ class Writer:
 
 
 def _in_turns(writes: Sequence[_Write]) -> list[_Write]:
-    """One write of each tenant after the other; a tenant's own stay in order."""
+    """Orders writes round-robin by tenant. The writes of one tenant stay in order."""
     queues: dict[str, deque[_Write]] = {}
     for write in writes:
         queues.setdefault(write.tenant_id, deque()).append(write)

@@ -19,7 +19,7 @@ KEPT_SHARE = 0.5
 DIGEST_SHARE, DIGEST_TOKENS = 0.2, 2000
 """Maximum length of a digest, as a share of the free context and in tokens."""
 FRAME_CHARS, FRAME_MESSAGES = 90, 2
-"""Characters and messages of a digest without its lines."""
+"""Characters and messages that a digest takes in addition to its lines."""
 SAID_CHARS, ARGUMENT_CHARS, RESULT_CHARS = 240, 120, 160
 GOAL = "goal: "
 TAINTED = "(left out: it looked like an instruction)"
@@ -79,7 +79,7 @@ def compact(
 
 
 def _stricter(measure: Estimator, refused: Prompt, bound: int) -> Estimator:
-    """An estimator by which the refused prompt has more than ``bound`` tokens."""
+    """Estimator for which the refused prompt has more than ``bound`` tokens."""
     most = refused.characters / max(1, bound - TOKENS_PER_MESSAGE * len(refused.messages))
     return Estimator(0.8 * min(measure.chars_per_token, most))
 
@@ -152,6 +152,6 @@ def _called(state: CallState) -> str:
 
 
 def _short(text: str, longest: int) -> str:
-    """Shortens to one line, so that a result can't imitate further lines of the digest."""
+    """Shortens a text to a single line, so that a result can't imitate further lines of the digest."""
     text = " ".join(text.split())
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

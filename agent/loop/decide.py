@@ -167,7 +167,7 @@ class _Asking:
         return Reply(Replied(text=ruling.text, model=asked.model))
 
     def _again(self, asked: _Asked, problem: str) -> CallTools:
-        """Lets the model try again, with the problem in the prompt. Raises InvalidCall if it was just told the same."""
+        """Lets the model retry, with the problem in the prompt. Raises InvalidCall if it was already told this."""
         if self._was_told(problem):
             raise invalid_call(problem)
         return _unusable(asked, problem)
@@ -184,7 +184,8 @@ class _Asking:
             yield turn.decision.problem
 
     def _words_only(self) -> str | None:
-        """Reason why the model must not call a tool now, or None. A call must not make an earlier false claim true."""
+        """Reason why the model must answer without calling a tool, or None. Such as: a call must not make an earlier
+        false claim true."""
         if self.leased.history.repeats_failure:
             return ANSWER_NOW
         return NO_CALL if any(told.endswith(SAY_WHAT_WAS_DONE) for told in self._told()) else None
@@ -265,7 +266,7 @@ def unfinished(deps: RunDependencies, leased: LeasedRun) -> ModelCall | None:
 
 
 def _false_claim(ruling: Ruling | None) -> str | None:
-    """Reason if a false claim was replaced by an account of what was done, else None."""
+    """The rail's reason if it replaced a false claim by an account of what was done, else None."""
     found = [one for one in ruling.verdicts if claims.LABEL in one.labels] if ruling else []
     return found[0].reason if found and found[0].action is Action.REDACT else None
 
@@ -324,5 +325,5 @@ def _parsed_plan(text: str, names: list[str]) -> tuple[str, tuple[str, ...]] | N
 
 
 def _bounded(function: FunctionCall) -> FunctionCall:
-    """The call with a name that fits a message: a longer one is no tool's, and can't be repeated to the model."""
+    """Truncates a call's name to the maximum length in a message; no tool has a longer name."""
     return FunctionCall(**{**function.model_dump(), "name": function.name[:NAME_CHARS]})

@@ -61,8 +61,8 @@ class Evidence:
         """Context for the guard.
 
         Args:
-            approval: a person's approval of the call to judge, if any.
-            plan: plan to judge, instead of the current plan.
+            approval: a person's approval of the call to check, if any.
+            plan: plan to check, instead of the current plan.
             under_way: other calls that have no result yet.
         """
         if self._context is None or self._events != self._leased.history.events:
@@ -151,7 +151,7 @@ class Evidence:
         return name in toolbox and toolbox.get(name).writes and toolbox.get(name).agent is None
 
     def _trusted_part(self, result: ToolResult) -> str | None:
-        """The text of a result, or of its trusted fields, that doesn't come from strangers; None if there is none."""
+        """The trusted text of a result: all of it or only that of its trusted fields; None if there is none."""
         toolbox = self._deps.hosts.registry
         if result.tool not in toolbox:
             return None

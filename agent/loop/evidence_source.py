@@ -35,14 +35,14 @@ class Stated:
     strict: bool = False
     """Whether a wrong number is an error even if the user wrote it before."""
     fact: str = ""
-    """Statement of the source, and its place."""
+    """What the source states about the number, and where."""
 
 
 _stated = TypeAdapter(list[Stated])
 
 
 class Checker(Protocol):
-    """Calls tools, such as ``agent.loop.run_dependencies.Hosts``."""
+    """Can call tools; implemented by ``agent.loop.run_dependencies.Hosts``."""
 
     @property
     def registry(self) -> Any: ...

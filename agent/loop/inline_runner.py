@@ -29,7 +29,7 @@ Operator = Callable[[Approval], str | None]
 
 
 def agrees(approval: Approval) -> None:
-    """An operator who approves everything."""
+    """The operator that approves every call."""
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ class LeasedRun:
         self.state = written.state
 
     def decide(self, decision: RunEvent) -> None:
-        """Queues a decision for the next write, before the deferred verdicts, which judge it."""
+        """Queues a decision for the next write, ahead of the deferred verdicts on it."""
         self._deferred.insert(0, decision)
 
     async def tainted(self, run_id: str) -> bool:

@@ -72,7 +72,7 @@ class Loop:
         except TimeoutError:
             if not bound.expired():
                 raise
-            raise Exhausted(held.late, f"the remaining {held.seconds:g} seconds have passed") from None
+            raise Exhausted(held.late, f"the budget's remaining {held.seconds:g} seconds have passed") from None
 
     async def _steps(self) -> Run:
         leased = self._leased

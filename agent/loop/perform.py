@@ -50,7 +50,7 @@ RECONCILED = "the call's result was lost in a crash and looked up afterwards"
 
 
 async def perform(deps: RunDependencies, gate: Gate, leased: LeasedRun, calls: list[CallState]) -> Run:
-    """Performs calls as far as possible; calls that wait for a person or a sub-agent stay open.
+    """Performs calls. Those that have to wait for a person or a sub-agent stay open.
 
     Calls with a result are skipped. A call whose result was lost in a crash is recovered according to its tool's
     declared effect.
@@ -241,7 +241,7 @@ class _Performing:
         checked_call = await self.understanding.redacted(state, checked_call.spec, ruling.arguments)
         ruling = await self._check(state, checked_call)
         if ruling.arguments is not None and ruling.arguments != checked_call.arguments:
-            raise Refused("guardrails don't agree on the call's arguments")
+            raise Refused("guardrails changed the call's arguments a second time after their redaction")
         return checked_call, ruling
 
     async def _check(self, state: CallState, checked_call: CheckedCall) -> Ruling:
@@ -278,7 +278,7 @@ class _Performing:
             tool=checked_call.spec.name,
             arguments=checked_call.arguments,
             reason=ruling.reason,
-            # Includes what the person has already approved: the call needs all of it.
+            # Includes verdicts that a person has already approved: one approval must cover the whole call.
             asked=[asked_about(one) for one in ruling.verdicts if one.action is Action.ASK or APPROVED in one.labels],
             args_sha256=checked_call.args_sha256,
             policy_sha256=self.gate.policy_sha256,
@@ -299,7 +299,7 @@ class _Performing:
         )
 
     async def _recover(self, state: CallState, intent: ToolIntent) -> None:
-        """Recovers a call with an intent but no result. Repeatable calls are made again with the same key."""
+        """Recovers a call with an intent but no result. Repeatable calls use the same idempotency key again."""
         try:
             spec = self.deps.hosts.registry.get(intent.tool)
         except NotFound as error:

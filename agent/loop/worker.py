@@ -163,8 +163,8 @@ class Worker:
     async def _take(self) -> None:
         """Claims one run, or waits for a free place or work.
 
-        Tenants with fewer runs at this worker go first, and ``spare`` places are for tenants without any. So a tenant's
-        run begins however many runs another tenant has queued.
+        Tenants with fewer runs at this worker go first, and ``spare`` places are for tenants without any. So no tenant
+        has to wait for the queue of another.
         """
         self._freed.clear()
         served = Counter(held.tags[0].tenant_id for held in self._held)
@@ -232,8 +232,8 @@ class Worker:
             self._freed.set()
 
     async def _put_back(self, held: _Held) -> None:
-        """Releases a run once the journal is available again, unless the lease is lost before. The next worker finds
-        out what was written."""
+        """Releases a run once the journal is available again, unless the lease is lost before. The next worker reads
+        from the journal what was written."""
         while True:
             try:
                 return await self._journal.release(held.lease)
@@ -352,7 +352,7 @@ class Worker:
     def _stopped(self, held: _Held) -> bool:
         epoch = held.epoch
         if self._watch.silent or epoch is None or self._watch.epoch() < epoch:
-            return self._watch.silent  # the snapshot is older than the one that the journal has returned since
+            return self._watch.silent  # the watch's snapshot is older than the one read at the claim
         return any(self._watch.stopped(tags, epoch) for tags in held.tags)
 
     async def _renew(self) -> None:
@@ -360,7 +360,7 @@ class Worker:
             try:
                 held.lease = await self._journal.renew(held.lease, self._config.lease_s)
             except (LeaseLost, NotFound):
-                # Another worker has the run, or it has ended: nothing this task still does may count.
+                # Another worker has the run, or it has ended: this task must not have any further effect.
                 if held in self._held and held.task is not None:
                     held.task.cancel()
 

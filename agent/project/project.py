@@ -56,7 +56,7 @@ log = structlog.get_logger(__name__)
 
 
 def unchecked(tools: Sequence[ToolDef]) -> None:
-    """Checks nothing. For remote models: it is unknown which schemas they support."""
+    """Accepts all tools. For remote models, whose supported schemas are unknown."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Project:
 
 
 def load_project(folder: Path | None, private: Sequence[Path], check_tools: ToolCheck = unchecked) -> Project:
-    """Loads and checks a project; None: the bundled ``support`` project.
+    """Loads and checks the project in ``folder``, or the bundled ``support`` project if it is None.
 
     Args:
         private: paths that the project's code must not read; see ``agent.serve.factories.private``.
@@ -305,8 +305,8 @@ def _check_arguments_named(written: YamlDocument, policy: Policy, registry: Regi
 
 
 def _never_holds(written: YamlDocument, policy: Policy, where: str, told: str) -> None:
-    """Raises ConfigError, but only warns for the default policy, which also judges completions: their tools are
-    defined by the clients."""
+    """Raises ConfigError for a rule that can never apply. Only warns for the default policy, because it is also
+    enforced in completions, whose tools the clients define."""
     message = f"{written.at(where.split('.'))}: {where}: {told}"
     if policy.name != default_policy().name:
         raise ConfigError(message, param=where)

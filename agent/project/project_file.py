@@ -30,14 +30,14 @@ class ProjectFile(BaseModel):
     products: Select | None = None
     """SELECT that returns id, name, category, price_cents, stock, warranty_months and final_sale."""
     terms: dict[str, Select] = Field(default_factory=dict, max_length=20)
-    """SELECTs of names that documents mention, such as branches, by kind; each returns a column ``name``."""
+    """SELECTs by kind of name that documents mention, such as branches; each returns a column ``name``."""
     descriptions: dict[str, str] = Field(default_factory=dict)
     """Descriptions of built-in tools for models, by tool name."""
 
     @model_validator(mode="after")
     def _names_its_database(self) -> ProjectFile:
         if self.database is None and (self.tables or self.products or self.terms):
-            raise ValueError("tables, products and terms need a database: set database to its file")
+            raise ValueError('"tables", "products" and "terms" require "database", the name of an SQLite file')
         return self
 
     def data(self, folder: Path) -> ProjectData:

@@ -22,7 +22,7 @@ from tools.host import ToolOutcome
 from tools.registry import performed_elsewhere
 
 DEEPEST = 4
-"""Longest chain of agents that delegate to each other."""
+"""Maximum number of agents in a chain in which each delegates to the next."""
 LONGEST = 64
 """Longest tool name that models accept."""
 TASK = {
@@ -67,11 +67,11 @@ def _check(agent: AgentSpec, agents: Mapping[str, AgentSpec], above: tuple[str, 
     row = (*above, agent.name)
     told = " → ".join(row)
     if agent.name in above:
-        raise ConfigError(f"agents: {told}: an agent can't delegate to itself", param="agents")
+        raise ConfigError(f"agents: {told}: an agent can't delegate to itself, not even through others", param="agents")
     if len(tool_name(agent.name)) > LONGEST:
-        raise ConfigError(f"agents: {agent.name}: the name of its tool exceeds {LONGEST} characters", param="agents")
+        raise ConfigError(f"agents: {agent.name}: the tool's name exceeds {LONGEST} characters", param="agents")
     if len(row) > DEEPEST:
-        raise ConfigError(f"agents: {told}: chain of more than {DEEPEST} agents", param="agents")
+        raise ConfigError(f"agents: {told}: a chain can't have more than {DEEPEST} agents", param="agents")
     for name in agent.agents:
         if name not in agents:
             known = ", ".join(sorted(agents))

@@ -338,7 +338,7 @@ TOOL_RETRIES = _counter(
     Tier.TOOL, "retries", "Retries of failed calls whose tools allow them.", Label("tool", limit=40)
 )
 
-# Business. What can still be revised (a verification, a rating) is a gauge of the present state.
+# Business. Figures that may be revised later (verifications, ratings) are gauges of the current state.
 BUSINESS_RUNS = _gauge(Tier.BUSINESS, "runs", "Ended runs by their present outcome.", AGENT, Label("outcome", OUTCOMES))
 BUSINESS_RATINGS = _gauge(
     Tier.BUSINESS, "ratings", "Rated runs by their score.", AGENT, Label("score", ("1", "2", "3", "4", "5"))

@@ -14,7 +14,7 @@ class BusinessConfig:
     human_cost_per_conversation: float = 6.0
     """Cost of a conversation that a person handles."""
     platform_cost_per_hour: float = 0.10
-    """Machines and operation, busy or idle."""
+    """Cost of machines and operation, busy or idle."""
     prompt_cost_per_1k_tokens: float = 0.0
     completion_cost_per_1k_tokens: float = 0.0
     """Prices of a remote model. The embedded model is covered by the platform's cost."""
@@ -76,7 +76,7 @@ class ObservabilityConfig:
     """Settings of metrics and traces in all processes."""
 
     interval_s: float = 5.0
-    """Seconds between two snapshots of a process: the most that is lost when it crashes."""
+    """Seconds between two snapshots of a process. If it crashes, the figures since the last one are lost."""
     expiry_s: float = 30.0
     """Seconds without a snapshot after which a process's gauges are dropped."""
     business: BusinessConfig = field(default_factory=BusinessConfig)

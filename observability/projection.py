@@ -92,7 +92,7 @@ class JournalProjection:
             return
         self.position = position
         if event.copied:
-            return  # counted already in the run that it comes from
+            return  # already counted in the run from which it was copied
         series = self._tenants.setdefault(tenant, Series())
         if event.at:
             at = event.at.timestamp()

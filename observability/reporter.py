@@ -75,7 +75,7 @@ class Reporter:
             if self._sample:
                 self._sample()
             self._sink(self._metrics.snapshot(final))
-        except Exception as error:  # the sink is remote and may raise anything; reporting must go on
+        except Exception as error:  # the sink is remote and may raise anything; reporting must continue
             if not self._failing:
                 log.warning("cannot deliver the metrics of %s, will retry: %s", self._metrics.process, error)
             self._failing = True

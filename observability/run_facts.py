@@ -39,7 +39,7 @@ class RunFacts:
 
     @property
     def outcome(self) -> str | None:
-        """Present outcome of an ended run. ``verified`` needs a check; a mere answer is ``assumed``."""
+        """Current outcome of an ended run. ``verified`` requires a check; an unchecked answer is ``assumed``."""
         if self.status is None:
             return None
         if self.stop_reason == StopReason.ESCALATED:

@@ -115,7 +115,7 @@ class Tracing:
     def __init__(self, provider: TracerProvider, capture_content: bool = False) -> None:
         self._tracer = provider.get_tracer("flightloop")
         self._ids = provider.id_generator
-        self._on = provider.sampler is not ALWAYS_OFF  # a span that isn't kept still takes 30 µs
+        self._on = provider.sampler is not ALWAYS_OFF  # even a span that isn't recorded takes 30 µs
         self._capture_content = capture_content
 
     @contextmanager
@@ -191,8 +191,8 @@ class Tracing:
     ) -> None:
         """Records a finished check of the guard, with its verdicts.
 
-        A check whose verdicts are all unremarkable leaves no span: there are ten per call, and the journal has their
-        times.
+        A check whose verdicts are all unremarkable creates no span: there are ten such checks per call, and the journal
+        has their times.
 
         Args:
             began_ns: start in nanoseconds since 1970.

@@ -32,7 +32,7 @@ Deps = Annotated[ApiDeps, Depends(deps_of)]
 
 
 async def principal_of(request: Request, deps: Deps, _: Annotated[object, Security(bearer)] = None) -> Principal:
-    """The caller. Raises Unauthorized, or Overloaded if the key has made too many requests."""
+    """Authenticates a caller and counts the request. Raises Unauthorized, or Overloaded above the key's rate limit."""
     caller = await deps.keyring.principal(request.headers.get("authorization"))
     rates: Rates = request.app.state.rates
     rates.admit(caller)

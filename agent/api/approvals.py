@@ -65,7 +65,7 @@ async def raise_interrupt(
 ) -> Interrupt:
     """Emergency stop: ends running work at the next token and refuses new work until it is cleared.
 
-    The target of scope `agent` is a name, which may also be one that only completions use (`x-flightloop-agent`).
+    With scope `agent`, the target is an agent's name, or a name that only completions send (`x-flightloop-agent`).
     """
     if body.scope == "all" and body.target is not None:
         raise InvalidRequest("target: scope 'all' takes no target", param="target")

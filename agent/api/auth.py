@@ -86,7 +86,7 @@ class Keyring:
 
     def __init__(self, keys: Mapping[str, str], store: KeyStore | None = None, *, watch_s: float = WATCH_S) -> None:
         if not keys:
-            raise ConfigError("an API key is required")
+            raise ConfigError("FLIGHTLOOP_API_KEY: an API key is required")
         if any(len(key) < 16 for key in keys):
             raise ConfigError("FLIGHTLOOP_API_KEY: a key needs at least 16 characters")
         self._keys = tuple(
@@ -157,7 +157,7 @@ class Keyring:
 
 
 def new_key() -> str:
-    """A new key with 256 random bits, too many to guess, so that it needs no salt or slow hash."""
+    """Creates a key of 256 random bits. It can't be guessed, so a fast hash without salt is enough to store it."""
     return _PREFIX + secrets.token_urlsafe(32)
 
 

@@ -17,9 +17,10 @@ from flightloop.errors import InvalidRequest, invalid_request
 
 NESTED = 200_000
 ITEMS = 600_000
-"""Maximum opening brackets and commas of a body. Parsing so many takes 0.1 s, validating them several times that."""
+"""Maximum numbers of opening brackets and of commas in a body. Parsing takes at most 0.1 s, validation several times
+that."""
 LARGE = 64 * 1024
-"""Bodies of at least this many bytes wait for a turn; smaller ones block the event loop for a few milliseconds only."""
+"""Minimum bytes of a body that is parsed in a thread; smaller ones only block the event loop for a few milliseconds."""
 
 Check = Callable[[Any], Any]
 """Validates a parsed body for its route. Raises _Refused."""
@@ -53,7 +54,7 @@ class _BodyRequest(Request):
 
 
 def _parsed(body: bytes) -> Any:
-    """Parses JSON with pydantic: Python's own parser accepts lone surrogates, which databases refuse, and any nesting.
+    """Parses JSON with pydantic, because Python's own accepts lone surrogates, which databases refuse, and any nesting.
 
     Raises:
         HTTPException: 400, not valid JSON, or too many brackets or commas.
@@ -70,7 +71,7 @@ def _parsed(body: bytes) -> Any:
 
 
 class BodyRoute(APIRoute):
-    """Route whose JSON body is parsed and validated as this module describes."""
+    """Route that parses and validates its JSON body as a ``_BodyRequest``."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()

@@ -14,7 +14,7 @@ from agent.api.errors import PayloadTooLarge
 from flightloop.errors import FlightloopError, Overloaded
 
 TOGETHER = 256 * 1024 * 1024
-"""Maximum bytes in memory of the bodies of all requests being received or answered."""
+"""Maximum total bytes of request bodies in memory, for all requests being received or answered."""
 SHARE = 0.75
 """Maximum share of ``TOGETHER`` for one tenant."""
 TENANT = "tenant"

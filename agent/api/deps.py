@@ -35,7 +35,7 @@ class Catalogue(Protocol):
     def policies(self) -> list[PolicyInfo]: ...
 
     def project(self) -> ProjectInfo:
-        """When the project was loaded, and what is wrong with its files, if anything."""
+        """Time at which the project was loaded, and the problem with its files, if any."""
         ...
 
     def guard(self) -> Guarding:
@@ -70,11 +70,11 @@ class ApiDeps:
     deltas: Listeners
     metrics: Metrics
     expose: Callable[[str], Awaitable[tuple[bytes, str]]]
-    """All metrics in the format of an ``Accept`` header, and the content type."""
+    """Renders all metrics in the format that an ``Accept`` header selects; returns them with the content type."""
     overview: Callable[[str], Awaitable[Overview]]
-    """A tenant's figures for the console."""
+    """Computes a tenant's figures for the console."""
     ready: Callable[[], Awaitable[Readiness]] = _always_ready
-    """Whether requests can be served, and whether the project's files are valid."""
+    """Checks whether requests can be served and the project's files are valid."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at shutdown, to end open streams."""
     max_body_bytes: int = 4 * 1024 * 1024
@@ -86,8 +86,8 @@ class ApiDeps:
     name: str = field(default_factory=lambda: new_id("api"))
     """Unique name of this process, recorded as the holder of its completions' budget reservations."""
     long_checks: Turns = field(default_factory=lambda: Turns(LONG_CHECKS))
-    """Limits concurrent checks of long texts. A stage's time limit starts with its turn; without turns, many concurrent
-    checks would all exceed the limit and block their texts."""
+    """Limits concurrent checks of long texts. A check's time limit starts when its turn comes. Without turns, many
+    concurrent checks would exceed their limits, and their texts would be blocked."""
     large_bodies: Turns = field(default_factory=lambda: Turns(1))
     """Limits concurrent parsing of large bodies."""
     replays: Turns = field(default_factory=lambda: Turns(REPLAYS))
@@ -101,5 +101,5 @@ class ApiDeps:
 
     @cached_property
     def interrupts(self) -> Interrupts:
-        """Watches interrupts for the answers of models that don't poll for them."""
+        """Watches for interrupts on behalf of models that don't poll for them."""
         return Interrupts(self.journal.interrupt_snapshot, self.interrupt_poll_s, self.interrupt_max_silence_s)

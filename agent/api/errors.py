@@ -47,7 +47,7 @@ _MEANINGS = {
     401: "No API key, or an unknown one.",
     403: "The key's role does not allow this.",
     404: "Not found; the message lists what exists.",
-    409: "Conflicts with the current state; the message names it.",
+    409: "Conflicts with the current state; the message describes the conflict.",
     413: "The body is too large.",
     422: "A guardrail refused the request, or an idempotency key was used with another payload.",
     423: "An emergency stop is active.",

@@ -37,7 +37,7 @@ async def run_events(
     caller: Viewer,
     after: Annotated[int, Query(ge=0, le=MOST, description="Only events after this sequence number.")] = 0,
     last_event_id: Annotated[
-        str | None, Header(max_length=32, description="Like `after`, with precedence; browsers send it to reconnect.")
+        str | None, Header(max_length=32, description="Overrides `after`; browsers send it when they reconnect.")
     ] = None,
 ) -> EventSourceResponse:
     """Streams a run's events. Durable events have their sequence number as `id:`; `delta` events (streamed text) have
@@ -106,7 +106,7 @@ async def follow(deps: ApiDeps, tenant_id: str, run_id: str, after: int) -> Asyn
 
 
 async def _something(deps: ApiDeps, run_id: str, after: int, deltas: asyncio.Queue[DeltaEvent]) -> DeltaEvent | None:
-    """The next delta; None if there is a durable event to read, or after some heartbeats."""
+    """Waits for the next delta. Returns None if there is a durable event to read, or after four heartbeats."""
     written = asyncio.create_task(deps.journal.wait(run_id, after, deps.heartbeat_s * 4))
     heard = asyncio.create_task(deltas.get())
     try:

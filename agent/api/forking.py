@@ -26,8 +26,8 @@ RETRY_S = 2.0
 
 @dataclass(frozen=True)
 class ForkPolicy:
-    """Policy of a fork. ``name``: None for the agent's policy. ``record``: audit record if the policy is another one,
-    see ``policy_of_fork``."""
+    """Policy of a fork. ``name``: None for the agent's policy. ``record``: audit record if only an admin may select the
+    policy."""
 
     name: str | None
     sha256: str
@@ -60,8 +60,8 @@ def policy_of_fork(
     if changed and body.policy is None:
         raise Conflict(
             f"run {parent.id} used a policy with the hash {_short(parent.policy_sha256)}; its policy {told} now has"
-            f" the hash {_short(sha256)}. Restore the file, or fork the run under the present policy as an admin by"
-            f" naming it: policy {told!r}",
+            f" the hash {_short(sha256)}. Restore the policy's file or, as an admin, fork the run under the changed"
+            f" policy by naming it (policy={told!r})",
             param="policy",
         )
     if not changed and sha256 == agent.policy_sha256:
@@ -69,7 +69,7 @@ def policy_of_fork(
     if not caller.role.allows(Role.ADMIN):
         raise Forbidden(
             f"forking run {parent.id} under a policy other than its own, or other than its agent's, needs the role"
-            f" {Role.ADMIN}; the key {caller.name} has the role {caller.role}. Leave out policy to keep the run's own",
+            f" {Role.ADMIN}; the key {caller.name} has the role {caller.role}. Omit 'policy' to keep the run's own",
             param="policy",
         )
     return ForkPolicy(None if name == agent.policy else name, sha256, _record(parent, body.step, told, sha256, caller))
@@ -79,7 +79,7 @@ def policy_of_fork(
 async def turn(turns: Turns, tenant_id: str) -> AsyncIterator[None]:
     """Runs one fork of a tenant at a time. Raises Overloaded if too many are waiting."""
     if turns.waits(tenant_id) >= WAITING:
-        raise Overloaded(f"{WAITING} forks are already waiting: try again", retry_after=RETRY_S)
+        raise Overloaded(f"{WAITING} forks are already waiting, which is the limit; try again", retry_after=RETRY_S)
     async with turns.one(tenant_id):
         yield
 

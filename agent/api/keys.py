@@ -29,7 +29,7 @@ async def create_key(
     deps.room.check()
     tenant_id = body.tenant_id or caller.tenant_id
     if tenant_id != caller.tenant_id and not caller.deployment:
-        raise Forbidden("only the deployment's own key may make keys for another tenant", param="tenant_id")
+        raise Forbidden("only the deployment's own key may create keys for another tenant", param="tenant_id")
     secret = new_key()
     made = ApiKey(
         id=new_id("key"),
@@ -43,8 +43,8 @@ async def create_key(
         kept = await deps.keys.add(made, digest(secret.encode()), tenant_id=caller.tenant_id, idempotency=idempotency)
     if kept.id != made.id:
         raise Conflict(
-            f"the first request with this Idempotency-Key created the key {kept.id}, which only that response showed:"
-            " if it was lost, revoke the key and create another",
+            f"the first request with this Idempotency-Key created the key {kept.id}; only the first response contained"
+            " it. If that response was lost, revoke the key and create another",
             param="Idempotency-Key",
         )
     return NewApiKey(**made.model_dump(), key=secret)

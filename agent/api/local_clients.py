@@ -1,4 +1,4 @@
-"""Detects requests of programs on this machine, some of which need no key.
+"""Detects requests from programs on this machine. Some of these requests need no key.
 
 Two other kinds of requests also come from a loopback address: those forwarded by a proxy on this machine, and those of
 a web page whose name resolves to 127.0.0.1 (DNS rebinding), for which the browser sends that name as ``Host``.
@@ -46,7 +46,7 @@ def has_foreign_name(request: HTTPConnection) -> bool:
 
 
 def _host(request: HTTPConnection) -> str:
-    """Host of the request without port; "" unless there is exactly one."""
+    """Host of the request without port; "" unless the request has exactly one ``Host`` header."""
     given = request.headers.getlist("host")
     if len(given) != 1:
         return ""

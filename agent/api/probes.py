@@ -20,7 +20,7 @@ class Health(BaseModel):
 
 class Ready(Health):
     project: str | None = None
-    """What is wrong with the project's files; the last valid version stays in use."""
+    """Problem with the project's files, if any; the last valid version stays in use."""
 
 
 class NotReady(FlightloopError):

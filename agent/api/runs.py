@@ -204,7 +204,7 @@ def check_input(deps: ApiDeps, content: Content) -> None:
 
 
 def _merged(kept: dict[str, str], added: dict[str, str]) -> dict[str, str]:
-    """Metadata of a fork: its run's, updated by the request's. Raises InvalidRequest if there are too many entries."""
+    """Metadata of the forked run, updated by the request's. Raises InvalidRequest if there are too many entries."""
     metadata = {**kept, **added}
     if len(metadata) > METADATA:
         told = f"metadata: {len(metadata)} entries, including those of the forked run, exceed the limit of {METADATA}"

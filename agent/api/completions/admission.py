@@ -60,7 +60,7 @@ async def admit(
         InvalidRequest: the request is contradictory, empty or too large.
         NotFound: no such model.
         Interrupted: a matching interrupt is active.
-        GuardrailBlocked: a rail refuses a message, or the policy forbids the tool that must be called.
+        GuardrailBlocked: a rail refuses a message, or the policy forbids the tool required by ``tool_choice``.
     """
     await check_size(request, deps.model.capabilities.context_length)
     _consistent(request)
@@ -75,7 +75,7 @@ async def admit(
     context = replace(context, tainted=tainted)
     tools = await _narrowed(guard, request, context)
     extension = RequestExtension(
-        # The operators' priority preempts all tenants' work, so no caller has it by asking for it.
+        # The priority "operator" preempts all tenants' work, so only the deployment's own key may request it.
         priority=request.flightloop.priority if caller.deployment else _usual(request.flightloop.priority),
         tags=tags,
         epoch=epoch,
@@ -96,13 +96,13 @@ def _consistent(request: ChatRequest) -> None:
         for message in request.messages
         for part in message.content
     ):
-        raise InvalidRequest("messages: all are empty", param="messages")
+        raise InvalidRequest("messages: all are empty; at least one needs content", param="messages")
     names = [tool.function.name for tool in request.tools or []]
     if len(set(names)) < len(names):
         raise InvalidRequest("tools: two tools have the same name", param="tools")
     choice = request.tool_choice
     if choice == "required" and not names:
-        raise InvalidRequest("tool_choice: 'required' needs tools", param="tool_choice")
+        raise InvalidRequest("tool_choice: 'required' needs at least one tool in 'tools'", param="tool_choice")
     if isinstance(choice, NamedToolChoice) and choice.function.name not in names:
         known = ", ".join(names) or "none"
         raise InvalidRequest(f"tool_choice: no tool {choice.function.name!r}; known: {known}", param="tool_choice")
@@ -163,15 +163,15 @@ def _context(request: ChatRequest, tags: Tags, specs: Mapping[str, ToolSpec]) ->
 
 
 def _made(messages: Sequence[ChatMessage], specs: Mapping[str, ToolSpec]) -> tuple[Write, ...]:
-    """Calls with a result that may have changed something. Whether they succeeded is unknown, because callers have no
-    common format for errors."""
+    """Calls that have a result and may have changed something. Whether they succeeded is unknown, because callers have
+    no common format for errors."""
     answered = {message.tool_call_id for message in messages if message.role == "tool"}
     calls = (call for call_id, call in _calls(messages, specs).items() if call_id in answered)
     return tuple(Write(call.spec.name, call.arguments, ok=True) for call in calls if not only_reads(call.spec))
 
 
 def _foreign(tool: ToolDef) -> ToolSpec:
-    """Spec of a tool that the caller performs: its effect is unknown and its results are untrusted."""
+    """Spec of a tool that the caller executes: its effect is unknown and its results are untrusted."""
     function = tool.function
     return ToolSpec(function.name, function.description, function.parameters, Effect.UNSAFE, returns_untrusted=True)
 
@@ -185,7 +185,7 @@ async def _narrowed(guard: Guarding, request: ChatRequest, context: GuardContext
     forbidden = isinstance(choice, NamedToolChoice) and choice.function.name not in names
     if forbidden or (choice == "required" and not names):
         allowed = ", ".join(names) or "none"
-        raise GuardrailBlocked(f"the policy forbids the tool that must be called; allowed: {allowed}", param="tools")
+        raise GuardrailBlocked(f"the policy forbids the tool of tool_choice; allowed: {allowed}", param="tools")
     return tools or None
 
 
@@ -217,7 +217,7 @@ async def _checked_messages(
 
 
 async def _rulings(deps: ApiDeps, guard: Guarding, to_check: list[Checked]) -> list[Ruling]:
-    """Judges texts and calls in batches, so that the event loop serves other requests in between. A long text gets its
+    """Checks texts and calls in batches, so that the event loop serves other requests in between. A long text gets its
     own batch, because each check has a time limit.
 
     A single short batch runs at once; all others wait for a turn, because concurrent checks slow each other down.

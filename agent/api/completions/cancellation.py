@@ -73,7 +73,7 @@ async def _next(items: AsyncIterator[T]) -> T:
 
 
 async def ended(task: asyncio.Task[Any]) -> None:
-    """Cancels a task and waits until it has ended, whatever its result. Call it shielded from cancellation."""
+    """Cancels a task, waits until it has ended, and ignores its result. Call it shielded from cancellation."""
     task.cancel()
     await asyncio.wait({task})
     if not task.cancelled():

@@ -1,9 +1,9 @@
 """Converts a guarded model call to OpenAI's chunks.
 
-A tool call is held until its arguments are complete and judged. The caller performs tool calls, so it also gets ``ask``
-verdicts (``flightloop.asks``). In a tainted conversation ``ask`` is a refusal, because a program that performs every
-call would perform an injected one. Text is released as the policy's ``streaming`` says: ``held`` until the model call
-has concluded, or ``live`` as soon as no rail can block it any more.
+A tool call is buffered until its arguments are complete and checked. The caller executes tool calls, so the response
+also contains ``ask`` verdicts (``flightloop.asks``). In a tainted conversation ``ask`` is a refusal, because a program
+that executes every call would execute an injected one. Text is released according to the policy's ``streaming``:
+``held`` when the model call has concluded, ``live`` as soon as no rail can block the text any more.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ async def chunks(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> A
     Raises:
         BudgetExhausted: the tenant's budget leaves no room for an answer.
         Interrupted: a matching interrupt was raised meanwhile.
-        InvalidCall: the model writes its calls as text.
+        InvalidCall: no attempt gave a usable answer, for example because the model writes its calls as text.
         FlightloopError: errors of the model.
     """
     guarded = GuardedModel(RetryingChatModel(deps.model, COMPLETIONS), admitted.guard, deps.tracing, deps.interrupts)
@@ -115,7 +115,7 @@ class _Telling:
         self.shown = ""
 
     def piece(self, text: str) -> ChatChunk | None:
-        """Chunk for a piece of text. The first empty piece begins the answer with the role; later ones give None."""
+        """Chunk for a piece of text. The first empty piece begins the answer with the role; for later ones, None."""
         if text:
             return self._show(text)
         if self._begun:
@@ -187,14 +187,14 @@ def _refuses(admitted: Admitted, ruling: Ruling) -> bool:
 
 
 def _asks(call: ToolCall, ruling: Ruling) -> Iterator[Ask]:
-    """Yields why a person should decide about a call. Reasons by effect are skipped: callers' tools declare none."""
+    """Yields the reasons why a person should decide about a call, without the effect: callers' tools declare none."""
     for verdict in ruling.verdicts:
         if verdict.action is Action.ASK and verdict.labels != [BY_EFFECT]:
             yield Ask(call_id=call.id, reason=f"{verdict.rail}: {verdict.reason}")
 
 
 def _to_check(admitted: Admitted, call: ToolCall) -> Checked | Ruling:
-    """The call to judge, or a ruling if no rail could judge it."""
+    """The call to check, or a ruling if no rail could check it."""
     spec = admitted.specs.get(call.function.name)
     if spec is None:
         return _unjudged(f"{call.function.name} was not offered")
@@ -206,7 +206,7 @@ def _to_check(admitted: Admitted, call: ToolCall) -> Checked | Ruling:
 
 
 def _unjudged(reason: str) -> Ruling:
-    """Blocks a call that no rail can judge."""
+    """Ruling that blocks a call which no rail can check."""
     return Ruling(Action.BLOCK, "", None, (), reason, False)
 
 

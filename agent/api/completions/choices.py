@@ -1,4 +1,4 @@
-"""Choices of a completion, produced concurrently; each is a guarded call of its own."""
+"""Choices of a completion, produced concurrently; each is a separate guarded call."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _seeded(request: ChatRequest, index: int) -> ChatRequest:
 
 
 async def _tell(index: int, answer: AsyncGenerator[ChatChunk, None], news: asyncio.Queue[_News]) -> None:
-    """Puts the chunks of a choice into the queue, and always its end, even if Ray cancels the call."""
+    """Puts the chunks of a choice into the queue and then its end, even if Ray cancels the call."""
     end: Exception | None = ModelUnavailable("the answer was interrupted before its end")
     try:
         async with aclosing(answer):

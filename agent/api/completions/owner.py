@@ -57,7 +57,7 @@ class CompletionOwner:
             await self._deps.journal.ledger.settle(self._completion, self._used)
 
     async def close(self) -> None:
-        """Settles calls that were given up before they began."""
+        """Settles the reservation of calls that were cancelled before they began."""
         if self._open:
             self._open = 0
             await self._deps.journal.ledger.settle(self._completion, self._used)
@@ -76,7 +76,7 @@ class CompletionOwner:
         except Exhausted as error:
             raise self._exhausted(error.message) from None
         if granted.completion_tokens < count:
-            raise self._exhausted(f"{granted.completion_tokens} tokens are left for {count} choices: request fewer")
+            raise self._exhausted(f"{granted.completion_tokens} tokens are left for n={count} choices: reduce n")
         return granted.completion_tokens // count
 
     def _exhausted(self, told: str) -> BudgetExhausted:

@@ -12,7 +12,7 @@ from flightloop.limits import CALLS, PARTS, REQUEST_SCHEMA_VALUES, TABLE_CELLS, 
 from flightloop.schemas import SchemaProblem, check, values
 
 CHARS_PER_TOKEN = 16
-"""More than the average of any text, so that a text with more characters certainly exceeds the context."""
+"""Above the average of any text: a text with more characters per context token certainly exceeds the context."""
 
 
 async def check_size(request: ChatRequest, context_length: int | None) -> None:

@@ -84,7 +84,7 @@ class Translation:
         return type(error)(self._own(error.message), param=param, retry_after=error.retry_after)
 
     async def renaming(self, chunks: AsyncGenerator[ChatChunk, None]) -> AsyncGenerator[ChatChunk, None]:
-        """Passes chunks on; errors are ``renamed``."""
+        """Yields the chunks, and raises their errors as returned by ``renamed``."""
         try:
             async with aclosing(chunks):
                 async for chunk in chunks:

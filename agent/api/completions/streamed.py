@@ -19,8 +19,8 @@ from flightloop.chat import ChatChunk
 async def open_reading(
     chunks: AsyncGenerator[ChatChunk, None], request: Request, deps: ApiDeps
 ) -> tuple[ChatChunk, Reading] | None:
-    """Waits for the answer's first chunk. Returns it with a `Reading` of the rest, which stops as ``stream_over`` says;
-    None if the caller is gone first.
+    """Waits for the answer's first chunk. Returns it with a `Reading` of the rest, which stops when ``stream_over``
+    returns; None if ``caller_gone`` returns first.
 
     Errors before the first chunk are raised, so that they can still become an HTTP error status.
     """

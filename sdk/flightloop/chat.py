@@ -247,7 +247,7 @@ class ChatRequest(Asked):
             unknown = sorted(choice.names - known)
             if unknown:
                 raise PydanticCustomError(
-                    "unknown_tool", "allows tools that are not in tools: {names}", {"names": ", ".join(unknown)}
+                    "unknown_tool", 'allows tools that are missing from "tools": {names}', {"names": ", ".join(unknown)}
                 )
         return choice
 
@@ -298,7 +298,7 @@ class Usage(Wire):
 
 
 class Ask(Wire):
-    """A call in a completion that needs approval under the policy; the client decides about it."""
+    """A call in a completion that requires approval under the policy; the client decides whether to make it."""
 
     call_id: str
     reason: str

@@ -39,7 +39,7 @@ class Wire(BaseModel):
 
 
 class Body(Wire):
-    """Base of request bodies. Unknown fields are refused, because a misspelt limit would limit nothing."""
+    """Base of request bodies. Unknown fields are rejected, because a misspelt limit would otherwise be ignored."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -223,7 +223,7 @@ def invalid_request(problems: Sequence[Any], request: Any = None) -> InvalidRequ
 
     Args:
         problems: pydantic's ``ValidationError.errors()``, with locations relative to the request.
-        request: the validated value, to tell fields from pydantic's union tags. If None, fields may include such tags.
+        request: the validated value, needed to omit pydantic's union tags. If None, ``param`` may contain such tags.
     """
     if not problems:
         return InvalidRequest("the request is invalid")

@@ -7,6 +7,6 @@ from difflib import get_close_matches
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
-    """``did you mean keyed?``; empty if no known name is similar."""
+    """A suggestion such as ``did you mean keyed?``; empty if no known name is similar."""
     close = get_close_matches(name, list(known), most)
     return f"did you mean {' or '.join(close)}?" if close else ""

@@ -41,7 +41,7 @@ _run = parsed_by(Run)
 Events = list[RunEvent]
 Parts = list[Part]
 Bounds = Budget | dict[str, Any]
-"""Unknown names are rejected at run time in a dict, but only by type checkers in ``Budget(...)``."""
+"""Limits as a dict or ``Budget``. Unknown names are rejected at run time in a dict, else only by type checkers."""
 
 
 def _path(*parts: str) -> str:
@@ -309,7 +309,7 @@ class OverviewResource(Resource[X]):
 
     @endpoint
     def project(self) -> Call[ProjectInfo]:
-        """When the project was loaded, and what is wrong with its files, if anything."""
+        """Time when the project was loaded, and the problem with its files, if any."""
         return Call("GET", _path("project"), parsed_by(ProjectInfo))
 
     @endpoint

@@ -109,7 +109,7 @@ class RunCreate(Body):
     session_id: str | None = Field(default=None, min_length=1, max_length=128, pattern=r"^[^\x00]*$")
     budget: StrictBudget = Field(default_factory=StrictBudget)
     session_budget: StrictBudget = Field(default_factory=StrictBudget)
-    """Shared by all runs of the session, including this one."""
+    """Limits shared by all runs of the session, including this one."""
     metadata: Metadata = Field(default_factory=dict, max_length=METADATA)
 
 
@@ -299,7 +299,7 @@ class ProjectInfo(Wire):
 
     loaded_at: datetime
     problem: str | None = None
-    """What is wrong with the project's files now: file, line, mistake. The version of ``loaded_at`` stays in use."""
+    """Current problem with the project's files: file, line, mistake. The version of ``loaded_at`` stays in use."""
     broken_since: datetime | None = None
 
 

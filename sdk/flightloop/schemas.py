@@ -157,7 +157,7 @@ def _check_visits(nodes: Mapping[Place, Mapping[str, Any]], targets: Mapping[Pla
         ahead: Place | None = start
         while ahead is not None or path:
             if ahead is not None and ahead in path:
-                raise SchemaProblem("refers to itself without anything in between", ahead)
+                raise SchemaProblem("refers to itself: a reference must lead to other keywords", ahead)
             if ahead is not None and ahead not in visits and ahead in nodes:
                 path[ahead] = iter(_beside(nodes, targets, ahead))
             if not path:
@@ -194,7 +194,7 @@ def _check_endings(nodes: Mapping[Place, Mapping[str, Any]], targets: Mapping[Pl
             return
         if len(ends) == before:
             endless = next(place for place in places if place not in ends)
-            raise SchemaProblem("allows no finite value: it requires another value of its own kind inside", endless)
+            raise SchemaProblem("allows no finite value: each value must contain another value of this schema", endless)
         places.reverse()  # a chain of references needs few passes in one of the two orders
     raise SchemaProblem(f"has chains of more than {PASSES} references")
 

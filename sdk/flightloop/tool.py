@@ -190,8 +190,8 @@ def tool(
     A tool with the ``network`` permission names the ``hosts`` that it connects to; one with ``files`` may name
     ``folders``. The kernel enforces both (`ToolSpec`).
 
-    A result with untrusted text (``returns_untrusted``) vouches for no argument of a later call, except by its
-    ``trusted_fields``: numbers, dates and states that the tool's own system made.
+    Values from a result with untrusted text (``returns_untrusted``) don't justify arguments of later calls, except
+    those in its ``trusted_fields``: numbers, dates and states that the tool's own system made.
 
     ``reconcile`` of an unsafe tool names a pure tool with the same parameters, or fewer. It is called after a crash and
     returns what the lost call returned, or None if the call did not happen.
@@ -237,12 +237,12 @@ def tool(
             raise TypeError(f"{spec.name}: only an unsafe tool can have reconcile; this one is {spec.effect}")
         if trusted_fields and not returns_untrusted:
             raise TypeError(
-                f"{spec.name}: trusted_fields are those of a tool with returns_untrusted; others are trusted"
+                f"{spec.name}: trusted_fields require returns_untrusted=True; otherwise all fields are trusted"
             )
         _check_rights(spec)
         unknown = set(sinks) - set(schema["properties"])
         if unknown:
-            raise TypeError(f"{spec.name}: sinks: no such parameter: {', '.join(sorted(unknown))}")
+            raise TypeError(f"{spec.name}: sinks: the function has no parameter {', '.join(sorted(unknown))}")
         target.__flightloop_tool__ = Tool(spec, target, context)  # type: ignore[attr-defined]
         return target
 

@@ -11,7 +11,8 @@ LEVELS = 64
 """Maximum nesting depth. Some readers fail at about 200 (pydantic), and stored values are nested in others."""
 
 LARGEST_INTEGER = 2**53 - 1
-"""Readers that use doubles, such as JavaScript, change larger integers (RFC 8259, 6)."""
+"""Largest integer that every reader preserves: those that use doubles, such as JavaScript, change larger ones
+(RFC 8259, 6)."""
 
 
 def levels(value: Any) -> int:

@@ -176,7 +176,7 @@ def approvals(context: typer.Context) -> None:
     with _client(context) as client:
         page = client.approvals.list()
         items = page.data
-        while page.has_more:  # a run that asks for much must not push other calls out of sight
+        while page.has_more:  # a run with many pending calls must not hide those of others
             page = client.approvals.list(after=page.next_after)
             items += page.data
     for item in items:

@@ -18,7 +18,7 @@ console = PlainConsole()
 
 
 def key_table(listed: Iterable[ApiKey]) -> Table:
-    """The keys, one per row. Names are shown as their makers wrote them, not as markup."""
+    """Table of keys, one per row. Names are shown literally, not interpreted as markup."""
     table = Table(box=None, pad_edge=False)
     for title in ("id", "name", "role", "created", "revoked"):
         table.add_column(title)

@@ -98,7 +98,7 @@ async def _written_soon(leased: LeasedRun) -> AsyncIterator[None]:
     finally:
         timer.cancel()
         if late:
-            await asyncio.wait(late)  # cancelling it would leave the leased run behind the journal
+            await asyncio.wait(late)  # if it were cancelled, the leased run's state would be outdated
             for task in late:
                 task.exception()
 
@@ -134,7 +134,7 @@ class _Begun:
         """Whether the call may begin before it is journaled: no effect could be lost or repeated."""
         if self.checked_call is None:
             return all(isinstance(event, ToolResult) for event in self.events)
-        spec = self.checked_call.spec  # whatever leaves the sandbox is journaled first
+        spec = self.checked_call.spec  # a call that leaves the sandbox is journaled first
         return spec.effect is Effect.PURE and spec.agent is None and not spec.permissions
 
 

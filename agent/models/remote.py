@@ -162,7 +162,7 @@ class RemoteChatModel:
                 if part.type not in self._config.parts:
                     known = ", ".join(sorted(self._config.parts))
                     raise UnsupportedContent(
-                        f"the model takes no {part.type} parts, only: {known}", param=f"messages[{index}].content"
+                        f"the model takes no {part.type} parts; it accepts: {known}", param=f"messages[{index}].content"
                     )
 
     @asynccontextmanager

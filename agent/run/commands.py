@@ -20,7 +20,7 @@ BOUNDS = {
     StopReason.BUDGET_SECONDS: "seconds",
     StopReason.BUDGET_COST: "cost",
 }
-"""Limit behind a stop reason: the field of the same name in ``Budget`` and ``RunUsage``."""
+"""Exhausted limit by stop reason: the field's name in ``Budget`` and ``RunUsage``."""
 
 
 async def cancel(journal: Journal, tenant_id: str, run_id: str, by: str = "") -> Run:

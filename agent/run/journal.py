@@ -225,7 +225,7 @@ class Journal(Protocol):
             unless: called right before the claim; if it returns True, nothing is claimed.
             held: runs that the worker is still executing; they are skipped even if their leases have expired.
 
-        A worker that ends, for whatever reason, loses its leases at once. Names of worker processes are never reused.
+        A worker that ends, for any reason, loses its leases at once. Names of worker processes are never reused.
         """
         ...
 

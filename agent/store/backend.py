@@ -44,7 +44,7 @@ class WriteFilter:
     """Conditions of a list of writes; None: any value."""
 
     besides: str
-    """Id of the run whose own writes are left out."""
+    """Id of the run whose own writes are omitted."""
     args_sha256: str | None = None
     tool: str | None = None
     before: int | None = None

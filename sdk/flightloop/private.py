@@ -1,4 +1,4 @@
-"""Private files and folders, readable by their owner only, whatever the umask."""
+"""Private files and folders, readable by their owner only, regardless of the umask."""
 
 from __future__ import annotations
 

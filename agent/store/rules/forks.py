@@ -75,7 +75,7 @@ def begin(tx: Transaction, created: RunCreated, origin: Origin, now: datetime) -
     """
     run = appending.find(tx, origin.run_id, created.tenant_id).state.run
     if origin.step > run.usage.steps:
-        raise InvalidRequest(f"step: run {run.id} has {run.usage.steps} steps", param="step")
+        raise InvalidRequest(f"step: run {run.id} has {run.usage.steps} steps; choose a smaller step", param="step")
     first = runs.stamped(created, now)
     row = Row(apply(None, first), queued_at=now)
     if tx.fork(row.id) is not None:

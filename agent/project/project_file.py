@@ -37,7 +37,7 @@ class ProjectFile(BaseModel):
     @model_validator(mode="after")
     def _names_its_database(self) -> ProjectFile:
         if self.database is None and (self.tables or self.products or self.terms):
-            raise ValueError('"tables", "products" and "terms" require "database", the name of an SQLite file')
+            raise ValueError('"tables", "products" and "terms" require "database": set database to its file')
         return self
 
     def data(self, folder: Path) -> ProjectData:

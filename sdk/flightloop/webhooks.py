@@ -85,7 +85,7 @@ def verify(
     if not any(version == "v1" and hmac.compare_digest(found.encode(), expected) for version, _, found in versions):
         raise InvalidWebhook("the signature was not made with this secret")
     if distance > tolerance_s:
-        raise InvalidWebhook(f"webhook-timestamp is off by {distance:.0f} s; the limit is {tolerance_s:g} s")
+        raise InvalidWebhook(f"webhook-timestamp is {distance:.0f} s from now; the limit is {tolerance_s:g} s")
     try:
         return WebhookEvent.model_validate_json(body)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""Canonical form of arguments by their tool's schema: calls are shown and executed in this form."""
+"""Canonical form of a call's arguments, in which the call is shown and executed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _REFERENCES = 32
 
 
 def canonical(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Converts whole numbers to integers, and fills in the schema's defaults.
+    """Returns the arguments with whole floats as integers (2.0 as 2) and with the schema's defaults filled in.
 
     Args:
         arguments: a call's arguments, valid under the schema.
@@ -43,7 +43,7 @@ class _Form:
         return value
 
     def _part(self, schema: Any, keyword: str) -> Mapping[str, Any]:
-        """The part of a schema with the keyword: the schema itself, its reference's target, or its only alternative."""
+        """The part of a schema with the keyword: itself, the target of its ``$ref``, or its only alternative."""
         for _ in range(_REFERENCES):
             if not isinstance(schema, dict) or keyword in schema:
                 break

@@ -7,7 +7,7 @@ It consists of three processes:
 - The inner one enters the sandbox and only then loads a project's code. It serves one call at a time, describes the
   project's tools, seeds data, or becomes the program of an MCP server.
 
-Frames travel over pipes that tools don't see: their stdin is empty, and their stdout and stderr are read and logged.
+Frames are sent over pipes that tools can't access: a tool's stdin is empty, and its stdout and stderr are logged.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> NoReturn:
     outer, inner = socket.socketpair()
     if middle := os.fork():
         inner.close()
-        # The worker must see the end of the pipe when the inner process ends.
+        # The worker's end of the pipes must report EOF when the inner process ends.
         for descriptor in (0, 1, sink):
             os.close(descriptor)
         Thread(target=_end_when_told, daemon=True).start()
@@ -105,7 +105,7 @@ def _end_together(parent: int) -> None:
 
 
 def _end_when_told() -> NoReturn:
-    """Waits for SIGTERM in a separate thread: a handler would wait for whatever blocks the main thread."""
+    """Waits for SIGTERM in a separate thread, since a signal handler doesn't run while the main thread is blocked."""
     signal.sigwait(TOLD_TO_END)
     _end_with(1)
 
@@ -155,11 +155,11 @@ def _supervise(line: socket.socket, settings: Mapping[str, Any], middle: int, gr
         numbers = NUMBERS[os.uname().machine]
         confinement = settings["confinement"]
         own_filesystem = told == OWN_FILESYSTEM
-        if not (grouped and own_filesystem):  # with a file system of its own there is a PID namespace too
+        if not (grouped and own_filesystem):  # a process with its own file system has a PID namespace too
             Thread(target=_watch, args=(confinement, middle, grouped, own_filesystem), daemon=True).start()
         handlers = {**Metadata(confinement["scratch"], own_filesystem=own_filesystem).handlers()}
         if confinement["hosts"]:
-            # Imported here, since it takes some megabytes.
+            # Imported here, since the module needs some megabytes of memory.
             from tools.sandbox.connections import Connections, endpoints_of
 
             connections = Connections(endpoints_of(confinement["hosts"], settings["platform"]))
@@ -234,7 +234,7 @@ def _work(
         from tools.registry import Registry
         from tools.serving import Server
 
-        # A host runs the code as it was when the host was requested, even if a file has changed since.
+        # The code comes from the worker: a snapshot from the time of the request, even if files have changed since.
         registry = Registry.load(settings["sources"], (frames.read(reading) or {}).get("code"))
     except Exception as error:
         problem = str(error) if isinstance(error, SandboxError) else f"{type(error).__name__}: {error}"
@@ -259,7 +259,7 @@ def _answered(once: str, settings: Mapping[str, Any], entered: Entered) -> dict[
     if once == "seed":
         from tools.project_modules import import_file
 
-        if USER not in entered.in_force:  # a separate user shares its files with other hosts
+        if USER not in entered.in_force:  # files of a separate user must stay accessible to other hosts
             os.umask(0o077)
         import_file(Path(settings["sources"][0])).seed(Path(settings["data"]))
         return {"seeded": True}

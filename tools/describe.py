@@ -22,7 +22,7 @@ from tools.serving import spec_from_json
 
 @dataclass(frozen=True)
 class LoadedTools:
-    """A snapshot of the tools of modules. Hosts keep using it, even if the files change."""
+    """A snapshot of the tools of some modules. Hosts use the snapshot even after the files have changed."""
 
     sources: tuple[str, ...]
     """Modules: import paths, and real paths of files."""
@@ -34,7 +34,7 @@ class LoadedTools:
 
 
 def load_tools(sources: Sequence[str | Path], config: ToolsConfig, project: ProjectData = NO_DATA) -> LoadedTools:
-    """Loads the tools of modules, given by import path or file. Raises ConfigError like `described`."""
+    """Loads the tools of modules, given by import path or file. Raises ConfigError as `described` does."""
     paths = tuple(str(file_of(source)) if str(source).endswith(".py") else str(source) for source in sources)
     folders = dict.fromkeys(Path(path).parent for path in paths if path.endswith(".py"))
     code = {path: text for folder in folders for path, text in code_of(folder).items()}
@@ -42,7 +42,7 @@ def load_tools(sources: Sequence[str | Path], config: ToolsConfig, project: Proj
 
 
 def described(sources: Sequence[str | Path], config: ToolsConfig) -> Registry:
-    """Registry of the tools of modules. Import paths are imported in this process, files in a sandbox.
+    """Returns a registry of the modules' tools. Imports import paths in this process, and files in a sandbox.
 
     Args:
         config: configuration of the sandbox.
@@ -74,7 +74,7 @@ def file_of(source: str | Path) -> Path:
 
 
 def _stamps(path: Path) -> tuple[tuple[str, int, int], ...]:
-    """Path, modification time and size of a file and of the other modules in its folder."""
+    """Path, modification time and size of the file, and of each other module in its folder."""
     files = dict.fromkeys((path, *modules_of(path.parent)))
     try:
         known = [(str(file), file.stat()) for file in files]

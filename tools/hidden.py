@@ -1,4 +1,4 @@
-"""Finds files in shared folders that tools must not see: keys and journals of platforms."""
+"""Finds files in shared folders that must be hidden from tools: flightloop's keys and journals."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pathlib import Path
 from tools.sandbox.confinement import SandboxError
 
 HOME = ".flightloop"
-"""Default name of a platform's home folder."""
+"""Default name of flightloop's home folder."""
 JOURNAL = "flightloop.db"
-"""Prefix of the names of a journal's database files, by which a home with another name is recognised."""
+"""Prefix of the names of a journal's database files. A home folder with another name is recognised by them."""
 SECRETS = ".env"
-"""Prefix of the names of files next to a program's code that hold its keys and passwords."""
+"""Prefix of the names of files with keys and passwords that programs have next to their code."""
 MOST_ENTRIES = 500_000
 """Maximum number of entries to search below a folder: about a second of work."""
 
 
 def hidden_below(folder: Path, *, code: bool = False) -> Iterator[Path]:
-    """Yields platforms' homes, recognised by name or by a journal in them, and journals in the folder itself.
+    """Yields flightloop's home folders (by their name, or a journal in them), and journals in ``folder`` itself.
 
-    Links are not followed: the sandbox shows their targets only if these are shared too. A folder that can be
-    entered but not listed is hidden as well, since a tool that guesses names could open its files.
+    Doesn't follow symbolic links: the sandbox shows a link's target only if the target is shared too. Also yields
+    folders that can be entered but not listed, since a tool that guesses names could open files in them.
 
     Args:
-        code: whether the folder contains other programs and modules, whose files with secrets are hidden too.
+        code: whether the folder contains other programs and modules. Their files with secrets (`SECRETS`) count too.
 
     Raises:
         SandboxError: the folder has too many entries to search.
@@ -55,7 +55,7 @@ def hidden_below(folder: Path, *, code: bool = False) -> Iterator[Path]:
 
 @dataclass
 class _Folder:
-    """Findings in a folder. ``entries``: number of entries searched."""
+    """Findings in a folder. ``entries``: number of entries that were searched."""
 
     entries: int = 0
     folders: list[Path] = field(default_factory=list)

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
 """First and longest pause before a retry of a call."""
 KNOWN_BY_S = 5.0
-"""Time limit for a tool's types to convert a call's arguments in `ToolHosts.known_by`."""
+"""Time limit of `ToolHosts.known_by`, in which a tool's types convert a call's arguments."""
 
 
 class Unsure(Exception):
@@ -140,7 +140,7 @@ class HostPool:
         await asyncio.gather(*(host.kill() for host in hosts))
 
     def _reusable(self, host: HostProcess) -> bool:
-        # Without a PID namespace, processes that a call left behind would run on beside the next call.
+        # Without a PID namespace, processes that a call left behind would still run during the next call.
         alone = NAMESPACES in host.in_force or not self._isolation.subprocesses
         return host.alive and alone and host.calls < self._config.max_calls and not self._closed and host.unchanged()
 
@@ -336,12 +336,12 @@ class _Tries:
     began: float = field(default_factory=time.monotonic)
 
     async def made(self, host: HostProcess) -> ToolOutcome:
-        """Outcome of the last attempt, with the duration of all. ``host``: host for the first attempt."""
+        """Makes the attempts, the first on ``host``. Returns the outcome of the last, with the duration of all."""
         tries = 1
         outcome, again = await self._one(host)
         uncertain = outcome.uncertain
         while again and tries <= self.spec.retries and (pause := backoff(tries)) < self._left():
-            log.warning("%s failed at try %d of %d", self.spec.name, tries, self.spec.retries + 1)
+            log.warning("%s failed in attempt %d of %d", self.spec.name, tries, self.spec.retries + 1)
             await asyncio.sleep(pause)
             try:
                 host = await self.pool.acquire(self.context.tenant_id)
@@ -357,7 +357,7 @@ class _Tries:
         return self.spec.timeout_s - (time.monotonic() - self.began)
 
     async def _one(self, host: HostProcess) -> tuple[ToolOutcome, bool]:
-        """Outcome of one attempt, and whether a retry may help."""
+        """Makes one attempt. Returns its outcome, and whether a retry may help."""
         host.runs.add(self.context.run_id)
         healthy = False
         try:

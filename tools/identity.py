@@ -125,8 +125,8 @@ class _Identity:
         return value
 
     def _is_left_out(self, name: str, form: Any, parts: _Parts) -> bool:
-        """Whether a property is equivalent to an absent one: an optional null, or a default in an object to which
-        several schemas apply, where `tools.canonical` fills in no defaults."""
+        """Whether a property means the same as its absence: an optional null, or a default. Defaults count only if
+        several schemas apply to the object, since otherwise `tools.canonical` has filled them in."""
         schemas = parts.of_property(name)
         if form is None and not self._typed:
             return name not in parts.required and not self._parts(schemas).defaults
@@ -192,7 +192,7 @@ class _Parts:
         self._first = [part["prefixItems"] for part in parts if isinstance(part.get("prefixItems"), list)]
 
     def ignores(self, name: str) -> bool:
-        """Whether the schema names properties, but not this one: tools read only properties that they name."""
+        """Whether the schema names some properties, but not this one. Tools read only the properties that they name."""
         return bool(self._properties) and not self._is_open and name not in self._properties
 
     def of_property(self, name: str) -> list[Any]:

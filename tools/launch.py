@@ -57,7 +57,7 @@ def confinement_of(
         share(data)
     protected = (*own, *_hidden(readable, libraries, programs))
     allowed = reading.without((*reading.interpreter(), *libraries, *readable), protected)
-    # Folders that are readable anyway need no entry here.
+    # Programs in folders that are readable already need no entry of their own.
     installed = [path for path in programs if path.is_file() or not reading.lies_in(path, allowed)]
     return Confinement(
         hosts=isolation.hosts,
@@ -74,7 +74,7 @@ def confinement_of(
 
 
 def _hidden(readable: Sequence[Path], libraries: Sequence[Path], programs: Sequence[Path]) -> Iterator[Path]:
-    """Yields what is hidden from tools in the folders that they may read. Raises SandboxError."""
+    """Yields files and folders to hide from tools inside the folders that they may read. Raises SandboxError."""
     for folder in filter(Path.is_dir, readable):
         yield from hidden_below(folder)
     for folder in filter(Path.is_dir, (*libraries, *programs)):
@@ -85,7 +85,7 @@ def _hidden(readable: Sequence[Path], libraries: Sequence[Path], programs: Seque
 
 
 def _of_others() -> list[Path]:
-    """Scratch folders of all hosts, Ray's files, and the folders of programs on the PATH."""
+    """Folders that no tool may use: Ray's files, the folders on the PATH, and the scratch folders of all hosts."""
     temporary = Path(tempfile.gettempdir())
     rays = [Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray", Path("/tmp/ray"), temporary / "ray"]
     programs = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if os.path.isabs(entry)]
@@ -135,7 +135,7 @@ def command_of(confinement: Confinement, config: ToolsConfig, **settings: Any) -
     text = json.dumps(told)
     if len(text) >= LONGEST_ARGUMENT:
         raise SandboxError(
-            f"its hosts and folders take {len(text)} characters; at most {LONGEST_ARGUMENT} can be passed"
+            f"its hosts and folders take {len(text)} characters; at most {LONGEST_ARGUMENT} can be passed: list fewer"
         )
     return [sys.executable, "-P", "-m", "tools.child", text]
 

@@ -26,7 +26,7 @@ class NoAnswer(Exception):
 def answer_of(
     path: Path, config: ToolsConfig, once: Literal["describe", "seed"], data: Path | None = None
 ) -> dict[str, Any]:
-    """Runs the file and returns the answer of its process. The project's code may have written it, so it isn't trusted.
+    """Runs the file and returns the answer of its process. The project's code may have forged it: don't trust it.
 
     Args:
         path: real path of the file; the process may read its folder.

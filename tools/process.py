@@ -198,7 +198,7 @@ class HostProcess:
         """
         assert self._process.stdin is not None
         if not self._process.stdin.is_closing():
-            self._process.stdin.transport.abort()  # nobody reads the rest
+            self._process.stdin.transport.abort()  # the process reads no more input
         for descriptor in (1, 2):
             self._process._transport.get_pipe_transport(descriptor).close()  # type: ignore[attr-defined]
 

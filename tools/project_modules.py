@@ -73,7 +73,7 @@ def import_file(path: Path, code: Mapping[str, str] | None = None) -> ModuleType
         code: source code to execute in place of files, by path.
 
     Raises:
-        Exception: whatever the module raises.
+        Exception: any exception that the module raises.
     """
     return import_module(path.parent, path.stem, code)
 
@@ -146,7 +146,7 @@ class _Given(SourceFileLoader):
         self._text = text
 
     def get_code(self, fullname: str) -> CodeType:
-        # Tracebacks quote the source; without a time, it isn't replaced by the file's present content.
+        # For tracebacks. Without a modification time, linecache doesn't replace the source by the file's content.
         linecache.cache[self.path] = len(self._text), None, self._text.splitlines(keepends=True), self.path
         code: CodeType = compile(self._text, self.path, "exec", dont_inherit=True)
         return code

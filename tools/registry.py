@@ -24,7 +24,7 @@ from tools.validation import MOST_SECONDS, Unchecked, check_schema, errors_of, u
 
 MAX_PROBLEMS, LONGEST_PROBLEM = 5, 500
 EXPENSIVE = 20_000
-"""Product of a schema's `weight` and the arguments' length below which a check takes only milliseconds."""
+"""Limit of a schema's `weight` times the arguments' length. Below it, a check takes only milliseconds."""
 WORDS = {
     "string": "a text",
     "integer": "a whole number",
@@ -123,7 +123,7 @@ class Registry:
     def _check_reconciler(self, spec: ToolSpec, name: str) -> None:
         found = self._tools.get(name)
         if found is None or found.spec.writes:
-            raise ConfigError(f"{spec.name} is reconciled by {name}, which must be a pure tool", param="tools")
+            raise ConfigError(f"{spec.name} is reconciled by {name}, but {name} must be a pure tool", param="tools")
         if found.spec.returns_untrusted and not spec.returns_untrusted:
             why = f"{name} may return untrusted text: mark {spec.name} with returns_untrusted as well"
             raise ConfigError(f"{spec.name} is reconciled by {name}, and {why}", param="tools")
@@ -180,7 +180,7 @@ def _import(source: str | Path, code: Mapping[str, str] | None) -> ModuleType:
 
 
 def _line_in(error: BaseException, file: str) -> str:
-    """``:LINE`` of the place in the file that raised an error; "" if it is elsewhere."""
+    """``:LINE`` of the file's line that raised an error; "" if another file raised it."""
     if isinstance(error, SyntaxError) and error.filename == file:
         return f":{error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]

@@ -16,7 +16,7 @@ def seed(project: Path, data: Path, config: ToolsConfig) -> None:
     """Runs a project's ``seed.py`` on a folder, in a tool's sandbox without network and programs.
 
     Args:
-        project: folder of the project; without a ``seed.py`` nothing happens.
+        project: folder of the project. Does nothing if it has no ``seed.py``.
         data: folder to fill.
         config: configuration of the sandbox.
 

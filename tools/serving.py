@@ -1,4 +1,4 @@
-"""Runs calls inside a tool host: takes JSON arguments and returns a JSON answer, whatever the tool does."""
+"""Runs calls inside a tool host: takes JSON arguments and returns a JSON answer, even if the tool fails."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class Answer(BaseModel):
     """Whether the tool began and then raised an exception other than a refusal."""
 
     def within(self, limit: int) -> Answer:
-        """The answer with content of at most ``limit`` bytes as JSON, short sentences, and a traceback without terminal
-        escapes. A tool may have written the answer itself."""
+        """The answer with content of at most ``limit`` bytes as JSON, short error and note, and a traceback without
+        terminal escapes. A tool may have forged the answer, so the host's limits don't count."""
         content, note = self.content, None
-        # The host's own cut already has the full length.
+        # Text that the host has cut may have the maximum length already.
         if not isinstance(content, str) or len(content.encode()) > limit:
             content, note = as_json(content, limit)
         error = None if self.error is None else self.error[:MESSAGE_CHARACTERS]

@@ -20,7 +20,7 @@ MESSAGE_CHARACTERS = 500
 
 
 def traceback_of(error: BaseException, function: Callable[..., Any]) -> str | None:
-    """Formats a traceback from the first frame of the tool's own code on; None if that had not begun.
+    """Formats a traceback from the first frame of the tool's own code on; None if that code was not reached.
 
     Args:
         function: the tool's function; frames before its file belong to the platform.

@@ -33,9 +33,9 @@ class Unwritable(Exception):
 def known_by(tool: Tool, arguments: dict[str, Any], context: ToolContext, most_bytes: int) -> dict[str, Any] | None:
     """Identity of a call: the same for all arguments that the tool's types convert to the same values.
 
-    It uses the parameters' own names, whatever aliases the model used. Values without a JSON form count as given. Parts
-    that differ between two conversions, such as an id created for the call, are ignored. An identity of more than
-    ``most_bytes`` as JSON is replaced by its hash.
+    Keys are the parameters' own names, even if the model used aliases. A value without a JSON form is represented by
+    the argument as given. Parts that differ between two conversions, such as an id created for the call, are ignored.
+    An identity of more than ``most_bytes`` as JSON is replaced by its hash.
 
     Returns:
         None: the tool could not be called with these arguments and the rights of this process.
@@ -49,7 +49,7 @@ def known_by(tool: Tool, arguments: dict[str, Any], context: ToolContext, most_b
         try:
             found[name] = _settled(_written(value, LEVELS), _written(second.get(name), LEVELS))
         except (Unwritable, ValueError):
-            # None under an alias: different calls may then count as equal, but equal ones never as different.
+            # None if the model used an alias: different calls may count as equal, but never equal ones as different.
             found[name] = arguments.get(name)
     form = identity(found, tool.spec.parameters, typed=True)
     text = _text(form)
@@ -66,7 +66,7 @@ def _settled(one: Any, other: Any) -> Any:
 
 
 def _values(tool: Tool, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any]:
-    """The converted arguments. Raises whatever the types' validators raise."""
+    """The converted arguments. Raises any exception of the types' validators."""
     given = {tool.context_parameter: context} if tool.context_parameter else {}
     _, values = _validator(tool.function)(ArgsKwargs((), {**arguments, **given}))
     return {name: value for name, value in values.items() if name != tool.context_parameter}

@@ -1,7 +1,7 @@
 """Checks a call's arguments against a tool's schema in limited time, since both may come from outside.
 
 ``patternProperties``, ``unevaluatedProperties``, ``unevaluatedItems``, and patterns that are large or once took too
-long are left to the tool's process, which checks its arguments too.
+long are checked only by the tool's process, which validates all arguments again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LONGEST_PATTERN, MOST_REPETITIONS = 1000, 10_000
 ADDRESSES = ("$schema", "$id", "$anchor", "$dynamicAnchor")
 
 _FORMATS = FormatChecker(formats=())
-# Not "regex", which compiles its input.
+# Without "regex", which would compile the argument.
 _FORMATS.checkers = {name: one for name, one in Draft202012Validator.FORMAT_CHECKER.checkers.items() if name != "regex"}
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
@@ -45,8 +45,8 @@ class Unchecked(Exception):
 
 
 def validator_of(schema: Mapping[str, Any]) -> Any:
-    """A validator for `errors_of`. Reads every schema as JSON Schema 2020-12 without `ADDRESSES`, whatever it declares:
-    parts in another dialect would follow other rules, and URLs would be fetched."""
+    """A validator for `errors_of`. Reads every schema as JSON Schema 2020-12 and ignores `ADDRESSES`:
+    otherwise parts in another dialect would follow other rules, and URLs would be fetched."""
     return ArgumentsValidator(_without_addresses(schema), registry=Registry(), format_checker=_FORMATS)
 
 
@@ -89,7 +89,7 @@ def _nodes(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], 
 
 
 def weight(schema: Mapping[str, Any]) -> float:
-    """Maximum number of checks per value; infinite if the schema's size doesn't limit them."""
+    """Maximum number of checks per value. Infinite with patterns and references, whose work the size doesn't limit."""
     endless = any(map(_leads_on, _mappings(schema)))
     return math.inf if endless else values(schema)
 

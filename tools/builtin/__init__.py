@@ -1,4 +1,4 @@
-"""Built-in tools. An agent gets those that its file names."""
+"""Built-in tools. An agent gets those that are listed in its file."""
 
 from tools.builtin.calculator import calculator
 from tools.builtin.http import http_get

@@ -60,7 +60,7 @@ def check_host(host: str, port: int, egress: Sequence[str]) -> None:
 
 def check_address(address: Address, port: int, egress: Sequence[str]) -> None:
     """Raises ToolRefused for an address that isn't public, unless the egress list contains the address with this port.
-    A name in the list is not enough."""
+    An entry with a host name is not enough."""
     mapped = getattr(address, "ipv4_mapped", None) or address
     if (not mapped.is_global or mapped.is_multicast) and not permits(egress, str(mapped), port):
         raise ToolRefused(
@@ -83,7 +83,7 @@ def _parsed(url: str) -> httpx.URL:
 async def _get(client: httpx.AsyncClient, url: httpx.URL, egress: Sequence[str]) -> httpx.URL | dict[str, Any]:
     """Sends one request. Returns the target of a redirect, or the answer."""
     port = url.port or (443 if url.scheme == "https" else 80)
-    host = url.raw_host.decode("ascii")  # the form used for the look-up; the decoded name may be encoded otherwise
+    host = url.raw_host.decode("ascii")  # as in the DNS look-up; encoding the decoded name may give another name
     check_host(host, port, egress)
     address = await _resolve(host, port)
     check_address(address, port, egress)
@@ -103,7 +103,7 @@ async def _get(client: httpx.AsyncClient, url: httpx.URL, egress: Sequence[str])
             return _parsed(str(url.join(response.headers["location"])))
         return await _answer(url, response)
     except httpx.HTTPError as error:
-        raise ToolRefused(f"The connection to {url.host} broke: {type(error).__name__} {error}".strip()) from None
+        raise ToolRefused(f"The connection to {url.host} failed: {type(error).__name__} {error}".strip()) from None
     finally:
         await response.aclose()
 

@@ -40,7 +40,7 @@ def check_facts(context: ToolContext, text: str, asked: str = "") -> Any:
         asked: the question that it answers
     """
     stated = _library(context.data, context.project).statements(text, asked)
-    # For right numbers, their place is enough.
+    # Of a correct number, only the position is returned.
     return [asdict(one) if not one.right else {"start": one.start, "end": one.end, "right": True} for one in stated]
 
 

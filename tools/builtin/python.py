@@ -74,7 +74,7 @@ def _collect(output: int, deadline: float) -> tuple[str, bool, bool]:
 
 
 def _end(pid: int) -> int:
-    """Kills the program's group, or the program alone, and returns its wait status."""
+    """Kills the program's process group, or only the program, and returns its wait status."""
     for kill in (os.killpg, os.kill):  # the group exists once the child has created it
         try:
             kill(pid, signal.SIGKILL)

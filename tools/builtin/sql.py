@@ -36,7 +36,7 @@ def query_sql(context: ToolContext, sql: Annotated[str, Field(min_length=6, max_
     """
     project = context.project
     if project.database is None or not project.tables:
-        raise ToolRefused("The project names no database to read.")
+        raise ToolRefused("The project has no database to read.")
     named = check(sql, project.tables)
     with reading(context.data, project.database) as database:
         return _run(database, sql, project.tables, named)
@@ -75,7 +75,7 @@ def _run(database: sqlite3.Connection, sql: str, tables: Sequence[str], named: s
         rows = cursor.fetchmany(MAX_ROWS + 1)
     except sqlite3.Error as error:
         if "interrupted" in str(error):
-            raise ToolRefused(f"The query took longer than {MAX_SECONDS:g} s. Ask for less.") from None
+            raise ToolRefused(f"The query took longer than {MAX_SECONDS:g} s. Select less data.") from None
         raise ToolRefused(f"The query failed: {error}.") from None
     shown = [[_plain(value) for value in row] for row in rows[:MAX_ROWS]]
     result: dict[str, Any] = {"columns": [column[0] for column in cursor.description], "rows": shown}

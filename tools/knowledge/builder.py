@@ -19,7 +19,7 @@ _CAPITAL = re.compile(r"(?<=[a-z,] )(?<!\. )[A-Z][\w-]*(?: (?:of )?[A-Z][\w-]*)*
 _JOINT = re.compile(r",\s+(?:and\s+)?|;\s+|\s+and\s+")
 _UNITS = {"EUR"}
 MOST_JOINTS = 12
-"""Maximum number of places at which to split a sentence: each costs a search of the rest."""
+"""Maximum number of places where a sentence may be split. Each place costs a search of the rest of the sentence."""
 
 
 def build(catalogue: Catalogue, found: Sequence[Passage]) -> KnowledgeGraph:
@@ -45,8 +45,8 @@ def build(catalogue: Catalogue, found: Sequence[Passage]) -> KnowledgeGraph:
 
 
 def clauses(sentence: str) -> list[tuple[int, str]]:
-    """Parts of a sentence that each state a quantity ("clothing has 12 months, pans 60"), and where they begin. The
-    whole sentence if a part would state none."""
+    """Splits a sentence into parts that each state a quantity ("clothing has 12 months, pans 60"). Returns where each
+    part begins and its text; the whole sentence if a part would state none."""
     parts, start = [], 0
     for match in islice(_JOINT.finditer(sentence), MOST_JOINTS):
         if quantities(sentence[start : match.start()]) and quantities(sentence[match.end() :]):

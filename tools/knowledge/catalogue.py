@@ -45,7 +45,7 @@ _COMPUTED = """
 """
 """Query for generated columns that are computed when read: names of table and column."""
 _UNFIT = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_AUTH)
-"""Error codes of SQL that uses missing tables or columns, or reads what is not allowed."""
+"""Error codes of SQL that uses missing tables or columns, or that `_allowed` denies."""
 _ALLOWED = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
 
 
@@ -127,7 +127,7 @@ def _copied(data: Path, name: str, own: Path) -> bool:
             if journal is not None:
                 with open(journal, "rb") as unfinished:
                     if any(unfinished.read(8)):
-                        raise sqlite3.OperationalError("a write has not been finished")
+                        raise sqlite3.OperationalError("the database has a journal of an unfinished write")
             _copy(file, own / name)
             newest = _opened(f"{name}-wal", folder)
             if newest is not None:

@@ -74,7 +74,7 @@ class KnowledgeGraph:
     __hash__ = None  # type: ignore[assignment]  # it grows while it is built
 
     def add(self, node: Node) -> Node:
-        """Adds a node and returns it; an existing one with the same id stays."""
+        """Adds a node unless the graph has one with the same id. Returns the graph's node."""
         if node.id not in self._graph:
             self._graph.add_node(node.id, node=node)
         return self.node(node.id)

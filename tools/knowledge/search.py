@@ -99,8 +99,8 @@ class Search:
         return self._graph.after(node, relation)[0].name
 
     def _products(self, query: str) -> list[Node]:
-        """Products that the query names, otherwise those that share most words with it: at least two, or one word of a
-        single product, unless documents use it too ("around the clock") and the query isn't about price or stock."""
+        """Products that the query names; otherwise those that share most words with it, at least two. One word is
+        enough if it fits a single product and no document ("around the clock"), or the query is about price or stock."""
         named = self._names.nodes(query, Kind.PRODUCT)
         if named:
             return named

@@ -157,7 +157,7 @@ class Reader:
                     yield Statement(placed.start, placed.end, one.numbers, judged.right, strict, judged.fact)
 
     def _of_product(self, one: Quantity, clause: str, said: _Said) -> _Judged | None:
-        """Checks a number by attributes of the products that it is about; None if they have none with its measure."""
+        """Checks a number against attributes of the products that it is about; None if no attribute has its measure."""
         relation = _ATTRIBUTES.get(one.measure)
         if relation is None or (one.measure is Measure.TIME and not said.of_warranty(one)):
             return None
@@ -172,14 +172,14 @@ class Reader:
         return _Judged(right is not None, f"{node.name} {relation} {attribute.name} ({node.source})")
 
     def _of_rule(self, one: Quantity, clause: str, said: _Said) -> _Judged | None:
-        """Checks a number by the rules on the same subject; None if there are none."""
+        """Checks a number against the rules on the same subject; None if there are none."""
         weights = _weighed((AROUND, said.around), (SENTENCE, said.plain), (1.0, clause))
         scores = [
             (self._shared(weights, amount), amount) for amount in self._amounts if amount.node.measure is one.measure
         ]
         named = self._named(clause)
         if any(score >= LEAST and named & amount.named for score, amount in scores):
-            scores = [(score, amount) for score, amount in scores if named & amount.named]  # Saturday is not Monday
+            scores = [(score, amount) for score, amount in scores if named & amount.named]  # not Monday's for Saturday
         best, _ = max(scores, key=lambda pair: pair[0], default=(0.0, None))
         if best < LEAST:
             return None
@@ -223,9 +223,9 @@ def _weighed(*parts: tuple[float, str]) -> dict[str, float]:
 
 
 def _nearest(one: Quantity, said: _Said) -> list[Node]:
-    """Products that a number is about: those named together directly before it, otherwise the next one.
+    """Products that a number is about: those named together directly before it, otherwise the next one named.
 
-    In a sentence that begins with such a number ("5 EUR for the lamp and 7 EUR for the rug"), always the next one.
+    If a number of its kind precedes all names ("5 EUR for the lamp and 7 EUR for the rug"), always the next one named.
     """
     others = [other for other in quantities(said.plain) if other.measure is one.measure]
     before = [mention for mention in said.named if mention.end <= one.start]

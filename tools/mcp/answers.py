@@ -62,8 +62,8 @@ async def ask(
 def begun(error: ErrorData) -> bool:
     """Whether a call may have begun, although the server answers it with an error.
 
-    Only two error codes exclude that: unknown method and invalid arguments. Some servers also use the second one if a
-    tool's output doesn't match its schema, after the tool has done its work.
+    Only two error codes exclude that: unknown method and invalid arguments. But some servers also report invalid
+    arguments when a tool's output doesn't match its schema, after the tool has done its work.
     """
     if error.code == INVALID_PARAMS:
         return "output" in error.message.lower()
@@ -75,5 +75,5 @@ def told(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, ValidationError):
-        return f"{error.title} with {error.error_count()} mistakes"
+        return f"{error.title} with {error.error_count()} errors"
     return (str(error).splitlines() or [type(error).__name__])[0][:300]

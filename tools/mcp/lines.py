@@ -19,7 +19,7 @@ MOST_LINES, MOST_BYTES = 2000, 8 * 1024 * 1024
 
 
 class TooMuch(Exception):
-    """The server exceeded a limit and has to be stopped; the message says which."""
+    """The server exceeded a limit and has to be stopped; the message states the limit."""
 
 
 class Flow:
@@ -37,7 +37,7 @@ class Flow:
         self._bytes += len(chunk)
         self._lines += max(chunk.count(b"\n"), chunk.count(b"\r"))  # each ends a line in an event stream
         if self._bytes > MOST_BYTES or self._lines > MOST_LINES:
-            raise TooMuch(f"more than {MOST_BYTES} bytes or {MOST_LINES} lines in {WINDOW_S:g} s")
+            raise TooMuch(f"the server sent more than {MOST_BYTES} bytes or {MOST_LINES} lines in {WINDOW_S:g} s")
 
 
 class Lines:
@@ -55,7 +55,7 @@ class Lines:
             self._events = self._pings = 0
         *lines, self._rest = (self._rest + chunk).split(b"\n") if b"\n" in chunk else (self._rest + chunk,)
         if len(self._rest) > LONGEST_LINE:
-            raise TooMuch(f"a line of more than {LONGEST_LINE} bytes")
+            raise TooMuch(f"the server sent a line of more than {LONGEST_LINE} bytes")
         return b"".join(line + b"\n" for line in lines if self._passes(line))
 
     def _passes(self, line: bytes) -> bool:

@@ -114,7 +114,7 @@ def known_as(server: str, tool: str) -> str:
 
 
 def pinned_tools(folder: Path, servers: Mapping[str, Server]) -> list[McpTool]:
-    """All tools that are listed and pinned.
+    """The servers' tools that ``mcp.yaml`` lists, with their pinned descriptions.
 
     Raises:
         ConfigError: a listed tool is not pinned, or its name is too long.
@@ -136,7 +136,7 @@ def pinned_tools(folder: Path, servers: Mapping[str, Server]) -> list[McpTool]:
                 parameters=_without_unfit_defaults(_closed(pin.parameters)),
                 effect=listed.effect,
                 timeout_s=entry.timeout_s,
-                # What it is told may leave by it, so the policy's egress hosts hold for its arguments.
+                # The server may pass arguments on, so the policy's egress hosts apply to them.
                 permissions=frozenset({Permission.NETWORK} if entry.url or entry.hosts else ()),
                 sinks=sinks,
                 returns_untrusted=True,

@@ -44,7 +44,7 @@ class Programs:
         """
         found = shutil.which(server.command[0])
         if found is None:
-            raise ConfigError(f"program {server.command[0]} not found on the path")
+            raise ConfigError(f"program {server.command[0]} not found on the PATH; install it, or give its path")
         scratch = make_scratch()
         try:
             yield await asyncio.to_thread(self._parameters, server, Path(found), scratch)

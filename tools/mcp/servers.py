@@ -3,14 +3,13 @@
 ::
 
     weather:
-      command: [uvx, mcp-weather]      # its standard input and output; or
+      command: [uvx, mcp-weather]      # program, used over stdin and stdout; or
       url: https://example.com/mcp     # streamable HTTP
       tools: {forecast: pure, book: {effect: unsafe, sinks: [email]}}
-      hosts: [api.weather.example]     # where a program may connect to
-      folders: [/srv/weather]    # what it may read and write besides its home, which is empty at each start
+      hosts: [api.weather.example]     # hosts that a program may connect to
+      folders: [/srv/weather]    # writable besides its home, which is empty at each start
 
-A program runs in the sandbox of tools. Only the listed tools of a server are used. Their results count as untrusted
-text.
+Programs run in the tools' sandbox. Only the listed tools of a server are used, and their results count as untrusted.
 """
 
 from __future__ import annotations
@@ -34,26 +33,26 @@ PLATFORM_VARIABLES = ("FLIGHTLOOP_", "RAY_", "PG", "OTEL_", "AWS_", "AZURE_", "G
 OWN = "MCP_"
 """Prefix of variables that any server may get. Others are granted by name."""
 GRANTED = "FLIGHTLOOP_MCP_VARIABLES"
-"""Variable that names further ones, separated by commas: set by whoever starts the platform, not by the project."""
+"""Variable that lists further ones, separated by commas. The operator sets it; a project can't."""
 _DESTINATIONS = {
     *("to", "cc", "bcc", "recipient", "recipients", "email", "emails", "mail", "phone", "account", "iban", "channel"),
     *("address", "url", "uri", "webhook", "host", "destination", "target"),
 }
-"""Words in the names of arguments that say where something goes."""
+"""Words in argument names that denote a destination."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 class ListedTool(BaseModel):
-    """A tool that may be called: written as its effect alone, or with its sinks."""
+    """A tool that may be called. In YAML, it may be written as just its effect."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     effect: Effect
     sinks: tuple[str, ...] | None = None
-    """Arguments that name a destination. None: those of a write whose names say so, such as ``to`` or ``url``."""
+    """Arguments that name a destination. None: for a write, those with names such as ``to`` or ``url``."""
 
     def sinks_among(self, arguments: Iterable[str]) -> tuple[str, ...]:
-        """Raises ValueError: the tool has no such argument."""
+        """The sinks among a tool's arguments. Raises ValueError if a listed sink isn't an argument."""
         known = tuple(arguments)
         if self.sinks is None:
             return () if self.effect is Effect.PURE else tuple(name for name in known if _names_destination(name))
@@ -159,5 +158,5 @@ def _variable(found: re.Match[str]) -> str:
         )
     value = os.environ.get(found[1])
     if value is None:
-        raise ConfigError(f"{FILE}: the variable {found[1]} is not set")
+        raise ConfigError(f"{FILE}: the environment variable {found[1]} is not set")
     return value

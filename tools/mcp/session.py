@@ -31,16 +31,16 @@ from tools.mcp.wire import Wire
 log = logging.getLogger(__name__)
 START_S = 60.0
 END_S, CLOSE_S = 30.0, 2.0
-"""Time for a program to end, and for a remote server to close its session."""
+"""Seconds for a program to exit, and for a remote server to close its session."""
 MOST_PAGES = 100
 HANDSHAKE, FIRST_ID = 0, 1000
-"""Ids of the handshake and of the first own request. Those in between belong to the SDK."""
+"""Request ids of the handshake and of this module's first request. The SDK uses those in between."""
 KEY = "flightloop/idempotency-key"
 """Key in a request's ``_meta`` for the call's idempotency key, for servers that use it."""
 
 
 class ServerGone(Exception):
-    """The server doesn't start, doesn't answer or has ended; the message says how."""
+    """The server didn't start, didn't answer or has ended; the message says which."""
 
 
 class Refused(Exception):

@@ -21,15 +21,15 @@ from tools.mcp.lines import MOST_PINGS, Flow, TooMuch
 
 MOST_RESPONSE_BYTES = 64 * 1024 * 1024
 """Maximum size of one HTTP response; an event stream that reaches it is reopened. Compressed responses are rejected,
-because this doesn't limit their decompressed size."""
+since the limit doesn't apply to their decompressed size."""
 MOST_ERROR_BYTES = 64 * 1024
-"""Maximum size of an error; a longer one doesn't count as the server's."""
+"""Maximum size of an error. A longer one doesn't count as sent by the server itself."""
 WINDOW_S = 60.0
 PAUSE_S = 1.0
 MOST_RESUMED = 30
-"""Maximum number of broken streams to resume in ``WINDOW_S``, ``PAUSE_S`` apart, whatever the server requests."""
+"""Maximum number of broken streams to resume in ``WINDOW_S``, ``PAUSE_S`` apart (not the server's ``retry``)."""
 MOST_ANSWERED = MOST_PINGS * 6
-"""Maximum number of requests of the server that are answered in ``WINDOW_S``."""
+"""Maximum number of the server's own requests that are answered in ``WINDOW_S``."""
 MOST_REDIRECTS = 20
 
 
@@ -71,7 +71,7 @@ class Wire:
             if "last-event-id" not in request.headers:
                 raise httpx2.RequestError("unsolicited messages of a server are not supported")
             if not self._waiting:
-                raise httpx2.RequestError("no request waits for the rest of this stream")
+                raise httpx2.RequestError("the stream is not resumed: no request waits for its rest")
             self._resumed.count("broken streams")
             now = time.monotonic()
             turn, self._turn = max(now, self._turn), max(now, self._turn) + PAUSE_S
@@ -82,7 +82,7 @@ class Wire:
     def _came(self, response: httpx2.Response, flow: Flow) -> None:
         """Checks a response. Raises ReadError if it must not be read."""
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise httpx2.ReadError("a compressed response, which was not requested")
+            raise httpx2.ReadError("the server sent a compressed response, which is not supported")
         if response.has_redirect_location:
             self._redirected(response)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
@@ -166,7 +166,7 @@ class _Read(httpx2.AsyncByteStream):
         async for chunk in self._stream:
             left -= len(chunk)
             if left < 0:
-                raise httpx2.ReadError(f"a response of more than {MOST_RESPONSE_BYTES} bytes")
+                raise httpx2.ReadError(f"the server sent a response of more than {MOST_RESPONSE_BYTES} bytes")
             try:
                 self._flow.count(chunk)
             except TooMuch as problem:

@@ -131,7 +131,7 @@ class Confinement:
             if NAMESPACES not in in_force:
                 os.chown(self.scratch, *owner)
             identity.become(*owner)
-            os.umask(0o007)  # other hosts write to the same data folder
+            os.umask(0o007)  # group members are other hosts, which write to the same data folder
             identity.share_databases()
             in_force.append(USER)
             self._check_reach()
@@ -184,8 +184,8 @@ class Confinement:
                 )
 
     def _limit(self, counted: bool) -> None:
-        """Applies the limits. Unless ``counted``, the kernel counts all processes of the user instead of the host, so
-        that limit only slows a flood down until `watch` ends the host."""
+        """Applies the limits. Unless ``counted``, the kernel counts all processes of the user, not only the host's. The
+        process limit then only slows a fork bomb until `watch` ends the host."""
         limits = self.limits
         if not counted and limits.processes is not None:
             limits = replace(limits, processes=tasks_of(os.geteuid()) + FLOOD)
@@ -247,8 +247,8 @@ def adopt_orphans() -> None:
 
 
 def die_with_parent(parent: int | None = None, by: signal.Signals = signal.SIGKILL) -> None:
-    """Makes the kernel signal this process when its parent's thread ends. With ``parent``, the parent's process id,
-    exits at once if the parent has already ended."""
+    """Makes the kernel signal this process when its parent's thread ends. Exits at once if the parent, process
+    ``parent``, has already ended."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by, 0, 0, 0)
     if parent is not None and os.getppid() != parent:

@@ -87,7 +87,7 @@ def _target(raw: bytes) -> tuple[Address, int] | None:
 
 def _parsed(hosts: Sequence[str]) -> Iterator[EgressEntry]:
     for entry in hosts:
-        with suppress(ValueError):  # a policy may have entries of other forms, which allow nothing here
+        with suppress(ValueError):  # a policy may have entries of other forms, which tools can't use
             yield parse(entry)
 
 

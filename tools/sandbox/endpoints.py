@@ -28,7 +28,7 @@ TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 RELAYS = ipaddress.ip_network("192.88.99.0/24")
 """Relays of 6to4, no longer used (RFC 7526)."""
 REMEMBERED_S = 300.0
-"""How long an address counts as a host's after the last look-up: large sites return different ones each time."""
+"""Seconds for which an address found for a name stays permitted: large sites return different ones each time."""
 ASKED_AGAIN_S = 5.0
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -56,7 +56,7 @@ class Endpoints:
         reserved: the platform's ports on this machine.
         barred: the platform's addresses and ports elsewhere, such as its database's.
         nameservers: DNS servers, which may be queried over TCP if an entry is a name.
-        is_platform: whether one of the platform's processes holds a local port; called last.
+        is_platform: whether a process of the platform listens on a local port; called last.
         resolve: returns the addresses of a name.
     """
 
@@ -71,7 +71,7 @@ class Endpoints:
     _asked: dict[str, float] = field(default_factory=dict)
 
     def permits(self, address: Address, port: int) -> bool:
-        """Whether a tool may connect there over TCP."""
+        """Whether a tool may connect to this address and port over TCP."""
         given, address = address, _plain(address)
         if port == 53 and address in self.nameservers and any(not is_address(one.host) for one in self.allowed):
             return True

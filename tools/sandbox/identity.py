@@ -21,13 +21,13 @@ LAST_CAPABILITY = 63
 CLONE_NEWUSER = 0x10000000
 FIRST_ID, MOST_PROCESSES = 0x70000000, 1 << 22
 SMALL_RANGE = 4096
-"""Number of ids to use at the end of a container's range, if that is small; 65536 ids are usual."""
+"""Number of ids to use at the end of a container's small range of ids, which usually has 65536."""
 MOST_ENTRIES = 20_000
 
 
 @dataclass(frozen=True)
 class Ids:
-    """Ids for hosts: one group and, from the next id on, one user per process id, so that live hosts share no user."""
+    """Ids for hosts: one group for all, and from the next id on a user per process id, so that live hosts differ."""
 
     group: int
     count: int
@@ -52,7 +52,7 @@ def ids() -> Ids | None:
 
 
 def mapped(uid: int, group: int) -> int:
-    """Descriptor of a user namespace that maps root to these ids, for mounts that show root's files as theirs.
+    """Descriptor of a user namespace for ID-mapped mounts, in which root's files belong to these ids.
 
     Raises:
         OSError: this process may not create user namespaces.

@@ -26,8 +26,8 @@ class Metadata:
 
     Args:
         scratch: the folder.
-        own_filesystem: whether it is a file system of its own (`view`); then its files are recognised by their device,
-            otherwise by their paths.
+        own_filesystem: whether the folder is a file system of its own (`view`). If so, its files are recognised by
+            their device, otherwise by their paths.
     """
 
     def __init__(self, scratch: str, *, own_filesystem: bool) -> None:
@@ -94,7 +94,7 @@ class Metadata:
             notice.check()
         else:
             known = os.fstat(found)
-            named_once = known.st_nlink == 1 or stat.S_ISDIR(known.st_mode)  # another name may be anywhere
+            named_once = known.st_nlink == 1 or stat.S_ISDIR(known.st_mode)  # another hard link may be outside
             inside = named_once and Path(self._scratch) in Path(os.readlink(f"/proc/self/fd/{found}")).parents
         if not inside:
             raise OSError(errno.EPERM, "outside scratch")

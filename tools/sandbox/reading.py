@@ -30,7 +30,7 @@ PLATFORM = Path(__file__).resolve().parents[2]
 
 
 def search_path() -> list[str]:
-    """Search path for modules in a tool's process: this process's, without the working folder that Python adds."""
+    """Search path for modules in a tool's process: this process's path, without the working folder that Python adds."""
     here = os.getcwd()
     entries = [os.path.abspath(entry) for entry in sys.path if entry]
     return [entry for entry in dict.fromkeys(entries) if entry != here or Path(entry).resolve() == PLATFORM]
@@ -107,8 +107,8 @@ def within(folder: Path, protected: Iterable[Path]) -> Path | None:
 
 
 def in_hidden(folder: Path, home: Path) -> Path | None:
-    """The hidden entry of a user's home (settings, keys, programs) that contains the folder; the home itself if the
-    folder contains the home; otherwise None."""
+    """The hidden entry of ``home`` (settings, keys, programs) that contains the folder; ``home`` itself if the folder
+    contains it; otherwise None."""
     real, home = folder.resolve(), home.resolve()
     if real == home or real in home.parents:
         return home

@@ -64,16 +64,16 @@ KERNEL = [
     *_denied("open_by_handle_at", "fanotify_init", "setuid", "setgid", "setreuid", "setregid", "setresuid"),
     *_denied("setresgid", "setfsuid", "setfsgid", "setgroups", "capset"),
     Rule("clone", when=(AnyBit(0, CLONE_NAMESPACES),)),
-    Rule("clone3", MISSING),  # its flags are in memory; the C library falls back to clone
+    Rule("clone3", MISSING),  # the filter can't see its flags in memory; the C library falls back to clone
     *(Rule("ioctl", when=(Equal(1, command),)) for command in CHANGING_IOCTLS),
-    # A host must end with its parent, so this can't be undone.
+    # A host must end with its parent, so it may not clear the signal.
     Rule("prctl", ALLOW, (Equal(0, PR_SET_PDEATHSIG), Equal(1, signal.SIGKILL))),
     Rule("prctl", when=(Equal(0, PR_SET_PDEATHSIG),)),
-    Rule("prctl", when=(Equal(0, PR_SET_DUMPABLE),)),  # its open files could not be counted
+    Rule("prctl", when=(Equal(0, PR_SET_DUMPABLE),)),  # otherwise `watch` could not count its open files
     *(Rule("fcntl", when=(Equal(1, command),)) for command in OTHERS_FILES),
     Rule("fcntl", when=(Equal(1, F_SETFL), AnyBit(2, os.O_ASYNC))),
     *_denied("inotify_init", "inotify_init1", "io_setup"),  # counted per user or machine, not per host
-    Rule("inotify_add_watch"),  # shows what others write, by name, even if it can't be read
+    Rule("inotify_add_watch"),  # reports names of files that others write, even unreadable ones
 ]
 """Protects other processes' memory, namespaces, mounts, the kernel itself, and other users' identities."""
 
@@ -83,7 +83,7 @@ METADATA = [
     *_denied("utime", "utimes", "futimesat", "chown", "fchown", "lchown", "fchownat"),
     *(Rule(call, UNSUPPORTED) for call in ("setxattr", "lsetxattr", "fsetxattr")),
     *(Rule(call, UNSUPPORTED) for call in ("removexattr", "lremovexattr", "fremovexattr")),
-    Rule("openat2", MISSING),  # its mode is in memory
+    Rule("openat2", MISSING),  # the filter can't see its mode in memory
     Rule("open", when=(AnyBit(1, os.O_CREAT | TMPFILE), AnyBit(2, SET_ID))),
     Rule("openat", when=(AnyBit(2, os.O_CREAT | TMPFILE), AnyBit(3, SET_ID))),
     *(Rule(call, when=(AnyBit(1, SET_ID),)) for call in ("creat", "mkdir", "mknod")),

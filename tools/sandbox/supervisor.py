@@ -54,7 +54,7 @@ class Notice:
         return ctypes.c_int(self.arguments[index] & 0xFFFFFFFF).value
 
     def memory(self, place: int, length: int) -> bytes:
-        """A copy of the caller's memory, shorter if the memory ends before."""
+        """A copy of ``length`` bytes of the caller's memory, or fewer if the mapped memory ends before."""
 
         class Range(ctypes.Structure):
             _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]

@@ -151,7 +151,7 @@ def _place_link(root: Path, link: Path, target: str) -> None:
 
 def _attach(tree: int, place: Path, is_folder: bool) -> None:
     try:
-        if not os.path.lexists(place):  # it may be in a folder that is attached already
+        if not os.path.lexists(place):  # an attached folder may contain it already
             (place if is_folder else place.parent).mkdir(parents=True, exist_ok=True)
             if not is_folder:
                 place.touch()

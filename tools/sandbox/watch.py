@@ -71,8 +71,8 @@ class Watch:
 
 
 def _threads(pid: int) -> list[str]:
-    """Folders of a process's threads in proc(5). The process's own folder shows no memory and files if its main thread
-    has ended before the others; also, each thread may have files of its own."""
+    """Folders of a process's threads in proc(5). The process's own folder shows no memory and files once its main
+    thread has ended, and threads may have file tables of their own."""
     try:
         return [f"/proc/{pid}/task/{thread}" for thread in os.listdir(f"/proc/{pid}/task")]
     except OSError:

@@ -34,8 +34,8 @@ class ModelConfig:
         model: ``"embedded"``, or the path of a local GGUF file (llama architecture) or Hugging Face checkpoint folder
             (config.json, *.safetensors, tokenizer.json).
         dtype: format of the weights; ``"auto"`` picks the fastest on this processor for short agent steps.
-        experts: path of a safetensors file with trained routed experts and routers, such as `SHIPPED`. None leaves them
-            untrained, which is a no-op (embedded model only).
+        experts: path of a safetensors file with trained routed experts and routers, such as `SHIPPED`; embedded model
+            only. None: untrained experts, which don't change the output.
         lora: path of a safetensors file with a LoRA adapter, which is merged into the weights when they are loaded.
             None: no adapter.
         routed_experts: routed experts per layer of the embedded model; 0 loads its dense base model.
@@ -46,11 +46,11 @@ class ModelConfig:
         kv_blocks: blocks in the KV cache; ``"auto"``: see `resolve_kv_blocks`.
         max_context: longest sequence, prompt and answer together, in tokens.
         step_tokens: maximum number of tokens per step, prompts and answers together, at least one per slot. Longer
-            prompts are processed in chunks, between which the other answers continue.
+            prompts are processed in chunks, and other requests' answers continue in between.
         draft_tokens: steps with fewer tokens are filled up to this number with draft tokens; 0: no drafts.
-        queue: requests that may wait, counted over the same and higher priorities; further ones are rejected.
+        queue: a request is rejected if this many requests of the same or a higher priority are waiting.
         threads: threads of one replica's matrix products; ``"auto"``: see `resolve_threads`.
-        attention_window: how many of the latest tokens a key/value head sees unless it is in ``global_layers`` or
+        attention_window: number of latest tokens that a key/value head sees unless it is in ``global_layers`` or
             ``global_heads``; 0: all heads see everything.
         attention_sinks: number of first tokens that layers with a window see too.
         attention_retrieved: number of older tokens that a head without a window reads per decoded token in a long
@@ -60,10 +60,10 @@ class ModelConfig:
             the heads that were measured to carry retrieval, for models where they are known (`model.nn.windows`).
         call_confidence: minimum probability that the model assigns to its tool calls, if the request lets it choose
             between calls and text. Calls below it are replaced by an answer in text. 0: all calls are made.
-        stream_interval_ms: after the first token, up to five tokens are collected into one chunk for at most this many
-            milliseconds; 0: each token is sent at once. Sending a chunk takes as long as some tokens of the embedded
-            model.
-        shards: processes that share the routed experts.
+        stream_interval_ms: after the first token, tokens are collected into one chunk for up to this many milliseconds
+            (longer while several answers stream); 0: each token is sent at once. Sending a chunk takes as long as some
+            tokens of the embedded model.
+        shards: number of processes that the routed experts are split over.
         seed: seed of untrained experts and routers.
         cache: folder of the compiled kernels.
     """
@@ -133,11 +133,11 @@ class ModelConfig:
             _at_least("global_layers", layer, 0)
         for pair in () if self.global_heads == "auto" else self.global_heads:
             if not isinstance(pair, tuple) or len(pair) != 2:
-                raise ConfigError(f"global_heads must be pairs of layer and head, not {pair!r}", param="global_heads")
+                raise ConfigError(f"global_heads must be (layer, head) pairs, not {pair!r}", param="global_heads")
             for number in pair:
                 _at_least("global_heads", number, 0)
         if self.routed_experts == 0 and self.experts is not None:
-            raise ConfigError("experts is a file of trained experts, but routed_experts is 0", param="experts")
+            raise ConfigError("experts must not be set if routed_experts is 0 (dense model)", param="experts")
         if self.active_experts > self.routed_experts > 0:
             raise ConfigError(
                 f"active_experts ({self.active_experts}) must not exceed routed_experts ({self.routed_experts})",

@@ -18,8 +18,8 @@ ChatML, as SmolLM2 expects it::
 
 A message is rendered independently of what follows it, so a later step's prompt extends an earlier one's,
 and the KV cache of the common prefix is reused. A JSON schema goes into the first turn, since requests with
-the same schema usually differ only in later turns: many messages to classify, many answers to judge. The
-instruction for a forced call concerns a single answer and comes last, as a system message.
+the same schema usually differ only in later turns, as in classification or grading. The instruction for a
+forced call concerns a single answer and comes last, as a system message.
 
 An assistant message with the name ``plan`` is a plan and goes between ``<plan>`` and ``</plan>``. A request
 for a plan (``response_format`` with that name) needs no instructions: its prompt ends with ``<plan>``, so
@@ -73,7 +73,7 @@ def encode(request: ChatRequest, tokenizer: TextEncoder, limit: int) -> list[int
     """The prompt as token ids.
 
     Args:
-        request: its messages, tools, tool choice and response format are used.
+        request: only its messages, tools, tool choice and response format are used.
         tokenizer: the model's tokenizer.
         limit: maximum number of tokens of prompt and answer together.
 

@@ -1,6 +1,6 @@
 """Decides whether the alternatives of a ``oneOf`` are disjoint: then it equals ``anyOf``, which grammars support.
 
-A grammar can't count how many alternatives a value satisfies, and disjoint alternatives need no count.
+A grammar can't count how many alternatives a value satisfies; it needn't if they are disjoint.
 Tagged unions are disjoint: each alternative has a property (the tag) with its own constant. Pydantic
 doesn't require a tag that has a default, and some clients omit ``discriminator``, so the grammar
 requires the tag. It then accepts fewer values, each of which satisfies exactly one alternative.

@@ -2,8 +2,8 @@
 
 Each group has its own pool and its own ids. Layers with a window need only the blocks of the first
 tokens (attention sinks) and of the latest; blocks behind the window return to the pool, so their memory
-doesn't grow with the sequence. A prefix can be reused up to a point for which the first group has all
-blocks and the second has those that the next token sees (the design of vLLM's hybrid KV cache manager).
+doesn't grow with the sequence. A prefix can be reused up to a point if the first group has all earlier
+blocks and the second has those that the next token sees (as in vLLM's hybrid KV cache manager).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from model.nn.shape import DecoderConfig
 
 @dataclass(frozen=True)
 class Span:
-    """What the layers of the second group see, in tokens: the largest of their windows, and the attention sinks."""
+    """Tokens that the layers of the second group see: the latest ``window`` (their largest) and the first ``sinks``."""
 
     window: int
     sinks: int
@@ -72,7 +72,7 @@ class BlockGroups:
         full: pool of the layers with full attention.
         near: pool of the layers with a window; None if there are none. Its size must be at least `Span.most_blocks`
             for every sequence that may run at once, so that `cover` always finds blocks.
-        span: what the layers with a window see; None if there are none.
+        span: window and attention sinks of these layers; None if there are none.
     """
 
     def __init__(self, full: BlockPool, near: BlockPool | None = None, span: Span | None = None) -> None:
@@ -87,7 +87,7 @@ class BlockGroups:
 
     @property
     def available(self) -> int:
-        """Blocks that `grow` can take."""
+        """Number of blocks that `grow` can reserve."""
         return self.full.available
 
     def blocks_for(self, tokens: int) -> int:
@@ -99,7 +99,7 @@ class BlockGroups:
         return max(pool.used / pool.blocks for pool in pools)
 
     def match(self, keys: Sequence[bytes]) -> HeldBlocks:
-        """Takes the cached blocks of the longest prefix of ``keys`` from which a sequence can continue."""
+        """Reserves the cached blocks of the longest prefix of ``keys`` from which a sequence can continue."""
         if self._near is None or self._span is None:
             return HeldBlocks(self.full.match(keys))
         known = takewhile(bool, self.full.known_each(keys))
@@ -108,7 +108,7 @@ class BlockGroups:
         return HeldBlocks(self.full.match(keys[:count]), near, gap)
 
     def grow(self, held: HeldBlocks, count: int) -> None:
-        """Reserves ``count`` more blocks. The caller has checked ``available``."""
+        """Reserves ``count`` more blocks, at most ``available``."""
         held.full += self.full.allocate(count)
 
     def shrink(self, held: HeldBlocks, count: int) -> None:
@@ -185,7 +185,7 @@ def block_groups(shape: DecoderConfig, config: ModelConfig) -> BlockGroups:
 
 
 def window_blocks(shape: DecoderConfig, config: ModelConfig) -> int:
-    """Blocks of the layers with a window; 0 if there are none.
+    """Number of blocks of the layers with a window; 0 if there are none.
 
     Twice the maximum need of all slots, to cache prefixes of finished sequences too. The second half is reduced so
     that the total doesn't exceed the other layers' number of blocks.

@@ -41,7 +41,7 @@ class BlockPool:
         return -(-tokens // self.block_size)
 
     def allocate(self, count: int) -> list[int]:
-        """Takes ``count`` blocks of undefined content. The caller has checked ``available``."""
+        """Reserves ``count`` blocks, at most ``available``. Their content is undefined."""
         assert count <= self.available
         taken = [self._free.popitem(last=False)[0] for _ in range(count)]
         for block in taken:
@@ -52,7 +52,7 @@ class BlockPool:
         return taken
 
     def match(self, keys: Iterable[bytes]) -> list[int]:
-        """Takes the published blocks of the longest known prefix of ``keys``."""
+        """Adds a reference to each published block of the longest known prefix of ``keys``, and returns the blocks."""
         found: list[int] = []
         for key in keys:
             block = self._published.get(key)
@@ -97,7 +97,7 @@ class BlockPool:
 def extend_keys(keys: list[bytes], tokens: Sequence[int], block_size: int, scope: str) -> None:
     """Appends the missing keys of the full blocks of ``tokens`` to ``keys``.
 
-    A key hashes ``scope`` and everything up to its block's end, so different scopes share nothing.
+    A key hashes ``scope`` and everything up to its block's end, so different scopes share no blocks.
     """
     for start in range(len(keys) * block_size, len(tokens) - block_size + 1, block_size):
         previous = keys[-1] if keys else scope.encode()

@@ -82,7 +82,7 @@ class GrammarCompiler:
         """Like ``model.engine.grammar.grammar_for``. Cached grammars and free text return at once.
 
         Raises:
-            InvalidRequest: contradicting fields, a schema that can't be compiled, or one that takes too long.
+            InvalidRequest: contradictory fields, a schema that can't be compiled, or one that takes too long.
             Overloaded: too many schemas of the tenant are already waiting.
         """
         if not request.tools and request.response_format is None and request.tool_choice in (None, "auto", "none"):
@@ -105,7 +105,7 @@ class GrammarCompiler:
         """Ends the processes and abandons their work."""
         self._closed = True
         for process in self._processes:
-            process.kill()  # a thread that waits for its answer gets the end of the stream
+            process.kill()  # a thread that waits for its answer reads the end of the stream
         self._threads.shutdown(cancel_futures=True)
         for process in self._processes:
             process.end()
@@ -194,7 +194,7 @@ class _Process:
         self._process: subprocess.Popen[bytes] | None = None
 
     def ask(self, question: bytes, limit_s: float) -> dict[str, Any]:
-        """Sends a question. Raises TimeoutError after killing the process, and InternalError if the process exits."""
+        """The answer to a question. Raises TimeoutError after killing the process, and InternalError if it exits."""
         try:
             process = self._running()
             assert process.stdin is not None

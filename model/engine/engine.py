@@ -56,7 +56,7 @@ class Engine:
         stop: emergency stop, polled once per step.
         metrics: metrics of this process.
         runner: computes the steps instead of this process (a sharded model).
-        clock: seconds from any origin.
+        clock: returns a monotonic time in seconds.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ from model.prompt import CALL_OPEN
 
 
 class Generation:
-    """State of one answer. It survives preemption, so the scheduler doesn't hold it.
+    """State of one answer. It survives preemption, so it isn't part of the scheduler's state.
 
     Args:
         sequence: the request's sequence in the scheduler.
@@ -92,7 +92,7 @@ class Generation:
         """Appends sampled tokens: the next one and, as long as drafts are accepted, those after it.
 
         Args:
-            sampled: one for the next token, and one after each draft.
+            sampled: sampled tokens for the next position and for the position after each draft.
             drafts: draft tokens of the step.
             now: seconds.
 
@@ -161,7 +161,7 @@ class Generation:
             finish = self._finish()
             if row == len(drafts):
                 break
-            # The row after the next one is valid if everything since the last one was predicted.
+            # The next row is valid only if the drafts predicted all tokens appended since the current one.
             came, row = tokens[before + row :], len(tokens) - before
             if row > len(drafts) or came != list(drafts[row - len(came) : row]):
                 break

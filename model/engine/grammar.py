@@ -45,10 +45,10 @@ def grammar_for(request: ChatRequest) -> str | None:
     """The grammar for a request's tools and response format; None for free text.
 
     If every tool has ``strict: false`` and nothing else restricts the answer, there is no grammar: the model writes
-    text or calls as it can, and the guard still checks them.
+    text or calls without constraints, and the guard still checks them.
 
     Raises:
-        InvalidRequest: contradicting fields, an unknown tool name or an invalid schema.
+        InvalidRequest: contradictory fields, an unknown tool name or an invalid schema.
     """
     tools = _callable(request)
     value = _response_schema(request)
@@ -100,7 +100,7 @@ def _callable(request: ChatRequest) -> list[tuple[int, ToolDef]]:
         if not tools:
             known = ", ".join(names) or "none"
             raise InvalidRequest(
-                f"tool_choice names {choice.function.name!r}, which is not in tools; known: {known}",
+                f"tool_choice requires {choice.function.name!r}, which is not in tools; known: {known}",
                 param="tool_choice",
             )
     return tools
@@ -204,7 +204,7 @@ class Matcher:
 
         Args:
             guess: draft of the next tokens.
-            dictate: insert the tokens that the grammar forces after each draft token, as in the answer.
+            dictate: whether to insert the tokens that the grammar forces after each draft token, as in the answer.
         """
         rest, taken = list(guess), list[int]()
         while rest and self._matcher.try_consume_tokens(rest[:1]):

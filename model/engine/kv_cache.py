@@ -39,10 +39,10 @@ class KVCache:
 
         Args:
             layers: layers of the decoder. kv_heads: K. head_dim: H.
-            blocks, block_size: as above.
+            blocks: B of the layers with full attention. block_size: P.
             dtype: dtype of the decoder's activations (`Decoder.dtype`).
             bounded: for each layer, whether it sees only its window (`Reach.bounded`); empty: none is bounded.
-            window_blocks: blocks of bounded layers; None: as many as the others have, with the same ids.
+            window_blocks: B of the bounded layers; None: the same as ``blocks``, with the same ids.
         """
         self.blocks, self.block_size = blocks, block_size
         self.window_blocks = blocks if window_blocks is None else window_blocks

@@ -24,7 +24,7 @@ class Masks:
     """Masks of one step.
 
     Attributes:
-        words_MW: uint32, C-contiguous. Bit ``t % 32`` of word ``t // 32`` tells whether token ``t`` may come next.
+        words_MW: uint32, C-contiguous. Bit ``t % 32`` of word ``t // 32`` is set if token ``t`` may come next.
         place_N: int32; the row of ``words_MW`` for each row of logits, -1 for none.
     """
 
@@ -38,12 +38,12 @@ class Masks:
         return [place < 0 or bool(counts_M[place] > 1) for place in self.place_N.tolist()]
 
     def allows(self, row: int, token: int) -> bool:
-        """Whether a row of logits may take a token."""
+        """Whether a token is allowed in a row of logits."""
         place = self.place_N[row]
         return place < 0 or bool(self.words_MW[place, token // 32] >> np.uint32(token % 32) & np.uint32(1))
 
     def allowed(self, row: int, vocabulary: int) -> NDArray[np.bool_]:
-        """(V,) the tokens that a row with a mask may take."""
+        """(V,) booleans: the tokens allowed in a row that has a mask."""
         assert self.place_N[row] >= 0, "the row has no mask"
         return unpack(self.words_MW[self.place_N[row]], vocabulary)
 

@@ -10,7 +10,7 @@ from flightloop.chat import Priority, Tags
 from flightloop.errors import FlightloopError
 
 RANKS: dict[Priority, int] = {"operator": 0, "interactive": 1, "batch": 2}
-"""Rank of each priority. Smaller ranks go first."""
+"""Rank of each priority. Smaller ranks are scheduled first."""
 
 Finish = Literal["stop", "length"]
 
@@ -25,12 +25,12 @@ class SamplingParams:
         top_p: sample from the smallest set of tokens with this total probability.
         seed: the same seed gives the same tokens in any batch; None: a random seed.
         stop: the answer ends before the first of these texts.
-        logprobs: report every token. Without it, tokens that the grammar forces are taken without running the model
-            for each, and have no figures.
+        logprobs: report the log-probabilities of all tokens. Otherwise, tokens that the grammar forces are appended
+            without being sampled, and aren't reported.
         top_logprobs: alternatives to report per token.
         frequency_penalty: subtracted from a token's logit for each earlier occurrence in the answer.
         presence_penalty: subtracted once if the token occurred in the answer. Both as OpenAI's API defines them.
-        greedy_calls: take the likeliest token within calls, and until an answer has begun as text.
+        greedy_calls: sample greedily within calls, and until the answer is known to be text.
         ignore_end: treat end tokens like other tokens, for measurements with answers of a fixed length.
     """
 

@@ -26,14 +26,14 @@ class SequenceStep:
     blocks: tuple[int, ...]
     """Blocks of the sequence."""
     logits: int
-    """How many of its last tokens are scored: 0, 1 for the last one, or 1 + k with k draft tokens at the end."""
+    """Number of last tokens that are scored: 0, 1, or 1 + k with k draft tokens at the end."""
     window_blocks: tuple[int, ...] = ()
     """Blocks of the layers with a window, as many as ``blocks``; 0 for those behind the window or never needed.
 
     Empty: ``blocks`` serve all layers.
     """
     answer: int = 0
-    """How many of its last tokens belong to the answer, drafts included; the others belong to the prompt."""
+    """Number of last tokens that belong to the answer, drafts included; the others belong to the prompt."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Chosen(NamedTuple):
 
 
 class Chooser(Protocol):
-    """Takes the likeliest permitted token of each row. Leaves the logits (N, V) unchanged."""
+    """Chooses the likeliest permitted token of each row. Leaves the logits (N, V) unchanged."""
 
     def __call__(self, logits_NV: Tensor, masks: Masks | None) -> Chosen: ...
 

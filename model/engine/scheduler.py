@@ -82,7 +82,7 @@ class Scheduler:
         self._free(sequence)
 
     def schedule(self, guess: Guess | None = None) -> list[Slice]:
-        """The work of the next step. Every slice has its blocks."""
+        """Plans the next step, and reserves the blocks of every slice."""
         plan = _Plan(self.step_tokens)
         before = self.preemptions
         decodes = [each for each in self.running if each.decoding]
@@ -173,7 +173,7 @@ class Scheduler:
             plan.take(sequence)
 
     def _place(self, sequence: Sequence) -> bool:
-        """Gives a waiting sequence its blocks if there is room. Cached tokens count as computed."""
+        """Reserves a waiting sequence's blocks; False if there is no room. Cached tokens count as computed."""
         if len(self.running) >= self.slots:
             return False
         size = self.pool.block_size

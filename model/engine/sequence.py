@@ -28,7 +28,7 @@ class Sequence:
     preemptions: int = 0  # how often it lost its blocks
 
     rank: tuple[int, int] = field(init=False)
-    """Smaller ranks go first."""
+    """Priority and order of arrival. Smaller ranks are scheduled first."""
 
     def __post_init__(self) -> None:
         self.tokens = list(self.request.prompt)

@@ -11,7 +11,7 @@ class TextStream:
     """Converts tokens to text, and releases the part that is final.
 
     Args:
-        detokenizer: a fresh one.
+        detokenizer: a new one, for this stream only.
         stops: the text ends before the first of these, regardless of token boundaries.
     """
 

@@ -62,7 +62,7 @@ def _compile(command: str, target: Path) -> Path:
     result = subprocess.run(run, capture_output=True, text=True, check=False)
     if result.returncode:
         raise ConfigError(
-            f"the kernels can't be compiled; {command} says: {result.stderr.strip()[:500]}", param="dtype"
+            f"the kernels can't be compiled; {command} reports: {result.stderr.strip()[:500]}", param="dtype"
         )
     return target
 

@@ -31,7 +31,7 @@ def tiled_attention(folder: Path, head_width: int) -> Callable[[Tensor, Tensor, 
 
     Returns:
         A function of queries (T, N, H), keys and values (T, K, H) and the sequences' lengths, which returns the
-        attention's output (T, N, H). It takes only bfloat16.
+        attention's output (T, N, H). All tensors are bfloat16.
 
     Raises:
         ConfigError: the kernels can't be compiled or stored.
@@ -99,9 +99,9 @@ def _together(
 
 @cache
 def _team() -> Any:
-    """OpenMP's function from the library that torch uses; None if torch uses another one.
+    """``GOMP_parallel`` of the OpenMP library that torch uses; None if torch uses another library.
 
-    Threads of our own would wait until torch's threads, which spin between products, release the processor.
+    Separate threads would wait until torch's threads, which spin between products, release the processor.
     """
     try:
         run = ctypes.CDLL(None).GOMP_parallel

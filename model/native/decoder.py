@@ -21,7 +21,7 @@ from model.quant.int8 import Int8Linear, Int8Rows
 
 NARROW = 64
 """Experts narrower than this are packed as int8 even in an int4 model: they take little memory, and int4 would lose
-precision that their training gave them."""
+too much of their precision."""
 
 
 class NativeDecoder:

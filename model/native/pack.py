@@ -33,7 +33,7 @@ class Packed:
 
     @property
     def matrix(self) -> Matrix:
-        """The matrix as the kernels take it."""
+        """The matrix in the form that the kernels expect."""
         scale = None if self.scale is None else self.scale.data_ptr()
         return Matrix(self.codes.data_ptr(), scale, 4 if self.scale is None else 8, self.outputs, self.groups)
 

@@ -1,4 +1,4 @@
-"""Whether the kernels can run a model on this machine."""
+"""Checks whether the kernels can run a model on this machine."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ MOST_MASKED = 32
 
 
 def obstacle(shape: DecoderConfig) -> str | None:
-    """Why the kernels can't run this model here; None if they can."""
+    """The reason why the kernels can't run this model here; None if they can."""
     return machine_obstacle() or _shape(shape)
 
 
 def machine_obstacle() -> str | None:
-    """Why the kernels can't run any model here; None if they can."""
+    """The reason why the kernels can't run any model here; None if they can."""
     missing = [name for name in NEEDED if name not in processor_flags()]
     if missing:
         return f"the processor lacks {', '.join(missing)}"

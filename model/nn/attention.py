@@ -41,8 +41,8 @@ class NoCache:
         """Does nothing."""
 
     def read(self, layer: int, slots_C: Tensor) -> tuple[Tensor, Tensor]:
-        """Raises AssertionError: a batch that reads needs a cache."""
-        raise AssertionError("only batches made by AttentionBatch.dense go without a cache")
+        """Raises AssertionError, since nothing is stored."""
+        raise AssertionError("NoCache supports only batches from AttentionBatch.dense")
 
 
 class Attention(nn.Module):
@@ -63,7 +63,7 @@ class Attention(nn.Module):
             self.q_norm, self.k_norm = (RmsNorm(span * config.head_width, config.norm_eps) for span in spans)
 
     def forward(self, x_TD: Tensor, rope: tuple[Tensor, Tensor], kv: KeyValues, batch: AttentionBatch) -> Tensor:
-        """Attends and projects: (T, D) to (T, D). First writes the new keys and values into ``kv``."""
+        """Writes the new keys and values into ``kv``, then attends and projects: (T, D) to (T, D)."""
         N, K = self.heads, self.kv_heads
         # Split instead of slices: the gradient of a slice is as large as the whole tensor.
         turning_TXH, value_TKH = torch.split(self.qkv(x_TD).view(-1, N + 2 * K, self.head_width), [N + K, K], 1)

@@ -1,7 +1,7 @@
 """Layout of a step: which tokens belong to which sequence, and where their keys and values are stored.
 
 Everything that layers need is computed here once per step and reach, not once per layer. A query at position
-p sees the key at j <= p in a layer of window w if w is 0, or p - j < w, or j < sinks (the first tokens).
+p sees the keys at j <= p. In a layer with window w, p - j < w or j < sinks (the first tokens) must also hold.
 Suffixes: T tokens, S sequences (in `Decode`, the decoding ones), C context slots (padded), Q queries of one sequence.
 """
 
@@ -45,7 +45,7 @@ class Decode:
     Attributes:
         rows_S: rows of the sequences in the flat batch; None if they are the whole batch, in order.
         slots_SC: cache slots that each sequence attends to, padded with slot 0.
-        mask_S11C: additive, minus infinity at the padding; None without padding.
+        mask_S11C: additive mask, minus infinity at the padding; None without padding.
     """
 
     rows_S: Tensor | None
@@ -55,10 +55,10 @@ class Decode:
 
 @dataclass(frozen=True)
 class View:
-    """Where the heads of one reach write keys and values, and which ones they read.
+    """Layout of a step for the heads of one reach: which keys and values they write and read.
 
     Attributes:
-        slots_T: cache slot for each token's key and value.
+        slots_T: cache slot for each token's key and value. prefills, decode: all queries of the step.
     """
 
     slots_T: Tensor

@@ -33,7 +33,7 @@ class Block(nn.Module):
     def forward(
         self, x_TD: Tensor, rope: tuple[Tensor, Tensor], kv: KeyValues, batch: AttentionBatch
     ) -> tuple[Tensor, Tensor | None]:
-        """(T, D) to (T, D), and the experts that each token was routed to (T, A)."""
+        """Maps (T, D) to (T, D). Also returns each token's experts, (T, A); None in a dense model."""
         x_TD = x_TD + self.attention(self.attention_norm(x_TD), rope, kv, batch)
         y_TD, choice_TA = self.moe(self.moe_norm(x_TD))
         return x_TD + y_TD, choice_TA

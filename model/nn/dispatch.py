@@ -1,7 +1,7 @@
 """Dispatches tokens to routed experts: in this process, or over the ranks of a process group.
 
 Suffixes: T tokens, D model width, A active experts per token, W ranks, L tokens of this rank's slice (L = ceil(T / W)),
-I the (token, expert) pairs of this rank's slice, Y pairs that this rank's experts serve.
+I the (token, expert) pairs of this rank's slice, Y pairs that this rank's experts process.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class AllToAllDispatcher:
         return torch.cat(all_LD)[:T]
 
     def _pairs(self, choice_TA: Tensor, slice_tokens: int) -> Tensor:
-        """Pairs of each rank's slice for each expert, (W, E)."""
+        """Number of pairs per slice and expert, (W, E)."""
         E = self.ranks * self.per_rank
         rank_T1 = (torch.arange(choice_TA.shape[0]) // slice_tokens).unsqueeze(1)
         return (rank_T1 * E + choice_TA).flatten().bincount(minlength=self.ranks * E).view(self.ranks, E)

@@ -35,7 +35,7 @@ def choose_way(pairs: int, experts: int, width: int) -> Way:
 
 
 class Experts(nn.Module):
-    """E gated feed-forwards. In ``gate_up_EXD``, gate rows precede up rows; ``down_DER`` is one matrix for all."""
+    """E gated feed-forward networks. In ``gate_up_EXD``, gate rows precede up rows; ``down_DER`` is a single matrix."""
 
     def __init__(self, experts: int, width: int, hidden: int) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Experts(nn.Module):
         return self.run(way, x_TD, choice_TA, weight_TA)
 
     def run(self, way: Way, x_TD: Tensor, choice_TA: Tensor, weight_TA: Tensor) -> Tensor:
-        """Like `forward`, in a given way."""
+        """Like `forward`, but computed in the given way."""
         if way is Way.ALL:
             return self._all(x_TD, choice_TA, weight_TA)
         if way is Way.GATHERED:

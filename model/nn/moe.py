@@ -63,7 +63,7 @@ class MoE(nn.Module):
         self.dispatcher: Dispatcher = LocalDispatcher()
 
     def forward(self, x_TD: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(T, D) to (T, D), and the experts that each token was routed to (T, A); None in a dense model."""
+        """Maps (T, D) to (T, D). Also returns each token's experts, (T, A); None in a dense model."""
         shared_TD = self.shared(x_TD) if self.shared is not None else None
         if self.router is None or self.experts is None:
             assert shared_TD is not None

@@ -14,8 +14,8 @@ Head = tuple[int, int]
 
 # Heads that "auto" keeps global, by the model's layers, width and vocabulary.
 MEASURED_GLOBAL_HEADS: dict[tuple[int, int, int], tuple[Head, ...]] = {
-    # SmolLM2-135M, 90 heads: in rounds, heads got a window, first those that matter least for finding needles in
-    # essays; these remained (docs/decisions/0010-windows.md).
+    # SmolLM2-135M, 90 heads: heads were given a window in rounds, starting with those that matter least for finding
+    # needles in essays. These remained global (docs/decisions/0010-windows.md).
     (30, 576, 49_152): (
         *((2, 1), (3, 0), (3, 2), (4, 0), (6, 1), (7, 0), (7, 1), (7, 2), (8, 0), (8, 2), (14, 1), (15, 2), (16, 0)),
         *((17, 0), (17, 1), (18, 2), (19, 1), (20, 1), (21, 2), (22, 1), (23, 0), (23, 2)),
@@ -25,7 +25,7 @@ MEASURED_GLOBAL_HEADS: dict[tuple[int, int, int], tuple[Head, ...]] = {
 
 MOST_STRETCH, STRETCH = 4, 2.0
 """``MOST_STRETCH``: longest context of a model with windows, as a multiple of the model's own. ``STRETCH``: the rotary
-base is raised as for a context longer than required by this factor."""
+base is chosen for a context that is longer than the required one by this factor."""
 
 
 def windowed(shape: DecoderConfig, config: ModelConfig) -> DecoderConfig:
@@ -80,7 +80,7 @@ def _global_heads(shape: DecoderConfig, config: ModelConfig) -> Collection[Head]
         measured = MEASURED_GLOBAL_HEADS.get((shape.layers, shape.width, shape.vocab))
         if measured is None:
             raise ConfigError(
-                "attention_window needs global_layers or global_heads (those without a window): "
+                "attention_window requires global_layers or global_heads (layers or heads without a window): "
                 '"auto" works for the embedded model only',
                 param="global_heads",
             )

@@ -35,8 +35,8 @@ class HoldUtilisation:
 
     ``busy``: the replicas' own utilisation plus the queue in front of them, in units of one replica. Utilisation
     alone saturates at 1.0 and would add one replica at a time; the queue shows how many are missing.
-    Scaling in waits until the smaller number would stay ``margin`` below the target, so that the load
-    that required a replica doesn't remove it again.
+    Scaling in waits until the smaller number would stay ``margin`` below the target, so that a replica
+    isn't removed at the load that required it.
 
     Args:
         target: utilisation to hold, 0..1.
@@ -67,7 +67,7 @@ class HoldUtilisation:
 def hold_utilisation(
     context: ScalingContext, target: float = 0.70, margin: float = 0.05, slots: int = 8
 ) -> tuple[int, dict[str, Any]]:
-    """Serve's policy function: returns the desired replicas, and the state to keep (none)."""
+    """Serve's policy function: returns the desired number of replicas, and an empty state."""
     policy = HoldUtilisation(target, margin, slots)
     reported = (context.aggregated_metrics or {}).get(UTILISATION, {})
     busy = sum(reported.values()) + (context.total_queued_requests or 0.0) / policy.slots

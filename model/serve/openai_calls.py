@@ -36,7 +36,7 @@ class CallReader:
         return self._calls > 0 and self._read == self._head and self._buffer.endswith(CALL_CLOSE)
 
     def push(self, text: str) -> tuple[str, list[ToolCallDelta]]:
-        """Adds a piece of the answer; returns the text and the call deltas in it, of which one is empty."""
+        """Adds a piece of the answer; returns its text or its call deltas, and an empty value for the other."""
         self._buffer += text
         plain, deltas = "", list[ToolCallDelta]()
         while True:
@@ -57,7 +57,7 @@ class CallReader:
         text, self._buffer = self._buffer, ""
         return text
 
-    # Each method below consumes what it can from the buffer. None: it needs more text.
+    # Each method below consumes a part of the buffer, and returns None if it needs more text.
 
     def _undecided(self) -> str | ToolCallDelta | None:
         if self._buffer.startswith(CALL_OPEN):

@@ -12,7 +12,7 @@ from model.engine.request import EngineRequest, SamplingParams
 from model.engine.vocabulary import Vocabulary
 
 DEFAULT_MAX_TOKENS = 512
-"""Default limit of an answer; the context may end it sooner."""
+"""Default limit of an answer in tokens; the context limit may end the answer sooner."""
 
 
 def engine_request(
@@ -35,13 +35,13 @@ def engine_request(
 
     Raises:
         NotFound: the request names another model.
-        InvalidRequest: anything else that the client has to change, by field (with its subclasses
-            ContextTooLong and UnsupportedContent).
+        InvalidRequest: another field is invalid; ``param`` names it if possible. Includes the subclasses
+            ContextTooLong and UnsupportedContent.
     """
     if request.model != model:
         raise NotFound(f"model {request.model!r} is not served here; known: {model}", param="model")
     if any(not stop for stop in request.stop):
-        raise InvalidRequest("stop must not contain an empty text", param="stop")
+        raise InvalidRequest("stop must not contain empty strings", param="stop")
     grammar = grammar_of(request)
     if grammar is not None:
         vocabulary.grammars.matcher(grammar)  # compiled here, so that the engine finds it in the cache

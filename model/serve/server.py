@@ -26,7 +26,7 @@ from model.weights.loaded import LoadedModel
 
 log = structlog.get_logger(__name__)
 GATHERED = 8
-"""Maximum number of tokens per chunk, whatever the interval: an emergency stop can't take back a chunk."""
+"""Number of tokens at which a chunk is sent before the interval ends: an emergency stop can't take back a chunk."""
 MOST_PATIENCE = 4.0
 """Maximum factor by which chunks grow, in tokens and time, while many answers stream at once: each chunk costs the
 processes that pass it on as much as several tokens cost the engine. The engine's own speed isn't affected."""
@@ -95,7 +95,7 @@ class _Stream:
         self._ended = isinstance(event, FlightloopError) or event.last
         self._came.append(event)
         if self._waits or self._full:
-            with suppress(RuntimeError):  # the reader's loop is closed, so nobody listens
+            with suppress(RuntimeError):  # the reader's loop is closed
                 self.loop.call_soon_threadsafe(self._wake.set)
 
 
@@ -132,7 +132,7 @@ class ChatServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends the thread after the current step. Open streams get ModelUnavailable."""
+        """Ends the thread after the current step. Open streams raise ModelUnavailable."""
         self._shut(ModelUnavailable("the model server is shutting down"))
         self._inbox.put(None)
         if self._thread.is_alive():

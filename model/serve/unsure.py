@@ -12,9 +12,9 @@ from flightloop.errors import Overloaded
 
 Ask = Callable[[ChatRequest], AsyncGenerator[ChatChunk, None]]
 LEAST_TOKENS = 32
-"""Minimum tokens left for a text answer; with less, calls are made whatever their confidence."""
+"""Minimum tokens left for a text answer; with fewer, calls are made regardless of their confidence."""
 AGAIN_S = 0.1
-"""Seconds between attempts to get the second answer into a full queue."""
+"""Seconds between attempts to enqueue the second answer while the queue is full."""
 
 
 def may_choose(request: ChatRequest) -> bool:
@@ -31,8 +31,8 @@ async def sure(ask: Ask, request: ChatRequest, least: float) -> AsyncGenerator[C
     Args:
         ask: streams an answer.
         request: a request that fulfils ``may_choose``.
-        least: minimum probability of the calls, 0..1: the product over those of their tokens that were the model's
-            choice.
+        least: minimum probability of the calls, 0..1: the product over their tokens, without those that the grammar
+            forces.
     """
     began = time.monotonic()
     held: list[ChatChunk] = []
@@ -70,7 +70,7 @@ async def _admitted(ask: Ask, request: ChatRequest) -> AsyncGenerator[ChatChunk,
 
 
 def _in_words(request: ChatRequest, held: list[ChatChunk], least: float) -> ChatRequest | None:
-    """The request for a text answer; None if the held calls are to be made."""
+    """The request for a text answer; None if the held calls are made."""
     last = held[-1] if held else None
     if last is None or last.usage is None or last.flightloop is None or last.flightloop.confidence is None:
         return None

@@ -164,7 +164,7 @@ def _fit(
 def _device(name: Device) -> str:
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
-        raise ConfigError("torch finds no CUDA device", param="device")
+        raise ConfigError("torch finds no CUDA device; use --device cpu", param="device")
     return "cuda" if there and name != "cpu" else "cpu"
 
 

@@ -27,7 +27,7 @@ class Level:
 
     @property
     def score(self) -> float:
-        """Mean of ``right`` and ``quiet``: both kinds of questions have the same weight, whatever their numbers."""
+        """Mean of ``right`` and ``quiet``: both kinds of questions have equal weight, regardless of their numbers."""
         return (self.right + self.quiet) / 2
 
 

@@ -22,7 +22,7 @@ SMOOTH, LEAST = 0.02, 11
 BINS = 250
 """Columns of the picture; in each, the faint line spans the lowest and the highest loss of its steps."""
 LABEL_GAP = 34
-"""Minimum distance of two labels of two lines each."""
+"""Minimum distance between two labels, which have two lines each."""
 NAME = 22
 """Longest name, in characters."""
 
@@ -152,7 +152,7 @@ class _Frame:
 
     @classmethod
     def around(cls, curves: Sequence[Curve]) -> _Frame:
-        """A frame with all means and held-out losses. Of the single steps, 2 % may lie above and 2 % below it."""
+        """A frame that contains all means and held-out losses, and all steps but the highest 2 % and the lowest 2 %."""
         losses = [loss for curve in curves for _, loss in (*curve.smoothed(), *curve.held_out)]
         losses += [loss for curve in curves for loss in _usual(curve.steps)]
         tokens = max(curve.steps[-1][0] for curve in curves)

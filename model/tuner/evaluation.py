@@ -65,7 +65,7 @@ class Scored:
 
 
 def read_held_out(path: Path, tokenizer: TextEncoder, longest: int) -> tuple[list[HeldOut], list[Bad]]:
-    """Reads conversations to score, and the invalid rows.
+    """Reads conversations to score. Also returns the invalid rows.
 
     Args:
         path: a JSONL file in the format of `model.tuner.examples.read`.

@@ -27,8 +27,8 @@ class Example:
 
     Attributes:
         tokens: token ids.
-        learned: for each token, whether it is trained on. These are the text of the assistant's turns, and the token
-            that ends each turn.
+        learned: for each token, whether it is trained on. True for the text of the assistant's turns and for the
+            token that ends each turn.
     """
 
     tokens: tuple[int, ...]
@@ -58,7 +58,7 @@ def common(first: Example, other: Example) -> int:
 
 @dataclass(frozen=True)
 class BadRow:
-    """An unusable row: its line, counted from 1, and why."""
+    """An unusable row: its line, counted from 1, and the reason."""
 
     line: int
     reason: str
@@ -91,7 +91,7 @@ def read(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "
         bad_rows: whether bad rows raise an error ("refuse") or are skipped ("skip").
 
     Raises:
-        ConfigError: the file can't be read, has no usable row, or has bad rows that must not be skipped.
+        ConfigError: the file can't be read, has no usable row, or has bad rows and ``bad_rows`` is "refuse".
     """
     return _read(path, lambda row: example_of(row, tokenizer, longest), bad_rows)
 
@@ -139,7 +139,7 @@ def pair_of(row: Any, tokenizer: TextEncoder, longest: int) -> Pair:
     if len(answers) < 2 or not isinstance(row.get("messages"), list):
         raise ValueError('a row must be an object with "messages", a "chosen" and a "rejected" message')
     if answers[0] == answers[1]:
-        raise ValueError("chosen and rejected are the same")
+        raise ValueError('"chosen" and "rejected" are the same message')
     before = [{**message, "weight": 0} if isinstance(message, dict) else message for message in row["messages"]]
     chosen, rejected = (
         example_of({**row, "messages": [*copy.deepcopy(before), {**answer, "weight": 1}]}, tokenizer, longest)

@@ -36,7 +36,7 @@ class Answered:
     asked: Row  # the row up to the question
     right: dict[str, Any]  # the right answer
     given: dict[str, Any]  # the model's answer
-    confidence: float | None  # of the model's answer; None if the model doesn't report it
+    confidence: float | None  # confidence of the model's answer; None if not reported
 
     @property
     def due(self) -> bool:
@@ -61,8 +61,8 @@ async def answers(
 ) -> AsyncIterator[Answered | None]:
     """Lets the model answer one question of each row.
 
-    An answer is right if its calls equal those of the known answer, in any order; if that has none, it must have none
-    either. Text is not judged.
+    An answer is right if it has the same calls as the known answer, in any order; if that has no calls, it must have
+    none either. Text is not compared.
 
     Args:
         model: the model, with calls constrained by the grammar as when it is served.

@@ -71,7 +71,7 @@ class Laid:
 
 
 def lay(batch: Sequence[Example]) -> Laid:
-    """Lays out conversations. Each reuses the rows of the prefix shared with its group's first or the preceding one."""
+    """Lays out conversations. Each reuses the rows of a prefix shared with its group's first or the preceding one."""
     tokens: list[int] = []
     rows: list[tuple[int, ...]] = []
     lengths: list[int] = []

@@ -134,7 +134,7 @@ class Tuner:
     ) -> None:
         if trained != "lora" and not base.config.experts:
             raise ConfigError(
-                "a dense model has no experts to train; train a LoRA adapter (lora) instead", param="model"
+                "a dense model has no experts to train; use --trained lora (a LoRA adapter) instead", param="model"
             )
         self._decoder, self._task, self._folder = base.requires_grad_(False), task, folder
         self._device = base.embedding.device

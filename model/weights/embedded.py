@@ -40,7 +40,7 @@ def load_embedded(config: ModelConfig) -> LoadedModel:
 
 
 def load_gguf(path: Path, config: ModelConfig, name: str) -> LoadedModel:
-    """Loads a GGUF of the llama architecture, with routed experts if configured. Raises as `load_embedded`."""
+    """Loads a GGUF of the llama architecture, with routed experts if configured. Raises ConfigError."""
     file = GgufFile(path)
     shape = windowed(gguf_shape(file.metadata), config)
     # A matrix with an adapter merged in has no exact four-bit form.

@@ -46,8 +46,8 @@ def load_experts(path: Path, config: DecoderConfig) -> dict[str, Tensor]:
     if found != expected:
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))[0]
         raise ConfigError(
-            f"{path} does not fit {config.layers} layers of {E} experts of width {R}: {wrong} is {found.get(wrong)}, "
-            f"but should be {expected.get(wrong)}",
+            f"{path} does not fit {config.layers} layers of {E} experts of width {R}: {wrong} has shape "
+            f"{found.get(wrong)} instead of {expected.get(wrong)}",
             param="experts",
         )
     return state

@@ -42,7 +42,7 @@ def merged(state: State, path: Path) -> dict[str, Tensor | Int4Rows]:
     for name in names:
         down_RI, up_OR, base = changes.get(name + DOWN), changes.get(name + UP), state.get(name + WEIGHT)
         if down_RI is None or up_OR is None or base is None or base.shape != (len(up_OR), down_RI.shape[1]):
-            raise ConfigError(f"{path} does not fit this model, which has no matrix {name} of its shape", param="lora")
+            raise ConfigError(f"{path} does not fit this model: no matrix {name} of the adapter's shape", param="lora")
         weight_OI = widened(base)
         summed[name + WEIGHT] = (weight_OI.float() + up_OR.float() @ down_RI.float()).to(weight_OI.dtype)
     return summed

@@ -1,7 +1,7 @@
 """Converts text to token ids and back, and lists the bytes of every token.
 
-Special tokens (``<|im_start|>`` and the like) are recognised only if the caller asks for it: text of a user or a tool
-must not be able to end a turn.
+Special tokens (such as ``<|im_start|>``) are recognised only with ``allow_special``: text of users or tools must not be
+able to end a turn.
 """
 
 from __future__ import annotations

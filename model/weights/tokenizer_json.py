@@ -56,7 +56,7 @@ def _eos(folder: Path, settings: dict[str, Any], special: dict[str, int], eos: o
         return named
     first = eos[0] if isinstance(eos, list) and eos else eos
     if not isinstance(first, int):
-        raise ConfigError(f"{folder} does not say which token ends an answer (eos_token)", param="model")
+        raise ConfigError(f"{folder} defines no end token: set eos_token in tokenizer_config.json", param="model")
     return first
 
 

@@ -92,7 +92,7 @@ class Scene:
         return self.source.random.random() < probability
 
     def offer(self, *wanted: Tool, without: Tool | None = None) -> list[Dressed]:
-        """Offers the wanted tools, and others from this and other domains but ``without``. Returns the wanted ones."""
+        """Offers the wanted tools, and more from all domains except the tool ``without``. Returns the wanted ones."""
         if self.settled:
             return [next(one for one in self.tools if one.tool is tool) for tool in wanted]
         random = self.source.random
@@ -215,7 +215,7 @@ def it_fails(scene: Scene) -> list[Message]:
 
 
 def several_turns(scene: Scene) -> list[Message]:
-    """Several requests in succession, each for another tool."""
+    """Several requests in succession, each for a different tool."""
     count = min(len(scene.domain.tools), scene.source.random.choice([2, 2, 3]))
     tools = scene.source.random.sample(scene.domain.tools, count)
     dressed = scene.offer(*tools)
@@ -261,7 +261,7 @@ def _tool(scene: Scene, wanted: Callable[[Tool], bool] = lambda tool: True) -> T
 
 
 def _spread(scene: Scene, count: int) -> tuple[list[Wish], str] | None:
-    """A request with several values in place of one: the weather in Oslo, Rome and Lima."""
+    """A request with several values in place of one (the weather in Oslo, Rome and Lima); None if not possible."""
     tool = _tool(scene)
     first = wish(tool, scene.source)
     names = [

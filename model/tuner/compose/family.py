@@ -138,7 +138,7 @@ def choose(domains: Sequence[Domain], names: Collection[str], *, only: bool) -> 
     chosen = tuple(domain for domain in domains if (domain.domain in names) == only)
     if unknown or not chosen:
         raise ConfigError(
-            f"there is no domain {unknown[0]}" if unknown else "all domains are held out", param="held_out"
+            f"there is no domain {unknown[0]}" if unknown else "no domain is left; check --held-out", param="held_out"
         )
     return chosen
 
@@ -168,9 +168,9 @@ def _incomplete_problems(one: Incomplete, parameters: Mapping[str, Parameter]) -
     unknown = [name for name in places(one.ask) if _find(parameters, name) is None]
     unknown += [name for name in one.missing if not _is_required(parameters, name)]
     if unknown:
-        yield f"incomplete {one.ask!r}: {unknown} are not (required) parameters"
+        yield f"incomplete {one.ask!r}: {unknown} are not parameters, or listed as missing but not required"
     if said := set(one.missing) & set(places(one.ask)):
-        yield f"incomplete {one.ask!r}: names {said}, which is listed as missing"
+        yield f"incomplete {one.ask!r}: contains {said}, which is listed as missing"
 
 
 def _answer_problems(tool: Tool) -> Iterator[str]:
@@ -189,18 +189,18 @@ def _parameter_problems(name: str, parameter: Parameter) -> Iterator[str]:
         for below, inner in (parameter.parameters or {}).items():
             yield from _parameter_problems(f"{name}.{below}", inner)
         if not parameter.parameters:
-            yield f"{name}: an object needs parameters"
+            yield f'{name}: an object requires "parameters"'
         if parameter.type == "array" and not parameter.each:
-            yield f"{name}: an array of objects needs the field each"
+            yield f'{name}: an array of objects requires "each"'
         return
     if parameter.type == "boolean" and not isinstance(parameter.value, dict):
-        yield f"{name}: a boolean's value maps true and false to wordings"
+        yield f'{name}: the "value" of a boolean must map true and false to wordings'
     elif not _makes(parameter.value):
         yield f"{name}: {parameter.value!r} is not a kind of value"
     if parameter.type in ("integer", "number") and not _numbers(parameter.value):
         yield f"{name}: {parameter.value!r} does not make a value of type {parameter.type}"
     if parameter.enum and not isinstance(parameter.value, list | dict):
-        yield f"{name}: enum needs a list or a mapping"
+        yield f'{name}: "enum" requires a list or a mapping in "value"'
 
 
 def _ask_problems(ask: Ask, parameters: Mapping[str, Parameter]) -> Iterator[str]:
@@ -231,7 +231,7 @@ def _unsaid_problems(ask: Ask, parameters: Mapping[str, Parameter]) -> Iterator[
                     yield f"ask {text!r}: names {{{name}}} without {{{lacking}}}, which its object requires"
     for name in ask.implied:
         if _find(parameters, name) is None:
-            yield f"ask {text!r}: with names {name}, which is not a parameter"
+            yield f'ask {text!r}: "with" contains {name}, which is not a parameter'
 
 
 def _place_problem(parameters: Mapping[str, Parameter], name: str, optional: bool) -> str | None:

@@ -29,7 +29,7 @@ class Wish:
     """A user's request for one tool.
 
     Attributes:
-        tool: the tool that fits.
+        tool: the tool that fulfils the request.
         text: the user's message.
         arguments: arguments of the call, by the parameters' original names.
         said: wording of each parameter's value.

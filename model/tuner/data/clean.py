@@ -28,7 +28,7 @@ def cleaned(row: Row) -> Row:
 
 
 def fault(row: Row) -> str | None:
-    """Why a row must not be trained on; None if it is fine."""
+    """The reason why a row must not be trained on; None if it is fine."""
     try:
         return _order(row["messages"]) or _answers(row) or _calls(row)
     except (AttributeError, KeyError, TypeError) as error:

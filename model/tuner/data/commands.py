@@ -45,7 +45,7 @@ AT_ONCE = 32
 _NO_LIMIT = sys.maxsize
 
 Files = Annotated[list[Path], typer.Argument(help='Rows, JSONL: {"messages": [...], "tools": [...]}.')]
-Out = Annotated[Path, typer.Option(help="Output file. A report is written beside it: NAME.report.json.")]
+Out = Annotated[Path, typer.Option(help="Output file. A report is written next to it: NAME.report.json.")]
 
 
 @app.command()

@@ -18,7 +18,7 @@ LEAST_WORDS = 5
 
 @dataclass(frozen=True)
 class Match:
-    """Why a row is removed: benchmark and place of the case that it resembles, and how ("8 words", "similar")."""
+    """A row's resemblance to a case: the case's benchmark and place, and how they match ("8 words" or "similar")."""
 
     measured: str
     place: str

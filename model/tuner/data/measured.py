@@ -4,9 +4,9 @@
 kind       path
 ========== =======================================================================================
 bfcl       the data folder of the package ``bfcl-eval`` (Berkeley Function Calling Leaderboard)
-tau2       the folder of a domain of tau2-bench; of its tasks, the split ``test``
+tau2       the folder of a domain of tau2-bench; only tasks of the split ``test``
 agentdojo  the folder of the package ``agentdojo``
-tasks      JSONL of ``{"turns": [{"user": ...}]}`` or ``{"text": ...}``: tasks, and messages
+tasks      JSONL of ``{"turns": [{"user": ...}]}`` (tasks) or ``{"text": ...}`` (messages)
 rows       JSONL of ``{"messages": [...]}``
 ========== =======================================================================================
 """

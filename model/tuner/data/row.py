@@ -26,7 +26,7 @@ _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 
 @dataclass(frozen=True)
 class Bad:
-    """A record that could not be converted to a row: its place, and why."""
+    """A record that could not be converted to a row: its place, and the reason."""
 
     place: str
     reason: str
@@ -36,7 +36,7 @@ class Bad:
 
 
 def row(source: str, messages: Sequence[Message], tools: Sequence[Tool] = (), **fields: Any) -> Row:
-    """A row; fields that are None are left out."""
+    """Creates a row without the fields that are None."""
     given = {key: value for key, value in fields.items() if value is not None}
     return {"source": source, **given, **({"tools": list(tools)} if tools else {}), "messages": list(messages)}
 
@@ -115,7 +115,7 @@ def user_text(given: Row) -> str:
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Row | Bad]]:
-    """Place and row of each line of a JSONL file, or why the line is invalid.
+    """Yields the place and the row of each line of a JSONL file; for an invalid line, a `Bad` instead of the row.
 
     Raises:
         ConfigError: the file can't be read.

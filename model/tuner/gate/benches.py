@@ -15,7 +15,7 @@ from model.tuner.gate.figure import Allowance, Figure, Interval
 
 @dataclass(frozen=True)
 class BenchRow:
-    """A row of a bench's results. Of a share: ``interval`` (95 % confidence) and ``cases`` (sample size)."""
+    """A row of a bench's results. A share has an ``interval`` (95 % confidence); ``cases`` is its sample size."""
 
     name: str
     value: float
@@ -40,7 +40,7 @@ def read_benches(paths: Sequence[Path]) -> dict[str, BenchRow]:
             ) from error
         twice = sorted(rows.keys() & found.keys())
         if twice:
-            raise ConfigError(f"{path} repeats {', '.join(twice)}", param="bench")
+            raise ConfigError(f"{path} repeats rows of another file: {', '.join(twice)}", param="bench")
         rows |= found
     return rows
 
@@ -55,16 +55,16 @@ def compare_benches(old: Mapping[str, BenchRow], new: Mapping[str, BenchRow], al
     """A figure for each row of the old measurement.
 
     Two shares are treated as independent samples, so their difference has to be larger than if the cases were paired. A
-    row without an interval is judged only if ``allowance`` names it, by its plain value.
+    row without an interval gets a verdict only if ``allowance`` names it, based on the plain difference.
 
     Raises:
         ConfigError: only one measurement is given, or the new one lacks a row or has another number of cases.
     """
     if bool(old) != bool(new):
-        raise ConfigError("--bench and --bench-in-use go together", param="bench")
+        raise ConfigError("--bench and --bench-in-use go together: give both or neither", param="bench")
     other = [name for name, row in old.items() if name not in new or _cases(row) != _cases(new[name])]
     if other:
-        raise ConfigError(f"{', '.join(other)}: measure both on the same cases", param="bench")
+        raise ConfigError(f"the benches differ in {', '.join(other)}: measure both on the same cases", param="bench")
     return [_figure(row, new[name], allowance) for name, row in old.items()]
 
 

@@ -49,10 +49,10 @@ def promote(
     to: Annotated[Path, typer.Option(help="The file in use: experts.safetensors in FLIGHTLOOP_HOME.")] = USED,
     tolerance: Annotated[
         float,
-        typer.Option(min=0.0, help="How much worse a figure may be: nats of a loss, 0.01 for a point of a share."),
+        typer.Option(min=0.0, help="How much worse a figure may be: nats for a loss; 0.01 is one percentage point."),
     ] = 0.01,
     allow: Annotated[
-        list[str] | None, typer.Option(help="NAME=WORSE: tolerance of one figure, which needs no interval then.")
+        list[str] | None, typer.Option(help="NAME=WORSE: tolerance of one figure, which then needs no interval.")
     ] = None,
     longest: Annotated[int, typer.Option(min=2, help="Maximum tokens per conversation.")] = 2048,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the intervals' samples.")] = 0,
@@ -93,7 +93,7 @@ def reason_for(figures: Sequence[Figure], force: str | None) -> str:
     worse = [figure.name for figure in figures if figure.verdict is Verdict.WORSE]
     if worse and not force:
         raise ConfigError(
-            f"not promoted, because worse in {', '.join(worse)}; use --force REASON to promote them anyway"
+            f"not promoted: the new experts are worse in {', '.join(worse)}; use --force REASON to promote them anyway"
         )
     return f"forced: {force}" if worse else "no figure is worse"
 

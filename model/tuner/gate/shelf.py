@@ -94,7 +94,7 @@ class Shelf:
         return self._put(experts, digest, entry)
 
     def undo(self, reason: str) -> Entry:
-        """Restores what the last promotion replaced; when repeated, what the promotion before replaced.
+        """Restores the experts that the last promotion replaced. Another call undoes the promotion before that one.
 
         Raises:
             ConfigError: nothing is left to undo, the file in use isn't the one promoted last, or the replaced file is

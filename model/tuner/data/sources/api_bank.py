@@ -1,7 +1,7 @@
 """API-Bank: conversations with calls and their results (levels 1 and 2).
 
 Source: Li et al., "API-Bank: A Comprehensive Benchmark for Tool-Augmented LLMs" (2023). Files: ``data/all_apis.csv``
-and ``lv1-lv2-samples/*/*.jsonl``. Its assistant announces each call; that text is dropped, since an answer is either
+and ``lv1-lv2-samples/*/*.jsonl``. The assistant's announcements of calls are dropped, since an answer is either
 text or calls. Searches for tools (level 2) are dropped too: the tools that they find are offered from the start. A
 tool's description in a search result matches its calls. The one in ``all_apis.csv`` often has other parameters; then
 the parameters of the calls are used.

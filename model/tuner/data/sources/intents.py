@@ -27,7 +27,7 @@ def intent_row(
 
     Args:
         source: name of the set.
-        text: the user's words.
+        text: the user's request.
         label: the right label.
         labels: all labels of the set.
         about: the question that the label answers.

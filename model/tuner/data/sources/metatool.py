@@ -1,8 +1,8 @@
-"""MetaTool: which tool a request needs, if any of those offered.
+"""MetaTool: requests, and the tools that they need.
 
 Source: Huang et al., "MetaTool Benchmark for Large Language Models: Deciding Whether to Use Tools and Which to Use"
 (2023). Files: ``dataset/plugin_des.json``, ``dataset/data/all_clean_data.csv`` and ``multi_tool_query_golden.json``.
-Its tools have no parameters. In one request of five the needed tool is missing, and the answer says that none fits.
+Its tools have no parameters. For one request in five, the needed tool is missing and the answer says that none fits.
 """
 
 from __future__ import annotations

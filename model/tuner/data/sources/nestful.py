@@ -1,7 +1,7 @@
 """NESTFUL: requests whose calls use the results of earlier ones.
 
 Source: Basu et al., "NESTFUL: A Benchmark for Evaluating LLMs on Nested Sequences of API Calls" (2024). Files:
-``data/*/*-data.json`` with ``*-spec.json`` beside each. The set has no results, so a row ends after the first step: the
+``data/*/*-data.json``, each with a ``*-spec.json``. The set has no results, so a row ends after the first step: the
 calls before the first one that uses a result.
 """
 

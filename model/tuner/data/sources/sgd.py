@@ -1,7 +1,7 @@
-"""Schema-Guided Dialogue: conversations over services, each intent of which becomes a tool.
+"""Schema-Guided Dialogue: conversations about services. Each intent of a service becomes a tool.
 
 Source: Rastogi et al., "Towards Scalable Multi-domain Conversational Agents: The Schema-Guided Dialogue Dataset"
-(2020). Files: ``SPLIT/schema.json`` and ``SPLIT/dialogues_*.json``. Its dates are relative to Friday, 1 March 2019; a
+(2020). Files: ``SPLIT/schema.json`` and ``SPLIT/dialogues_*.json``. Dates are relative to Friday, 1 March 2019; a
 system message states this date. A dialogue that is too long becomes several rows, each of which begins with a request
 that doesn't depend on earlier turns.
 """

@@ -54,7 +54,7 @@ class Turn:
 
 
 def typed(slot: Mapping[str, Any], text: str) -> Any:
-    """A slot's value: a boolean or whole number if the slot is categorical with such values. The set has only text."""
+    """A slot's value: a boolean or whole number if the slot's possible values are. In the set, all are text."""
     values = slot.get("possible_values", ()) if slot.get("is_categorical") else ()
     if values and set(values) <= {"True", "False"} and text in values:
         return text == "True"

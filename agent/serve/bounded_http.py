@@ -38,7 +38,7 @@ class HttpLimits:
     """Limits on requests."""
 
     head_bytes: int = 64 * 1024
-    """Size of the request line and headers."""
+    """Maximum bytes of the request line and headers."""
     head_fields: int = 100
     head_s: float = 10.0
     """Maximum seconds to receive the head."""

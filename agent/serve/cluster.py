@@ -36,7 +36,7 @@ SERVERS = (ray_constants.PROCESS_TYPE_GCS_SERVER, ray_constants.PROCESS_TYPE_RAY
 
 
 class ClusterLost(Exception):
-    """A Ray server ended unexpectedly, and with it everything on the cluster."""
+    """A Ray server ended unexpectedly; all work on the cluster is lost."""
 
 
 @contextmanager

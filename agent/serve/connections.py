@@ -28,7 +28,7 @@ def interrupt_watch(database_url: str, max_silence_s: float) -> InterruptWatch:
 
 
 def metrics_sink() -> Callable[[Snapshot], object]:
-    """Delivers a process's metrics to the cluster's aggregator."""
+    """Returns a function that sends a process's metrics to the cluster's aggregator."""
     return aggregator_actor.sink(aggregator_actor.get_or_create(NAMESPACE))
 
 

@@ -55,7 +55,7 @@ def open_journal(settings: Settings, *, urgent: bool = False, room: Room | None 
 
 
 def make_room(settings: Settings, *, keeps: bool = False) -> Room:
-    """Reserved disk space for the journal. ``keeps``: for the process that handles stops. Raises ConfigError."""
+    """Watches the disk space for the journal. ``keeps``: set by the process that handles stops. Raises ConfigError."""
     return Room.of(settings.journal_url, settings.disk_reserve_mb, keeps=keeps)
 
 
@@ -118,7 +118,7 @@ async def model_name(settings: Settings, model: ChatModel) -> str:
 
 
 def make_judge(model: ChatModel, name: str) -> Judge:
-    """Makes a judge for guards: calls the model, greedy and with short answers. The calling rail limits its time."""
+    """Returns a judge for guards. It calls the model with greedy decoding and short answers; rails limit its time."""
     retrying = RetryingChatModel(model, RUNS)
 
     async def judge(prompt: str) -> str:
@@ -168,7 +168,7 @@ def live_project(settings: Settings) -> LiveProject:
 
 
 def read_project(settings: Settings) -> Project:
-    """The project as its files are now. Raises ConfigError."""
+    """Loads the project from its current files. Raises ConfigError."""
     return load_project(settings.project, private(settings), _tool_check(settings))
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 FD = "FLIGHTLOOP_CONSOLE_LINK_FD"
-"""Variable with the descriptor of the socket that the console inherits."""
+"""Environment variable with the descriptor of the socket that the console inherits."""
 LIFETIME_S = 900
 
 

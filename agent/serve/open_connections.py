@@ -12,7 +12,7 @@ ACCEPTED = 64
 OTHERS = 128 + ACCEPTED
 """Open files reserved for everything else: journal, logs, sockets being accepted."""
 MOST = 4096
-"""Maximum number of connections, whatever the limit of open files: each takes memory."""
+"""Maximum number of connections even if more files may be open, because each connection uses memory."""
 
 
 class Connection(Protocol):
@@ -50,12 +50,12 @@ class Connections:
             oldest.drop()
 
     def waits(self, one: Connection) -> None:
-        """Marks a connection whose client has to send or to read."""
+        """Marks a connection as waiting for its client to send or to read."""
         if one in self._open:
             self._waiting.setdefault(one)
 
     def answered(self, one: Connection) -> None:
-        """Marks a connection whose request the server is processing."""
+        """Marks a connection as not waiting: the server is processing its request."""
         self._waiting.pop(one, None)
 
     def closed(self, one: Connection) -> None:

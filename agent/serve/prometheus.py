@@ -1,4 +1,4 @@
-"""Configuration of the Prometheus started by ``python -m agent up``: the deployment's, with local ports and paths."""
+"""Configuration of Prometheus for ``python -m agent up``: ``deploy/prometheus`` with local ports and paths."""
 
 from __future__ import annotations
 

@@ -67,13 +67,13 @@ def check_running(settings: Settings) -> None:
 
 
 def raylet() -> int:
-    """Process id of the ancestor of this Ray node's workers: in a worker its parent, in the driver that started the
-    cluster the driver itself."""
+    """Process id of the common ancestor of this Ray node's workers: a worker's parent, or the driver that started the
+    cluster."""
     return os.getpid() if _is_driver() else os.getppid()
 
 
 def check_alone(host: str, port: int, root: int) -> None:
-    """Raises PortShared if the process ``root`` or a descendant listens at the address, and any other process too."""
+    """Raises PortShared if both another process and ``root`` (or a descendant of it) listen at the address."""
     try:
         found = psutil.net_connections("tcp")
     except psutil.AccessDenied:  # not on Linux
@@ -87,7 +87,7 @@ def check_alone(host: str, port: int, root: int) -> None:
 
 
 def _check_or_shut_down(settings: Settings) -> None:
-    """Checks a proxy that ``serve run FILE`` has started; if its port is shared and nothing is deployed, ends Serve."""
+    """Checks the proxy that ``serve run FILE`` started. If its port is shared and nothing is deployed, ends Serve."""
     try:
         check_running(settings)
     except PortShared as shared:

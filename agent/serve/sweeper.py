@@ -27,7 +27,7 @@ PAUSE_S = 0.05
 
 @contextmanager
 def swept(session: str) -> Iterator[None]:
-    """Ends all processes of a Ray session after this context, or after this process if it is killed.
+    """Ends all processes of a Ray session when this context ends, or this process if it is killed first.
 
     Args:
         session: folder of the Ray session that this process started.

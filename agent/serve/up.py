@@ -52,8 +52,8 @@ def up(
         tell: prints one line to the user.
 
     Returns:
-        True if a Ray server has ended and this process should be re-executed to start again. The journal keeps the runs
-        in progress, and the port stays reserved (`agent.serve.held_port`).
+        True if a Ray server has ended and this process should be re-executed to start again. Runs in progress continue
+        from the journal, and the port stays reserved (`agent.serve.held_port`).
 
     Raises:
         ConfigError: a port is taken, a setting is unusable, or a deployment does not start.

@@ -19,7 +19,7 @@ from agent.serve.open_connections import most_passed_on
 from flightloop.errors import FlightloopError, Overloaded
 
 BODY_BYTES = 64 * 1024
-"""Maximum bytes of the body of a request that the front handles, which holds a reason and a name."""
+"""Maximum body size in bytes of a request that the front handles; such bodies contain only a reason and a name."""
 _OWN = {
     "GET": re.compile(r"/(healthz|readyz)"),
     "HEAD": re.compile(r"/(healthz|readyz)"),
@@ -79,7 +79,7 @@ class Front:
                 room = min(self._together - self._held.total(), self._together * SHARE - self._held[tenant])
                 if length > room and self._held[tenant]:
                     refused = True
-                    error = Overloaded("too many responses are waiting to be read; read those, and try again")
+                    error = Overloaded("too many responses have not been read yet; read them, then try again")
                     await RequestEnvelope(answer(error), self._deps.metrics)(scope, receive, send)
                     return
                 held = length

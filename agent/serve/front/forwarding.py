@@ -13,7 +13,7 @@ from agent.api.errors import answer
 from flightloop.errors import ModelUnavailable
 
 CLIENT = b"x-flightloop-client"
-"""Header with the client's address. Clients can't set it: only the front can reach the socket, and it replaces it."""
+"""Header with the client's address. Clients can't forge it: only the front reaches the socket, and overwrites it."""
 _OWN_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer", b"proxy-connection"}
 
 Headers = Iterable[tuple[bytes, bytes]]

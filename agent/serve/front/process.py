@@ -115,7 +115,7 @@ def _ready(connection: Connection, sink: Callable[[Snapshot], object]) -> None:
 
 
 def _tell_end(connection: Connection) -> None:
-    """Tells the front to stop by shutting down the sending half of the connection, which it watches."""
+    """Stops the front by shutting down the sending half of the connection, which the front watches."""
     with socket.socket(fileno=os.dup(connection.fileno())) as half, suppress(OSError):  # it has already ended
         half.shutdown(socket.SHUT_WR)
 

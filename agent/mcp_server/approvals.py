@@ -21,7 +21,7 @@ from flightloop.shown import shown
 
 MOST_CHARACTERS = 4000
 """Maximum characters of a question: some clients truncate longer ones, and the user must see all arguments."""
-HOW = "a person decides: in the console, or by `flightloop approve {0}` or `flightloop deny {0}`; then ask again"
+HOW = "a person must decide, in the console or with `flightloop approve {0}` or `flightloop deny {0}`; then call again"
 
 
 class Decision(BaseModel):

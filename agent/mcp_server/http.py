@@ -38,7 +38,7 @@ MCP stream may stay open, but idle, until the next check."""
 MOST_AT_WORK = 100
 """Maximum number of concurrent requests of one tenant, including those that wait for a run."""
 MOST_SESSIONS = 1000
-"""Maximum number of sessions (protocol versions with a handshake); one ends half an hour after its last request."""
+"""Maximum number of sessions (protocol versions with a handshake). They end half an hour after their last request."""
 
 
 class ApiUnavailable(FlightloopError):
@@ -98,7 +98,7 @@ def allowed_hosts(host: str, port: int, more: Sequence[str] = ()) -> list[str]:
     if address is not None and not address.is_unspecified:
         return [f"[{host}]:{port}" if address.version == 6 else f"{host}:{port}", *more]
     if not more:
-        raise ConfigError(f"--host {host}: also name the host that clients use: --allow-host NAME:{port}")
+        raise ConfigError(f"--host {host}: add --allow-host NAME:{port} with the host name that clients use")
     return list(more)
 
 
@@ -126,7 +126,7 @@ class KeyRequired:
             caller = await self._caller(key)
             asks = scope["method"] == "POST"  # a listening stream counts as a session instead
             if asks and self._at_work[caller.tenant_id] >= MOST_AT_WORK:
-                raise Overloaded(f"the tenant has {MOST_AT_WORK} requests in progress: the limit", retry_after=1)
+                raise Overloaded(f"{MOST_AT_WORK} requests are in progress (the limit); try again", retry_after=1)
         except FlightloopError as error:
             await answer(error)(scope, receive, send)
             return
@@ -190,8 +190,8 @@ def key_of(headers: Headers) -> str:
     """The bearer key of a request.
 
     Raises:
-        InvalidRequest: there are two keys.
-        Unauthorized: there is none.
+        InvalidRequest: ``Authorization`` or ``Host`` is sent twice.
+        Unauthorized: there is no well-formed key.
     """
     check_once(headers)
     scheme, _, key = headers.get("authorization", "").partition(" ")

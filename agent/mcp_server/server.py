@@ -58,7 +58,7 @@ class FlightloopServer(MCPServer[Any]):
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        """Like MCPServer. Raises ToolError with the API's message, which the SDK would hide from callers."""
+        """Like MCPServer, but raises ToolError with the API's message, which the SDK would hide from callers."""
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
@@ -72,7 +72,7 @@ class FlightloopServer(MCPServer[Any]):
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[Any, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
-        """Like MCPServer. Raises ResourceError with the API's message."""
+        """Like MCPServer, but raises ResourceError with the API's message."""
         try:
             return await super().read_resource(uri, context)
         except ResourceError as error:

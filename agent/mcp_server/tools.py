@@ -43,7 +43,7 @@ class RunState(BaseModel):
 
 @dataclass(frozen=True)
 class Waited:
-    """A run after waiting, and the pending call that the client's user can be asked to approve, if any."""
+    """Result of waiting for a run: its watch, and the pending call that the client's user can decide about, if any."""
 
     watch: RunWatch
     asked: ApprovalRequested | None

@@ -20,7 +20,7 @@ class Overviews:
     Args:
         values: returns all figures of the aggregator.
         own: returns the figures of one tenant, from the projection.
-        alone: whether a tenant is the only one; it then also sees figures that are not counted per tenant.
+        alone: returns whether a tenant is the only one, which then also sees figures that are not counted per tenant.
     """
 
     def __init__(

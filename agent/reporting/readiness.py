@@ -22,9 +22,9 @@ class Readiness:
     stays in use."""
 
     missing: list[str] = field(default_factory=list)
-    """Why requests can't be served, one sentence each."""
+    """Reasons why requests can't be served, one sentence each."""
     project: str | None = None
-    """What is wrong with the project's files."""
+    """Problem with the project's files, if any."""
 
 
 async def readiness(
@@ -66,7 +66,7 @@ async def _problem(project: Callable[[], ProjectInfo], timeout_s: float) -> str 
 
 
 async def not_ready(journal: Journal, model: ChatModel | None, timeout_s: float = TIMEOUT_S) -> list[str]:
-    """Checks journal and model. Returns why requests can't be served, one sentence each.
+    """Checks journal and model. Returns the reasons why requests can't be served, one sentence each.
 
     Args:
         model: None if a request would wake a model scaled to zero.

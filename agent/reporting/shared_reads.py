@@ -1,4 +1,4 @@
-"""Reads that many callers ask for at the same time, made once for all of them."""
+"""Shares one read among all callers that need its result at the same time."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 REST = 4.0
-"""Pause after a read, as a multiple of its duration: floods of requests take a fifth of the event loop at most."""
+"""Pause after a read, as a multiple of its duration: reads use at most a fifth of the event loop's time."""
 
 
 class SharedReads(Generic[T]):
-    """Answers requests for the same thing with one read, which begins after they have arrived.
+    """Answers concurrent requests for the same name with one read, which begins after they have arrived.
 
     Reads are made one at a time, with a pause after each.
 
     Args:
-        read: reads the thing of this name.
+        read: reads the value with a given name.
     """
 
     def __init__(self, read: Callable[[str], Awaitable[T]]) -> None:
@@ -28,7 +28,7 @@ class SharedReads(Generic[T]):
         self._rested = 0.0
 
     async def __call__(self, name: str) -> T:
-        """The thing as it is now. Raises what ``read`` raises."""
+        """Returns the current value of a name. Raises the errors of ``read``."""
         if name not in self._next:
             self._next[name] = asyncio.create_task(self._made(name))
         return await asyncio.shield(self._next[name])  # others may wait for the same read
@@ -37,7 +37,7 @@ class SharedReads(Generic[T]):
         loop = asyncio.get_running_loop()
         async with self._turn:
             await asyncio.sleep(max(0.0, self._rested - loop.time()))
-            del self._next[name]  # whoever arrives from now on gets the next read
+            del self._next[name]  # later callers get the next read
             began = loop.time()
             try:
                 return await self._read(name)

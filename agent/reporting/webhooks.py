@@ -1,7 +1,7 @@
 """Webhooks: deliver journal events to other systems, at least once and in order.
 
 Each endpoint has its own cursor in the journal's database, which advances when an event was delivered or given up. So
-nothing is lost on a restart, and a receiver that is down delays no other.
+no event is lost on a restart, and a receiver that is down delays no other.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Endpoint(BaseModel):
     def _safe(cls, value: str) -> str:
         parts = urlsplit(value)
         if parts.username or not parts.hostname:
-            raise ValueError("must be a URL with a host and no password")
+            raise ValueError("must be a URL with a host, without user name or password")
         if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
-            raise ValueError("must begin with https:// (http:// on this machine only)")
+            raise ValueError("must begin with https:// (http:// is allowed for loopback hosts only)")
         try:
             _ = httpx.URL(value).host
         except (httpx.InvalidURL, UnicodeError) as error:
@@ -71,12 +71,12 @@ class DeliveryConfig:
     poll_s: float = 0.5
     timeout_s: float = 10.0
     tries: int = 12
-    """Maximum number of attempts per event, 1, 2, 4 … s apart: about half an hour in all. Then it is given up."""
+    """Maximum number of attempts per event, 1, 2, 4 … s apart: 32 minutes in all. Then the event is given up."""
     longest_wait_s: float = 900.0
 
 
 class Webhook:
-    """Delivers events to one endpoint. If two processes do so, some events may be delivered twice.
+    """Delivers events to one endpoint. If two processes deliver to it, some events may arrive twice.
 
     Args:
         client: must not follow redirects.
@@ -105,7 +105,7 @@ class Webhook:
         self._name = f"webhook:{endpoint.name}"
         self._position = 0
         self._stored = 0
-        """Cursor in the database. Later events that need no delivery may be read again."""
+        """Cursor in the database. After a restart, later events that need no delivery are read again."""
         self._failed = 0
 
     async def run(self) -> None:
@@ -173,7 +173,7 @@ class Webhook:
         return await self._save(recorded.position)
 
     async def _sent(self, recorded: Recorded) -> str | None:
-        """Sends an event once; returns what went wrong, or None."""
+        """Sends an event once. Returns the problem, or None on success."""
         body = _body(recorded)
         signed = sign(self._endpoint.secret.get_secret_value(), _id(recorded), int(self._clock()), body)
         headers = {"content-type": "application/json", **signed}

@@ -29,9 +29,9 @@ from observability.tracing import Tracing, add_evaluation, add_usage, traceparen
 
 STOPPED = "the emergency stop ended the answer"
 TOKEN_CHARACTERS, MORE_CHARACTERS = 16, 4096
-"""Maximum characters of an answer: per token, and in addition. Tokenisers only exceed this on long runs of blanks."""
+"""Maximum characters of an answer per token, and a fixed allowance. Only long runs of blanks exceed the sum."""
 _DEAR = 8
-"""Cost of a new character relative to one of the context, which is only searched: every stream rail matches from it."""
+"""Cost of a new character relative to one of the context: rails match at each new one, but only search the context."""
 
 
 class Owner(Protocol):
@@ -46,7 +46,7 @@ class Owner(Protocol):
         ...
 
     async def judged(self, verdicts: Sequence[Verdict]) -> None:
-        """Stores verdicts before the judged texts and calls are used."""
+        """Stores verdicts before the checked texts and calls are used."""
         ...
 
 
@@ -60,7 +60,7 @@ class GuardedModel:
     interrupts: Interrupts | None = None
 
     async def judge(self, checked: Checked, parent: str | None = None) -> Ruling:
-        """Judges a text or tool call. ``parent``: traceparent of the model call that it belongs to."""
+        """Checks a text or tool call. ``parent``: traceparent of the model call that produced it."""
         began = time.time_ns()
         ruling = await self.guard.check(checked)
         self.tracing.judged(checked.stage.value, self.guard.policy.version, began, ruling.verdicts, parent)
@@ -71,16 +71,16 @@ class GuardedCall:
     """One guarded model call: read its ``text``, then ``conclude``.
 
     Args:
-        context: guard context of the texts and calls to judge.
+        context: guard context of the texts and calls to check.
         prompt_tokens: estimated length of the prompt.
-        before: text that an earlier attempt has shown; the final rails judge it together with this call's text.
+        before: text that an earlier attempt has shown; the final rails check it together with this call's text.
 
     Attributes:
         request: the request sent to the model.
         answer: the answer so far.
         released: text that the stream rails have let through.
-        spent: whether the call must be charged, because the model may have worked for it.
-        problem: why the answer can't be used, as a sentence for the model's next attempt; None if it can be used.
+        spent: whether the call must be charged, because the model may have begun to compute.
+        problem: reason why the answer can't be used, worded for the model's next attempt; None if it can be used.
         repeated: whether the answer was cut because it repeated itself.
     """
 
@@ -108,7 +108,7 @@ class GuardedCall:
 
     @property
     def live(self) -> bool:
-        """Whether text is released while it is decoded; otherwise the policy holds it until the call has concluded."""
+        """Whether the policy releases text while it is decoded; otherwise, only after the call has concluded."""
         return self._guarded.guard.policy.document.streaming == "live"
 
     async def text(self, *, shown: bool = True) -> AsyncGenerator[str, None]:
@@ -144,7 +144,7 @@ class GuardedCall:
             await self._owner.settle(self)
 
     async def conclude(self, calls: Sequence[Checked] = ()) -> tuple[list[Ruling], Ruling | None]:
-        """Judges the answer's calls and its text. The ruling on the text is None if there is no text."""
+        """Checks the answer's calls and text. Returns the rulings on the calls and on the text (None without text)."""
         said = self.before + self.released
         final = [Checked(Stage.FINAL, said, self._context)] if said.strip() else []
         parent = self.request.flightloop.traceparent
@@ -205,7 +205,7 @@ class GuardedCall:
             return await aside(characters, screen.push, part)
 
     def _most_characters(self) -> int:
-        """Maximum characters that the answer's tokens can produce; protects against servers that send more."""
+        """Maximum characters that the answer's tokens can produce; longer answers of a faulty server are cut."""
         most = self.request.token_limit or self._guarded.model.capabilities.context_length or MOST_TOKENS
         return TOKEN_CHARACTERS * most + MORE_CHARACTERS
 

@@ -13,7 +13,7 @@ from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 
 log = structlog.get_logger(__name__)
 _ANSWER_S = 1.0
-"""Maximum seconds of a last read before all answers are stopped, because the store was silent for too long."""
+"""Maximum seconds of the last read, after a long silence of the store, before all answers are stopped."""
 
 
 @dataclass(eq=False)

@@ -9,9 +9,9 @@ import regex
 
 CALL_AS_TEXT = "it was a call or a plan written as text; call tools by the protocol, or answer in words"
 LONGEST = 8192
-"""Maximum characters held back while an answer may be a call; a longer one is not a call."""
+"""Maximum characters held back while an answer may be a call; a longer answer is released as text."""
 _WINDOW = 48
-"""Maximum characters of a mark, plus the tool's name: an incomplete mark begins within this distance of the end."""
+"""Maximum characters of a mark without the tool's name. Only the text's end of this length can begin a mark."""
 _MARKS = (
     r"<[\s/|｜]{0,3}(?:tool|function)[\s_▁-]{0,2}(?:calls?|code|response)",
     r"&lt;/?(?:tool|function)[\s_-]{0,2}call",

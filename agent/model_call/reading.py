@@ -15,7 +15,7 @@ class Reading:
     """Iterator over an answer's chunks, buffered by a separate task. A slow reader gets adjacent text in one chunk.
 
     Args:
-        chunks: the answer; closed at its end, or with the reading.
+        chunks: the answer; closed at its end or by ``aclose``.
     """
 
     def __init__(self, chunks: AsyncIterator[ChatChunk]) -> None:

@@ -11,13 +11,13 @@ PENALTY = 0.5
 _UNIT = 120
 """Maximum characters of a repeated unit."""
 _TIMES, _CHARACTERS = 6, 120
-"""Minimum repetitions, and their minimum characters; ``_SIGNS`` for units without letters or digits, as in tables."""
+"""Minimum number and total characters of repetitions. ``_SIGNS``: minimum characters if units are only punctuation."""
 _SIGNS = 480
 _DIGITS = re.compile(r"\d{96}|\d*+(?:[ -]\d{4,}+){24}")
 """More digits, in a row or in groups, than any number or code has. Matched at the start of the reversed text, because a
 search from every position would take quadratic time."""
 _LAST = 8
-"""Length of the text's end that is searched for in the text before: every repetition contains it."""
+"""Length of the text's last part, whose earlier occurrences give the possible lengths of a repeated unit."""
 _EVERY = 24
 """New characters between two checks."""
 _KEPT = max(_UNIT * _TIMES, _SIGNS) + _EVERY

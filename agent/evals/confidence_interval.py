@@ -1,4 +1,4 @@
-"""Confidence interval of a share."""
+"""Confidence interval of a proportion."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import statistics
 
 
 def wilson(share: float, cases: float) -> tuple[float, float]:
-    """95 % confidence interval of a share found among ``cases``.
+    """95 % confidence interval of the proportion ``share``, observed in ``cases`` cases.
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference" (1927).
     """

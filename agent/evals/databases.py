@@ -21,10 +21,10 @@ from agent.evals.task import Expectation, Task, TaskError
 MOST_SECONDS = 10.0
 """Time limit per statement."""
 MOST_BYTES = 16 * 1024**2
-"""Maximum size of a value, and of the rows of a statement together."""
+"""Maximum bytes of a value, and of all rows of a statement together."""
 MOST_ROWS = 10_000
 MOST_FILES = 1_000
-"""Maximum number of files in a data folder to search for its only database."""
+"""Maximum number of files in a data folder that is searched for its only database."""
 HEADER = b"SQLite format 3\0"
 BESIDE = ("-wal", "-shm", "-journal")
 """Suffixes of the files that SQLite opens together with a database."""
@@ -131,7 +131,7 @@ def _check_plain(data: Path, path: Path) -> None:
 
 
 def _run(database: sqlite3.Connection, statement: str) -> list[list[Any]]:
-    """First rows of a statement, limited in time and to changes of rows and tables."""
+    """Executes a statement within a time limit, without settings and transactions. Returns its first rows."""
     deadline = time.monotonic() + MOST_SECONDS
     database.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
     database.set_authorizer(_allowed)

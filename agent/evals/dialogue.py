@@ -1,4 +1,4 @@
-"""Prints a played task: messages, calls, answers, and why it was not solved."""
+"""Renders an attempt at a task: messages, calls, answers, and the reasons why it was not solved."""
 
 from __future__ import annotations
 

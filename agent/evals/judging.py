@@ -1,4 +1,4 @@
-"""Judges whether a task was solved: databases, answers, calls, and the status of the last run."""
+"""Checks whether a task was solved, by databases, answers, calls, and the status of the last run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Judgement:
-    """Judgement of a played task."""
+    """Result of checking an attempt at a task."""
 
     solved: bool
     state_right: bool
@@ -104,7 +104,7 @@ def ending(run: Run) -> str:
 
 
 def _same(found: list[list[Any]], expected: list[list[Cell]]) -> bool:
-    """Whether rows are equal, in order; numbers may differ from the ninth digit."""
+    """Whether rows are equal, in order. Numbers are compared to nine digits."""
     return len(found) == len(expected) and all(
         len(left) == len(right) and all(map(_same_cell, left, right))
         for left, right in zip(found, expected, strict=True)

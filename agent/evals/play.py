@@ -1,4 +1,4 @@
-"""Plays tasks in this process with the project's agents, tools and policies, but a separate journal and data."""
+"""Runs tasks in this process with the project's agents, tools and policies, but a separate journal and data."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from guardrails.policy import Policy
 from guardrails.types import Guarding
 
 NAME = "eval"
-"""Name of the worker, also shown as the person who decides approvals."""
+"""Name of the worker, also recorded as the person who decides about approvals."""
 DENIED = "the task says so"
 """Reason given for denials; the agent reads it."""
 
 
 @dataclass(frozen=True)
 class Played:
-    """A task that was played."""
+    """Result of one attempt at a task."""
 
     task: Task
     where: str
     """Place of the task, ``file:line``."""
     problems: tuple[str, ...]
-    """Why the task is not solved; empty if it is."""
+    """Reasons why the task was not solved; empty if it was."""
     exchanges: tuple[Exchange, ...] = ()
     off_the_record: int = 0
-    """Number of calls for which a recorded task had no result."""
+    """Number of calls for which a recorded task contains no result."""
 
     @property
     def solved(self) -> bool:
@@ -68,11 +68,11 @@ class Model:
 
 
 class Player:
-    """Plays one task at a time, each with a temporary data folder and journal.
+    """Runs one task at a time, each with a temporary data folder and journal.
 
     Args:
-        make_hosts: creates hosts that run the project's tools on a data folder; started for the first task that needs
-            them.
+        make_hosts: creates tool hosts that run the project's tools on a data folder; started for the first task that
+            needs them.
         make_guard: compiles a policy.
         fill: puts the initial data into a task's folder, before its setup.
     """
@@ -101,9 +101,9 @@ class Player:
         await self._stack.aclose()
 
     async def play(self, task: Task, where: str) -> Played:
-        """Plays the task's turns in one session, each after the answer to the previous one.
+        """Sends the task's turns in one session, each after the answer to the previous one.
 
-        Invalid SQL counts as a problem of this task, so that the others are still played.
+        Invalid SQL counts as a problem of this task, so that the other tasks still run.
 
         Raises:
             NotFound: the project has no such agent.

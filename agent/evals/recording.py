@@ -42,7 +42,7 @@ class Recording:
         return 0
 
     def operator(self, approval: Approval) -> str | None:
-        """Operator who denies what was denied in the recording and approves everything else."""
+        """Returns the reason for denying a call that was denied in the recording; None approves the call."""
         denied = (call for call in self._denied if _same(call, approval.tool, approval.arguments))
         return next((call.denied for call in denied), None)
 

@@ -17,7 +17,7 @@ from flightloop.errors import Conflict, InvalidRequest
 from flightloop.runs import Run, RunStatus
 
 NOWHERE = Path()
-"""Data folder of a recorded task, which has none."""
+"""Placeholder for the data folder, which recorded tasks don't use."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Wanted:
 
 
 async def regression(journal: Journal, tenant_id: str, run_id: str, wanted: Wanted) -> Task:
-    """Makes a task of an ended run and the earlier runs of its session.
+    """Makes a task from an ended run and the earlier runs of its session.
 
     Raises:
         NotFound: the tenant has no such run.
         Conflict: the run has not ended.
         InvalidRequest: an input is not only text, or the run's own result contradicts ``wanted.good``.
-        ValidationError: the expectations are invalid in a task.
+        ValidationError: a task can't have these expectations.
     """
     run = await journal.get(tenant_id, run_id)
     if not run.status.terminal:

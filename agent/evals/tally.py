@@ -1,4 +1,4 @@
-"""Summarises the results of played tasks, as a table for people and as a JSON document."""
+"""Summarises the results of tasks, as a table for people and as a JSON document."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flightloop.content import text_of
 
 @dataclass(frozen=True)
 class Tally:
-    """Results of one or more plays. ``model`` and ``where``: the model that played them, and its server."""
+    """Results of one or more attempts. ``model`` and ``where``: the evaluated model and its server."""
 
     plays: Sequence[Played]
     model: str = ""
@@ -34,7 +34,7 @@ class Tally:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % confidence interval of the share. Repeated plays don't count as separate cases, unless there is only one
+        """95 % confidence interval of the share. Repeated attempts count as separate cases only if there is a single
         task."""
         tasks = len(self._by_task())
         return wilson(self.share, tasks if tasks > 1 else len(self.plays))
@@ -47,7 +47,7 @@ class Tally:
         return f"{share} by {self.model} at {self.where}" if self.model else share
 
     def table(self) -> Table:
-        """Table with a row per task; figures are means over its plays."""
+        """Table with a row per task; figures are means over the task's attempts."""
         table = Table("task", "solved", "why not", box=None, header_style="dim")
         for column in ("off record", "tokens", "seconds", "EUR"):
             table.add_column(column, justify="right")
@@ -65,7 +65,7 @@ class Tally:
         return table
 
     def document(self) -> dict[str, Any]:
-        """JSON document: the model, the share with its interval, and each play with its turns, calls and usage."""
+        """JSON document: the model, the share with its interval, and each attempt with its turns, calls and usage."""
         return {
             "model": {"name": self.model, "server": self.where},
             "solved": self.solved,

@@ -1,4 +1,4 @@
-"""Task files: what a user says, and what counts as success.
+"""Task files: a user's messages, and the criteria of success.
 
 One JSON object per line::
 

@@ -1,4 +1,4 @@
-"""Transcript of a played task."""
+"""Transcript of an attempt at a task."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Transcript:
-    """The parts of a conversation by which a task is judged.
+    """The parts of a conversation that are compared with a task's expectations.
 
     Args:
         answers: one per turn.
-        calls: performed calls, in order.
+        calls: executed calls, in order.
         asked: calls for which approval was requested, in order.
         last: the run of the last turn.
     """

@@ -1,4 +1,4 @@
-"""Training data from journaled runs: rows of good runs, and preference pairs of good and bad runs of the same input."""
+"""Training data from journaled runs: rows of good runs, and preference pairs of good and bad runs with equal input."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Exporter:
                 return
 
     async def _sample(self, run: Run) -> Sample | None:
-        """Sample of a run; None if the run decided nothing, or if the policy no longer permits its input."""
+        """Sample of a run; None if the run has no decision, or if the policy no longer permits its input."""
         kit = self._kit(run.agent)
         conversation = await converse(self._journal, run, kit, None)
         events = await all_events(self._journal, run.tenant_id, run.id)
@@ -137,7 +137,7 @@ def _parting(good: Row, bad: Row) -> dict[str, Any] | None:
 
 
 def _plain(row: Row) -> list[dict[str, Any]]:
-    """The messages without their weights, which only training reads."""
+    """The messages without their weights, which only the tuner uses."""
     return [{name: value for name, value in message.items() if name != "weight"} for message in row.messages]
 
 

@@ -1,4 +1,4 @@
-"""Training rows for the model as the guardrails' judge: prompts of the real rails, with correct answers."""
+"""Training rows that teach the model to be the guardrails' judge: prompts of the real rails, with correct answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Judging:
     Args:
         project: folder of the project, whose ``lessons/judging.yaml`` holds the sentences.
         principles: principles of the project's constitution.
-        somebody: draws values for the slots of the sentences.
+        somebody: draws a person's data for the placeholders of the sentences.
     """
 
     def __init__(

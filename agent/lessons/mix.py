@@ -1,4 +1,4 @@
-"""Draws and plays the cases of a project's lessons, and makes training rows of them."""
+"""Draws and runs the cases of a project's lessons, and makes training rows from them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from flightloop.lessons import NoCase
 
 CASES_OF_A_SEED = 25
 CLASSIFIED, CRITICISED, OFFENSIVE = 0.25, 0.04, 0.02
-"""Shares of cases with another row: the first message classified, the answer criticised, offensive language judged."""
+"""Shares of cases with an additional row: classify the first message, criticise the answer, judge offensive text."""
 
 
 @dataclass
 class Lessons:
-    """Makes rows without end. ``dropped``: number of cases that could not be made or played, by reason."""
+    """Makes rows endlessly. ``dropped``: number of cases that could not be made or run, by reason."""
 
     project: Project
     seed: int
@@ -36,7 +36,7 @@ class Lessons:
         self._lessons = read_lessons(self.project.folder)
 
     async def rows(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Rows in the tuner's format, with ``source`` and ``intent``."""
+        """Yields rows in the tuner's format, with ``source`` and ``intent``."""
         random, lessons = Random(self.seed), self._lessons
         folder, spec = self.project.folder, self.project.agent(lessons.AGENT)
         policy = self.project.policy_of(spec).document
@@ -53,7 +53,7 @@ class Lessons:
                         yield row
 
     def messages(self) -> Generator[dict[str, Any], None, None]:
-        """Rows of single messages with their intent, without end, equally many of each intent. No run is played."""
+        """Yields rows of single messages with their intents, endlessly and equally often. Executes no runs."""
         random, lessons = Random(self.seed), self._lessons
         intents, known = Intents.read(self.project.folder), lessons.messages()
         with TemporaryDirectory(prefix="flightloop-lessons-") as home:
@@ -78,7 +78,7 @@ class Lessons:
     async def _beside(
         self, played: _Played, intents: Intents, judging: Judging, random: Random
     ) -> list[dict[str, Any]]:
-        """Rows of the model's other tasks for a played case: classifying its message, judging texts."""
+        """Rows that teach the model's other tasks, made from a case: classifying its message, judging texts."""
         if not played.rows:
             return []
         rows = []

@@ -46,7 +46,7 @@ class Oracle:
         if isinstance(step, Plan) and not wants_plan:
             step = next(self.solution)
         if isinstance(step, Plan) != wants_plan:
-            raise OutOfStep(f"requested {'a plan' if wants_plan else 'a call or an answer'}; the solution has {step}")
+            raise OutOfStep(f"requested {'a plan' if wants_plan else 'a call or an answer'}; the next step is {step}")
         match step:
             case Plan():
                 return plan(step.goal, *step.tools)

@@ -23,7 +23,7 @@ class ProjectLessons(Protocol):
 
     @property
     def AGENT(self) -> str:
-        """Name of the agent that plays the cases."""
+        """Name of the agent that handles the cases."""
 
     @property
     def CASES(self) -> Mapping[Maker, int]:
@@ -39,10 +39,10 @@ class ProjectLessons(Protocol):
         """Returns wordings of customers' messages by intent, at least one for each."""
 
     def say(self, data: Path, random: Random, wording: str) -> str:
-        """Returns a customer's message with this wording, its slots filled."""
+        """Returns a customer's message with this wording and its placeholders filled."""
 
     def somebody(self, random: Random) -> Mapping[str, str]:
-        """Draws values for the slots of the sentences in ``lessons/judging.yaml``."""
+        """Draws values for the placeholders of the sentences in ``lessons/judging.yaml``."""
 
 
 def read_lessons(project: Path) -> ProjectLessons:

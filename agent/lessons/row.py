@@ -31,7 +31,7 @@ class Row:
 
 
 def row_of(conversation: Conversation, history: History, tools: Sequence[ToolDef]) -> Row:
-    """Makes a row of a run. Its decisions are learned; examples and the session's earlier runs get the weight 0.
+    """Makes a row from a run. The run's decisions are learned; examples and earlier runs of its session get weight 0.
 
     Each prompt since the run's last compaction is a prefix of these messages, so one row covers them all.
 
@@ -50,7 +50,7 @@ def row_of(conversation: Conversation, history: History, tools: Sequence[ToolDef
 
 
 def _learned(turn: Turn) -> list[bool]:
-    """For each message of a turn, whether it is a decision to learn."""
+    """Returns for each message of a turn whether it is a decision to learn."""
     decided = turn.decision
     if not isinstance(decided, CallsDecided):
         return [True]
@@ -60,5 +60,5 @@ def _learned(turn: Turn) -> list[bool]:
 
 
 def _performed(call: CallState) -> bool:
-    """Whether a call got as far as a tool or a person; one that the loop or a rail refused was the model's mistake."""
+    """Whether a call reached a tool or a person. Calls that the loop or a rail refused were mistakes of the model."""
     return call.intent is not None or call.request is not None

@@ -1,4 +1,4 @@
-"""Plays lessons with the real loop, policy and tools on temporary data, and an oracle as the model."""
+"""Runs lessons with the real loop, policy and tools on temporary data, and with an oracle as the model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tools.registry import Registry
 
 @dataclass
 class Stage:
-    """Plays cases one after the other, each in its own session and, by default, journal.
+    """Runs cases one after the other, each in its own session and, by default, journal.
 
     Args:
         project: the agent's project; its tools run in this process, which is only safe for your own project.
@@ -39,7 +39,7 @@ class Stage:
     agent: AgentSpec
     data: Path
     asked: list[ChatRequest] = field(default_factory=list)
-    """Requests of the loop in the case that was played last."""
+    """Requests of the loop to the model in the last case."""
 
     def __post_init__(self) -> None:
         told = {spec.name: spec.description for spec in self.project.tools.registry.specs()}
@@ -49,13 +49,13 @@ class Stage:
         self._kit = AgentRuntime(self.agent, Guard(unhurried(self.project.policy_of(self.agent))), hosts, lookup)
 
     async def play(self, case: Case, journal: Journal | None = None) -> list[dict[str, Any]]:
-        """Plays a case. Returns a row for each of the customer's turns.
+        """Runs a case. Returns a row for each of the customer's turns.
 
         Args:
             journal: journal for the runs; None: a temporary one.
 
         Raises:
-            OutOfStep: the case's solution does not fit what happened, for example if a rail refused a message.
+            OutOfStep: the run did not follow the case's solution, for example because a rail refused a message.
         """
         solo = InlineRunner(journal or memory_journal(), lambda run: self._kit, self.data, NAME)
         session, rows = new_id("lesson"), []

@@ -1,4 +1,4 @@
-"""``python -m agent eval``: plays a project's tasks, each with separate data."""
+"""``python -m agent eval``: runs a project's tasks, each with separate data."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ class Wish:
     """Task files; empty: the project's."""
     agent: str | None = None
     ids: frozenset[str] = frozenset()
-    """Ids of tasks to play; empty: all."""
+    """Ids of the tasks to run; empty: all."""
     repeat: int = 1
     at_least: float = 1.0
-    """Minimum share of plays that must be solved."""
+    """Minimum share of attempts that must succeed."""
     out: Path | None = None
     """JSON file for the results."""
     show: Show = Show.FAILED
 
 
 async def evaluate(settings: Settings, wish: Wish, console: Console | None = None) -> bool:
-    """Plays the tasks and prints the results. Returns whether ``wish.at_least`` were solved.
+    """Runs the tasks and prints the results. Returns whether at least the share ``wish.at_least`` was solved.
 
     Raises:
         ConfigError: the project, a task or the model can't be used, or ``wish.out`` can't be written.
@@ -175,7 +175,7 @@ def _seeded(settings: Settings) -> Iterator[Path]:
 
 
 def _fill(project: Project, seeded: Path, data: Path) -> None:
-    """Copies the project's seeded data and its data for tasks into a task's folder."""
+    """Copies the seeded data and the project's ``tasks/data`` into a task's folder."""
     _copy(seeded, data)
     if os.path.lexists(project.folder / DATA):
         _copy(project.folder.resolve() / DATA, data)
@@ -185,7 +185,7 @@ def _copy(source: Path, target: Path) -> None:
     """Copies files and folders. Raises ConfigError for links, which could lead to files that tools must not read."""
     odd = [path for path in (source.parent, source, *_below(source)) if not _is_plain(path)]
     if odd:
-        raise ConfigError(f"{odd[0]}: must be a regular file or folder")
+        raise ConfigError(f"{odd[0]}: must be a regular file or folder, not a link")
     shutil.copytree(source, target, dirs_exist_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""``python -m agent dataset lessons``: plays a project's lessons with a scripted, correct model."""
+"""``python -m agent dataset lessons``: runs a project's lessons with a model that knows their solutions."""
 
 from __future__ import annotations
 

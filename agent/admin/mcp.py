@@ -42,7 +42,7 @@ def mcp_serve(
     ] = MCP_PORT,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(envvar="FLIGHTLOOP_MCP_HOSTS", help="Another HOST or HOST:PORT under which clients reach it."),
+        typer.Option(envvar="FLIGHTLOOP_MCP_HOSTS", help="Another HOST or HOST:PORT that clients use for the server."),
     ] = None,
 ) -> None:
     """Serve agents, runs and results as an MCP server, on standard input and output or over HTTP."""

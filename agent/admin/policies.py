@@ -44,7 +44,7 @@ class Case(BaseModel):
 
 
 async def test_policy(settings: Settings, file: Path, cases: Path | None, tell: Callable[[str], None]) -> bool:
-    """Checks a policy, and prints a line for each case that it doesn't decide as expected. Returns whether none failed.
+    """Checks a policy, and prints a line for each case with an unexpected decision. Returns whether all cases passed.
 
     Raises:
         ConfigError: the policy or a case is invalid, or the policy's project does not load with it.

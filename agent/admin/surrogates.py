@@ -42,7 +42,7 @@ def surrogate(kind: str, value: str, draw: random.Random) -> str:
 
     Args:
         kind: label of a finding of `guardrails.finders.pii`, or `SECRET`.
-        value: as written at its first occurrence.
+        value: the value as written at its first occurrence.
         draw: the row's random source.
     """
     return _MADE.get(kind, _scrambled)(value, draw)

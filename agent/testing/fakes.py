@@ -37,7 +37,7 @@ class ScriptedChatModel:
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         if len(self.requests) >= len(self._script):
-            raise ScriptExhausted(f"request {len(self.requests) + 1} of a script of {len(self._script)} turns")
+            raise ScriptExhausted(f"request {len(self.requests) + 1}, but the script has {len(self._script)} turns")
         turn = self._script[len(self.requests)]
         self.requests.append(request)
         async for chunk in _played(turn):
@@ -98,7 +98,7 @@ class PlainStream:
 
 
 class RuleGuard:
-    """A guard made of rules. The severest of their actions applies, and each action gives a verdict."""
+    """A guard made of rules. The severest of their actions applies, and each action produces a verdict."""
 
     def __init__(self, *rules: Rule, policy: Policy | None = None) -> None:
         self._rules = rules
@@ -131,7 +131,7 @@ class RuleGuard:
 
 
 def on(stage: Stage, answer: Action | str, *, tool: str | None = None) -> Rule:
-    """A rule that gives ``answer`` in one stage, and optionally only for one tool."""
+    """Makes a rule that returns ``answer`` in one stage, and optionally only for one tool."""
 
     def rule(checked: Checked) -> Action | str | None:
         named = tool is None or (checked.call is not None and checked.call.spec.name == tool)

@@ -1,4 +1,4 @@
-"""Sample metrics of all tiers, as a healthy platform on one node shows them."""
+"""Sample metrics of all tiers, as a healthy platform on one node reports them."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ from tools.registry import Registry
 
 T = TypeVar("T")
 ANSWER_S = 60.0
-"""Longest wait of a test for the platform's thread."""
+"""Maximum seconds that a test waits for the platform's thread."""
 
 
 def project_of(
@@ -82,7 +82,7 @@ class Platform:
     """A platform that serves while its context is open.
 
     Args:
-        figures: returns the tiers for ``GET /v1/overview``.
+        figures: returns the metrics of all tiers for ``GET /v1/overview``.
         data: folder of the tools' data.
         keys: further tenants by API key.
         clock: clock of the journal and the worker.

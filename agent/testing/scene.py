@@ -121,7 +121,7 @@ def delegated(platform: Platform, *, waits: bool = False) -> tuple[Run, Run]:
     """Creates a run of the agent ``support``, with a sub-run of the agent ``returns``, and returns both.
 
     Args:
-        waits: whether the sub-run waits for a person's approval, and thus its parent for the sub-run.
+        waits: whether the sub-run waits for a person's approval; its parent then waits for the sub-run.
     """
     asked = (DELEGATED_REFUND if waits else DELEGATED).asked
     parent = platform.do(platform.journal.create(_created(asked, "support", "ses_family"))).run

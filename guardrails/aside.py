@@ -36,9 +36,9 @@ def on_behalf_of(tenant_id: str) -> Iterator[None]:
 
 
 async def aside(characters: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Returns what the function returns, and calls it in a thread if its text has ``LONG`` characters or more.
+    """Calls the function, in a thread if its text has ``LONG`` characters or more. Returns its result.
 
-    Raises what the function raises. Tenants take turns: long texts of one tenant don't delay the others.
+    Raises the function's exceptions. Tenants take turns: long texts of one tenant don't delay the others.
     """
     if characters < LONG:
         return function(*args, **kwargs)
@@ -47,7 +47,7 @@ async def aside(characters: int, function: Callable[P, T], *args: P.args, **kwar
     await turns.take(tenant_id)
 
     def ended(work: Future[T]) -> None:
-        with suppress(RuntimeError):  # the loop is closed, and its turns are gone with it
+        with suppress(RuntimeError):  # the loop is closed, so nobody waits for a turn
             loop.call_soon_threadsafe(turns.give_back, tenant_id)
 
     work = _THREADS.submit(partial(contextvars.copy_context().run, function, *args, **kwargs))

@@ -28,7 +28,7 @@ def seal(
 ) -> str:
     """Hash of a record with these fields, in hex.
 
-    Times are compared in UTC (naive ones are taken as UTC), so that a database may store them either way.
+    Times are converted to UTC (naive ones count as UTC), so that the hash doesn't depend on a database's format.
     """
     moment = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     fields = {

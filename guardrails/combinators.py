@@ -15,7 +15,7 @@ from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.types import Checked, Judgement, Rail
 
 FAIL_OPEN = "fail_open"
-"""Label of a verdict that allows only because the policy lets the stage fail open."""
+"""Label of a verdict that allows in spite of a failure, since the policy lets the stage fail open."""
 
 Clock = Callable[[], float]
 
@@ -64,7 +64,7 @@ def chain(*rails: Rail) -> Rail:
 
     async def check(checked: Checked) -> Judgement:
         if not rails:
-            return Judgement((failure(checked, "chain", "made no decision: no rails"),))
+            return Judgement((failure(checked, "chain", "made no decision: it has no rails"),))
         total, current = Judgement(), checked
         for rail in rails:
             judgement = await rail(current)
@@ -81,12 +81,12 @@ def parallel(*rails: Rail) -> Rail:
     """Runs each rail on the same text or call, regardless of the other rails' verdicts.
 
     The rails run one after the other: they seldom wait, and a task costs more than most rails.
-    If two rails replace the same thing, the result is a block.
+    If two rails replace the same part (the text or the arguments), the result is a block.
     """
 
     async def check(checked: Checked) -> Judgement:
         if not rails:
-            return Judgement((failure(checked, "parallel", "made no decision: no rails"),))
+            return Judgement((failure(checked, "parallel", "made no decision: it has no rails"),))
         total = Judgement()
         for rail in rails:
             judgement = await rail(checked)
@@ -95,7 +95,7 @@ def parallel(*rails: Rail) -> Rail:
             )
             total = _join(total, judgement)
             if clash:
-                total = _join(total, Judgement((failure(checked, "parallel", "two rails replaced the same thing"),)))
+                total = _join(total, Judgement((failure(checked, "parallel", "two rails replaced the same part"),)))
         return total
 
     return check

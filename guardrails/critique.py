@@ -19,7 +19,7 @@ def constitution_rail(constitution: Constitution, judge: Judge | None, recheck: 
 
     async def check(checked: Checked) -> Judgement:
         if judge is None or checked.stopped:
-            return _blocked(checked, "the constitution needs a judge, and there is none")
+            return _blocked(checked, "the constitution needs a judge, and none is available")
         text, revisions = checked.text, 0
         verdicts: tuple[Verdict, ...] = ()
         while (objection := await _objection(constitution, judge, text)) is not None:
@@ -46,7 +46,7 @@ def constitution_rail(constitution: Constitution, judge: Judge | None, recheck: 
 
 
 async def _objection(constitution: Constitution, judge: Judge, text: str) -> str | None:
-    """The judge's objection; None when it answers OK. An unclear answer counts as an objection."""
+    """The judge's objection; None if the judge answers OK. An unclear answer counts as an objection."""
     answer = (await judge(_critique_prompt(constitution, text))).strip()
     if answer.upper().rstrip(".!") == "OK":
         return None

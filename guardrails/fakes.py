@@ -24,7 +24,7 @@ class ScriptedJudge:
 
 @dataclass
 class SteppingClock:
-    """Clock that advances by ``step`` seconds at each reading, and otherwise only by hand."""
+    """Clock that advances by ``step`` seconds at each reading, and otherwise only when ``now`` is set."""
 
     now: float = 0.0
     step: float = 0.0

@@ -19,7 +19,7 @@ from guardrails.policy import Policy
 from guardrails.types import Checked, GuardContext, Judge, Judgement, Rail, Ruling, asked_about, severest
 
 APPROVED = "approved"
-"""Label of a verdict that would ask, if a person had not approved this call already."""
+"""Label of a verdict that allows because a person has approved the call already."""
 
 
 class Guard:
@@ -93,7 +93,7 @@ class Guard:
     async def _judged(self, checked: Checked) -> Judgement:
         stage = self.policy.document.stages.of(checked.stage)
         if len(checked.text) > stage.max_chars:
-            reason = f"{len(checked.text)} characters are more than the limit of {stage.max_chars}"
+            reason = f"the text has {len(checked.text)} characters; the limit is {stage.max_chars}"
             return Judgement((_verdict(checked, "limits", reason),))
         limit, began = stage.timeout_ms / 1000, self._clock()
         late = f"took longer than {stage.timeout_ms} ms"
@@ -119,9 +119,9 @@ def _verdict(checked: Checked, rail: str, reason: str) -> Verdict:
 
 
 def _approved(checked: Checked, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
-    """Allows what a person approved for these arguments under this policy.
+    """Turns ASK verdicts into ALLOW if a person approved these arguments under this policy.
 
-    A question that came up only after the approval is still asked.
+    A verdict that the person was not asked about still asks.
     """
     call, context = checked.call, checked.context
     if checked.stage is not Stage.TOOL_CALL or call is None or call.args_sha256 not in context.approved_args:

@@ -19,7 +19,7 @@ OFTEN = 256
 
 
 class StreamBlocked(Exception):
-    """A detector blocks the stream. Only ``before`` may still be released: the text up to the finding."""
+    """A detector blocks the stream. ``before``: the text up to the finding, the last that may be released."""
 
     def __init__(self, ruling: Ruling, before: str = "") -> None:
         super().__init__(ruling.reason)
@@ -91,13 +91,13 @@ class HoldBack:
 
     @property
     def holding(self) -> int:
-        """Characters taken and not yet released."""
+        """Number of characters that were received but not yet released."""
         return len(self._text) - self._released
 
     def ruling(self) -> Ruling:
         """The ruling on the text that is settled so far. Spans refer to the stripped text.
 
-        There are no verdicts without text, as in an answer that consists of calls only.
+        An answer without text, which consists only of calls, gets no verdicts.
         """
         verdicts = tuple(self._verdict(detector) for detector in self._detectors) if self._text else ()
         action = severest(verdict.action for verdict in verdicts)

@@ -75,7 +75,7 @@ class InterruptWatch:
         return self._heard is None or self._clock() - self._heard > self._max_silence_s
 
     def stopped(self, tags: Tags, admitted_epoch: int) -> bool:
-        """Whether work that was admitted at that epoch has to stop."""
+        """Whether work that was admitted at ``admitted_epoch`` has to stop."""
         return self.silent or any(
             (interrupt.epoch > admitted_epoch or interrupt.cleared_at is None) and matches(interrupt, tags)
             for interrupt in self._snapshot.interrupts

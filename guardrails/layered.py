@@ -1,4 +1,4 @@
-"""Several guards as one: each step has to pass all of them in order, and the severest action counts."""
+"""Combines several guards: a step has to pass all of them in order, and the severest action counts."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def _default_mapping() -> dict[str, Any]:
 def _mapping(text: str, source: str) -> YamlDocument:
     document = YamlDocument.parse(text, source)
     if not isinstance(document.value, dict):
-        raise ConfigError(f"{source}: a policy is a mapping with name, version, stages …")
+        raise ConfigError(f"{source}: a policy must be a mapping with name, version, stages …")
     return document
 
 

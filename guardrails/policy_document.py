@@ -66,7 +66,7 @@ class TermsEntry(RailEntry):
 
 
 class LinksEntry(RailEntry):
-    """Links to hosts that are neither in ``egress`` nor in the sources in ``keep``. Such links can leak data."""
+    """Links that can leak data: those to hosts that are neither in ``egress`` nor in the sources in ``keep``."""
 
     rail: Literal["links"]
     action: Action = Action.REDACT
@@ -87,7 +87,7 @@ class ContentEntry(RailEntry):
     @model_validator(mode="after")
     def _band(self) -> ContentEntry:
         if self.judge_from is not None and (self.block_at is None or self.judge_from > self.block_at):
-            raise ValueError("judge_from needs a block_at that is equal or higher")
+            raise ValueError('"judge_from" requires a "block_at" that is equal or higher')
         return self
 
 
@@ -160,9 +160,9 @@ class Stages(Strict):
     def _streamable(self) -> Stages:
         for index, entry in enumerate(self.stream.rails):
             if entry.rail not in STREAMABLE:
-                raise ValueError(f"stream.rails.{index}: {entry.rail} cannot check a stream")
+                raise ValueError(f"stream.rails.{index}: {entry.rail!r} can't check a stream; use it at another stage")
             if getattr(entry, "action", None) is Action.ASK:
-                raise ValueError(f"stream.rails.{index}: ask is not possible: a stream cannot wait for a person")
+                raise ValueError(f"stream.rails.{index}: a stream can't wait for a person; use another action than ask")
         return self
 
 
@@ -189,9 +189,9 @@ class ArgumentRule(Strict):
     def _holds_something(cls, value: Any) -> Any:
         given = value if isinstance(value, dict) else {"": value}
         if empty := [name for name, limit in given.items() if limit is None]:
-            raise ValueError(f"{', '.join(map(str, empty)) or 'a rule'} has no value: give one or leave it out")
+            raise ValueError(f"{', '.join(map(str, empty)) or 'a rule'} has no value: give one, or remove the field")
         if all(name == "kind" or (name == "from_user_words" and limit is False) for name, limit in given.items()):
-            raise ValueError("the rule has no limit: give one, or leave the rule out")
+            raise ValueError("the rule limits nothing: add a limit, or remove the rule")
         return value
 
     @field_validator("pattern")
@@ -206,8 +206,8 @@ class ArgumentRule(Strict):
 
 
 class ReadRule(Strict):
-    """Where to look up the value of an argument that is omitted or equals one of ``when``: in ``field`` of an
-    earlier result whose ``key`` equals the call's argument of that name.
+    """Looks up the value of an argument that is omitted or equals one of ``when``. The value is ``field`` of an
+    earlier result whose field ``key`` equals the call's argument of that name.
     """
 
     when: tuple[Limit, ...] = ()
@@ -232,11 +232,11 @@ class AskRule(Strict):
     @model_validator(mode="after")
     def _complete(self) -> AskRule:
         if (self.tool is None) == (self.effect is None):
-            raise ValueError("give either tool or effect")
+            raise ValueError('"tool" or "effect" is required, but not both')
         if (self.argument is None) != (self.above is None):
-            raise ValueError("argument and above are both needed, or neither")
+            raise ValueError('"argument" and "above" must be given together')
         if self.read is not None and self.argument is None:
-            raise ValueError("read needs argument and above in the same rule")
+            raise ValueError('"read" requires "argument" and "above" in the same rule')
         return self
 
 
@@ -258,13 +258,13 @@ class ToolsPolicy(Strict):
     sinks: Action = Action.ASK
     """Action on a call whose destination argument (a sink) has a value of unknown origin."""
     false_claims: Action = Action.REDACT
-    """Action on an answer that claims something was done that was not; ``redact`` replaces it by what was done."""
+    """Action on an answer that claims something was done that was not; ``redact`` replaces it by the list of calls."""
 
     @field_validator("tainted_writes", "repeated_writes", "forbidden_writes", "sinks")
     @classmethod
     def _no_redact(cls, value: Action) -> Action:
         if value is Action.REDACT:
-            raise ValueError("a call cannot be redacted here; use allow, ask or block")
+            raise ValueError("redact is not possible for a call; use allow, ask or block")
         return value
 
     @field_validator("false_claims")
@@ -307,7 +307,7 @@ class Constitution(Strict):
     @model_validator(mode="after")
     def _not_empty(self) -> Constitution:
         if self.enabled and not self.principles:
-            raise ValueError("principles: give at least one")
+            raise ValueError('"principles" must have at least one entry while "enabled" is true')
         return self
 
 
@@ -327,7 +327,7 @@ class PolicyDocument(Strict):
         return self.model_dump(mode="json", by_alias=True)
 
     def arguments_named(self) -> Iterator[tuple[str, str, str]]:
-        """Triples of a field's path, and the tool and argument that it names."""
+        """Yields triples: a field's path, and the tool and the argument that the field names."""
         for tool, rules in self.tools.arguments.items():
             for name in rules:
                 yield f"tools.arguments.{tool}.{name}", tool, name
@@ -338,8 +338,8 @@ class PolicyDocument(Strict):
                     yield f"tools.ask.{index}.read.key", rule.tool, rule.read.key
 
     def tools_named(self) -> Iterator[tuple[str, str]]:
-        """Pairs of a field's path and a tool that it names, such as ``("tools.ask.0.tool", "transfer")``, without
-        ``*``."""
+        """Yields pairs: a field's path, and a tool that the field names, such as ``("tools.ask.0.tool", "transfer")``.
+        Skips ``*``."""
         lists: dict[str, Iterable[str]] = {f"tools.allow.{agent}": names for agent, names in self.tools.allow.items()}
         lists["tools.arguments"] = self.tools.arguments
         lists |= {f"tools.ask.{index}.tool": [rule.tool] for index, rule in enumerate(self.tools.ask) if rule.tool}

@@ -26,7 +26,7 @@ from guardrails.text.ngrams import BUCKETS, features
 
 Floats = npt.NDArray[np.float32]
 UNKNOWN = np.nan
-"""Label of a category that a source doesn't annotate."""
+"""Label for a category that the source doesn't annotate."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Turns:
 
     @property
     def waiting(self) -> int:
-        """Number of waiting requests for a turn, of all tenants. Cancelled ones count until their turn comes."""
+        """Number of requests that wait for a turn, of all tenants. Cancelled ones count until their turn comes."""
         return sum(map(len, self._waiting.values()))
 
     def waits(self, tenant_id: str) -> int:

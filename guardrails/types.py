@@ -38,7 +38,7 @@ class Statement(Protocol):
 
 
 Facts = Callable[[str, str], Awaitable[Sequence[Statement]]]
-"""Maps a text, and the user's words that it answers, to those statements of the text that the source knows about."""
+"""Maps a text, and the user's text that it answers, to those statements in it that the source knows about."""
 
 
 async def no_facts(text: str, asked: str) -> Sequence[Statement]:
@@ -79,7 +79,7 @@ class Past:
 
     Attributes:
         writes: writes of other runs.
-        family: those among ``writes`` that belong to the same user request, or to other forks of the same run.
+        family: the subset of ``writes`` that belongs to the same user request, or to other forks of the same run.
         delegated: writes of the run's sub-runs, and of the runs that it was forked from.
         denied: calls that a person denied to other runs of the same user request.
         asked: the user's latest words.
@@ -133,7 +133,7 @@ class GuardContext:
     approved_args: frozenset[str] = frozenset()
     """The ``args_sha256`` that a person approved under this policy."""
     approved_for: frozenset[str] = frozenset()
-    """What the person was asked about (see ``asked_about``)."""
+    """The questions that the person was asked (see ``asked_about``)."""
     facts: Facts = no_facts
     """Statements that the agent's data can confirm or refute."""
     looked_up: tuple[str, ...] = ()
@@ -145,7 +145,7 @@ class GuardContext:
     past: ReadPast = no_past
     """Reads the rest of the session."""
     memo: dict[object, object] = field(default_factory=dict, compare=False, repr=False)
-    """Cache of what rails derive from these texts, for the run's next checks."""
+    """Cache of values that rails compute from these texts, for the run's next checks."""
 
     def plans(self, tool: str) -> bool:
         """Whether a tool is in the run's plan and, if ``callers_plan`` is set, in its callers' plans."""
@@ -213,7 +213,7 @@ class Checked:
     context: GuardContext
     call: CheckedCall | None = None
     stopped: bool = False
-    """The run was stopped. Rails must not call a model any more; a check that needs one blocks."""
+    """The run was stopped. Rails must not call a model then; a check that needs a model blocks."""
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ def asked_about(verdict: Verdict) -> str:
 
 
 def severest(actions: Iterable[Action]) -> Action:
-    """The severest of the actions; ALLOW if there are none."""
+    """The severest action; ALLOW if there is none."""
     return max(actions, key=lambda action: action.severity, default=Action.ALLOW)
 
 

@@ -33,7 +33,7 @@ class YamlDocument:
             raise ConfigError(f"{source}{problem.place}: not YAML: {problem}") from problem
 
     def at(self, field: Iterable[str | int]) -> str:
-        """``FILE:LINE`` of a field, or of the deepest existing part of its path."""
+        """``FILE:LINE`` of a field; if it doesn't exist, of the deepest existing part of its path."""
         node, line = self._root, 1
         for step in field:
             found = _below(node, step)

@@ -58,16 +58,16 @@ _UNREAL = regex.compile(
     r"as\s+soon\s+as|in\s+case|please)\b|n['’]t\b",
     regex.IGNORECASE,
 )
-"""Before a claim, these turn it into a negation or a condition."""
+"""Words that, before a claim, turn it into a negation or a condition."""
 _OF_OTHERS = regex.compile(
     r"\b(?:could|would|should|might|may|must|can|will|shall|to|that|which|who)\s+(?:[a-z]{1,20}ly\s+)?$",
     regex.IGNORECASE,
 )
-"""Directly before a claim, these turn it into a possibility or a relative clause."""
+"""Words that, directly before a claim, turn it into a possibility or a relative clause."""
 _NOT_SO = regex.compile(
     r"^\s*(?:nothing|none|neither)\b|^[^.!?]{0,40}\bby\s+(?:another|others?|someone|somebody|you)\b", regex.IGNORECASE
 )
-"""After a claim, these turn it into a negation or somebody else's act."""
+"""Words that, after a claim, turn it into a negation or somebody else's act."""
 _COURTESY = regex.compile(r"^\W*(?:no\s+(?:problem|worries)|not\s+a\s+problem|don['’]t\s+worry)\b\W*", regex.IGNORECASE)
 _FIRST_PERSON = regex.compile(r"\b(?:I|we)\b", regex.IGNORECASE)
 _EMPHASIS = regex.compile(r"[*`~]+|(?<![^\W_])_+|_+(?![^\W_])")
@@ -83,7 +83,7 @@ _NOT_NOW = regex.compile(
     r"thanks?(?:\s+you)?\s+again)\b|n['’]t\b",
     regex.IGNORECASE,
 )
-"""A sentence with one of these doesn't ask for anything to be done now."""
+"""A sentence with one of these words doesn't request anything now."""
 _LEAD = (
     r"^\W*(?:(?:yes|ok(?:ay)?|please|and|then|now|so|well|also|hi|hello|hey|great|thanks|thank\s+you|just)\W+){0,4}"
     r"(?:(?:can|could|would|will)\s+(?:you|we)\s+|(?:i|we)(?:['’]d|\s+would)?\s+(?:like|want|need|have)\s+(?:you\s+)?to\s+"
@@ -100,7 +100,7 @@ _AGAIN = regex.compile(
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, its clause that says something was done, and the word that says what, such as "cancelled"."""
+    """A sentence, its clause that says an action was done, and the word for the action, such as "cancelled"."""
 
     sentence: str
     clause: str
@@ -252,7 +252,7 @@ def _forms(past: str, verbs: Sequence[str]) -> Iterator[str]:
 
 
 def _requests(verbs: Sequence[str], others: Sequence[str]) -> regex.Pattern[str]:
-    """Matches "renew it", "I'd like another renewal". ``others`` match anywhere, since their language is unknown."""
+    """Pattern of requests ("renew it", "I'd like another renewal"). ``others``: phrases that match anywhere."""
     nouns = "|".join(map(noun_of, verbs)) or "(?!)"
     forms = [
         rf"{_LEAD}(?:{joined(verbs) or '(?!)'})\b",

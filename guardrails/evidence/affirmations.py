@@ -32,7 +32,7 @@ _BUT = regex.compile(
     r"unfortunately|but|except|however|only|although|nicht|kein\w{0,3}|leider|konnten?|aber|nur)\b|n['’]t\b",
     regex.IGNORECASE,
 )
-"""With one of these words, an answer isn't a bare yes. Its claims are checked as in any answer."""
+"""Words with which an answer isn't a bare yes. The claims of such an answer are checked as in any other."""
 _LEAD = (
     r"^\W*+(?:(?:so|and|ok(?:ay)?|well|but|great|good|perfect|thanks?(?:\s+you)?|hi|hello|hey|now|then|also|yes|no|please|"
     r"und|also)\W+){0,4}"
@@ -57,7 +57,7 @@ _FINE = regex.compile(
     rf"{_LEAD}(?:did|is|was|has)\s+{_WE}\s+(?:happen(?:ed)?|all\s+right|ok(?:ay)?|fine|in\s+order)\W*$",
     regex.IGNORECASE,
 )
-"""Such as "is it all right?". If no call was made, a yes to such a question is not a claim."""
+"""Questions such as "is it all right?". If no call was made, a yes to one of them is not a claim."""
 _TWO = regex.compile(r"\b(?:both|two|beides?)\b", regex.IGNORECASE)
 _GENERAL = regex.compile(
     r"\b(?:if|when|whenever|usually|always|automatically|normally|generally|ever|each|every|per|within|who|how|why|where|"
@@ -183,7 +183,7 @@ def _questions(verbs: tuple[str, ...], own: tuple[str, ...]) -> regex.Pattern[st
 
 
 def _standing(writes: Sequence[Write]) -> list[Write]:
-    """Failed calls, latest first, without a later success of the same tool with one of their arguments."""
+    """Failed calls, latest first, unless a later call of the same tool with one of their arguments succeeded."""
     failed, good = [], dict[str, set[str]]()
     for write in reversed(writes):
         values = {*_values(write), write.args_sha256}

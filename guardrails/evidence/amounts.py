@@ -25,7 +25,7 @@ def is_number(value: Any) -> TypeGuard[int | float]:
 
 
 def exceeds(rule: AskRule, arguments: dict[str, Any], context: GuardContext) -> bool:
-    """True for a rule without an argument, a value above the limit, and a value that is unknown or not a number."""
+    """Whether the rule applies: it has no argument, or the argument is above the limit, unknown or not a number."""
     if rule.argument is None or rule.above is None:
         return True
     value = arguments.get(rule.argument)
@@ -35,7 +35,7 @@ def exceeds(rule: AskRule, arguments: dict[str, Any], context: GuardContext) -> 
 
 
 def _read(rule: ReadRule, arguments: dict[str, Any], context: GuardContext) -> float | None:
-    """The highest value that trusted results give for the call's key; None if they give none or an unclear one.
+    """The highest value that trusted results contain for the call's key; None if there is none, or an unclear one.
 
     A value is unclear if it is not a number, or if it is above all others and the model wrote it into an earlier call,
     since a tool may repeat it.

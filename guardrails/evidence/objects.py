@@ -27,7 +27,7 @@ _ELSEWHERE = regex.compile(
     r"instead\s+of|not|from|about|over|around|nearly|like|besides)\W+(?:(?:your|the|my|our|a)\s+)?(?:[a-z]{1,20}\s+)?#?$",
     regex.IGNORECASE,
 )
-"""Words directly before a number that belongs to something else, or that the claim is not about."""
+"""Words directly before a number that identifies something other than the claim's object ("room 12")."""
 _DIGITS = regex.compile(r"\d+")
 RECORD = regex.compile(r"\{[^{}]*+\}")
 """A JSON object without nested objects. Results describe a single thing in this form."""
@@ -95,7 +95,7 @@ class Objects:
         known = {word for spec in own for word in _words(spec)}
         known.update(noun for spec in others if spec.name in made for noun in _nouns(spec))
         verbs = {verb for tool in tools for verb in self._acts[tool].verbs}
-        deeds = regex.compile("|".join(map(noun_of, verbs)) or "(?!)")  # a reservation is what `reserve_room` makes
+        deeds = regex.compile("|".join(map(noun_of, verbs)) or "(?!)")  # `reserve_room` makes a reservation
         return any(noun not in known and not deeds.fullmatch(noun) and not self._is_spoken(noun) for noun in meant)
 
     def _is_spoken(self, noun: str) -> bool:

@@ -22,7 +22,7 @@ class Origins:
     word of a value must come from the user, or from a result that contained it before the model wrote it.
 
     Attributes:
-        results: each with the number of texts in ``written`` that precede it.
+        results: pairs of a result and the number of texts in ``written`` that precede it.
     """
 
     def __init__(self, user: Words, results: Sequence[tuple[Words, int]], written: Sequence[Words]) -> None:
@@ -31,7 +31,7 @@ class Origins:
     @classmethod
     def of(cls, context: GuardContext) -> Origins:
         written = [_kept(context, Words.written, text) for text in context.written]
-        # Without the number, all texts count as written before.
+        # Without that number, all of the model's texts count as written before the result.
         pairs = zip_longest(context.trusted_results, context.written_before, fillvalue=len(written))
         results = [(_kept(context, Words.of, text), before) for text, before in pairs if isinstance(text, str)]
         return cls(_kept(context, Words.of, context.user_text), results, written)

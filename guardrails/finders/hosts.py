@@ -36,7 +36,7 @@ START = rf"(?=[hwf/&]|\\(?!;))(?:(?!{_LEAD}){_TARGET}{_FOLLOWED}|{BARE_START})"
 MOST_CHARS = 2000
 """Longest part of a link after its scheme and user, in characters."""
 _USER = rf"(?:[^\s/?#\"<]{{0,{MOST_CHARS}}}@)?"
-"""User part of a URL. Text before an @ is never the host, even if it contains characters that would end a link."""
+"""User part of a URL. Text before an @ is never the host, even if it contains characters that end a link elsewhere."""
 BODY = rf"[^\s<>\"'`^{{|}}]{{1,{MOST_CHARS}}}+"
 URL = START + _USER + BODY
 _NAME = r"(?>www\.(?:[\w-]{1,63}\.)+[^\W\d_]{2,24})"
@@ -65,7 +65,7 @@ def addresses_in(text: str) -> frozenset[Address]:
     """Addresses of all URLs, bare ``www.`` names and IPv4 addresses in a text. The default port is that of HTTPS."""
     found = frozenset().union(*(addresses_of(match.group()) for match in _URL.finditer(text)))
     hosts = {host for host, _ in found}
-    # Includes those within URLs, whose host is known with its port.
+    # Matches inside URLs too, where the port is known already: those hosts are skipped below.
     bare = [match.group() for match in BARE.finditer(text)]
     others = [addresses_of("https://" + each) for each in bare if ":" in each or plain_host(each) not in hosts]
     return found.union(*others)

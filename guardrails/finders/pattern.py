@@ -2,7 +2,7 @@
 
 What a finder finds at a position depends only on the text from there on (and a character or two
 before), never on other findings. So a text can be checked piece by piece. A position is *live* while
-more text could still create or lengthen a match there; everything before the first live position is
+more text could still create or lengthen a match there. The text before the first live position is
 settled. ``regex`` decides: a full match with ``partial=True`` shows whether the rest of the text is
 the beginning of a match.
 """
@@ -20,7 +20,7 @@ SHORT = 16
 """Below this many characters (names and numbers in arguments), one search for all patterns is quicker than one each."""
 Window = tuple[int, int]
 Refine = Callable[[str], Iterable[Window]]
-"""Maps a matched text to the parts that count, for instance those with a valid checksum. No part: no finding."""
+"""Maps a matched text to the parts that are findings, for instance those with a valid checksum."""
 
 
 @dataclass(frozen=True, order=True)

@@ -2,8 +2,8 @@
 
 Such a claim (`guardrails.evidence.acts`) needs a successful call: one of this run, or one of an earlier run of
 the session unless the user asks for another call now. A passive sentence ("the order was cancelled") may
-also rest on what a tool has looked up. If an agent says that it did something that none of its tools is known
-to do ("I have refunded 72 EUR"), some call must have succeeded. The check knows forms of English verbs and the
+also rest on what a tool has looked up. If an agent claims an action that none of its tools is known to do
+("I have refunded 72 EUR"), at least one call must have succeeded. The check knows forms of English verbs and the
 tools' own ``claims``; it doesn't detect other wordings.
 """
 
@@ -39,14 +39,14 @@ NOTHING = "Nothing was changed."
 CORRECTION = "That answer could not be used:"
 UNSUPPORTED = "no successful call bears it out"
 _TOLD_TO_MODEL = (CORRECTION, UNSUPPORTED)
-"""Parts of the message to a model whose answer was unusable. An answer that repeats them is rejected."""
+"""Parts of the platform's message to a model whose answer was unusable. An answer that repeats one is rejected."""
 _ELSEWHERE = Act.by_verbs(ELSEWHERE)
 _SENT = regex.compile(
     r"\b(?:e-?mail|confirmation|message|sms|notification|receipt|invoice|link)\b[^.!?\n]{0,40}?"
     r"\b(?:has|have)\s+(?:(?:just|now|already|also)\s+)?been\s+(?:e-?mailed|sent)\b",
     regex.IGNORECASE,
 )
-"""Sending needs a call, even if the sentence names another sender: words alone don't send anything."""
+"""Statements that a message was sent. They need a successful call, even if they name another sender."""
 _SHOWN = 200
 """Maximum number of characters shown of an argument."""
 
@@ -67,9 +67,7 @@ def claims_rail(document: PolicyDocument) -> Rail:
         past = await context.past()
         found = await aside(_characters(checked, past, claimed), _false, checked, past, claimed, acts)
         if echoed:
-            found = _Found(
-                [_Claimed(Claim(echoed, echoed, ""), {})], found.writes, "it repeats what the model was told"
-            )
+            found = _Found([_Claimed(Claim(echoed, echoed, ""), {})], found.writes, "it repeats the platform's message")
         return _judgement(document.tools.false_claims, checked, found)
 
     return check
@@ -77,7 +75,7 @@ def claims_rail(document: PolicyDocument) -> Rail:
 
 @dataclass(frozen=True)
 class _Claimed:
-    """A claim, and the tools it may be about (none: any tool). ``elsewhere``: no tool is known to do what it claims."""
+    """A claim, and the tools it may be about (none: any tool). ``elsewhere``: no tool is known to do the action."""
 
     claim: Claim
     tools: Mapping[str, Act]

@@ -87,7 +87,7 @@ async def _judged(judge: Judge | None, text: str) -> tuple[Action, str]:
     if word not in ("YES", "NO"):
         return Action.BLOCK, "the judge made no decision"
     return (
-        (Action.BLOCK, "offensive language, says the judge")
+        (Action.BLOCK, "the judge found offensive language")
         if word == "YES"
         else (Action.ALLOW, "cleared by the judge")
     )

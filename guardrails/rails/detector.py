@@ -107,7 +107,7 @@ def _check_arguments(detector: Detector, checked: Checked, arguments: dict[str, 
     try:
         clean = map_scalars(arguments, visit)
     except KeysClash:
-        reason = "two names within the arguments would be the same without what was found"
+        reason = "redaction would make two keys in the arguments equal"
         return Judgement((Verdict(action=Action.BLOCK, rail=detector.name, stage=checked.stage, reason=reason),))
     replaced = detector.action is Action.REDACT and bool(found)
     return Judgement((verdict_of(detector, checked.stage, found),), arguments=clean if replaced else None)

@@ -31,13 +31,13 @@ _OTHERS = regex.compile(
     r"\b(?:i|we|they|he|she|people|who|why|(?<!\bthat\s)you|is|are|was|were|has|have|had|been)\s+(?:\w{1,20}ly\s+)?$",
     regex.IGNORECASE,
 )
-"""Directly before a verb: a habit or a suggestion ("I never cancel", "why don't you")."""
+"""Words directly before a verb that make a habit or a suggestion ("I never cancel", "why don't you")."""
 _EITHER_WAY = regex.compile(r"\b(?:or|whether|why)\s+$", regex.IGNORECASE)
 _ADVERBS = r"(?:(?:ever|please|yet|now|go\s+and|actually|dare\s+to|dare|\w{1,20}\s+or)\s+){0,2}"
 _ONLY = regex.compile(
     r"\s+(?:but|except(?:\s+for)?|other\s+than|apart\s+from|instead|rather)\b|[.!?;\n]\s", regex.IGNORECASE
 )
-"""Ends the forbidden part; what follows is not forbidden."""
+"""Ends the forbidden part of a sentence."""
 _LET_BE = regex.compile(
     r"\b(?:leave|keep)\s+([^.!?;\n]{1,60}?)\s+(?:alone|untouched|unchanged|as\s+(?:it|they)\s+(?:is|are))\b"
     r"|\b(?:do\s+not|don['’]?t|never)\s+touch\s+([^.!?;\n]{1,60})",
@@ -69,7 +69,7 @@ def forbidden_rail(document: PolicyDocument) -> Rail:
 
 
 def why_not(asked: str, call: CheckedCall) -> str | None:
-    """Reason why the user's latest text speaks against a call; None if it neither forbids nor only asks about it."""
+    """Reason why the user's latest text rules out a call: it forbids the call or only asks about it. None otherwise."""
     if forbids(asked, call):
         return "the user's latest words forbid it"
     act = Act.of(call.spec)
@@ -93,7 +93,7 @@ def forbids(asked: str, call: CheckedCall) -> bool:
 
 @dataclass(frozen=True)
 class _Rest:
-    """Text outside the forbidden parts. ``other``: directly follows one with an exception ("but …")."""
+    """Text outside the forbidden parts. ``other``: the text begins with an exception to such a part ("but …")."""
 
     text: str
     other: bool
@@ -155,7 +155,7 @@ def _within(text: str, values: Iterable[str]) -> frozenset[str]:
 
 
 def _means(clause: str, values: frozenset[str]) -> bool:
-    """Whether the forbidden act may be this call: not if the clause names other values of the same kind."""
+    """Whether a forbidden clause may mean this call. False if the clause names other values of the same kinds."""
     return bool(_within(clause, values)) or _kinds(_named(clause)).isdisjoint(_kinds(values))
 
 

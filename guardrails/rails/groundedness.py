@@ -122,7 +122,7 @@ def _overlap(claim: Claim, one: Statement) -> bool:
 
 
 def _wrong(against: list[Statement], context: GuardContext) -> list[Statement]:
-    """Wrong statements whose numbers neither another tool nor, unless the statement is ``strict``, the user gave."""
+    """Wrong statements, except those whose numbers another tool returned or (unless ``strict``) the user stated."""
     told = numbers_in("\n".join(result for result in context.results if result not in context.looked_up))
     said = told | numbers_in(context.user_text)
     return [one for one in against if not one.numbers or not set(one.numbers) <= (told if one.strict else said)]

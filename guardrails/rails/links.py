@@ -29,7 +29,7 @@ from guardrails.types import GuardContext
 
 LINK, OPEN = "link", "open_link"
 MOST_LINKS = 1000
-"""Maximum number of links read from a result. Searching a text of nothing but links takes long and delays others."""
+"""Maximum number of links read from a result. Searching a text full of links takes long and delays other work."""
 MOST_TAG = 100
 """Longest name of a tag, in characters."""
 _IMAGE = regex.compile(r"!\[|<(?!/?a[\s>])/?[a-z][\w-]*(?=[\s/>])|<[!?]|\burl\(|@import", regex.IGNORECASE)
@@ -50,7 +50,7 @@ _IN_TAG = regex.compile(
     rf"(?<=(?<!\\)<[a-z][a-z0-9-]{{0,30}}{_ATTRIBUTE}{{0,9}}{_EQUALS}[\"']?\s{{0,9}}[/\\]{{0,9}})", regex.IGNORECASE
 )
 _WITH_PATH = regex.compile(r"[^/\\]*[/\\]{1,4}[^/\\?#]+[/\\?#]")
-# May follow a letter, since some renderers see a link there. Within a link's host it belongs to that link.
+# May follow a letter, since some renderers see a link there. Inside another link's host, it isn't a link of its own.
 _WWW = rf"(?=[w&])(?:{spelt('w')}){{3}}{spelt('.')}(?!{spelt('.')})(?<!{BARE_START}[\w.-]{{0,253}}+)"
 _TITLE = r"[ \t]*+(?:\"[^\"()\n]{0,200}\"[ \t]*+|'[^'()\n]{0,200}'[ \t]*+)?"
 _PATTERN = (
@@ -75,7 +75,7 @@ class LinkFinder(PatternFinder):
         return found
 
     def links(self, text: str) -> frozenset[str]:
-        """The first links of a text, each to its end. Links without an end within the limits are left out."""
+        """The first links of a text, complete. Links that don't end within the length limits are left out."""
         matches = islice(self._any.finditer(text, overlapped=True), MOST_LINKS)
         cores = {_core(match["link"]) for match in matches}
         return frozenset(core for core in cores if len(core) < MOST_CHARS)
@@ -154,7 +154,7 @@ def _core(link: str) -> str:
 
 
 def _opener(text: str, start: int) -> str:
-    """Markup that makes the following text a link; "" for a bare link. Quotes and = outside a tag follow a blank."""
+    """Markup before a link; "" for a bare link. For quotes and = outside a tag, the result begins with a blank."""
     match = _OPENER.match(text, start)
     if match is None:
         return ""
@@ -165,7 +165,7 @@ def _opener(text: str, start: int) -> str:
 
 
 class _Images:
-    """Finds out whether an image, or anything else that loads by itself, occurs anywhere before a link.
+    """Detects whether an image, or anything else that loads without a click, occurs before a link.
 
     Markdown and HTML renderers disagree about which link an image uses, so all links after the image count.
     """
@@ -185,8 +185,8 @@ class _Images:
 
 
 def _closed(opener: str, core: str, rest: str, found: regex.Match[str]) -> bool:
-    """Whether every renderer ends the link after its core. Some include text before a bracket or line end, unless it is
-    a title."""
+    """Whether every renderer ends the link after ``core``. Some renderers include all text up to a bracket or line end,
+    unless that text is a title."""
     behind = rest.lstrip(_PUNCTUATION)
     ends = _CLOSING.fullmatch(behind) is not None
     over = ends or (behind[1:2] not in ("@", "(") and _LABELLED.match(found.string, found.start()) is not None)

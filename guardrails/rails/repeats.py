@@ -23,7 +23,7 @@ def repeats_rail(document: PolicyDocument) -> Rail:
     """Checks a write against the session's earlier ones: those that succeeded, are under way, or may have had their
     effect.
 
-    Writes with the same arguments are repeats; if spellings can't be compared, all calls of the tool are. The user's
+    Writes with the same arguments are repeats; if spellings can't be compared, so are all calls of the tool. The user's
     latest words may request again what an earlier run did. They never justify the same write twice within one run, its
     sub-runs and its forks.
     """

@@ -55,7 +55,7 @@ def numbers_in(text: str) -> set[float]:
 
 
 def each_number(text: str) -> Iterator[float]:
-    """The numbers of a text in order, each spelling once."""
+    """Yields the numbers of a text in order, without repeated spellings."""
     seen: set[str] = set()
     for match in _NUMBER.finditer(text):
         written = match.group()
@@ -89,7 +89,7 @@ class Words:
     @classmethod
     def of(cls, text: str) -> Words:
         text = unescaped(text)
-        # Also as written: a look-alike address is another recipient.
+        # The original spelling counts too: a look-alike address is another recipient.
         found = [*_EXACT.findall(normalise(text).lower()), *_EXACT.findall(text.lower())]
         numbers = map(_short_number, _NUMBER.findall(text))
         return cls(
@@ -120,7 +120,7 @@ class Words:
         be adjacent, with any separators; links, addresses and host names (`exact`) must match exactly. A number of up
         to 15 digits may be written in another way.
         """
-        if value.number is not None:  # whole and with its sign: 12.50 contains neither 50 nor 12
+        if value.number is not None:  # a number matches as a whole, with its sign: not the 50 in 12.50
             return value.number in self.numbers
         if not value.parts:
             return value.empty

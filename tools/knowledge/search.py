@@ -100,7 +100,7 @@ class Search:
 
     def _products(self, query: str) -> list[Node]:
         """Products that the query names; otherwise those that share most words with it, at least two. One word is
-        enough if it fits a single product and no document ("around the clock"), or the query is about price or stock."""
+        enough if it fits one product and no document ("around the clock"), or the query is about price or stock."""
         named = self._names.nodes(query, Kind.PRODUCT)
         if named:
             return named

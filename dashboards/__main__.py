@@ -43,11 +43,11 @@ def settings(environ: Mapping[str, str]) -> ConsoleSettings:
     """Reads the settings. Raises SystemExit with the variable's name if a value is invalid."""
     port = environ.get("FLIGHTLOOP_CONSOLE_PORT", str(PORT))
     if not port.isdecimal() or not 0 < int(port) < 65536:
-        raise SystemExit(f"FLIGHTLOOP_CONSOLE_PORT must be a port number; it is {port!r}")
+        raise SystemExit(f"FLIGHTLOOP_CONSOLE_PORT must be a port number from 1 to 65535; it is {port!r}")
     hosts = tuple(environ.get("FLIGHTLOOP_CONSOLE_HOSTS", "").lower().replace(",", " ").split())
     for host in hosts:
         if not re.fullmatch(r"[a-z0-9.-]+", host):
-            raise SystemExit(f"FLIGHTLOOP_CONSOLE_HOSTS must be host names without scheme and port; one is {host!r}")
+            raise SystemExit(f"FLIGHTLOOP_CONSOLE_HOSTS must contain host names without scheme and port, not {host!r}")
     return ConsoleSettings(int(port), environ.get("FLIGHTLOOP_CONSOLE_ADDRESS", ADDRESS), hosts)
 
 
@@ -66,7 +66,7 @@ def check_free(address: str, port: int) -> None:
 
 def main() -> None:
     chosen = settings(os.environ)
-    for name in ("FLIGHTLOOP_API_KEY", "FLIGHTLOOP_HOME"):  # the client would read a key from them
+    for name in ("FLIGHTLOOP_API_KEY", "FLIGHTLOOP_HOME"):  # the client would read an API key from these
         os.environ.pop(name, None)
     left = link.receive(os.environ)  # before any other code runs in this process
     if left is not None:

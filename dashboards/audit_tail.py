@@ -24,7 +24,7 @@ class AuditTail:
         self.read = 0
 
     def refresh(self) -> bool:
-        """Reads a bounded number of further pages. True once the end is reached.
+        """Reads a bounded number of further pages. Returns whether the end was reached.
 
         Raises:
             FlightloopError: the API request failed.

@@ -32,7 +32,7 @@ PLACE = "connection"
 
 
 class Recent(Generic[T]):
-    """Caches the result of ``ask`` for ``ttl_s`` seconds."""
+    """Calls ``ask`` and caches its result for ``ttl_s`` seconds."""
 
     def __init__(self, ask: Callable[[], T], ttl_s: float) -> None:
         self._ask, self._ttl_s = ask, ttl_s
@@ -45,7 +45,7 @@ class Recent(Generic[T]):
 
 
 class Connection:
-    """The platform as seen with one key. The client is closed when the connection is no longer used."""
+    """The platform as visible with one API key. The client is closed when the connection is no longer used."""
 
     def __init__(self, client: Flightloop, caller: Caller) -> None:
         self.client, self.caller = client, caller
@@ -71,9 +71,9 @@ def connect(api_key: str) -> None:
     Raises:
         FlightloopError: the platform rejects the key, or the request failed.
     """
-    # With an empty key, the client would use that of this process's environment or folder.
+    # With an empty key, the client would read one from this process's environment or folder.
     if not re.fullmatch(r"[!-~]{1,1000}", api_key):
-        raise Unauthorized("an API key is one word of ASCII letters, digits and punctuation")
+        raise Unauthorized("this is not an API key: a key has only ASCII letters, digits and punctuation")
     client = Flightloop(platform(), api_key, timeout_s=20.0, retries=1)
     try:
         caller = client.whoami()

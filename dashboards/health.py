@@ -104,7 +104,7 @@ def failures(situation: Situation) -> Iterator[Finding]:
 
 
 def budget(situation: Situation) -> Iterator[Finding]:
-    """Reports limits of the tenant's budget, which runs and completions share, that are exhausted or nearly so."""
+    """Reports exhausted and nearly exhausted limits of the tenant's budget, which runs and completions share."""
     tenant, bounds = situation.tenant, spending.bounds(situation.tenant)
     raised = "raise it with FLIGHTLOOP_TENANT_BUDGET"
     anew = f"it resets {figures.ahead(tenant.until, situation.now)}, or {raised}" if tenant.until else raised
@@ -118,7 +118,7 @@ def budget(situation: Situation) -> Iterator[Finding]:
 
 
 def _little_left(bound: Bound, situation: Situation, anew: str) -> Finding:
-    """Reports a limit that is almost used or fully reserved: the rest may be too little for the next call."""
+    """Reports a limit that is almost used up or fully reserved, so that the next call may be refused."""
     since = max(situation.now - RECENT, situation.tenant.since or situation.now - RECENT)
     ended = [run for run in situation.runs if run.stop_reason is StopReason.BUDGET_TENANT]
     refused = sum(run.ended_at is not None and run.ended_at >= since for run in ended)

@@ -75,7 +75,7 @@ def receive(environ: MutableMapping[str, str]) -> LoginLink | None:
     Reads the socket to its end and closes it, so that it can be read only once.
 
     Raises:
-        SystemExit: the variable doesn't name such a socket, or the socket contains no link.
+        SystemExit: the variable isn't the number of such a socket, or the socket contains no link.
     """
     number = environ.pop(FD, None)
     if number is None:
@@ -86,7 +86,7 @@ def receive(environ: MutableMapping[str, str]) -> LoginLink | None:
         return LoginLink(str(document["token"]), str(document["key"]), float(document["seconds"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SystemExit(
-            f"{FD}={number}: no login link ({type(error).__name__}); leave it unset, `python -m agent up` sets it"
+            f"{FD}={number}: no login link ({type(error).__name__}); unset it: only `python -m agent up` sets it"
         ) from None
 
 

@@ -14,8 +14,7 @@ from dashboards import connection, link
 from flightloop.errors import FlightloopError, Overloaded, Unauthorized
 
 WRONG: RateLimitItem = RateLimitItemPerMinute(20)
-"""Limit of wrong keys and links per minute for all visitors together: IP addresses don't distinguish users of the same
-computer."""
+"""Limit of wrong keys and links per minute, for all visitors together: users of one computer share an IP address."""
 
 
 @st.cache_resource(show_spinner=False)

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 REFUSED = (
     "The console rejects this request, because its Host or Origin is not the console's address."
-    " Set FLIGHTLOOP_CONSOLE_HOSTS to further hosts under which the console is reached.\n"
+    " If the console has further host names, list them in FLIGHTLOOP_CONSOLE_HOSTS.\n"
 )
 HEADERS = {
     "content-security-policy": "frame-ancestors 'none'; img-src 'self' data: blob:",
@@ -72,7 +72,7 @@ class OwnOrigin:
     def _is_host(self, name: str) -> bool:
         if name in LOOPBACK or name in self._names or name == self._address:
             return True
-        # Listening on all addresses: DNS cannot make a number lead to another computer, as it can a name.
+        # Listening on all addresses. An IP address is safe: DNS rebinding needs a name.
         return self._everywhere and _ip(name) is not None
 
 

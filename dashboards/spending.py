@@ -57,7 +57,7 @@ class Bound:
 
     @property
     def taken(self) -> bool:
-        """Whether running calls have reserved the rest of the limit."""
+        """Whether running calls have reserved all of the limit that is not used."""
         return not self.exhausted and self.part(self.used + self.reserved) >= 1
 
     @property

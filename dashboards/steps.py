@@ -43,7 +43,7 @@ class CallView:
 
 @dataclass
 class StepView:
-    """A step of a run. Step 0 is the input; every other step begins with a decision of the model."""
+    """A step of a run. Step 0 is the input; each later step begins with a decision of the model."""
 
     number: int
     decision: Decision | None = None

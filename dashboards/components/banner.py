@@ -21,7 +21,7 @@ LINKS = {
 
 
 def show(found: Sequence[Finding], summary: str) -> None:
-    """Shows each finding in a line with a link to the page to act on it; without findings, that all is well."""
+    """Shows each finding with a link to the page on which to act. Without findings, says that all is well."""
     if not found:
         line(Level.OK, "All systems normal", summary)
         return
@@ -37,8 +37,8 @@ def show(found: Sequence[Finding], summary: str) -> None:
 
 @st.fragment(run_every="10s")
 def of_project() -> None:
-    """Shows problems of the project's files, on every page but the overview, which lists them as findings."""
-    with suppress(FlightloopError):  # the page itself says that the platform doesn't answer
+    """Shows problems of the project's files. The overview lists them as findings, so it doesn't call this."""
+    with suppress(FlightloopError):  # the page itself reports that the platform doesn't answer
         for finding in broken(connection.current().project()):
             line(finding.level, finding.title, finding.detail)
 

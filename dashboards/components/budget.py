@@ -1,4 +1,4 @@
-"""Shows a tenant's budget: a bar for each limit, and the use of what has no limit."""
+"""Shows a tenant's budget: a bar for each limit, and only the usage of amounts without a limit."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def _refused(title: str, error: FlightloopError, advice: str = "") -> None:
 
 
 def _platform() -> str:
-    """Text that names the platform's URL, or just "the platform" if it is invalid, which each login attempt reports."""
+    """Text that names the platform's URL; just "the platform" if the URL is invalid: login attempts report that."""
     try:
         return f"the platform at {connection.platform().split('//')[-1]}"
     except ConfigError:

@@ -16,7 +16,7 @@ BARE = {"ticks": False, "domain": False, "labelOverlap": False}
 
 
 def waterfall(bars: Sequence[Bar]) -> None:
-    """Shows what took time in a run, ordered by start time. Of more than 200 bars, only the last 200 are shown."""
+    """Shows the time spans of a run, ordered by start. Of more than 200 bars, shows only the last 200."""
     shown = list(bars)[-MOST_BARS:]
     if len(shown) < len(bars):
         st.caption(f"The last {MOST_BARS} of {len(bars)} spans.")
@@ -63,7 +63,7 @@ def waterfall(bars: Sequence[Bar]) -> None:
 
 
 def _dominating_wait(shown: Sequence[Bar]) -> float | None:
-    """Total seconds of the other bars if one bar is ten times as long and would hide them; else None."""
+    """Total seconds of all bars but the longest if that is ten times as long and would hide them; else None."""
     lengths = sorted(bar.end - bar.start for bar in shown)
     others = sum(lengths[:-1])
     return others if others > 0 and lengths[-1] > 10 * others else None

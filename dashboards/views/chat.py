@@ -134,7 +134,7 @@ def waits(run_id: str) -> bool:
 
 
 def doing(events: list[ev.RunEvent]) -> str:
-    """Label of what the agent is doing, judging by its last event."""
+    """Label of the agent's current activity, derived from its last event."""
     match events[-1] if events else None:
         case None | ev.RunCreated() | ev.RunResumed() | ev.RunReleased():
             return "Waits for a worker …"

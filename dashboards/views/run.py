@@ -53,7 +53,7 @@ def actions(run: Run) -> None:
         if not run.status.terminal:
             _button("Cancel at the next step", ":material/cancel:", lambda: api.cancel(run.id))
             _button("Stop now", ":material/emergency_home:", lambda: api.interrupt(run.id), kind="primary")
-        if run.status in RESUMABLE and not run.parent:  # the calling run has already seen it end
+        if run.status in RESUMABLE and not run.parent:  # a calling run has already received this run's result
             _button("Resume", ":material/play_arrow:", lambda: api.resume(run.id), kind="primary")
         if run.status.terminal:
             _rating(run)
@@ -140,7 +140,7 @@ def body(run: Run) -> None:
 
 
 def subruns(run: Run) -> None:
-    """Shows the sub-runs of other agents. A fork has none: they worked for the original run."""
+    """Shows the sub-runs of other agents. For a fork, shows none: they belong to the original run."""
     found = connection.client().runs.list(parent=run.id, limit=200)
     if found.data:
         style.tier("Runs that work for it")

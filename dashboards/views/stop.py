@@ -1,4 +1,4 @@
-"""Page of the emergency stop: ends running work within a token, and keeps it stopped."""
+"""Page of the emergency stop: ends running work within one token, and refuses new work until it is cleared."""
 
 from __future__ import annotations
 

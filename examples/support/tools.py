@@ -158,7 +158,7 @@ def refund_order(
 
     def effect(database: sqlite3.Connection) -> dict[str, Any]:
         wished = round(amount * 100)
-        if amount and not wished:  # must not be taken for the 0 that means everything
+        if amount and not wished:  # an amount that rounds to 0 must not refund everything
             raise ToolRefused("The smallest amount is 0.01 EUR.")
         order = order_row(database, order_id)
         cents = RefundRules.of(database).amount(database, order, wished)

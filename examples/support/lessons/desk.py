@@ -27,7 +27,7 @@ SHORT = {
     "Cast Iron Pan": "pan",
     "Wall Clock": "wall clock",
 }
-"""Everyday names of products that can't be named by their last word."""
+"""Everyday names of products whose last word alone doesn't name them."""
 AND = {"en": "and", "de": "und", "es": "y", "fr": "et"}
 SELECT = """SELECT o.id, c.name, c.email, p.name, o.total_cents,
     (SELECT COUNT(*) FROM orders x WHERE x.customer_id = o.customer_id) FROM orders o
@@ -66,18 +66,19 @@ class Desk:
     random: Random
     language: str
     asked: set[str] = field(default_factory=set)
-    """Slots of the customer's wording that `ask` chose last."""
+    """Slots of the wording that the latest `ask` chose."""
 
     def order(self, where: str = "1") -> Order:
-        """A random order by a condition on ``o`` (orders), ``d`` (deliveries), ``i`` and ``p`` (its first product).
+        """A random order that meets a SQL condition on ``o`` (orders), ``d`` (deliveries), ``i`` and ``p`` (its
+        first product).
 
         Raises:
-            NoSuchOrder: no order meets it.
+            NoSuchOrder: no order meets the condition.
         """
         with self.shop() as shop:
             rows = shop.execute(f"{SELECT} ({where})").fetchall()
         if not rows:
-            raise NoSuchOrder(where)
+            raise NoSuchOrder(f"no order meets {where}")
         number, name, email, title, cents, siblings = self.random.choice(rows)
         return Order(number, name, email, self.plain(title), cents, siblings)
 

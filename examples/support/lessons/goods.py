@@ -16,10 +16,10 @@ CARD = re.compile(
     r"(?P<name>[^:]+): (?P<price>[\d.]+ EUR), (?P<stock>\d+) in stock, "
     r"(?:no warranty|warranty (?P<warranty>\d+) months), category \w+(?P<final>, final sale)?"
 )
-"""A product's text among the search results."""
+"""Matches a product's text in the search results."""
 RETURN = re.compile(r"returned within (?P<days>\d+) days after delivery")
 CATEGORIES = ("outdoor", "clothing", "kitchen", "home", "electronics", "outlet")
-"""All categories except ``games``: a search for that finds only the board game."""
+"""All categories except ``games``: a search for "games" finds only the board game."""
 UNTOLD = ("material", "colours", "size", "weight", "waterproof", "washing", "battery")
 """Properties that a search doesn't find for any product."""
 STRANGE, SOLD_OUT, FINAL = 0.1, 0.25, 0.4
@@ -129,7 +129,7 @@ def _one(desk: Desk, intent: str, kind: str, asked: str, where: str = "1") -> Ca
 
 
 def _words(asked: str, card: Words) -> str:
-    """Name of the agent's wording that fits what was found."""
+    """Name of the agent's wording that fits the product's data."""
     if asked == "stock":
         return "out of stock" if card["stock"] == "0" else "in stock"
     if asked == "warranty":
@@ -143,7 +143,7 @@ def _both(desk: Desk, query: str) -> Saying:
     texts = yield from _search(query)
     low, high = sorted((_card(text) for text in texts[:2]), key=lambda card: _euros(card["price"]))
     if low["price"] == high["price"]:
-        raise Unfound(f"{query!r}: both products have the same price")
+        raise Unfound(f"both products of the search {query!r} have the same price")
     return desk.say("goods", "cheaper", **low, second=high["name"], more=high["price"])
 
 
@@ -189,7 +189,7 @@ def _euros(price: str | None) -> float:
 
 
 def _offering(desk: Desk, first: Turn) -> Case:
-    """A product question whose answer offers a person. In half of the cases, the customer answers the offer."""
+    """A product question whose first turn offers a person at its end; in half of the cases, a second turn replies."""
     return Case("product_question", (first, _offered(desk)) if desk.chance(0.5) else (first,))
 
 

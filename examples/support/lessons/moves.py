@@ -1,6 +1,6 @@
 """Parts of solutions: each handles one customer request, from the tool call to the text about its outcome.
 
-Each returns the text to say. After a failed call, it makes a new plan if the loop uses plans.
+Each part returns the text to say. After a failed call, it makes a new plan if the agent's loop uses plans.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def move(desk: Desk, number: int, address: str) -> Saying:
 
 
 def refund(desk: Desk, number: int, reason: str, amount: str | None = None, *, look: bool = True) -> Saying:
-    """Refunds a named amount, or everything after a look at the order's total (the policy needs no person for small
-    totals). Refunds above the shop's limit are handed over to a person."""
+    """Refunds ``amount`` or, without it, the whole order. With ``look``, reads the order's total before the latter, so
+    that the policy needs no person for a small one. Hands refunds above the shop's limit over to a person."""
     if amount is None and look:
         outcome = yield Call("get_order", {"order_id": number})
         if not outcome.ok:
@@ -135,7 +135,7 @@ def look_up(desk: Desk, fact: Fact, **slots: Any) -> Saying:
     if not outcome.ok or not any(found["text"].startswith(f"{fact.passage}:") for found in outcome.value):
         raise Unfound(f"the knowledge search for {fact.query!r} did not return {fact.passage!r}")
     if desk.language not in fact.answers:
-        raise Untold(desk.language)
+        raise Untold(f"no answer about {fact.passage!r} in {desk.language}")
     if fact.slots == "points":
         worth = yield Call("calculator", {"expression": f"{slots['points']} / 100 * 5"})
         return fact.answers[desk.language].format(**slots, euros=f"{worth.value:g}")
@@ -153,5 +153,5 @@ def find_orders(desk: Desk, query: str) -> Generator[Step, Outcome, list[dict[st
 
 
 def _paid(desk: Desk, result: dict[str, Any]) -> dict[str, Any]:
-    """A tool result with the payment method (``to``) in words."""
+    """A tool result with the payment method (``to``) as text in the customer's language."""
     return {**result, "to": desk.say("to", result["to"])}

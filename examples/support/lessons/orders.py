@@ -28,7 +28,7 @@ REASONABLE = {
     "shipped": f"{SENT} OR {OPEN}",
     "delivered": "o.status = 'delivered'",
 }
-"""Orders about which each kind of question makes sense."""
+"""By kind of question: SQL condition on orders about which the question makes sense."""
 
 Wish = Callable[[int], Saying]
 """Handles a request about an order, given its number."""
@@ -151,7 +151,7 @@ def asked_back(
     desk: Desk, intent: str, order: Order, goal: str, tools: tuple[str, ...], wish: Wish, found: Wish | None = None
 ) -> Case:
     """A request that names no order, so the agent asks. The customer gives the number, the email and the item, or only
-    the email, after which the agent may have to ask again. ``found``: the request if the orders were listed before.
+    the email, after which the agent may have to ask again. ``found``: handles a request after the orders were listed.
     """
     question = Turn(desk.ask(intent, "vague", {}), reply(desk.say("ask_number"), desk.goal("ask_number")))
     by_number = planned(desk.goal(goal, number=order.number), tools, wish(order.number))
@@ -191,7 +191,7 @@ def _by_item(
 
 
 def known_as(desk: Desk, order: Order) -> str:
-    """The customer's email or name, whichever the last message contains."""
+    """The customer's email if the last message contains it, otherwise the name."""
     return order.email if "email" in desk.asked else order.name
 
 

@@ -76,7 +76,7 @@ class Phrases:
 
 def lines_of(by_language: dict[str, str], language: str) -> tuple[str, ...]:
     if language not in by_language:
-        raise Untold(language)
+        raise Untold(f"no wording in {language}")
     return tuple(by_language[language].splitlines())
 
 

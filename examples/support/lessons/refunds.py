@@ -50,7 +50,7 @@ def wrong_refund(desk: Desk) -> Case:
 
 
 def rest(desk: Desk) -> Case:
-    """Refund of what is left after an earlier refund."""
+    """Refund of the rest of an order after an earlier partial refund."""
     order = desk.order(f"{FRESH} AND {SMALL} AND o.total_cents > 2000")
     cents = desk.random.randrange(100, order.cents - 100, 50)
     desk.change(

@@ -18,7 +18,7 @@ from .talk import rule
 
 @dataclass(frozen=True)
 class _Next:
-    """A follow-up request about an order. ``where``: condition on it; ``saying`` takes its number and an address."""
+    """A later request about an order. ``where``: SQL condition on it; ``saying`` gets its number, and an address."""
 
     intent: str
     goal: str
@@ -64,9 +64,9 @@ class _Wish:
 def several(desk: Desk) -> Case:
     """Two requests in one message, in English. Raises Untold for other languages."""
     if desk.language != ENGLISH:
-        raise Untold(desk.language)
+        raise Untold(f"only in English, not in {desk.language}")
     makers = desk.random.sample((_track, _cancel, _move, _show, _pay_back, _rule, _look), 2)
-    # What may be refused is done last: after a failure the plan is made anew.
+    # Requests that may be refused come last: after a failure, the plan is made anew.
     first, second = (make(desk) for make in makers)
     text = f"{first.said.rstrip('.!? ')}{desk.one_of('joints')} {second.said}"
     goal = desk.goal("both", first=first.goal, second=second.goal)[:80]

@@ -14,7 +14,7 @@ RULES_ALONE = ("account_privacy", "gift_cards", "payment", "promotions", "shippi
 
 def rule(desk: Desk) -> Case:
     known = [fact for fact in desk.phrases.facts if desk.language in fact.asks]
-    if desk.chance(0.75):  # these would be rare otherwise
+    if desk.chance(0.75):  # otherwise these intents would be rare
         intent = desk.random.choice(RULES_ALONE)
         known = [fact for fact in known if fact.intent == intent]
     fact = desk.random.choice(known)

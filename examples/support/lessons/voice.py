@@ -15,7 +15,7 @@ OPENED, CLOSED, REASONED, BESIDE = 0.18, 0.14, 0.25, 0.08
 CAPITALS = 0.5
 """Shares of the English messages that have each variation."""
 OWN = {"email", "address", "name"}
-"""Slots that keep their letter case, so that messages with them aren't put in capitals."""
+"""Slots whose letter case matters, so that messages with them aren't put in capitals."""
 _SLOT = re.compile(r"\{\w+\}")
 _CHANGES: tuple[Callable[[str], str], ...] = (lambda two: two[::-1], lambda two: two[1], lambda two: two[0] + two)
 

@@ -16,7 +16,7 @@ def euros(cents: int) -> str:
 
 
 def order_row(database: sqlite3.Connection, order_id: int) -> sqlite3.Row:
-    """Raises ToolRefused if there is no such order."""
+    """The order's row, with its customer and the sum of its refunds. Raises ToolRefused if there is no such order."""
     row = database.execute(
         """SELECT orders.*, customers.name AS customer, customers.email AS email,
              (SELECT COALESCE(SUM(amount_cents), 0) FROM refunds WHERE order_id = orders.id) AS refunded_cents
@@ -62,7 +62,7 @@ class RefundRules:
         return cls(today(database), int(setting(database, "return_days")), int(setting(database, "refund_limit_cents")))
 
     def amount(self, database: sqlite3.Connection, order: sqlite3.Row, wished_cents: int) -> int:
-        """Cents to refund; 0 ``wished_cents`` means all that is left. Raises ToolRefused with the violated rule."""
+        """Cents to refund: ``wished_cents``, or all that is left if 0. Raises ToolRefused with the violated rule."""
         number = order["id"]
         left = order["total_cents"] - order["refunded_cents"]
         if left == 0:

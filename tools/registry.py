@@ -127,6 +127,9 @@ class Registry:
         if found.spec.returns_untrusted and not spec.returns_untrusted:
             why = f"{name} may return untrusted text: mark {spec.name} with returns_untrusted as well"
             raise ConfigError(f"{spec.name} is reconciled by {name}, and {why}", param="tools")
+        if lost := set(spec.trusted_fields) - set(found.spec.trusted_fields) if found.spec.returns_untrusted else ():
+            why = f"{name} does not list the trusted fields {', '.join(sorted(lost))}"
+            raise ConfigError(f"{spec.name} is reconciled by {name}, and {why}", param="tools")
         known, own = (set(one.parameters.get("properties", {})) for one in (spec, found.spec))
         if extra := own - known:
             asked = ", ".join(sorted(extra))
@@ -148,7 +151,17 @@ class Registry:
 
     def canonical(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Canonical form of valid arguments, in which they are shown and executed. Raises NotFound."""
-        return canonical(arguments, self.get(name).parameters)
+        parameters = self.get(name).parameters
+        full = canonical(arguments, parameters)
+        added = full.keys() - arguments.keys()
+        if not added or not self.problems(name, full):
+            return full
+        # Defaults may contradict each other, or what is given: fill in those that fit together.
+        form = {key: full[key] for key in full if key not in added}
+        for key in sorted(added):
+            more = {**form, key: full[key]}
+            form = form if self.problems(name, more) else more
+        return form
 
     def identity(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Identity of a call, given its arguments in canonical form, by the tool's schema. Raises NotFound."""
@@ -164,7 +177,7 @@ def _check_parameters(spec: ToolSpec) -> None:
         told = problem.message if isinstance(problem, SchemaError) else str(problem)[:500]
         raise ConfigError(f"tool {spec.name}: the schema of its parameters: {told}", param="tools") from problem
     for path, reason in unfit.items():
-        hint = "; for a value that may be None, write `float | None = None`" if reason.startswith("None ") else ""
+        hint = "; if it may be None, its type needs `| None`" if reason.startswith("None ") else ""
         why = f"its default does not fit its type: {reason[:200]}{hint}"
         raise ConfigError(f"tool {spec.name}: {path[-1]}: {why}", param="tools")
 

@@ -21,7 +21,7 @@ from jsonschema.validators import extend
 from referencing import Registry
 
 from flightloop.patterns import to_the_end
-from flightloop.schemas import REFERENCES, values
+from flightloop.schemas import REFERENCES, Place, subschemas, values
 
 log = logging.getLogger(__name__)
 MOST_SECONDS = 0.25
@@ -47,7 +47,11 @@ class Unchecked(Exception):
 def validator_of(schema: Mapping[str, Any]) -> Any:
     """A validator for `errors_of`. Reads every schema as JSON Schema 2020-12 and ignores `ADDRESSES`:
     otherwise parts in another dialect would follow other rules, and URLs would be fetched."""
-    return ArgumentsValidator(_without_addresses(schema), registry=Registry(), format_checker=_FORMATS)
+    return _validator_of(schema, formats=_FORMATS)
+
+
+def _validator_of(schema: Mapping[str, Any], formats: FormatChecker | None) -> Any:
+    return ArgumentsValidator(_without_addresses(schema), registry=Registry(), format_checker=formats)
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
@@ -64,28 +68,22 @@ def check_schema(schema: Mapping[str, Any]) -> None:
             raise SchemaError(f"the pattern {pattern!r} can't be used: {error}") from None
 
 
-def unfit_defaults(schema: Mapping[str, Any]) -> dict[tuple[str, ...], str]:
-    """Defaults of properties that their own schemas reject, by path within the schema, with the reason.
+def unfit_defaults(schema: Mapping[str, Any]) -> dict[Place, str]:
+    """Defaults of properties that their own schemas reject, by place within the schema, with the reason.
 
-    Such a default can't be filled in, so people and rules would not see the value that the tool uses.
+    Such a default can't be filled in, so people and rules would not see the value that the tool uses. Formats are not
+    checked. Raises Unchecked: that takes too long.
     """
-    validator, found = validator_of(schema), {}
-    for path, node in _nodes(schema, ()):
+    validator, found = _validator_of(schema, formats=None), {}
+    deadline = time.monotonic() + MOST_SECONDS
+    for place, node in subschemas(schema):
         properties = node.get("properties")
         for name, declared in properties.items() if isinstance(properties, Mapping) else ():
             if isinstance(declared, Mapping) and "default" in declared:
                 own = validator.evolve(schema=_without_addresses(declared))
-                if errors := errors_of(own, declared["default"]):
-                    found[(*path, "properties", name)] = errors[0].message
+                if errors := errors_of(own, declared["default"], deadline - time.monotonic()):
+                    found[(*place, "properties", name)] = errors[0].message
     return found
-
-
-def _nodes(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-    if isinstance(node, Mapping):
-        yield path, node
-    below = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
-    for key, inner in below:
-        yield from _nodes(inner, (*path, str(key)))
 
 
 def weight(schema: Mapping[str, Any]) -> float:

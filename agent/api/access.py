@@ -83,7 +83,9 @@ async def unanswered(request: Request, deps: ApiDeps) -> Response:
 async def probe(request: Request, deps: Deps) -> None:
     """Admits requests of local programs without a key. All others need a valid key; raises Unauthorized."""
     if not is_direct(request):
-        await deps.keyring.principal(request.headers.get("authorization"))
+        caller = await deps.keyring.principal(request.headers.get("authorization"))
+        rates: Rates = request.app.state.rates
+        rates.admit(caller)
 
 
 async def reader(request: Request, deps: Deps) -> None:

@@ -11,6 +11,7 @@ from agent.api.access import Deps, probe, reader
 from agent.api.errors import ErrorDocument, documented
 from flightloop.errors import FlightloopError
 
+OPENMETRICS = "application/openmetrics-text"
 router = APIRouter(tags=["probes"])
 
 
@@ -57,5 +58,7 @@ async def readyz(deps: Deps) -> Ready:
 )
 async def metrics(request: Request, deps: Deps) -> Response:
     """Metrics of all processes, as Prometheus text or OpenMetrics."""
-    body, content_type = await deps.expose(request.headers.get("accept", ""))
+    # One of two formats: callers that ask for the same one share a read.
+    wanted = OPENMETRICS if OPENMETRICS in request.headers.get("accept", "") else ""
+    body, content_type = await deps.expose(wanted)
     return Response(body, headers={"content-type": content_type})

@@ -10,6 +10,8 @@ T = TypeVar("T")
 
 REST = 4.0
 """Pause after a read, as a multiple of its duration: reads use at most a fifth of the event loop's time."""
+MOST_REST_S = 1.0
+"""Longest pause. A slow read may have waited for a disk, which costs the event loop nothing."""
 
 
 class SharedReads(Generic[T]):
@@ -43,4 +45,4 @@ class SharedReads(Generic[T]):
                 return await self._read(name)
             finally:
                 ended = loop.time()
-                self._rested = ended + REST * (ended - began)
+                self._rested = ended + min(REST * (ended - began), MOST_REST_S)

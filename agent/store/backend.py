@@ -222,6 +222,9 @@ class Transaction(Protocol):
         ...
 
     def count_keys(self, tenant_id: str) -> int: ...
+    def drop_revoked_key(self, tenant_id: str) -> bool:
+        """Removes the tenant's oldest revoked key. Returns whether there was one."""
+        ...
 
     def spend(self, tenant_id: str, session_id: str | None, day: str, used: Amounts) -> None:
         """Adds amounts to the usage of a tenant on a day and, if given, of a session."""

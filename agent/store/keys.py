@@ -13,7 +13,7 @@ from flightloop.keys import ApiKey
 from flightloop.runs import Page
 
 MOST_KEYS = 10_000
-"""Maximum number of a tenant's keys. Each has a rate limit of its own and stays in the database."""
+"""Maximum number of a tenant's keys, each with its own rate limit. At the limit, the oldest revoked one is removed."""
 
 
 class StoreKeys:
@@ -32,8 +32,8 @@ class StoreKeys:
             first = idempotency_records.earlier(tx, asking, idempotency, ApiKey)
             if first is not None:
                 return first
-            if tx.count_keys(key.tenant_id) >= MOST_KEYS:
-                raise Conflict(f"a tenant can have {MOST_KEYS} keys, revoked ones included; use an existing key")
+            if tx.count_keys(key.tenant_id) >= MOST_KEYS and not tx.drop_revoked_key(key.tenant_id):
+                raise Conflict(f"a tenant can have {MOST_KEYS} keys: revoke one that is no longer used")
             tx.add_key(key, sha256)
             idempotency_records.keep(tx, asking, idempotency, key, self._clock())
             return key

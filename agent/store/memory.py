@@ -314,6 +314,13 @@ class _Tables:
     def count_keys(self, tenant_id: str) -> int:
         return sum(key.tenant_id == tenant_id for _, key in self._keys.values())
 
+    def drop_revoked_key(self, tenant_id: str) -> bool:
+        revoked = (key for _, key in self._keys.values() if key.tenant_id == tenant_id and key.revoked_at is not None)
+        oldest = next(revoked, None)
+        if oldest is not None:
+            del self._keys[oldest.id]
+        return oldest is not None
+
     def spend(self, tenant_id: str, session_id: str | None, day: str, used: Amounts) -> None:
         self._days[tenant_id, day] = self._days.get((tenant_id, day), Amounts()) + used
         if session_id is not None:

@@ -12,12 +12,16 @@ import regex
 
 from guardrails.evidence.origins import Origins
 from guardrails.policy_document import AskRule, ReadRule
-from guardrails.text.words import number_of
 from guardrails.types import GuardContext
 
-_LEADING_NUMBER = regex.compile(r"(?:\s*[-+]?\d[\d,.' ]*\d|\s*[-+]?\d)(?![\d\w])")
-_THOUSANDS = regex.compile(r"\s*[-+]?\d{1,3}[,.']\d{3}")
-"""A number such as 1.250, which some countries read as thousands. A limit is checked against the higher reading."""
+_CURRENCY = r"(?:[A-Z]{3}|[€$£¥₹])"
+_AMOUNT = regex.compile(rf"(?:{_CURRENCY} ?)?(?P<sign>[-+]?)(?P<digits>\d[\d,.' ]*)(?<=\d) ?{_CURRENCY}?")
+_PLAIN = regex.compile(r"(\d++)(?:[.,](\d++))?")
+_GROUPED = regex.compile(r"([1-9]\d{0,2}(?:([,.' ])\d{3})(?:\2\d{3})*+)(?:(?!\2)[.,](\d++))?")
+_LONGEST = 64
+"""Characters of the longest text that is read as an amount."""
+_FORMS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'", "−": "-"})
+"""Blanks, apostrophes and signs with which countries write numbers."""
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
@@ -47,11 +51,11 @@ def _read(rule: ReadRule, arguments: dict[str, Any], context: GuardContext) -> f
         for record in _records(_json_of(text)):
             if record.get(rule.key) != wanted or wanted is None or record.get(rule.field) is None:
                 continue
-            amount = _amount(record[rule.field])
-            if amount is None:
+            readings = _readings(record[rule.field])
+            if not readings:
                 return None
-            known = trusted if not origins.wrote_number(Decimal(str(amount)), before) else repeated
-            known.append(amount)
+            written = any(origins.wrote_number(Decimal(str(one)), before) for one in readings)
+            (repeated if written else trusted).append(max(readings))
     highest = max((one for one in trusted if one >= 0), default=None)
     return highest if highest is None or max(repeated, default=0.0) <= highest else None
 
@@ -72,12 +76,21 @@ def _records(node: Any) -> Iterator[dict[str, Any]]:
         yield from _records(value)
 
 
-def _amount(value: Any) -> float | None:
-    """A number, or the number that a text such as "1,250.00 EUR" begins with; None if there is no finite one."""
-    amount: float | None = None
+def _readings(value: Any) -> tuple[float, ...]:
+    """The finite numbers that a value can mean: a number, or a text such as "1,250.00 EUR". Empty: it is no amount.
+
+    "1.250 EUR" has two readings, since some countries write thousands so.
+    """
     if is_number(value):
-        amount = float(value)
-    elif isinstance(value, str) and (match := _LEADING_NUMBER.match(value)):
-        number = match.group()
-        amount = number_of(regex.sub(r"[,.']", "", number) if _THOUSANDS.fullmatch(number) else number)
-    return amount if amount is not None and math.isfinite(amount) else None
+        return (float(value),) if math.isfinite(value) else ()
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        return ()
+    match = _AMOUNT.fullmatch(value.translate(_FORMS).strip())
+    if match is None:
+        return ()
+    digits, sign = match["digits"], -1.0 if match["sign"] == "-" else 1.0
+    plain, grouped = _PLAIN.fullmatch(digits), _GROUPED.fullmatch(digits)
+    found = [f"{plain[1]}.{plain[2] or 0}"] if plain else []
+    if grouped:
+        found.append(f"{regex.sub(r'[^0-9]', '', grouped[1])}.{grouped[3] or 0}")
+    return tuple(sign * number for one in found if math.isfinite(number := float(one)))

@@ -76,14 +76,14 @@ def _graph(schema: Mapping[str, Any]) -> tuple[dict[Place, Mapping[str, Any]], d
 
     A reference may point outside the keywords that usually hold subschemas; its target is then included too.
     """
-    nodes = dict(_nodes(schema, ()))
+    nodes = dict(subschemas(schema))
     targets: dict[Place, list[Place]] = {}
     while ahead := [place for place in nodes if place not in targets]:
         for place in ahead:
             targets[place] = _targets(schema, nodes[place], place)
             for target in targets[place]:
                 if target not in nodes:
-                    nodes.update(_nodes(_at(schema, target), target))
+                    nodes.update(subschemas(_at(schema, target), target))
     return nodes, targets
 
 
@@ -91,18 +91,18 @@ def _inner(value: Any) -> Any:
     return value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
 
 
-def _nodes(node: Any, place: Place) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+def subschemas(node: Any, place: Place = ()) -> Iterator[tuple[Place, Mapping[str, Any]]]:
     """A schema and all its subschemas with their places, inner ones first."""
     if not isinstance(node, Mapping):
         return
     for keyword in _ONE:
-        yield from _nodes(node.get(keyword), (*place, keyword))
+        yield from subschemas(node.get(keyword), (*place, keyword))
     for keyword in _MANY:
         for index, below in enumerate(_list(node.get(keyword))):
-            yield from _nodes(below, (*place, keyword, index))
+            yield from subschemas(below, (*place, keyword, index))
     for keyword in _NAMED:
         for name, below in _mapping(node.get(keyword)).items():
-            yield from _nodes(below, (*place, keyword, name))
+            yield from subschemas(below, (*place, keyword, name))
     yield place, node
 
 

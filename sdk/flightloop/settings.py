@@ -34,7 +34,7 @@ def address(base_url: str | None = None, environ: Mapping[str, str] = os.environ
         ConfigError: the value is not an HTTP or HTTPS URL.
     """
     port = environ.get("FLIGHTLOOP_PORT") or "0"  # 0: the server takes any
-    here = f"http://127.0.0.1:{port}" if port.strip("0") else DEFAULT_URL
+    here = f"http://127.0.0.1:{port}" if port.isdecimal() and port.strip("0") else DEFAULT_URL
     url = (base_url or environ.get("FLIGHTLOOP_URL") or here).rstrip("/").removesuffix("/v1")
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"FLIGHTLOOP_URL must begin with http:// or https:// (got {url!r})")

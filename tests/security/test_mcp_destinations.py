@@ -36,6 +36,45 @@ def test_rules_about_destinations_hold_for_a_servers_tools(
     assert (Permission.NETWORK in send.spec.permissions, set(send.spec.sinks)) == (network, set(sinks))
 
 
+@pytest.mark.parametrize(
+    ("name", "schema", "sink"),
+    [
+        ("urls", {}, True),
+        ("HTTPUrl", {}, True),
+        ("chat_id", {}, True),
+        ("channel_name", {}, True),
+        ("replyTo", {}, True),
+        ("payee", {}, True),
+        ("message", {"type": "object", "properties": {"to": {}}}, True),
+        ("messages", {"type": "array", "items": {"properties": {"recipients": {}}}}, True),
+        ("host_count", {}, False),
+        ("to_date", {}, False),
+        ("account_type", {}, False),
+        ("target_branch", {}, False),
+        ("text", {"examples": [{"properties": {"to": 1}}]}, False),
+    ],
+)
+def test_names_of_destinations(name: str, schema: dict[str, object], sink: bool) -> None:
+    server = Server.model_validate({"url": "https://x.example", "tools": {"send": "keyed"}})
+    assert server.tools["send"].sinks_among({name: schema}) == ((name,) if sink else ())
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {"a": {"type": "strng", "default": 1}}},
+        {"type": "object", "properties": {"a": {"$ref": "#/$defs/none", "default": 1}}},
+        {"type": "object", "properties": None},
+    ],
+)
+def test_a_servers_schema_that_cannot_be_used_is_an_error_that_names_the_tool(
+    tmp_path: Path, schema: dict[str, object]
+) -> None:
+    write_pins(tmp_path, {"web": {"send": Pin("Sends.", schema)}})
+    with pytest.raises(ConfigError, match=r"web\.tools\.send"):
+        pinned_tools(tmp_path, {"web": Server.model_validate({"url": "https://x.example", "tools": {"send": "keyed"}})})
+
+
 def test_a_sink_that_no_argument_has_is_an_error(tmp_path: Path) -> None:
     write_pins(tmp_path, {"web": {"send": Pin("Sends.", {"type": "object", "properties": SENDING})}})
     wrong = Server.model_validate({"command": ["cat"], "tools": {"send": {"effect": "keyed", "sinks": ["too"]}}})

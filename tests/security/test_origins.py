@@ -91,10 +91,21 @@ async def test_an_amount_that_is_none_is_asked_about(total: object) -> None:
         (["5k EUR"], [], Action.ASK),
         (["49.50 EUR"], [], Action.ALLOW),
         (["49,500 EUR", 3], [], Action.ASK),
+        (["12,500EUR"], [], Action.ASK),
+        (["1\u202f250,00 €"], [], Action.ASK),
+        (["1’250.00 CHF"], [], Action.ASK),
+        (["5 k EUR"], [], Action.ASK),
+        (["1,25,000 INR"], [], Action.ASK),
+        (["2.5e3"], [], Action.ASK),
+        (["1.2.3"], [], Action.ASK),
+        (["€49.50"], [], Action.ALLOW),
+        (["0.125"], [], Action.ALLOW),
+        (["1.000 EUR"], ["1.000 EUR"], Action.ASK),
+        (["20.000 EUR", 40], ["20.000 EUR"], Action.ASK),
     ],
 )
 async def test_an_amount_that_may_be_higher_is_asked_about(
-    records: list[object], asked: list[int], action: Action
+    records: list[object], asked: list[int | str], action: Action
 ) -> None:
     """Attack: the model writes the real amount into another call, so that a lower one of the same key decides."""
     result = json.dumps([{"order_id": 7, "total": total} for total in records])

@@ -122,6 +122,18 @@ def test_a_projects_sql_reads_and_nothing_else(tmp_path: Path, sql: str) -> None
     assert (tmp_path / "shop.db").read_bytes() == before
 
 
+def test_a_virtual_table_of_a_missing_module_hides_no_product(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as database:
+        database.execute("CREATE TABLE products (name)")
+        database.execute("INSERT INTO products VALUES ('Desk Lamp')")
+        database.execute("PRAGMA writable_schema = ON")
+        row = ("table", "vec", "vec", 0, "CREATE VIRTUAL TABLE vec USING vec0(x)")
+        database.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", row)
+        database.commit()
+    declared = ProjectData(database="shop.db", terms=(("kind", "SELECT name FROM products"),))
+    assert read_catalogue(tmp_path, declared).terms == [("kind", "Desk Lamp")]
+
+
 async def test_lessons_of_others_need_trust(project: Path, settings: Settings, tmp_path: Path) -> None:
     (project / "lessons").mkdir()
     (project / "lessons" / "cases.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
+import httpx
 import pytest
 
+from agent.api import create_app
 from agent.reporting.shared_reads import SharedReads
+from agent.testing.api import KEY, api_deps
 
 
 class Source:
@@ -86,3 +90,22 @@ async def test_reads_leave_time_to_others(monkeypatch: pytest.MonkeyPatch) -> No
     await reads("a")
     assert pauses[0] == 0.0
     assert 0.06 < pauses[1] <= 4 * 0.2
+
+
+async def test_formats_of_metrics_are_two() -> None:
+    """Each format that a header asks for would be a read of its own."""
+    deps, asked = api_deps(), set()
+    expose = deps.expose
+
+    async def noted(accept: str) -> tuple[bytes, str]:
+        asked.add(accept)
+        return await expose(accept)
+
+    transport = httpx.ASGITransport(create_app(replace(deps, expose=noted)), client=("127.0.0.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        headers = {"authorization": f"Bearer {KEY}"}
+        for accept in ("text/plain;q=0.1", "text/plain;q=0.2", "*/*", "application/openmetrics-text; version=1.0.0"):
+            answer = await client.get("/metrics", headers={**headers, "accept": accept})
+            assert answer.status_code == 200
+    assert len(asked) == 2
+    assert "openmetrics" in answer.headers["content-type"]

@@ -41,7 +41,7 @@ _PRODUCTS = f"""
 _TERMS = f"SELECT DISTINCT substr(name, 1, 200) FROM (%s\n) ORDER BY 1 LIMIT {MOST_TERMS}"
 _COMPUTED = """
     SELECT tables.name, columns.name FROM sqlite_master AS tables, pragma_table_xinfo(tables.name) AS columns
-    WHERE tables.type = 'table' AND columns.hidden = 2
+    WHERE tables.type = 'table' AND tables.rootpage > 0 AND columns.hidden = 2
 """
 """Query for generated columns that are computed when read: names of table and column."""
 _UNFIT = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_AUTH)
@@ -82,8 +82,8 @@ def read_catalogue(data: Path, project: ProjectData) -> Catalogue:
         if not _copied(data, project.database, Path(own)):
             return Catalogue()
         with reading(Path(own), project.database) as database:
-            _limit(database)
             try:
+                _limit(database)
                 return Catalogue(_products(database, project), _terms(database, project))
             except sqlite3.DatabaseError as error:
                 if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) not in _UNFIT:

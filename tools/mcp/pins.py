@@ -12,17 +12,19 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flightloop import plain
 from flightloop.errors import ConfigError
+from flightloop.schemas import check
 from flightloop.tool import Permission, Tool, ToolSpec
 from tools.mcp.servers import FILE as SERVERS
 from tools.mcp.servers import Server
 from tools.registry import performed_elsewhere
-from tools.validation import unfit_defaults
+from tools.validation import check_schema, unfit_defaults
 
 FILE = "mcp.lock.json"
 LONGEST_NAME = 64
@@ -126,14 +128,21 @@ def pinned_tools(folder: Path, servers: Mapping[str, Server]) -> list[McpTool]:
             pin = pins.get(server, {}).get(name)
             if pin is None:
                 raise ConfigError(f"{folder / FILE}: lacks the tool {name} of {server}; run: python -m agent mcp pin")
+            where = f"{server}.tools.{name}"
             try:
-                sinks = listed.sinks_among(pin.parameters.get("properties", {}))
+                check(pin.parameters)
+                check_schema(pin.parameters)
+                parameters = _without_unfit_defaults(_closed(pin.parameters))
+            except Exception as problem:  # includes RecursionError: the schema comes from the server
+                raise ConfigError(f"{folder / FILE}: {where}: its schema: {str(problem)[:500]}") from problem
+            try:
+                sinks = listed.sinks_among(parameters.get("properties") or {})
             except ValueError as problem:
-                raise ConfigError(f"{folder / SERVERS}: {server}.tools.{name}: {problem}") from None
+                raise ConfigError(f"{folder / SERVERS}: {where}: {problem}") from None
             spec = ToolSpec(
                 name=known_as(server, name),
                 description=pin.description,
-                parameters=_without_unfit_defaults(_closed(pin.parameters)),
+                parameters=parameters,
                 effect=listed.effect,
                 timeout_s=entry.timeout_s,
                 # The server may pass arguments on, so the policy's egress hosts apply to them.
@@ -156,14 +165,10 @@ def _closed(schema: dict[str, Any]) -> dict[str, Any]:
 def _without_unfit_defaults(schema: dict[str, Any]) -> dict[str, Any]:
     """A schema without defaults that it rejects itself, such as null for a number: what the server does if such an
     argument is left out is unknown."""
-    for path in unfit_defaults(schema):
-        schema = _without_default(schema, path)
+    schema = deepcopy(schema)
+    for place in unfit_defaults(schema):
+        node: Any = schema
+        for step in place:
+            node = node[step]
+        node.pop("default")
     return schema
-
-
-def _without_default(node: Any, path: tuple[str, ...]) -> Any:
-    if not path:
-        return {key: value for key, value in node.items() if key != "default"}
-    if isinstance(node, list):
-        return [_without_default(one, path[1:]) if str(at) == path[0] else one for at, one in enumerate(node)]
-    return {**node, path[0]: _without_default(node[path[0]], path[1:])}

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from flightloop.errors import ConfigError
+from flightloop.schemas import subschemas
 from flightloop.tool import Effect
 from observability.bounded_yaml import YamlProblem, read_yaml
 from tools.sandbox.endpoints import parse
@@ -35,10 +36,12 @@ OWN = "MCP_"
 GRANTED = "FLIGHTLOOP_MCP_VARIABLES"
 """Variable that lists further ones, separated by commas. The operator sets it; a project can't."""
 _DESTINATIONS = {
-    *("to", "cc", "bcc", "recipient", "recipients", "email", "emails", "mail", "phone", "account", "iban", "channel"),
-    *("address", "url", "uri", "webhook", "host", "destination", "target"),
+    *("to", "cc", "bcc", "recipient", "receiver", "payee", "beneficiary", "email", "mail", "phone", "user", "username"),
+    *("account", "iban", "wallet", "channel", "chat", "address", "url", "uri", "link", "webhook", "callback", "host"),
+    *("hostname", "endpoint", "domain", "ip", "destination", "target"),
 }
-"""Words in argument names that denote a destination."""
+"""Words at the end of an argument's name that say where something goes, also before ``id`` or ``name``."""
+_NUMBERS = {"id", "ids", "number", "no", "name", "names"}
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -51,19 +54,30 @@ class ListedTool(BaseModel):
     sinks: tuple[str, ...] | None = None
     """Arguments that name a destination. None: for a write, those with names such as ``to`` or ``url``."""
 
-    def sinks_among(self, arguments: Iterable[str]) -> tuple[str, ...]:
-        """The sinks among a tool's arguments. Raises ValueError if a listed sink isn't an argument."""
-        known = tuple(arguments)
+    def sinks_among(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """The sinks among arguments with these schemas. Raises ValueError: the tool has no such argument."""
         if self.sinks is None:
-            return () if self.effect is Effect.PURE else tuple(name for name in known if _names_destination(name))
-        if unknown := set(self.sinks) - set(known):
+            writes = self.effect is not Effect.PURE
+            return tuple(name for name, schema in arguments.items() if writes and _names_destination(name, schema))
+        if unknown := set(self.sinks) - set(arguments):
             raise ValueError(f"sinks: it has no argument {', '.join(sorted(unknown))}")
         return self.sinks
 
 
-def _names_destination(argument: str) -> bool:
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])|\W|_", " ", argument).lower().split()
-    return not _DESTINATIONS.isdisjoint(words)
+def _names_destination(argument: str, schema: Any) -> bool:
+    """Whether the name of an argument, or of one within it, says that it is a destination."""
+    inner = (node.get("properties") for _, node in subschemas(schema))
+    names = [argument, *(str(name) for properties in inner if isinstance(properties, dict) for name in properties)]
+    return any(map(_says_destination, names))
+
+
+def _says_destination(name: str) -> bool:
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|\W|_", " ", name)
+    words = parted.lower().split()
+    while len(words) > 1 and words[-1] in _NUMBERS:
+        words.pop()
+    last = words[-1] if words else ""
+    return bool({last, last.removesuffix("s"), last.removesuffix("es")} & _DESTINATIONS)
 
 
 class Server(BaseModel):

@@ -17,6 +17,15 @@ PAGE = Statement(
     ORDER BY number DESC LIMIT :most
     """
 )
+DROP_REVOKED = Statement(
+    """
+    DELETE FROM keys WHERE number = (
+        SELECT min(number) FROM keys WHERE tenant_id = :tenant_id AND document LIKE :revoked
+    )
+    """
+)
+REVOKED = '%"revoked_at":"%'
+"""A name can't imitate this pattern: quotes within values are escaped."""
 COUNT = Statement("SELECT COUNT(*) FROM keys WHERE tenant_id = :tenant_id")
 
 
@@ -45,3 +54,6 @@ class SqlKeys:
 
     def count_keys(self, tenant_id: str) -> int:
         return int(self._connection.column(COUNT, tenant_id=tenant_id)[0])
+
+    def drop_revoked_key(self, tenant_id: str) -> bool:
+        return self._connection.write(DROP_REVOKED, tenant_id=tenant_id, revoked=REVOKED) > 0

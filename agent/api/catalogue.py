@@ -57,5 +57,5 @@ async def list_audit(
 
 @router.get("/overview", responses=documented())
 async def overview(deps: Deps, caller: Viewer) -> Overview:
-    """Current figures of all three tiers, with the caller's runs, approvals and interrupts."""
+    """Current system, model and business metrics, the tenant's runs by status, its approvals and interrupts."""
     return await deps.overview(caller.tenant_id)

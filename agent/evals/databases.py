@@ -155,7 +155,7 @@ def _bounded(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[Any]]:
 
 
 def _allowed(action: int, first: str | None, second: str | None, *_: str | None) -> int:
-    """Authorizer that denies settings, transactions and access to other files."""
+    """SQLite authorizer that denies PRAGMA, ATTACH, DETACH, transactions and functions that load native code."""
     if action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_TRANSACTION):
         return sqlite3.SQLITE_DENY
     code = action == sqlite3.SQLITE_FUNCTION and str(second).lower() in ("load_extension", "fts3_tokenizer")

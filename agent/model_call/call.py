@@ -52,7 +52,7 @@ class Owner(Protocol):
 
 @dataclass(frozen=True)
 class GuardedModel:
-    """The model with the guards around it. ``interrupts`` stops models that don't poll for a stop themselves."""
+    """A chat model with its guards. ``interrupts`` cancels answers of models that don't check for a stop themselves."""
 
     model: ChatModel
     guard: Guarding

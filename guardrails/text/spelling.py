@@ -1,4 +1,4 @@
-"""Spellings of a character in Markdown and HTML (plain, escaped, by number, by name), and comparable forms of texts."""
+"""Ways to write a character in Markdown and HTML (literal, escaped, as a character reference), and normalised texts."""
 
 from __future__ import annotations
 

@@ -200,11 +200,11 @@ class Matcher:
             self._matcher.rollback(len(drafts))
 
     def admitted(self, guess: Sequence[int], dictate: bool) -> list[int]:
-        """The part of a draft that the grammar accepts, without the answer's end.
+        """The longest prefix of a draft that the grammar accepts and that does not complete the answer.
 
         Args:
             guess: draft of the next tokens.
-            dictate: whether to insert the tokens that the grammar forces after each draft token, as in the answer.
+            dictate: whether to insert the tokens that the grammar forces after each accepted token.
         """
         rest, taken = list(guess), list[int]()
         while rest and self._matcher.try_consume_tokens(rest[:1]):

@@ -75,7 +75,7 @@ def servers_of(database_url: str) -> Servers:
     """Servers that libpq connects to by this URL and the environment (``PGHOST`` and others).
 
     Raises:
-        ConfigError: not a database URL, or one that names a service, whose file may change later.
+        ConfigError: not a database URL, or one that uses a libpq service, whose host and port may change later.
     """
     url = make_url(synchronous(database_url))
     if url.get_backend_name() != "postgresql":

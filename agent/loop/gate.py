@@ -63,8 +63,8 @@ class Gate:
         return tuple(name for name in context.plan if context.plans(name))
 
     async def tools(self, *, planning: bool = False) -> list[ToolDef]:
-        """The agent's tools that the policy currently shows to the model. ``planning`` ignores the current plan, since a
-        new plan may name tools that it lacks."""
+        """The agent's tools that the policy currently shows to the model. ``planning`` ignores the current plan:
+        a new one may name other tools."""
         toolbox, names = self._deps.hosts.registry, self._deps.tools
         writes = frozenset(name for name in names if toolbox.get(name).writes)
         return await self._deps.guard.narrow(

@@ -161,7 +161,9 @@ def share(state: RunState, now: datetime, agents: int, calls: int) -> Budget:
         part = (limit - getattr(taken, name)) / (calls if name == "seconds" else agents)
         left[name] = int(part) if isinstance(limit, int) else part
         if left[name] < 0 or (name != "cost" and not left[name]):
-            raise Exhausted(_reason("run", name), f"the run's {name} budget of {limit:g} has too little left for a sub-agent")
+            raise Exhausted(
+                _reason("run", name), f"the run's {name} budget of {limit:g} has too little left for a sub-agent"
+            )
     return Budget(**left)
 
 

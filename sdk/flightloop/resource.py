@@ -45,7 +45,7 @@ class endpoint(_Awaited[P, T]):
 
 
 class sequence(_Awaited[P, T]):
-    """Decorator for a generator method that yields `Call` and `Feed` objects: executes each of them and sends its result
+    """Decorator for a generator method that yields `Call` and `Feed` objects: executes each and sends its result
     back. The generator's return value is the result."""
 
     def __init__(self, build: Callable[Concatenate[Any, P], Steps[T]]) -> None:

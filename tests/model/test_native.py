@@ -315,7 +315,7 @@ def test_a_cache_that_cannot_be_written_is_said(tmp_path):
         ({"width": 48}, "multiple of 32"),
         ({"head_width": 48}, "heads' width"),
         ({"vocab": 321}, "vocabulary"),
-        ({"experts": 600, "expert_width": 8, "active": 1}, "too many"),
+        ({"experts": 600, "expert_width": 8, "active": 1}, "more than 512 experts"),
         ({"heads": 40, "kv_heads": 40, "windows": (9, 9, 9), "global_heads": ((0,), (), ())}, "key/value heads"),
     ],
 )

@@ -9,6 +9,7 @@ from bench import holding_up
 from tests.console import free_port
 
 
+@pytest.mark.slow
 def test_a_flood_is_measured_from_the_start_of_a_platform_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holding_up, "ROUNDS", 2)
     monkeypatch.setattr(holding_up, "LEAD_S", 0.5)

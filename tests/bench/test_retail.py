@@ -318,6 +318,7 @@ async def test_the_agents_tools_work_on_the_shop_in_processes_of_their_own(kits:
     assert said[0] == RULES
 
 
+@pytest.mark.slow
 def test_the_data_sets_own_right_actions_run() -> None:
     try:
         found = read(ROOT / DATA)

@@ -80,6 +80,7 @@ async def test_an_error_crosses_ray_as_itself(local: DeploymentHandle[Any]) -> N
             pass
 
 
+@pytest.mark.slow
 async def test_shards_give_the_same_tokens_and_come_back(local: DeploymentHandle[Any], database: str) -> None:
     expected = await answers(local)
     config = ModelConfig(dtype="float32", threads=1, max_context=512, shards=2)

@@ -155,6 +155,7 @@ def test_no_value_satisfies_two_alternatives_that_are_called_exclusive(one: Any,
 
 @given(st.lists(alternatives, min_size=1, max_size=3), st.booleans(), st.integers(0, 3))
 @settings(max_examples=60, deadline=None)
+@pytest.mark.slow
 def test_what_is_decoded_satisfies_exactly_one(options: list[Any], tagged: bool, seed: int) -> None:
     if tagged:
         options = [

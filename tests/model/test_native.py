@@ -294,6 +294,7 @@ def test_constant_groups_survive_int4():
 
 
 @needs_kernels
+@pytest.mark.slow
 def test_kernels_are_compiled_once(tmp_path):
     made = build.compiled(tmp_path)
     before = made.stat().st_mtime_ns

@@ -103,6 +103,7 @@ async def performing(client: AsyncFlightloop, run_id: str, tool: str) -> str:
 
 
 @pytest.mark.parametrize("tool", ["hang", "spin", "run_python"])
+@pytest.mark.slow
 async def test_cancelled(tmp_path: Path, tool: str) -> None:
     arguments = {"code": LOOP} if tool == "run_python" else {}
     async with at_work(tmp_path, call(tool, **arguments)) as stopping:
@@ -113,18 +114,21 @@ async def test_cancelled(tmp_path: Path, tool: str) -> None:
         assert isinstance(events[-1], RunEnded)
 
 
+@pytest.mark.slow
 async def test_interrupted(tmp_path: Path) -> None:
     async with at_work(tmp_path, call("spin")) as stopping:
         await stopping.client.runs.interrupt(stopping.run.id)
         assert (await stopping.ended()).status is RunStatus.INTERRUPTED
 
 
+@pytest.mark.slow
 async def test_stopped_with_everything(tmp_path: Path) -> None:
     async with at_work(tmp_path, call("spin")) as stopping:
         await stopping.client.interrupts.create(reason="drill")
         assert (await stopping.ended()).status is RunStatus.INTERRUPTED
 
 
+@pytest.mark.slow
 async def test_a_tool_of_a_run_that_works_for_the_cancelled_one(tmp_path: Path) -> None:
     async with at_work(tmp_path, call("ask_below", task="go"), call("hang")) as stopping:
         assert stopping.worker != stopping.run.id
@@ -132,6 +136,7 @@ async def test_a_tool_of_a_run_that_works_for_the_cancelled_one(tmp_path: Path) 
         assert (await stopping.ended()).status is RunStatus.CANCELLED
 
 
+@pytest.mark.slow
 async def test_cancelled_on_postgresql(tmp_path: Path, server: Postgres) -> None:
     async with at_work(tmp_path, call("hang"), FLIGHTLOOP_DATABASE_URL=server.database()) as stopping:
         await stopping.client.runs.cancel(stopping.run.id)

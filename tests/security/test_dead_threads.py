@@ -106,6 +106,7 @@ async def test_nothing_beats_without_a_head(
 
 
 @pytest.mark.parametrize("mechanisms", WAYS)
+@pytest.mark.slow
 async def test_memory_and_files_without_a_head_count(
     deployment: Deployment, tmp_path: Path, mechanisms: tuple[str, ...]
 ) -> None:

@@ -238,6 +238,7 @@ async def test_nothing_else_of_a_run_can_be_given_to_a_fork(tmp_path: Path, fiel
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, field)
 
 
+@pytest.mark.slow
 async def test_forks_of_forks_gather_no_metadata_without_end(tmp_path: Path) -> None:
     async with working(tmp_path, FIND, REFUND) as desk:
         run = (await desk.waiting())["id"]

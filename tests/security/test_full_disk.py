@@ -218,6 +218,7 @@ async def _post(platform: Standalone, path: str, body: Any) -> httpx.Response:
         return await client.post(path, json=body)
 
 
+@pytest.mark.slow
 async def test_a_platform_whose_disk_is_full_is_stopped(small: Path) -> None:
     async with ScriptedServer().serving() as model:
         env = environment(small, FLIGHTLOOP_MODEL_URL=model, FLIGHTLOOP_DISK_RESERVE_MB="4")

@@ -70,6 +70,7 @@ def unconfigured() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@pytest.mark.slow
 async def test_a_platform_leaves_nothing_open(tmp_path: Path) -> None:
     """Started with the widest umask, and a key that no file holds; it works on a run, and stops."""
     home = tmp_path / "state" / "home"

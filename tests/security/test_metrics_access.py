@@ -38,6 +38,7 @@ async def test_a_program_of_this_machine_needs_no_key(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/readyz"])
+@pytest.mark.slow
 async def test_a_foreign_host_a_proxy_and_another_machine_need_one(path: str) -> None:
     strangers = [{"host": host} for host in FOREIGN] + [{name: "1.1 proxy"} for name in PROXIED]
     for headers in strangers:

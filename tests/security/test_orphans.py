@@ -105,6 +105,7 @@ def test_the_sweeper_ends_a_sessions_workers_and_nobody_else(tmp_path: Path) -> 
 # One process
 
 
+@pytest.mark.slow
 async def test_a_killed_process_leaves_no_tool_behind(tmp_path: Path) -> None:
     async with (
         ScriptedServer(SAYS_CALL).serving() as url,
@@ -119,6 +120,7 @@ async def test_a_killed_process_leaves_no_tool_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 async def test_a_stop_waits_for_nobody(tmp_path: Path, by: signal.Signals) -> None:
     """Neither for a tool, nor for a stream, a model that doesn't answer, or a collector of traces."""
     model = ScriptedServer(SAYS_CALL, ScriptedAnswer(gate=(never := asyncio.Event())))

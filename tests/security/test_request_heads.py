@@ -32,6 +32,7 @@ FLOODS = {
 }
 
 
+@pytest.mark.slow
 async def test_a_head_without_end_is_cut_off(tmp_path: Path) -> None:
     async with scripted(tmp_path) as found:
         front = found.front()

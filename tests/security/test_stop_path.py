@@ -316,6 +316,7 @@ async def serving(home: Path, model: str) -> AsyncIterator[tuple[psutil.Process,
         await process.communicate()
 
 
+@pytest.mark.slow
 async def test_a_process_that_stands_still_holds_up_neither_stop_nor_probe(tmp_path: Path) -> None:
     async with ScriptedServer().serving() as model, serving(tmp_path / "home", model) as (api, url):
         key = (tmp_path / "home" / "key").read_text().strip()
@@ -339,6 +340,7 @@ async def test_a_process_that_stands_still_holds_up_neither_stop_nor_probe(tmp_p
         assert [child for child in children if child.is_running()] == []
 
 
+@pytest.mark.slow
 async def test_without_its_front_the_platform_ends_and_says_so(tmp_path: Path) -> None:
     async with ScriptedServer().serving() as model, serving(tmp_path / "home", model) as (api, _):
         [front] = [child for child in api.children() if "agent.serve.front" in " ".join(child.cmdline())]

@@ -263,6 +263,7 @@ async def test_a_program_is_kept_from_the_rest(hosts: ToolHosts, code: str, said
     assert os.listdir(tmp_path) == ["secret"]
 
 
+@pytest.mark.slow
 async def test_endless_programs_are_stopped_and_their_output_is_cut(hosts: ToolHosts, tmp_path: Path) -> None:
     result = await run(hosts, "while True: print('x' * 999)", tmp_path)
     assert result["exit"] in ("stopped: too much CPU time", "stopped after 10 s")

@@ -176,6 +176,7 @@ def scripted(*answers: str | tuple[str, str]) -> ScriptedServer:
     return ScriptedServer(planned, *made)
 
 
+@pytest.mark.slow
 async def test_from_a_new_project_over_a_failed_run_to_a_task_that_finds_it(tmp_path: Path) -> None:
     code, out = await told("-c", "from flightloop.cli import main; main()", "new", str(tmp_path / "notes"))
     assert (code, f"agent eval --project {tmp_path / 'notes'}" in out) == (0, True)

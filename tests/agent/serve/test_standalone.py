@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
 from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop.cli.project import write_project
@@ -79,6 +80,7 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     return [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.slow
 async def test_a_run_from_outside_and_a_clean_end(tmp_path: Path) -> None:
     home = tmp_path / "home"
     scripted = ScriptedServer(PLAN, ScriptedAnswer(text="It is on its way."))
@@ -108,6 +110,7 @@ async def test_a_run_from_outside_and_a_clean_end(tmp_path: Path) -> None:
     assert (code, "the chain is intact" in out) == (0, True)
 
 
+@pytest.mark.slow
 async def test_an_interrupt_reaches_a_waiting_run_and_outlives_a_restart(tmp_path: Path) -> None:
     home = tmp_path / "home"
     never = asyncio.Event()
@@ -129,6 +132,7 @@ async def test_an_interrupt_reaches_a_waiting_run_and_outlives_a_restart(tmp_pat
         never.set()
 
 
+@pytest.mark.slow
 async def test_what_is_wrong_at_start_is_one_line(tmp_path: Path) -> None:
     taken = socket.create_server(("127.0.0.1", 0))
     port = str(taken.getsockname()[1])
@@ -167,6 +171,7 @@ async def test_what_is_wrong_at_start_is_one_line(tmp_path: Path) -> None:
         taken.close()
 
 
+@pytest.mark.slow
 async def test_policy_cases(tmp_path: Path) -> None:
     policy = tmp_path / "p.yaml"
     policy.write_text("name: p\nversion: 1\ntools: {allow: {'*': [add]}}\n")

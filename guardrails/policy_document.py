@@ -264,7 +264,7 @@ class ToolsPolicy(Strict):
     @classmethod
     def _no_redact(cls, value: Action) -> Action:
         if value is Action.REDACT:
-            raise ValueError("redact is not possible for a call; use allow, ask or block")
+            raise ValueError("a call cannot be redacted; use allow, ask or block")
         return value
 
     @field_validator("false_claims")

@@ -36,7 +36,7 @@ def query_sql(context: ToolContext, sql: Annotated[str, Field(min_length=6, max_
     """
     project = context.project
     if project.database is None or not project.tables:
-        raise ToolRefused("The project has no database to read.")
+        raise ToolRefused("There is no database to read: the project names none in project.yaml.")
     named = check(sql, project.tables)
     with reading(context.data, project.database) as database:
         return _run(database, sql, project.tables, named)

@@ -102,7 +102,7 @@ def _consistent(request: ChatRequest) -> None:
         raise InvalidRequest("tools: two tools have the same name", param="tools")
     choice = request.tool_choice
     if choice == "required" and not names:
-        raise InvalidRequest("tool_choice: 'required' needs at least one tool in 'tools'", param="tool_choice")
+        raise InvalidRequest("tool_choice: 'required' needs tools: give at least one in 'tools'", param="tool_choice")
     if isinstance(choice, NamedToolChoice) and choice.function.name not in names:
         known = ", ".join(names) or "none"
         raise InvalidRequest(f"tool_choice: no tool {choice.function.name!r}; known: {known}", param="tool_choice")

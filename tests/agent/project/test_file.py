@@ -137,7 +137,7 @@ async def test_a_project_that_declares_nothing_has_no_data(folder: Path, setting
         found = await hosts.call("search_knowledge", {"query": "Ulysses"}, context)
         rows = await hosts.call("query_sql", {"sql": "SELECT title FROM books"}, context)
     assert "There are no documents" in (found.error or "")
-    assert "names no database" in (rows.error or "")
+    assert "the project names none" in (rows.error or "")
 
 
 def test_sql_that_does_not_fit_the_database_finds_nothing(

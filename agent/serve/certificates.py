@@ -11,6 +11,7 @@ import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -79,8 +80,7 @@ def _names() -> list[x509.GeneralName]:
 
 
 def _own_addresses() -> set[str]:
-    try:
-        found = socket.getaddrinfo(socket.gethostname(), None)
-    except OSError:
-        return set()
-    return {str(address[0]).partition("%")[0] for *_, address in found}
+    """Addresses of this machine's interfaces. Ray picks one of them, whatever the machine's name resolves to."""
+    internet = (socket.AF_INET, socket.AF_INET6)
+    found = [one for addresses in psutil.net_if_addrs().values() for one in addresses if one.family in internet]
+    return {one.address.partition("%")[0] for one in found}

@@ -13,7 +13,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from cryptography import x509
+from ray._private import services
 
+from agent.serve.certificates import make_certificates
 from agent.serve.session import CERTIFICATES, FOLDER, MODE, TOKEN, TOKENS, certified, make_private, private_session
 from flightloop.errors import ConfigError
 
@@ -126,3 +129,11 @@ def test_certificates_that_ray_would_not_see_are_not_made(tmp_path: Path, monkey
     os.environ[MODE] = "token"
     with certified():
         assert not os.environ.keys() & {*CERTIFICATES}
+
+
+def test_certificates_name_the_address_that_ray_picks(tmp_path: Path) -> None:
+    """Whatever the machine's name resolves to, such as 127.0.1.1."""
+    picked = services.get_node_ip_address()
+    made = x509.load_pem_x509_certificate(Path(make_certificates(tmp_path)["RAY_TLS_SERVER_CERT"]).read_bytes())
+    named = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert picked in map(str, named.get_values_for_type(x509.IPAddress))

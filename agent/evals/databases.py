@@ -22,8 +22,8 @@ MOST_SECONDS = 10.0
 """Time limit per statement."""
 MOST_BYTES = 16 * 1024**2
 """Maximum bytes of a value, and of all rows of a statement together."""
-VALUE = 32
-"""Bytes that a number counts for."""
+NUMBER_BYTES = 32
+"""What a number counts for towards `MOST_BYTES`."""
 MOST_ROWS = 10_000
 MOST_FILES = 1_000
 """Maximum number of files in a data folder that is searched for its only database."""
@@ -148,7 +148,7 @@ def _bounded(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[Any]]:
     """The rows. Raises sqlite3.DataError if they have more than ``MOST_BYTES``."""
     left = MOST_BYTES
     for row in rows:
-        left -= sum(len(value) if isinstance(value, str | bytes) else VALUE for value in row)
+        left -= sum(len(value) if isinstance(value, str | bytes) else NUMBER_BYTES for value in row)
         if left < 0:
             raise sqlite3.DataError(f"the rows have more than {MOST_BYTES} bytes")
         yield list(row)

@@ -11,8 +11,7 @@ import regex
 from guardrails.evidence.acts import LONGEST, Act, joined, sentences
 from guardrails.evidence.done_acts import CallTexts
 from guardrails.evidence.objects import RECORD, identifiers
-from guardrails.text.scalars import scalar_texts
-from guardrails.text.words import plain
+from guardrails.text.words import plain, plain_values
 from guardrails.types import GuardContext, Past, Write
 
 _YES = regex.compile(
@@ -114,7 +113,7 @@ class Yes:
     def _done(self, act: Act, tool: str, context: GuardContext, past: Past, texts: CallTexts) -> bool:
         calls = [one for one in (*past.writes, *past.delegated, *context.writes) if one.tool == tool]
         words = f" {plain(self.question)} "
-        named = [one for one in calls if any(f" {value} " in words for value in _values(one))]
+        named = [one for one in calls if any(f" {value} " in words for value in plain_values(one.arguments))]
         if not named and (not calls or identifiers(self.question)):
             return texts.says(act, wanted=False)
         calls = named or calls
@@ -186,7 +185,7 @@ def _standing(writes: Sequence[Write]) -> list[Write]:
     """Failed calls, latest first, unless a later call of the same tool with one of their arguments succeeded."""
     failed, good = [], dict[str, set[str]]()
     for write in reversed(writes):
-        values = {*_values(write), write.args_sha256}
+        values = {*plain_values(write.arguments), write.args_sha256}
         if write.ok:
             good.setdefault(write.tool, set()).update(values)
         elif values.isdisjoint(good.get(write.tool, ())):
@@ -198,15 +197,9 @@ def _said_of(act: Act, write: Write, texts: CallTexts) -> bool:
     """Whether a call's error, or a record with one of its arguments, says that the action was already done."""
     if act.told_in(write.result):
         return True
-    values = _values(write)
+    values = plain_values(write.arguments)
     records = (match.group() for refused, text in texts.parts if not refused for match in RECORD.finditer(text))
     return any(
         act.named.search(record) is not None and any(f" {value} " in f" {plain(record)} " for value in values)
         for record in records
-    )
-
-
-def _values(write: Write) -> frozenset[str]:
-    return frozenset(
-        text for value in write.arguments.values() for leaf in scalar_texts(value) if (text := plain(leaf))
     )

@@ -14,7 +14,7 @@ from guardrails.evidence.acts import Act, in_first_person
 from guardrails.evidence.amounts import is_number
 from guardrails.text.dates import dates_in
 from guardrails.text.scalars import scalar_texts
-from guardrails.text.words import numbers_in, plain
+from guardrails.text.words import numbers_in, plain, plain_values
 from guardrails.types import GuardContext, Past, Write
 
 MONEY = regex.compile(
@@ -64,8 +64,7 @@ class _Call:
 
     @cached_property
     def arguments(self) -> frozenset[str]:
-        leaf_texts = (leaf for value in self.write.arguments.values() for leaf in scalar_texts(value))
-        return frozenset(text for leaf in leaf_texts if (text := plain(leaf)))
+        return plain_values(self.write.arguments)
 
     @cached_property
     def sums(self) -> frozenset[float]:

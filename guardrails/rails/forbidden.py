@@ -21,7 +21,7 @@ from guardrails.policy_document import PolicyDocument
 from guardrails.text.scalars import scalar_texts
 from guardrails.text.spelling import most_characters
 from guardrails.text.verbs import gerunds, participles
-from guardrails.text.words import plain
+from guardrails.text.words import plain, plain_values
 from guardrails.types import Checked, CheckedCall, Judgement, Rail
 
 LABEL = "forbidden"
@@ -83,7 +83,7 @@ def forbids(asked: str, call: CheckedCall) -> bool:
     act = Act.of(call.spec)
     if act is None or not act.verbs:
         return False
-    values = _values(call)
+    values = plain_values(call.arguments)
     said = sentences(asked)
     if any(values & _within(match[1] or match[2], values) for one in said for match in _LET_BE.finditer(one)):
         return True
@@ -143,10 +143,6 @@ def _forbidding(verbs: tuple[str, ...]) -> tuple[regex.Pattern[str], regex.Patte
     verb = rf"[,\s](?:and\s+|please\s+|just\s+|to\s+)*+(?:{base})"
     every = rf"\b(?:{'|'.join(forms)})\b"
     return regex.compile(every, regex.IGNORECASE), regex.compile(rf"{verb}\b", regex.IGNORECASE)
-
-
-def _values(call: CheckedCall) -> frozenset[str]:
-    return frozenset(text for value in call.arguments.values() for leaf in scalar_texts(value) if (text := plain(leaf)))
 
 
 def _within(text: str, values: Iterable[str]) -> frozenset[str]:

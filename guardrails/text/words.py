@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
+from typing import Any
 
 import regex
 
@@ -38,6 +39,11 @@ URL = regex.compile(r"https?://[^\s<>\"')\]]{1,2000}", regex.IGNORECASE)
 def plain(text: str) -> str:
     """Normal form in lower case: words of letters, digits, ``_``, ``@`` and ``+``, separated by single blanks."""
     return " ".join(regex.findall(r"[\w@+]+", normalise(text).casefold()))
+
+
+def plain_values(arguments: Mapping[str, Any]) -> frozenset[str]:
+    """Normal forms (`plain`) of all strings and numbers in a call's arguments, except empty ones."""
+    return frozenset(text for value in arguments.values() for leaf in scalar_texts(value) if (text := plain(leaf)))
 
 
 def number_of(text: str) -> float | None:

@@ -41,7 +41,7 @@ _DESTINATIONS = {
     *("hostname", "endpoint", "domain", "ip", "destination", "target"),
 }
 """Words at the end of an argument's name that say where something goes, also before ``id`` or ``name``."""
-_NUMBERS = {"id", "ids", "number", "no", "name", "names"}
+_SUFFIXES = {"id", "ids", "number", "no", "name", "names"}
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -74,7 +74,7 @@ def _names_destination(argument: str, schema: Any) -> bool:
 def _says_destination(name: str) -> bool:
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|\W|_", " ", name)
     words = parted.lower().split()
-    while len(words) > 1 and words[-1] in _NUMBERS:
+    while len(words) > 1 and words[-1] in _SUFFIXES:
         words.pop()
     last = words[-1] if words else ""
     return bool({last, last.removesuffix("s"), last.removesuffix("es")} & _DESTINATIONS)

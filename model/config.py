@@ -20,8 +20,8 @@ SHIPPED_CALL_CONFIDENCE = 0.1
 """`ModelConfig.call_confidence` of the shipped experts, chosen on conversations that they weren't trained on
 (docs/model-card.md)."""
 
-Dtype = Literal["auto", "float32", "bfloat16", "int8", "int4"]
-ResolvedDtype = Literal["float32", "bfloat16", "int8", "int4"]
+Dtype = Literal["auto", "float32", "bfloat16", "int8", "int4", "mixed"]
+ResolvedDtype = Literal["float32", "bfloat16", "int8", "int4", "mixed"]
 
 NATIVE_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"})
 
@@ -34,6 +34,7 @@ class ModelConfig:
         model: ``"embedded"``, or the path of a local GGUF file (llama architecture) or Hugging Face checkpoint folder
             (config.json, *.safetensors, tokenizer.json).
         dtype: format of the weights; ``"auto"`` picks the fastest on this processor for short agent steps.
+            ``"mixed"``: each matrix in the 4 to 8 bits of a GGUF file.
         experts: path of a safetensors file with trained routed experts and routers, such as `SHIPPED`; embedded model
             only. None: untrained experts, which don't change the output.
         lora: path of a safetensors file with a LoRA adapter, which is merged into the weights when they are loaded.

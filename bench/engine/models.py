@@ -9,13 +9,13 @@ from bench.peers.checkpoint import random_checkpoint
 from bench.peers.shapes import DENSE, MIXTURE
 from model.config import Dtype, ModelConfig
 from model.nn.shape import DecoderConfig
-from model.quant.int4 import Int4Linear
+from model.quant.grouped import GroupedLinear
 from model.quant.int8 import Int8Linear
 from model.quant.quantise import quantise
-from model.weights.embedded import gguf_shape
 from model.weights.files import embedded_path
 from model.weights.form import form_for
 from model.weights.gguf import GgufFile
+from model.weights.gguf_decoder import gguf_shape
 from model.weights.load import load_model
 from model.weights.loaded import LoadedModel
 from model.weights.tiny import TINY, embedded_tokenizer, random_decoder
@@ -29,7 +29,8 @@ decoded token (docs/decisions/0010-windows.md)."""
 
 def fastest() -> Dtype:
     """The format that the engine picks for the embedded model on this processor."""
-    return form_for("auto", gguf_shape(GgufFile(embedded_path()).metadata), exact_int4=True).dtype
+    file = GgufFile(embedded_path())
+    return form_for("auto", gguf_shape(file), stored=file.form).dtype
 
 
 class Models:
@@ -84,7 +85,7 @@ def _random(shape: DecoderConfig, dtype: Dtype) -> LoadedModel:
 
 def matrix_bytes(loaded: LoadedModel) -> int:
     """Bytes of all matrices in memory, including scales; shared ones count once."""
-    quantised = [each.rows for each in loaded.decoder.modules() if isinstance(each, Int4Linear | Int8Linear)]
+    quantised = [each.rows for each in loaded.decoder.modules() if isinstance(each, GroupedLinear | Int8Linear)]
     tensors = {each.data_ptr(): each for each in loaded.decoder.parameters() if each.ndim > 1}
     if quantised and loaded.config.tied:
         del tensors[loaded.decoder.embedding.data_ptr()]  # read from the head

@@ -23,10 +23,10 @@ from torch import Tensor
 from bench.peers.environment import cache_folder
 from bench.peers.shapes import parameters
 from model.nn.shape import DecoderConfig
-from model.quant.int4 import widened
-from model.weights.embedded import gguf_shape, gguf_state
+from model.quant.grouped import plain
 from model.weights.files import embedded_path
 from model.weights.gguf import GgufFile
+from model.weights.gguf_decoder import gguf_shape, gguf_state
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -68,9 +68,9 @@ def _once(name: str, write: Callable[[Path], None]) -> Path:
 def write_checkpoint(folder: Path, source: Path, dtype: Dtype) -> None:
     """Writes the content of a llama-architecture GGUF into an existing folder."""
     file = GgufFile(source)
-    shape = gguf_shape(file.metadata)
+    shape = gguf_shape(file)
     to: torch.dtype = getattr(torch, dtype)
-    state = {name: widened(value) for name, value in gguf_state(file, shape).items()}
+    state = {name: plain(value) for name, value in gguf_state(file, shape).items()}
     tensors = {name: value.to(to).contiguous() for name, value in llama_tensors(state, shape).items()}
     _write(folder, tensors, llama_config(shape, file.metadata, dtype), file.metadata)
 

@@ -16,7 +16,7 @@ from model.native.cache import TOKENS, QuantisedCache
 from model.native.pack import Packed, Weights
 from model.nn.decoder import Block, Decoder
 from model.nn.experts import Experts
-from model.quant.int4 import GROUP, Int4Linear, Int4Rows
+from model.quant.grouped import GROUP, GroupedLinear, GroupedRows
 from model.quant.int8 import Int8Linear, Int8Rows
 
 NARROW = 64
@@ -28,7 +28,7 @@ class NativeDecoder:
     """The `library.Model` of a decoder, and the memory that it points to.
 
     Args:
-        decoder: with int4 or int8 weights (`model.quant.quantise`).
+        decoder: with quantised weights (`model.quant.quantise`).
         kv: cache that steps read and write.
     """
 
@@ -38,7 +38,7 @@ class NativeDecoder:
         self._blocks = [block for block in decoder.blocks if isinstance(block, Block)]
         self._cosine = self._float(decoder.rope.cos_XH[:, : shape.head_width // 2])
         self._sine = self._float(decoder.rope.sin_XH[:, shape.head_width // 2 :])
-        self._int4 = any(isinstance(module, Int4Linear) for module in decoder.modules())
+        self._int4 = {module.rows.bits for module in decoder.modules() if isinstance(module, GroupedLinear)} == {4}
         layers = [self._layer(decoder, kv, index, block) for index, block in enumerate(self._blocks)]
         self._layers = (library.Layer * len(layers))(*layers)
         self._expert_tokens = (ctypes.c_int64 * max(1, shape.experts))()
@@ -97,6 +97,8 @@ class NativeDecoder:
             globals=sum(1 << head for head in shape.globals(index)),
             group=int(shape.reach(index).bounded),
         )
+        if attention.bias_Y is not None:
+            layer.qkv_bias = self._float(attention.bias_Y)
         if attention.q_norm is not None and attention.k_norm is not None:
             layer.query_norm = self._float(attention.q_norm.weight_D)
             layer.key_norm = self._float(attention.k_norm.weight_D)
@@ -118,7 +120,7 @@ class NativeDecoder:
 
     def _rounded(self, weight_OI: Tensor, hidden: int) -> Weights:
         if self._int4 and hidden >= NARROW and weight_OI.shape[1] % GROUP == 0:
-            return Int4Rows.of(weight_OI)
+            return GroupedRows.of(weight_OI)
         return Int8Rows.of(weight_OI)
 
     def _matrix(self, experts: Sequence[Weights]) -> library.Matrix:
@@ -135,7 +137,7 @@ class NativeDecoder:
 
 
 def _weights(linear: nn.Module) -> Weights:
-    assert isinstance(linear, Int4Linear | Int8Linear)
+    assert isinstance(linear, GroupedLinear | Int8Linear)
     return linear.rows
 
 

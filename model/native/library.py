@@ -14,6 +14,7 @@ class Matrix(Structure):
         ("codes", c_void_p),
         ("scale", c_void_p),
         ("bits", c_int32),
+        ("minimum", c_int32),
         ("outputs", c_int32),
         ("groups", c_int32),
     ]
@@ -29,6 +30,7 @@ class Layer(Structure):
         ("sine", c_void_p),
         ("qkv", Matrix),
         ("out", Matrix),
+        ("qkv_bias", c_void_p),
         ("gate_up", Matrix),
         ("down", Matrix),
         ("router", c_void_p),

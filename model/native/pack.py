@@ -8,26 +8,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from model.native.library import Matrix
-from model.quant.int4 import GROUP, Int4Rows
+from model.quant.grouped import GROUP, GroupedRows
 from model.quant.int8 import Int8Rows
 
 TILE = 16
 BLOCK = 32
 """Outputs per unit of work. Gate and up projections alternate in blocks of this size."""
 
-Weights = Int4Rows | Int8Rows
+Weights = GroupedRows | Int8Rows
 
 
 @dataclass(frozen=True)
 class Packed:
     """A matrix, or those of all experts one after the other. Owns the memory that `matrix` points to."""
 
-    codes: Tensor  # quantised weights as bytes
-    scale: Tensor | None  # scales of the codes
+    codes: Tensor  # quantised weights as bytes, with the scales of groups
+    scale: Tensor | None  # scales of whole rows; None: of groups
+    bits: int  # bits of a code
+    minimum: bool  # whether groups have minima
     outputs: int  # rows of one matrix
     groups: int  # groups of 32 inputs
 
@@ -35,7 +38,7 @@ class Packed:
     def matrix(self) -> Matrix:
         """The matrix in the form that the kernels expect."""
         scale = None if self.scale is None else self.scale.data_ptr()
-        return Matrix(self.codes.data_ptr(), scale, 4 if self.scale is None else 8, self.outputs, self.groups)
+        return Matrix(self.codes.data_ptr(), scale, self.bits, self.minimum, self.outputs, self.groups)
 
     @property
     def nbytes(self) -> int:
@@ -47,23 +50,47 @@ def pack(experts: Sequence[Weights]) -> Packed:
     outputs, inputs = experts[0].shape
     assert outputs % TILE == 0
     assert inputs % GROUP == 0
+    experts = [_known(each) for each in experts]
     codes = torch.stack([_codes(each) for each in experts])
+    first, groups = experts[0], inputs // GROUP
+    if isinstance(first, GroupedRows):
+        return Packed(codes, None, first.bits, first.minimum_OG is not None, outputs, groups)
     scales = [each.scale_O.float() for each in experts if isinstance(each, Int8Rows)]
-    return Packed(codes, torch.cat(scales) if scales else None, outputs, inputs // GROUP)
+    return Packed(codes, torch.cat(scales), 8, False, outputs, groups)
+
+
+def _known(weights: Weights) -> Weights:
+    """The same weights in a format that the kernels have."""
+    if isinstance(weights, GroupedRows) and weights.minimum_OG is None and weights.bits == 4:
+        return weights.widened(4, symmetric=False)
+    if isinstance(weights, GroupedRows) and weights.minimum_OG is not None and weights.bits == 6:
+        return weights.widened(8, symmetric=False)
+    return weights
 
 
 def _codes(weights: Weights) -> Tensor:
     outputs, inputs = weights.shape
     if isinstance(weights, Int8Rows):
         return _tiled(weights.codes_OI.view(torch.uint8) ^ 0x80)  # adds 128
-    tiled = _tiled(weights.codes_OI)
-    codes = tiled[..., :4, :, :] | (tiled[..., 4:, :, :] << 4)
     tiles, groups = outputs // TILE, inputs // GROUP
-    factors = [
+    tiled = _tiled(weights.codes_OI).view(tiles, groups, -1)
+    parts = [tiled]
+    if weights.bits < 8:
+        low = tiled & 15
+        half = low.shape[-1] // 2
+        parts = [low[..., :half] | (low[..., half:] << 4)]
+        parts += [_packed_bits(tiled >> bit & 1) for bit in range(4, weights.bits)]
+    parts += [
         factor_OG.view(tiles, TILE, groups).transpose(1, 2).contiguous().view(torch.uint8)
         for factor_OG in (weights.scale_OG, weights.minimum_OG)
+        if factor_OG is not None
     ]
-    return torch.cat([codes.reshape(tiles, groups, -1), *factors], -1)
+    return torch.cat(parts, -1)
+
+
+def _packed_bits(bits: Tensor) -> Tensor:
+    """Packs bytes of 0 or 1 along the last axis into bits, the first one lowest."""
+    return torch.from_numpy(np.packbits(bits.numpy(), axis=-1, bitorder="little"))
 
 
 def _tiled(codes_OI: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Grouped-query attention over a paged KV cache, for ragged batches of prefilling and decoding sequences.
 
 Suffixes: T tokens, D model width, N query heads, K key/value heads, G = N / K, H head width, X = N + K,
-S decoding sequences, C context slots.
+Y = (N + 2K) * H, S decoding sequences, C context slots.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class Attention(nn.Module):
         super().__init__()
         self.layer, self.reach, self.globals = layer, config.reach(layer), config.globals(layer)
         self.heads, self.kv_heads, self.head_width = config.heads, config.kv_heads, config.head_width
-        self.qkv = Linear(config.width, (config.heads + 2 * config.kv_heads) * config.head_width)
+        rows = (config.heads + 2 * config.kv_heads) * config.head_width
+        self.qkv = Linear(config.width, rows)
+        self.bias_Y = nn.Parameter(torch.empty(rows)) if config.qkv_bias else None
         self.out = Linear(config.heads * config.head_width, config.width)
         self.causal: Causal = causal
         self.full_norm = config.qk_norm == "full"
@@ -66,7 +68,8 @@ class Attention(nn.Module):
         """Writes the new keys and values into ``kv``, then attends and projects: (T, D) to (T, D)."""
         N, K = self.heads, self.kv_heads
         # Split instead of slices: the gradient of a slice is as large as the whole tensor.
-        turning_TXH, value_TKH = torch.split(self.qkv(x_TD).view(-1, N + 2 * K, self.head_width), [N + K, K], 1)
+        qkv_TY = self.qkv(x_TD) if self.bias_Y is None else self.qkv(x_TD) + self.bias_Y
+        turning_TXH, value_TKH = torch.split(qkv_TY.view(-1, N + 2 * K, self.head_width), [N + K, K], 1)
         query_TNH, key_TKH = torch.split(rotate(self._normed(turning_TXH), *rope), [N, K], 1)
         view = batch.views[self.reach]
         kv.write(self.layer, key_TKH, value_TKH, view.slots_T)

@@ -62,7 +62,7 @@ class Decoder(nn.Module):
     def make_buffers(self) -> None:
         """Creates the buffers that are computed rather than loaded: the rotary table and the counters."""
         config = self.config
-        self.rope = Rope(config.head_width, config.rope_theta, config.max_positions)
+        self.rope = Rope(config.head_width, config.rope_theta, config.max_positions, config.rope_factors)
         self.register_buffer("expert_tokens_E", torch.zeros(config.experts, dtype=torch.int64), persistent=False)
 
     @property
@@ -137,6 +137,8 @@ class Decoder(nn.Module):
         """Numbers of all parameters, and of those active per token (without the routed experts that are not chosen)."""
         config = self.config
         attention = config.width * config.head_width * (2 * config.heads + 2 * config.kv_heads)
+        if config.qkv_bias:
+            attention += config.head_width * (config.heads + 2 * config.kv_heads)
         shared = 3 * config.width * config.shared_width
         norms = 2 * config.width
         if config.qk_norm != "none":

@@ -5,6 +5,8 @@ Suffixes: T tokens, N heads (of queries and keys together), H head width, X posi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -15,10 +17,12 @@ class Rope(nn.Module):
     cos_XH: Tensor
     sin_XH: Tensor
 
-    def __init__(self, head_width: int, theta: float, positions: int) -> None:
+    def __init__(self, head_width: int, theta: float, positions: int, factors: Sequence[float] = ()) -> None:
         super().__init__()
         half = head_width // 2
         inverse = theta ** (-torch.arange(half, dtype=torch.float64) / half)
+        if factors:
+            inverse /= torch.tensor(factors, dtype=torch.float64)
         angle = torch.outer(torch.arange(positions, dtype=torch.float64), inverse)
         self.register_buffer("cos_XH", torch.cat([angle.cos(), angle.cos()], -1).float(), persistent=False)
         # The table includes the rotation's minus sign, so that applying it takes a roll and a multiply-add.

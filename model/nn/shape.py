@@ -38,7 +38,9 @@ class DecoderConfig:
         experts: E, 0 for a dense model. expert_width: R. active: A.
         normalise: whether the weights of the active experts are scaled to sum to one.
         qk_norm: RMS norm of queries and keys: none, per head (Qwen3), or over all heads together (OLMoE).
+        qkv_bias: whether the projections to queries, keys and values have a bias (Qwen2).
         norm_eps: epsilon of the norms. rope_theta: base of the rotary embedding.
+        rope_factors: divisor of each rotary frequency, H / 2 of them (Llama 3 extends its context so); empty: none.
         max_positions: positions in the rotary table.
         tied: whether the output projection shares the embedding's weights.
         windows: for each layer, how many of the latest tokens it sees, including the current one; 0: all. Empty: every
@@ -62,8 +64,10 @@ class DecoderConfig:
     active: int = 0
     normalise: bool = True
     qk_norm: QkNorm = "none"
+    qkv_bias: bool = False
     norm_eps: float = 1e-5
     rope_theta: float = 10_000.0
+    rope_factors: tuple[float, ...] = ()
     max_positions: int = 8192
     tied: bool = True
     windows: tuple[int, ...] = ()
@@ -74,6 +78,7 @@ class DecoderConfig:
     def __post_init__(self) -> None:
         assert self.heads % self.kv_heads == 0, "query heads must be a multiple of key/value heads"
         assert self.head_width % 2 == 0, "rotary embedding needs an even head width"
+        assert len(self.rope_factors) in (0, self.head_width // 2), "one factor per rotary frequency"
         assert 0 <= self.active <= self.experts, "active must be between 0 and the number of experts"
         assert self.shared_width > 0 or self.experts > 0, "a block needs a feed-forward"
         assert len(self.windows) in (0, self.layers), "one window per layer"

@@ -8,7 +8,7 @@ from torch import nn
 from model.config import ResolvedDtype
 from model.nn.decoder import Decoder
 from model.nn.linear import Linear
-from model.quant.int4 import GROUP, Int4Linear, Int4Rows
+from model.quant.grouped import GROUP, GroupedLinear, GroupedRows
 from model.quant.int8 import Int8Linear, Int8Rows, fits
 
 
@@ -17,10 +17,11 @@ def quantise(decoder: Decoder, format: ResolvedDtype, native: bool = False) -> D
 
     "float32" and "bfloat16" convert every parameter. "int8" replaces every `Linear` that torch's kernel supports
     (attention, shared experts, output projection). "int4" replaces the same layers, except that the output projection
-    becomes int8, since its errors affect the logits directly. The other parameters become bfloat16, the activations'
-    dtype in torch's kernels; with ``native`` they are not converted, since the kernels of model/native use float32.
+    becomes int8, since its errors affect the logits directly. "mixed" is for weights that have the formats of their
+    file already; what is left becomes int8. The other parameters become bfloat16, the activations' dtype in torch's
+    kernels; with ``native`` they are not converted, since the kernels of model/native use float32.
     """
-    if format in ("int8", "int4"):
+    if format in ("int8", "int4", "mixed"):
         # Before the conversion, so that weights are rounded only once.
         for parent in list(decoder.modules()):
             for name, child in list(parent.named_children()):
@@ -39,7 +40,7 @@ def quantise(decoder: Decoder, format: ResolvedDtype, native: bool = False) -> D
 def _quantised(linear: Linear, format: ResolvedDtype, head: bool) -> nn.Module:
     weight_OI = linear.weight_OI
     if format == "int4" and not head and weight_OI.shape[1] % GROUP == 0:
-        return Int4Linear(Int4Rows.of(weight_OI))
+        return GroupedLinear(GroupedRows.of(weight_OI))
     return Int8Linear(Int8Rows.of(weight_OI)) if fits(weight_OI) else linear
 
 

@@ -10,15 +10,15 @@ from torch import Tensor
 from flightloop.errors import ConfigError
 from model.nn.decoder import Decoder
 from model.nn.shape import DecoderConfig
-from model.quant.int4 import Int4Linear, Int4Rows
+from model.quant.grouped import GroupedLinear, GroupedRows
 
-State = Mapping[str, Tensor | Int4Rows]
+State = Mapping[str, Tensor | GroupedRows]
 
 
 def assemble(shape: DecoderConfig, state: State, dtype: torch.dtype) -> Decoder:
     """Builds a decoder from these tensors. A tensor of another dtype is converted; the others are not copied.
 
-    Four-bit weights stay as they are, each in an `Int4Linear`.
+    Four-bit weights stay as they are, each in an `GroupedLinear`.
 
     Raises:
         ConfigError: a tensor is missing or has another shape than the decoder needs.
@@ -27,9 +27,9 @@ def assemble(shape: DecoderConfig, state: State, dtype: torch.dtype) -> Decoder:
         decoder = Decoder(shape)
     converted: dict[str, Tensor] = {}
     for name, value in state.items():
-        if isinstance(value, Int4Rows):
+        if isinstance(value, GroupedRows):
             parent, _, child = name.removesuffix(".weight_OI").rpartition(".")
-            setattr(decoder.get_submodule(parent), child, Int4Linear(value))
+            setattr(decoder.get_submodule(parent), child, GroupedLinear(value))
         else:
             converted[name] = value.to(dtype)
     if shape.tied:

@@ -1,4 +1,4 @@
-"""Reads a GGUF file: metadata and tensors, either dequantised to float32 or in Q4_1.
+"""Reads a GGUF file: metadata and tensors, either dequantised to float32 or as stored.
 
 The `gguf` package decodes the values. The header is parsed here in 0.1 s, since the package's reader spends 1.7 s on
 the 98,000 strings of a small vocabulary. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
@@ -11,7 +11,7 @@ import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gguf
 import numpy as np
@@ -19,12 +19,17 @@ import torch
 from torch import Tensor
 
 from flightloop.errors import ConfigError
-from model.quant.int4 import GROUP, Int4Rows
+from model.quant.grouped import GROUP, GroupedRows
+from model.weights.blocks import GROUPED, grouped
 
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _STRING, _ARRAY = 8, 9
 _BROKEN = (struct.error, ValueError, TypeError, LookupError, ArithmeticError, RecursionError, MemoryError)
 """Errors that can occur while parsing an invalid header."""
+
+
+STORED = GROUPED | {gguf.GGMLQuantizationType.Q6_K}
+"""Formats of matrices that are read without dequantising."""
 
 
 @dataclass(frozen=True)
@@ -69,31 +74,32 @@ class GgufFile:
         values = gguf.dequantize(raw, info.kind).astype(np.float32, copy=False)
         return torch.from_numpy(np.array(values, copy=not values.flags.writeable)).view(info.shape)
 
-    def int4(self, name: str) -> Int4Rows:
-        """A Q4_1 matrix, not dequantised. Each block has a scale, a minimum, and 16 bytes of two codes each."""
+    def stored(self, name: str) -> GroupedRows | Tensor:
+        """A matrix in its stored format, without dequantising; float32 if it has another one than `STORED`.
+
+        Q6_K has a scale per 16 weights. They are rounded again, to six bits with one scale per 32.
+        """
         info = self.tensors[name]
-        outputs, inputs = info.shape
-        blocks = self._data[info.offset : info.offset + info.nbytes].reshape(outputs, inputs // GROUP, 20)
-        factors = torch.from_numpy(blocks[..., :4].copy().view(np.float16))
-        codes = np.concatenate([blocks[..., 4:] & 15, blocks[..., 4:] >> 4], -1)
-        return Int4Rows(torch.from_numpy(codes).view(outputs, inputs), factors[..., 0], factors[..., 1])
+        if info.kind not in STORED or len(info.shape) != 2 or info.shape[1] % GROUP:
+            return self.tensor(name)
+        if info.kind is gguf.GGMLQuantizationType.Q6_K:
+            return GroupedRows.symmetric(self.tensor(name), 6)
+        return grouped(self._data[info.offset : info.offset + info.nbytes], info.kind, *info.shape)
 
     @property
-    def mostly_int4(self) -> bool:
-        """Whether most matrices are in Q4_1."""
-        matrices = [info.kind for info in self.tensors.values() if len(info.shape) == 2]
-        return 2 * matrices.count(gguf.GGMLQuantizationType.Q4_1) > len(matrices)
+    def form(self) -> Literal["int4", "mixed"] | None:
+        """Format of most matrices: int4 (Q4_1), or any of `STORED`; None: they are not quantised."""
+        kinds = [info.kind for info in self.tensors.values() if len(info.shape) == 2]
+        if 2 * kinds.count(gguf.GGMLQuantizationType.Q4_1) > len(kinds):
+            return "int4"
+        return "mixed" if 2 * sum(kind in STORED for kind in kinds) > len(kinds) else None
 
-    def all_tensors(self, threads: int, int4: bool = False) -> dict[str, Tensor | Int4Rows]:
-        """All tensors in float32; with ``int4``, those in Q4_1 are not dequantised.
+    def all_tensors(self, threads: int, stored: bool = False) -> dict[str, Tensor | GroupedRows]:
+        """All tensors in float32; with ``stored``, matrices are not dequantised (`stored`).
 
         ``threads`` threads decode them (numpy releases the interpreter lock).
         """
-
-        def read(name: str) -> Tensor | Int4Rows:
-            is_int4 = int4 and self.tensors[name].kind is gguf.GGMLQuantizationType.Q4_1
-            return self.int4(name) if is_int4 else self.tensor(name)
-
+        read = self.stored if stored else self.tensor
         with ThreadPoolExecutor(threads) as pool:
             return dict(zip(self.tensors, pool.map(read, self.tensors), strict=True))
 

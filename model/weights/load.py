@@ -5,8 +5,8 @@ from __future__ import annotations
 from flightloop.errors import ConfigError
 from model.config import EMBEDDED, ModelConfig
 from model.weights.embedded import load_embedded, load_gguf
-from model.weights.families import load_folder
 from model.weights.files import model_path
+from model.weights.folder import load_folder
 from model.weights.loaded import LoadedModel
 
 __all__ = ["LoadedModel", "load_model"]

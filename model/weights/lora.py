@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from flightloop.errors import ConfigError
-from model.quant.int4 import Int4Rows, widened
+from model.quant.grouped import GroupedRows, plain
 from model.weights.assemble import State
 
 DOWN, UP, WEIGHT = ".down_RI", ".up_OR", ".weight_OI"
@@ -25,7 +25,7 @@ def lora_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if name.endswith((DOWN, UP))}
 
 
-def merged(state: State, path: Path) -> dict[str, Tensor | Int4Rows]:
+def merged(state: State, path: Path) -> dict[str, Tensor | GroupedRows]:
     """A decoder's state with the LoRA adapter of a file added. Each sum is computed in float32.
 
     Four-bit matrices with an adapter are dequantised, since the sum has no exact four-bit form.
@@ -43,6 +43,6 @@ def merged(state: State, path: Path) -> dict[str, Tensor | Int4Rows]:
         down_RI, up_OR, base = changes.get(name + DOWN), changes.get(name + UP), state.get(name + WEIGHT)
         if down_RI is None or up_OR is None or base is None or base.shape != (len(up_OR), down_RI.shape[1]):
             raise ConfigError(f"{path} does not fit this model: no matrix {name} of the adapter's shape", param="lora")
-        weight_OI = widened(base)
+        weight_OI = plain(base)
         summed[name + WEIGHT] = (weight_OI.float() + up_OR.float() @ down_RI.float()).to(weight_OI.dtype)
     return summed

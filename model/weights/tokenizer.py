@@ -7,16 +7,16 @@ able to end a turn.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import tokenizers
-from tokenizers import models, pre_tokenizers
+from tokenizers import models, normalizers, pre_tokenizers
 
 from flightloop.errors import ConfigError
 
-_CONTROL = 3  # GGUF's token type of special tokens
+_CONTROL, _USER_DEFINED = 3, 4  # GGUF's token types: special tokens, and words that are tokens wherever they occur
 
 
 class Tokenizer:
@@ -128,12 +128,20 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
             f"the GGUF's tokenizer is {kind}/{pre}; known: gpt2 with {', '.join(sorted(_PRE_TOKENIZERS))}",
             param="model",
         )
+    try:
+        return _bpe(metadata, pre)
+    except KeyError as error:
+        raise ConfigError(f"the GGUF's metadata has no {error.args[0]}", param="model") from error
+
+
+def _bpe(metadata: Mapping[str, Any], pre: str) -> Tokenizer:
     tokens: Sequence[str] = metadata["tokenizer.ggml.tokens"]
     types: Sequence[int] = metadata["tokenizer.ggml.token_type"]
     merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
     vocabulary = {text: index for index, text in enumerate(tokens)}
     backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
-    backend.pre_tokenizer = _PRE_TOKENIZERS[pre]()
+    _PRE_TOKENIZERS[pre](backend)
+    backend.add_tokens([text for index, text in enumerate(tokens) if types[index] == _USER_DEFINED])
     return Tokenizer(
         backend,
         special={text: index for index, text in enumerate(tokens) if types[index] == _CONTROL},
@@ -144,18 +152,52 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
     )
 
 
-def _smollm() -> Any:
+def _smollm(backend: tokenizers.Tokenizer) -> None:
     # Split digits, then GPT-2's own split.
-    return pre_tokenizers.Sequence(
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
 
 
-def _gpt2() -> Any:
-    return pre_tokenizers.ByteLevel(add_prefix_space=False)
+def _gpt2(backend: tokenizers.Tokenizer) -> None:
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
 
-_PRE_TOKENIZERS = {"smollm": _smollm, "gpt-2": _gpt2, "default": _gpt2}
+def _qwen2(backend: tokenizers.Tokenizer) -> None:
+    backend.normalizer = normalizers.NFC()
+    _split(backend, digits=1)
+
+
+def _llama3(backend: tokenizers.Tokenizer) -> None:
+    _split(backend, digits=3)
+
+
+def _split(backend: tokenizers.Tokenizer, digits: int) -> None:
+    """Splits as the tokenizers of Qwen 2 and Llama 3 do, which differ in how many digits stay together."""
+    words = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
+        r"[^\r\n\p{L}\p{N}]?\p{L}+",
+        rf"\p{{N}}{{1,{digits}}}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    )
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(tokenizers.Regex("|".join(words)), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+
+
+_PRE_TOKENIZERS: Mapping[str, Callable[[tokenizers.Tokenizer], None]] = {
+    "smollm": _smollm,
+    "gpt-2": _gpt2,
+    "default": _gpt2,
+    "qwen2": _qwen2,
+    "llama-bpe": _llama3,
+}
 
 
 def _byte_of_character() -> dict[str, int]:

@@ -16,10 +16,11 @@ from bench.peers.peer import Peer
 from bench.peers.protocol import Desk, prompt, windows
 from bench.peers.run_fake import Fake
 from model.config import ModelConfig
-from model.weights.embedded import gguf_shape, gguf_state
-from model.weights.families import folder_shape, load_folder
+from model.weights.families import folder_shape
 from model.weights.files import embedded_path
+from model.weights.folder import load_folder
 from model.weights.gguf import GgufFile
+from model.weights.gguf_decoder import gguf_shape, gguf_state
 from model.weights.tokenizer import tokenizer_from_gguf
 
 DECODE = {"task": "decode", "streams": 3, "prompt_tokens": 10, "new_tokens": 5, "seed": 1}
@@ -150,7 +151,7 @@ def test_the_dense_checkpoint_is_the_embedded_models_base() -> None:
     assert dense_checkpoint("bfloat16") == folder
     loaded = load_folder(folder, ModelConfig(dtype="bfloat16"))
     file = GgufFile(embedded_path())
-    assert loaded.config == replace(gguf_shape(file.metadata), normalise=False)  # which a dense model has no use for
+    assert loaded.config == replace(gguf_shape(file), normalise=False)  # which a dense model has no use for
     state = loaded.decoder.state_dict()
     for name, value in gguf_state(file, loaded.config).items():
         assert torch.equal(state[name], value.bfloat16()), name

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import lru_cache
+from itertools import cycle, product
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,9 @@ from model.native.cache import QuantisedCache
 from model.native.decoder import NARROW
 from model.native.runner import NativeRunner
 from model.native.support import machine_obstacle, obstacle
+from model.nn.linear import Linear
 from model.nn.shape import DecoderConfig
-from model.quant.int4 import GROUP, Int4Linear, Int4Rows
+from model.quant.grouped import GROUP, GroupedLinear, GroupedRows
 from model.quant.int8 import Int8Linear, Int8Rows
 from model.quant.quantise import quantise
 from model.weights.tiny import TINY, random_decoder
@@ -41,6 +43,8 @@ SHAPES = {
     "mixture": replace(DENSE, experts=5, expert_width=24, active=2),
     "routed only": replace(DENSE, experts=6, expert_width=64, active=3, shared_width=0, normalise=False, tied=False),
     "norm of heads": replace(DENSE, qk_norm="head", head_width=64, heads=2, kv_heads=1),
+    "bias": replace(DENSE, qkv_bias=True),
+    "bias and norm of all heads": replace(DENSE, qkv_bias=True, qk_norm="full", head_width=64),
     "norm of all heads": replace(DENSE, qk_norm="full", head_width=128, heads=3, kv_heads=3, tied=False),
     "windows": replace(DENSE, windows=(0, 9, 70), sinks=3),
     "global heads": replace(DENSE, windows=(0, 9, 70), sinks=3, global_heads=((), (1,), ())),
@@ -67,7 +71,7 @@ class Rounded(nn.Module):
 class RoundedExperts(nn.Module):
     def __init__(self, experts, dtype):
         super().__init__()
-        kind = Int4Rows if dtype == "int4" and experts.hidden >= NARROW else Int8Rows
+        kind = GroupedRows if dtype == "int4" and experts.hidden >= NARROW else Int8Rows
         self.gate_ups = [Rounded(kind.of(each)) for each in experts.gate_up_EXD]
         self.downs = [Rounded(kind.of(each)) for each in experts.down_DER.unbind(1)]
 
@@ -85,14 +89,27 @@ def quantised(name, dtype):
     for layer, block in enumerate(decoder.blocks):
         if block.moe.router is not None:
             block.moe.router.bias_E.data.normal_(0, 0.1, generator=torch.Generator().manual_seed(layer))
+    if dtype == "mixed":
+        store(decoder)
     return quantise(decoder, dtype, native=True)
+
+
+def store(decoder):
+    """Puts the blocks' matrices into every format that a file may have, in turn."""
+    formats = cycle(product((4, 5, 6, 8), (GroupedRows.of, GroupedRows.symmetric)))
+    for block in decoder.blocks:
+        for parent in list(block.modules()):
+            for child, module in list(parent.named_children()):
+                if isinstance(module, Linear) and module.weight_OI.shape[1] % GROUP == 0:
+                    bits, rounded = next(formats)
+                    setattr(parent, child, GroupedLinear(rounded(module.weight_OI, bits)))
 
 
 def reference(name, dtype):
     decoder = quantised(name, dtype)
     for parent in list(decoder.modules()):
         for child, module in list(parent.named_children()):
-            if isinstance(module, Int4Linear | Int8Linear):
+            if isinstance(module, GroupedLinear | Int8Linear):
                 setattr(parent, child, Rounded(module.rows))
     for block in decoder.blocks:
         if block.moe.experts is not None:
@@ -147,7 +164,7 @@ def text(length, seed=0):
 
 
 @needs_kernels
-@pytest.mark.parametrize("dtype", ["int4", "int8"])
+@pytest.mark.parametrize("dtype", ["int4", "int8", "mixed"])
 @pytest.mark.parametrize("name", SHAPES)
 def test_logits_are_those_of_torch(name, dtype):
     ours, theirs = native(name, dtype), reference(name, dtype)
@@ -175,7 +192,7 @@ def test_logits_are_those_of_torch(name, dtype):
 @settings(max_examples=25, deadline=None)
 @given(
     name=st.sampled_from(list(SHAPES)),
-    dtype=st.sampled_from(["int4", "int8"]),
+    dtype=st.sampled_from(["int4", "int8", "mixed"]),
     prompt=st.integers(0, 40),
     cuts=st.lists(st.integers(1, 39), max_size=4, unique=True).map(sorted),
     company=st.lists(st.tuples(st.integers(1, 12), st.integers(0, 12)), max_size=3),
@@ -269,15 +286,37 @@ def test_choices_are_those_of_the_sampler(seed, rows, spread, data):
 @given(seed=st.integers(0, 1000), outputs=st.integers(1, 9), groups=st.integers(1, 4))
 def test_int4_rows_are_within_half_a_step(seed, outputs, groups):
     weight = torch.randn(outputs, groups * GROUP, generator=torch.Generator().manual_seed(seed))
-    rows = Int4Rows.of(weight)
+    rows = GroupedRows.of(weight)
     step_OG1 = rows.scale_OG.float().unsqueeze(-1)
     error = (rows.dequantised() - weight).view(outputs, groups, GROUP).abs()
     assert (error <= 0.51 * step_OG1 + 2e-3).all()  # scale and minimum are rounded themselves
-    again = Int4Rows.of(rows.dequantised())
+    again = GroupedRows.of(rows.dequantised())
     torch.testing.assert_close(again.dequantised(), rows.dequantised(), atol=4e-3, rtol=0)
 
 
-@pytest.mark.parametrize("kind", [Int4Rows, Int8Rows])
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1000), bits=st.sampled_from([4, 5, 6, 8]), outputs=st.integers(1, 9))
+def test_symmetric_rows_are_within_a_step_and_keep_zero(seed, bits, outputs):
+    weight = torch.randn(outputs, 2 * GROUP, generator=torch.Generator().manual_seed(seed))
+    weight[:, 5] = 0
+    rows = GroupedRows.symmetric(weight, bits)
+    error = (rows.dequantised() - weight).view(outputs, 2, GROUP).abs()
+    assert (error <= 1.01 * rows.scale_OG.float().abs().unsqueeze(-1)).all()
+    assert (rows.dequantised()[:, 5] == 0).all()
+
+
+@given(data=st.data())
+def test_rows_of_several_formats_are_joined_exactly(data):
+    formats = st.tuples(st.sampled_from([4, 5, 6, 8]), st.booleans())
+    parts = []
+    for seed, (bits, symmetric) in enumerate(data.draw(st.lists(formats, min_size=1, max_size=4))):
+        weight = torch.randn(2, 64, generator=torch.Generator().manual_seed(seed))
+        parts.append((GroupedRows.symmetric if symmetric else GroupedRows.of)(weight, bits))
+    joined = GroupedRows.cat(parts)
+    assert torch.equal(joined.dequantised(), torch.cat([part.dequantised() for part in parts]))
+
+
+@pytest.mark.parametrize("kind", [GroupedRows, Int8Rows])
 def test_rows_can_be_reordered_and_padded(kind):
     weight = torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
     rows = kind.of(weight)
@@ -290,7 +329,7 @@ def test_rows_can_be_reordered_and_padded(kind):
 def test_constant_groups_survive_int4():
     weight = torch.full((2, 64), 0.5)
     weight[1] = 0
-    assert torch.equal(Int4Rows.of(weight).dequantised(), weight)
+    assert torch.equal(GroupedRows.of(weight).dequantised(), weight)
 
 
 @needs_kernels

@@ -1,6 +1,7 @@
 """Checkpoint folders of the known families, tiny and random, against transformers."""
 
 import json
+from itertools import pairwise
 
 import pytest
 import tokenizers
@@ -10,6 +11,8 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
 from flightloop.errors import ConfigError
 from model.config import ModelConfig
+from model.engine.kv_cache import kv_cache
+from model.engine.runner import LocalRunner, SequenceStep, StepBatch
 from model.nn.attention import AttentionBatch, NoCache
 from model.weights.load import load_model
 
@@ -20,6 +23,27 @@ COMMON = {
 }  # fmt: skip
 KINDS = {
     "llama": (transformers.LlamaConfig, {"tie_word_embeddings": True}),
+    "llama with linear scaling": (
+        transformers.LlamaConfig,
+        {"rope_parameters": {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 4.0}},
+    ),
+    "llama 3": (
+        transformers.LlamaConfig,
+        {
+            "head_dim": 16,
+            "rope_parameters": {
+                "rope_type": "llama3",
+                "rope_theta": 500.0,
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 32,
+            },
+        },
+    ),
+    "qwen2": (transformers.Qwen2Config, {"tie_word_embeddings": True}),
+    "qwen2, untied": (transformers.Qwen2Config, {"tie_word_embeddings": False}),
+    "qwen3": (transformers.Qwen3Config, {"head_dim": 16, "tie_word_embeddings": True}),
     "mixtral": (transformers.MixtralConfig, {"num_local_experts": 6, "num_experts_per_tok": 2}),
     "olmoe": (transformers.OlmoeConfig, {"num_experts": 6, "num_experts_per_tok": 3}),
     "qwen3_moe": (
@@ -55,7 +79,9 @@ def checkpoint(request, tmp_path_factory):
         for name, parameter in reference.named_parameters():
             if "norm" in name:
                 parameter.uniform_(0.5, 1.5)
-    folder = tmp_path_factory.mktemp(request.param)
+            elif name.endswith("bias"):
+                parameter.normal_(0, 0.5)
+    folder = tmp_path_factory.mktemp(request.param.replace(",", ""))
     reference.save_pretrained(folder, max_shard_size="60KB")
     write_tokenizer(folder)
     return folder, reference
@@ -73,6 +99,21 @@ def test_logits_equal_transformers(checkpoint):
     assert loaded.parameters == sum(parameter.numel() for parameter in reference.parameters())
     assert loaded.name == folder.name
     assert (loaded.active_parameters < loaded.parameters) == (loaded.config.experts > 0)
+
+
+def test_cached_steps_equal_transformers(checkpoint):
+    folder, reference = checkpoint
+    loaded = load_model(ModelConfig(model=str(folder), dtype="float32"))
+    runner = LocalRunner(loaded.decoder, kv_cache(loaded.config, torch.float32, 4, 16))
+    ids = torch.randint(0, 256, (23,), generator=torch.Generator().manual_seed(2)).tolist()
+    cuts = [0, 9, 10, 11, 20, 23]
+    rows = [
+        runner.run(StepBatch((SequenceStep(tuple(ids[begin:end]), begin, (2, 1), end - begin),)))
+        for begin, end in pairwise(cuts)
+    ]
+    with torch.inference_mode():
+        expected = reference(torch.tensor([ids])).logits[0]
+    torch.testing.assert_close(torch.cat(rows), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_tokenizer_of_a_folder(checkpoint):
@@ -95,16 +136,30 @@ def settings_of(folder):
     [
         {"model_type": "gpt2"}, {"attention_bias": True}, {"hidden_act": "gelu"}, {"sliding_window": 32},
         {"rope_parameters": {"rope_type": "yarn"}}, {"num_hidden_layers": 3}, {"hidden_size": 24},
+        {"num_hidden_layers": 1}, {"quantization_config": {"quant_method": "fp8"}}, {"partial_rotary_factor": 0.5},
+        {"layer_types": ["full_attention", "sliding_attention"]}, {"rms_norm_eps": ...},
     ],
 )  # fmt: skip
 def test_what_is_not_known_is_refused_by_name(checkpoint, tmp_path, change):
     folder, _ = checkpoint
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "config.json").write_text(json.dumps({**settings_of(folder), "use_sliding_window": True, **change}))
+    written = {**settings_of(folder), "use_sliding_window": True, **change}
+    kept = {key: value for key, value in written.items() if value is not ...}
+    (tmp_path / "config.json").write_text(json.dumps(kept))
     with pytest.raises(ConfigError) as error:
         load_model(ModelConfig(model=str(tmp_path)))
     assert "\n" not in str(error.value)
+    (key,) = change
+    named = {"num_hidden_layers": "tensor", "rope_parameters": "rope_type", "quantization_config": "fp8"}
+    assert named.get(key, key) in str(error.value) or key == "hidden_size"
+
+
+def test_experts_for_a_model_that_takes_none(checkpoint, tmp_path):
+    folder, _ = checkpoint
+    (tmp_path / "experts.safetensors").touch()
+    with pytest.raises(ConfigError, match="takes no trained experts"):
+        load_model(ModelConfig(model=str(folder), experts=str(tmp_path / "experts.safetensors")))
 
 
 @pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "*.safetensors"])

@@ -15,6 +15,13 @@ constexpr int kScored = 4 * kTile;  // tokens of the vocabulary per unit
 
 int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
+void add_bias(float* out, const float* bias, int width, int rows, int stride) {
+  for (int row = 0; row < rows; ++row, out += stride) {
+    for (int i = 0; i < width; i += 16)
+      _mm512_storeu_ps(out + i, _mm512_add_ps(_mm512_loadu_ps(out + i), _mm512_loadu_ps(bias + i)));
+  }
+}
+
 }  // namespace
 
 Decoder::Decoder(const Model& model, int threads, int spins)
@@ -197,10 +204,12 @@ void Decoder::project(int unit, const Layer& layer, Scratch& scratch) {
     const int all = (shape_.heads + 2 * shape_.kv_heads) * width;
     float* out = raw_.get() + static_cast<size_t>(begin) * all + head * width;
     product(layer.qkv, head * tiles, (head + 1) * tiles, normed_, begin, end, out, all);
+    if (layer.qkv_bias) add_bias(out, layer.qkv_bias + head * width, width, end - begin, all);
     return;
   }
   float* out = scratch.out.need(kWideChunk * width);
   product(layer.qkv, head * tiles, (head + 1) * tiles, normed_, begin, end, out, width);
+  if (layer.qkv_bias) add_bias(out, layer.qkv_bias + head * width, width, end - begin, width);
   for (int row = begin; row < end; ++row) place(out + (row - begin) * width, head, row, layer);
 }
 

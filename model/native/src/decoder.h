@@ -22,6 +22,7 @@ struct Layer {
   const float *query_norm, *key_norm;  // null: no such norms
   const float *cosine, *sine;          // [position][head width / 2]
   Matrix qkv, out;
+  const float* qkv_bias;               // null: none
   Matrix gate_up, down;                // the shared expert: 32 gate outputs, 32 up outputs, and so on
   const float* router;                 // [expert][width], null in a dense model
   const float* router_bias;            // [expert], used only to choose experts

@@ -1,4 +1,4 @@
-// Products of narrow rows: int8 by int4 or int8, with AVX-512 VNNI. For few rows: reading weights dominates.
+// Products of narrow rows: int8 by the weights' codes, with AVX-512 VNNI. For few rows: reading weights dominates.
 #pragma once
 
 #include <immintrin.h>
@@ -19,34 +19,31 @@ inline void dot4(__m512i& sum, __m512i bytes, const int8_t* four) {
   asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(bytes), "m"(*reinterpret_cast<const Four*>(four)));
 }
 
-// 16 outputs of R rows, int4.
-template <int R>
-void tile4(const uint8_t* weight, const Rows& rows, int row, float* out, int stride) {
+// 16 outputs of R rows, grouped.
+template <int kBits, bool kMinimum, int R>
+void tile_grouped(const uint8_t* weight, const Rows& rows, int row, float* out, int stride) {
+  constexpr int kBytes = grouped_bytes(kBits, kMinimum);
   const int groups = rows.groups();
   const int8_t* codes = rows.codes(row);
   const float *scale = rows.scale(row), *sums = rows.sum(row);
-  const __m512i low = _mm512_set1_epi8(15);
+  const int32_t* offset = rows.offset(row);
   __m512 total[R];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) total[r] = _mm512_setzero_ps();
-  for (int g = 0; g < groups; ++g, weight += kBytes4, codes += kRows * kGroup, scale += kRows, sums += kRows) {
+  for (int g = 0; g < groups;
+       ++g, weight += kBytes, codes += kRows * kGroup, scale += kRows, sums += kRows, offset += kRows) {
     __m512i w[8];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
-      const __m512i both = _mm512_load_si512(weight + 64 * i);
-      w[i] = _mm512_and_si512(both, low);
-      w[i + 4] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
-    }
-    ask<kBytes4>(weight);
-    const __m512 d = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(weight + 256)));
-    const __m512 m = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(weight + 288)));
+    unpack<kBits>(weight, w);
+    ask<kBytes>(weight);
+    const __m512 d = scales<kBits>(weight);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      __m512i sum = _mm512_setzero_si512();
+      // Without minima, the sum starts with the correction for the middle code.
+      __m512i sum = kMinimum ? _mm512_setzero_si512() : _mm512_set1_epi32(offset[r] >> (8 - kBits));
 #pragma GCC unroll 8
       for (int i = 0; i < 8; ++i) dot4(sum, w[i], codes + r * kGroup + 4 * i);
       total[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(d, _mm512_set1_ps(scale[r])), total[r]);
-      total[r] = _mm512_fmadd_ps(m, _mm512_set1_ps(sums[r]), total[r]);
+      if constexpr (kMinimum) total[r] = _mm512_fmadd_ps(minima<kBits>(weight), _mm512_set1_ps(sums[r]), total[r]);
     }
   }
 #pragma GCC unroll 8
@@ -84,10 +81,12 @@ void tile8(const uint8_t* weight, const float* output_scale, const Rows& rows, i
 
 template <int R>
 void tile_of(const Matrix& matrix, int tile, const Rows& rows, int row, float* out, int stride) {
-  if (matrix.bits == 4) {
-    tile4<R>(matrix.tile(tile), rows, row, out, stride);
-  } else {
+  if (matrix.scale) {
     tile8<R>(matrix.tile(tile), matrix.scale + tile * kTile, rows, row, out, stride);
+  } else {
+    with_format(matrix, [&]<int kBits, bool kMinimum>() {
+      tile_grouped<kBits, kMinimum, R>(matrix.tile(tile), rows, row, out, stride);
+    });
   }
 }
 

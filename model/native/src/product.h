@@ -2,20 +2,14 @@
 // order.
 #pragma once
 
-#include "narrow.h"
-#include "wide.h"
+#include "matrix.h"
+#include "rows.h"
+#include "tiles.h"
 
 namespace flightloop {
 
 // Computes outputs [first * 16, last * 16), an even number of tiles, of rows [begin, end), which are all narrow or all
 // wide and begin at a tile. Result in out[row - begin][output - first * 16].
-inline void product(const Matrix& matrix, int first, int last, const Rows& rows, int begin, int end, float* out,
-                    int stride) {
-  if (begin < rows.narrow()) {
-    narrow_product(matrix, first, last, rows, begin, end, out, stride);
-  } else {
-    wide_product(matrix, first, last, rows, begin, end, out, stride);
-  }
-}
+void product(const Matrix& matrix, int first, int last, const Rows& rows, int begin, int end, float* out, int stride);
 
 }  // namespace flightloop

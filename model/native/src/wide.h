@@ -25,26 +25,26 @@ inline void put_pair(uint16_t* to, __m512 even, __m512 odd) {
   _mm512_store_si512(to, _mm512_mask_blend_epi16(0xAAAAAAAA, low, high));
 }
 
-// Converts an int4 group of 16 outputs to bfloat16: [pair of inputs][output][2].
-inline void widen4(const uint8_t* weight, uint16_t* to) {
-  ask<kBytes4>(weight);
-  const __m512 d = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(weight + 256)));
-  const __m512 m = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(weight + 288)));
+// Converts a grouped group of 16 outputs to bfloat16: [pair of inputs][output][2].
+template <int kBits, bool kMinimum>
+void widen(const uint8_t* weight, uint16_t* to) {
+  ask<grouped_bytes(kBits, kMinimum)>(weight);
+  const __m512 d = scales<kBits>(weight);
+  const __m512 m = kMinimum ? minima<kBits>(weight) : _mm512_mul_ps(d, _mm512_set1_ps(-(1 << (kBits - 1))));
   // Codes keep their position in the word, so they are scaled by 256^i.
   __m512 step[4];
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) step[i] = _mm512_scalef_ps(d, _mm512_set1_ps(-8.0f * i));
   const auto value = [&](__m512i word, int i) {
-    const __m512i code = _mm512_and_si512(word, _mm512_set1_epi32(15 << 8 * i));
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(code), step[i], m);
+    const __m512i code = _mm512_and_si512(word, _mm512_set1_epi32(255 << 8 * i));
+    return _mm512_fmadd_ps(kBits == 8 ? _mm512_cvtepu32_ps(code) : _mm512_cvtepi32_ps(code), step[i], m);
   };
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const __m512i low = _mm512_load_si512(weight + 64 * i), high = _mm512_srli_epi32(low, 4);
-    put_pair(to + 64 * i, value(low, 0), value(low, 1));
-    put_pair(to + 64 * i + 32, value(low, 2), value(low, 3));
-    put_pair(to + 256 + 64 * i, value(high, 0), value(high, 1));
-    put_pair(to + 256 + 64 * i + 32, value(high, 2), value(high, 3));
+  __m512i codes[8];
+  unpack<kBits>(weight, codes);
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    put_pair(to + 64 * i, value(codes[i], 0), value(codes[i], 1));
+    put_pair(to + 64 * i + 32, value(codes[i], 2), value(codes[i], 3));
   }
 }
 
@@ -136,10 +136,16 @@ inline void wide_product(const Matrix& matrix, int first, int last, const Rows& 
   for (int tile = first; tile < last; tile += 2) {
     for (int beside = 0; beside < 2; ++beside) {
       const uint8_t* codes = matrix.tile(tile + beside);
-      for (int g = 0; g < groups; ++g) {
-        uint16_t* to = weight + (2 * g + beside) * kTile * kGroup;
-        matrix.bits == 4 ? widen4(codes + g * kBytes4, to) : widen8(codes + g * kBytes8, to);
+      uint16_t* to = weight + beside * kTile * kGroup;
+      constexpr size_t kStep = 2 * kTile * kGroup;
+      if (matrix.scale) {
+        for (int g = 0; g < groups; ++g) widen8(codes + g * kBytes8, to + g * kStep);
+        continue;
       }
+      with_format(matrix, [&]<int kBits, bool kMinimum>() {
+        for (int g = 0; g < groups; ++g)
+          widen<kBits, kMinimum>(codes + g * grouped_bytes(kBits, kMinimum), to + g * kStep);
+      });
     }
     wide_product(weight, rows.wide(begin), groups, end - begin, matrix.scale ? matrix.scale + tile * kTile : nullptr,
                  out + (tile - first) * kTile, stride);

@@ -1,0 +1,133 @@
+"""Loads a checkpoint folder in Hugging Face's layout.
+
+Suffixes: E experts, X gate and up rows, D model width, R expert width.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from flightloop.errors import ConfigError
+from model.config import ModelConfig
+from model.nn.shape import DecoderConfig
+from model.nn.windows import windowed
+from model.quant.quantise import quantise
+from model.weights.assemble import assemble
+from model.weights.families import Family, folder_shape
+from model.weights.form import form_for
+from model.weights.loaded import LoadedModel
+from model.weights.lora import merged
+from model.weights.tokenizer_json import tokenizer_from_folder
+
+Fetch = Callable[[str], Tensor]
+_DERIVED = ("rotary_emb.inv_freq",)
+"""Ends of names of tensors that older checkpoints store although they follow from config.json."""
+
+
+def load_folder(folder: Path, config: ModelConfig) -> LoadedModel:
+    """Loads a checkpoint folder: config.json, *.safetensors and tokenizer.json, in Hugging Face's layout.
+
+    Raises:
+        ConfigError: a file is missing or broken, or the family or a setting is not supported.
+    """
+    settings = _json(folder / "config.json")
+    family, shape = folder_shape(settings)
+    if config.experts:
+        raise ConfigError(f"{folder} takes no trained experts; experts belong to an embedded model", param="experts")
+    shape = windowed(shape, config)
+    tokenizer = tokenizer_from_folder(folder, settings.get("eos_token_id"))
+    form = form_for(config.dtype, shape, shards=config.shards, block_size=config.block_size)
+    dtype = torch.float32 if form.dtype == "float32" else torch.bfloat16
+    # A tied checkpoint may store the output projection too.
+    unused = ("lm_head.weight",) if shape.tied else ()
+    state = _read(folder, lambda fetch: folder_state(fetch, family, shape, dtype), unused)
+    changed = merged(state, Path(config.lora)) if config.lora else state
+    decoder = quantise(assemble(shape, changed, dtype), form.dtype, native=form.kernels)
+    return LoadedModel.of(decoder, tokenizer, folder.name, form)
+
+
+def folder_state(fetch: Fetch, family: Family, shape: DecoderConfig, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The checkpoint's tensors by their names in the decoder's state. ``fetch`` reads one by its checkpoint name."""
+
+    def get(name: str) -> Tensor:
+        return fetch(f"{name}.weight").to(dtype)
+
+    state = {"embedding": get("model.embed_tokens"), "norm.weight_D": get("model.norm")}
+    if not shape.tied:
+        state["head.weight_OI"] = get("lm_head")
+    for layer in range(shape.layers):
+        source, target = f"model.layers.{layer}", f"blocks.{layer}"
+        state[f"{target}.attention_norm.weight_D"] = get(f"{source}.input_layernorm")
+        state[f"{target}.moe_norm.weight_D"] = get(f"{source}.post_attention_layernorm")
+        projections = [f"{source}.self_attn.{part}_proj" for part in "qkv"]
+        state[f"{target}.attention.qkv.weight_OI"] = torch.cat([get(name) for name in projections])
+        if shape.qkv_bias:
+            biases = [fetch(f"{name}.bias").to(dtype) for name in projections]
+            state[f"{target}.attention.bias_Y"] = torch.cat(biases)
+        state[f"{target}.attention.out.weight_OI"] = get(f"{source}.self_attn.o_proj")
+        if shape.qk_norm != "none":
+            state[f"{target}.attention.q_norm.weight_D"] = get(f"{source}.self_attn.q_norm")
+            state[f"{target}.attention.k_norm.weight_D"] = get(f"{source}.self_attn.k_norm")
+        if family.moe is None:
+            gate_up, down = _feed_forward(get, family, f"{source}.mlp")
+            state[f"{target}.moe.shared.gate_up.weight_OI"] = gate_up
+            state[f"{target}.moe.shared.down.weight_OI"] = down
+            continue
+        moe = f"{source}.{family.moe}"
+        each = [_feed_forward(get, family, f"{moe}.experts.{expert}") for expert in range(shape.experts)]
+        state[f"{target}.moe.router.weight_ED"] = get(f"{moe}.gate")
+        state[f"{target}.moe.router.bias_E"] = torch.zeros(shape.experts, dtype=dtype)
+        state[f"{target}.moe.experts.gate_up_EXD"] = torch.stack([gate_up for gate_up, _ in each])
+        state[f"{target}.moe.experts.down_DER"] = torch.stack([down for _, down in each], 1)
+    return state
+
+
+def _feed_forward(get: Fetch, family: Family, name: str) -> tuple[Tensor, Tensor]:
+    gate_up = torch.cat([get(f"{name}.{family.gate}"), get(f"{name}.{family.up}")])
+    return gate_up, get(f"{name}.{family.down}")
+
+
+def _read(folder: Path, use: Callable[[Fetch], dict[str, Tensor]], unused: tuple[str, ...]) -> dict[str, Tensor]:
+    """Calls ``use`` with a function that reads a tensor by name from any of the folder's safetensors files.
+
+    Raises:
+        ConfigError: a tensor is missing or, apart from ``unused`` ones, not read.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ConfigError(f"{folder} has no *.safetensors file", param="model")
+    try:
+        opened: list[Any] = [safe_open(path, framework="pt") for path in files]
+        where = {name: file for file in opened for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        unread = {name for name in where if not name.endswith(_DERIVED) and name not in unused}
+
+        def fetch(name: str) -> Tensor:
+            unread.discard(name)
+            tensor: Tensor = where[name].get_tensor(name)
+            return tensor
+
+        state = use(fetch)
+    except KeyError as error:
+        raise ConfigError(f"{folder} has no tensor {error.args[0]}", param="model") from error
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"cannot read the weights in {folder}: {error}", param="model") from error
+    if unread:
+        raise ConfigError(f"{folder} has a tensor that its family doesn't use: {min(unread)}", param="model")
+    return state
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read {path}: {error}", param="model") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} must contain a JSON object", param="model")
+    return value

@@ -18,9 +18,9 @@ from pathlib import Path
 from bench.errors import BenchError
 from flightloop.chat import ChatMessage, ChatRequest
 from flightloop.content import TextPart
+from model.chat.compact import encode
 from model.engine.engine import Engine
 from model.engine.request import EngineRequest, SamplingParams
-from model.prompt import encode
 from model.weights.tokenizer import Tokenizer
 
 MOST_TOKENS = 16

@@ -14,6 +14,8 @@ from typing import Literal, get_args
 from flightloop.errors import ConfigError
 
 EMBEDDED = "embedded"
+EDGE = "edge"
+"""The embedded model's own name."""
 SHIPPED = Path(__file__).parent / "weights" / "smollm2-135m-moe.safetensors"
 """Trained experts and routers of the embedded model (docs/model-card.md)."""
 SHIPPED_CALL_CONFIDENCE = 0.1

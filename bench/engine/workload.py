@@ -10,8 +10,8 @@ from typing import Any
 from bench.errors import BenchError
 from flightloop.chat import ChatMessage, ChatRequest, ToolDef
 from flightloop.content import TextPart
+from model.chat.compact import encode
 from model.engine.vocabulary import Vocabulary
-from model.prompt import encode
 from model.weights.tokenizer import Tokenizer
 from tools.registry import Registry
 

@@ -170,4 +170,5 @@ def _write(folder: Path, tensors: dict[str, Tensor], config: Mapping[str, Any], 
     _tokenizer(metadata).save(str(folder / "tokenizer.json"))
     eos = metadata["tokenizer.ggml.tokens"][metadata["tokenizer.ggml.eos_token_id"]]
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": eos, "clean_up_tokenization_spaces": False}
+    settings |= {"chat_template": metadata["tokenizer.chat_template"]} if "tokenizer.chat_template" in metadata else {}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", "utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from bench.peers.training import Lesson
-from model.prompt import TextEncoder
+from model.chat.compact import TextEncoder
 from model.tuner.compose.compose import compose
 from model.tuner.compose.family import FOLDER, read_all
 from model.tuner.examples import example_of

@@ -25,6 +25,7 @@ from typing import Any
 
 from flightloop.chat import ChatMessage, ChatRequest, ToolDef
 from flightloop.errors import ConfigError, InternalError, InvalidRequest, ModelUnavailable, Overloaded
+from model.chat.calls import COMPACT, CallFormat
 
 LIMIT_S = 3.0
 """Longest time to compile the schemas of one request. Thirty ordinary tools take about 50 ms."""
@@ -63,9 +64,17 @@ class GrammarCompiler:
         limit_s: seconds for one request's schemas.
         processes: number of compiler processes. Each starts on first use.
         command: starts a process that speaks the protocol of ``model.engine.compiling``.
+        calls: how the model writes calls.
     """
 
-    def __init__(self, limit_s: float = LIMIT_S, processes: int = PROCESSES, command: Sequence[str] = COMMAND) -> None:
+    def __init__(
+        self,
+        limit_s: float = LIMIT_S,
+        processes: int = PROCESSES,
+        command: Sequence[str] = COMMAND,
+        calls: CallFormat = COMPACT,
+    ) -> None:
+        self._calls = calls
         self._limit_s = limit_s
         self._closed = False
         self._lock = Lock()  # guards the three attributes below
@@ -87,7 +96,7 @@ class GrammarCompiler:
         """
         if not request.tools and request.response_format is None and request.tool_choice in (None, "auto", "none"):
             return None
-        question = _question(request)
+        question = _question(request, self._calls)
         key = hashlib.sha256(question).hexdigest()
         with self._lock:
             found = self._known.get(key)
@@ -174,16 +183,17 @@ def check_tools(tools: Sequence[ToolDef], limit_s: float = LIMIT_S, command: Seq
 def _problem(process: _Process, tool: ToolDef, limit_s: float) -> str | None:
     request = ChatRequest(model="", messages=[ChatMessage(role="user")], tools=[tool], tool_choice="required")
     try:
-        found = Compiled(**process.ask(_question(request), limit_s))
+        found = Compiled(**process.ask(_question(request, COMPACT), limit_s))
     except TimeoutError:
         return f"takes more than {limit_s:g} s to compile; simplify it"
     return found.problem and found.problem.removeprefix(found.param or "").lstrip(": ")
 
 
-def _question(request: ChatRequest) -> bytes:
+def _question(request: ChatRequest, calls: CallFormat) -> bytes:
     """The fields of a request that affect its grammar, as one line."""
     fields = {"tools", "tool_choice", "parallel_tool_calls", "response_format"}
-    return json.dumps(request.model_dump(mode="json", by_alias=True, include=fields)).encode() + b"\n"
+    asked = {"calls": calls.name, **request.model_dump(mode="json", by_alias=True, include=fields)}
+    return json.dumps(asked).encode() + b"\n"
 
 
 class _Process:

@@ -14,6 +14,7 @@ from llguidance import LLMatcher
 
 from flightloop.chat import ChatRequest
 from flightloop.errors import InvalidRequest
+from model.chat.calls import CALL_FORMATS
 from model.engine.grammar import grammar_for
 
 MEMORY_BYTES = 4 * 1024**3
@@ -23,8 +24,9 @@ MEMORY_BYTES = 4 * 1024**3
 def answer(fields: dict[str, Any]) -> dict[str, Any]:
     """Compiles a request's grammar and returns the fields of ``model.engine.compiler.Compiled``."""
     try:
+        calls = CALL_FORMATS[fields.pop("calls")]
         request = ChatRequest.model_validate({**fields, "model": "", "messages": [{"role": "user"}]})
-        grammar = grammar_for(request)
+        grammar = grammar_for(request, calls)
         if grammar is not None:
             _check_whole(grammar)
     except InvalidRequest as error:

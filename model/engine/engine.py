@@ -70,7 +70,7 @@ class Engine:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.max_context = min(config.max_context, loaded.config.max_positions)
-        self.vocabulary = Vocabulary(loaded.tokenizer, loaded.config.vocab)
+        self.vocabulary = Vocabulary(loaded.tokenizer, loaded.config.vocab, loaded.chat)
         self._runner = runner or local_runner(loaded, config)
         self._scheduler = Scheduler(
             block_groups(loaded.config, config),

@@ -18,7 +18,6 @@ from model.engine.sequence import Sequence as RequestSequence
 from model.engine.sequence import common_prefix
 from model.engine.text import TextStream
 from model.engine.vocabulary import Vocabulary
-from model.prompt import CALL_OPEN
 
 
 class Generation:
@@ -45,6 +44,7 @@ class Generation:
         plain = replace(request.sampling, temperature=0, frequency_penalty=0, presence_penalty=0)
         self._greedy = Draw(plain, self._draw.random)
         self._may_call = request.sampling.greedy_calls
+        self._openings = vocabulary.chat.calls.openings
         self._said = ""  # text that is held until it is clear whether it is a call
         self._dictates = not request.sampling.logprobs
         self._drafter = Drafter()
@@ -188,9 +188,10 @@ class Generation:
         if self._matcher is not None:
             self._matcher.advance(token)
         text = self._text.push(token)
-        if self._may_call and len(self._said) < len(CALL_OPEN):
+        if self._may_call and len(self._said) < max(map(len, self._openings)):
             self._said += text
-            self._may_call = self._said.startswith(CALL_OPEN) or CALL_OPEN.startswith(self._said)
+            said = self._said
+            self._may_call = any(said.startswith(each) or each.startswith(said) for each in self._openings)
         return text
 
     def _take_dictated(self) -> str:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from flightloop.chat import ChatRequest, NamedToolChoice, ToolDef
 from flightloop.errors import InternalError, InvalidRequest
 from flightloop.schemas import SchemaProblem
+from model.chat.calls import COMPACT, CallFormat
 from model.engine.schema import Schema, check_schema, embed, free_object
-from model.prompt import CALL_CLOSE, CALL_OPEN
 
 MAX_CALLS = 8
 """Maximum number of calls of one turn if ``parallel_tool_calls`` is on."""
@@ -41,8 +41,12 @@ _CACHED = 256
 _TOO_COMPLEX = ("ParserTooComplex", "LexerTooComplex")
 
 
-def grammar_for(request: ChatRequest) -> str | None:
+def grammar_for(request: ChatRequest, calls: CallFormat = COMPACT) -> str | None:
     """The grammar for a request's tools and response format; None for free text.
+
+    Args:
+        request: the client's request.
+        calls: how the model writes calls.
 
     If every tool has ``strict: false`` and nothing else restricts the answer, there is no grammar: the model writes
     text or calls without constraints, and the guard still checks them.
@@ -57,27 +61,30 @@ def grammar_for(request: ChatRequest) -> str | None:
         return None
     alternatives, rules = [], []
     if tools:
-        most = MAX_CALLS if request.parallel_tool_calls else 1
+        most = MAX_CALLS if request.parallel_tool_calls and calls.parallel else 1
         alternatives.append("calls")
-        rules.append(f'calls: "{CALL_OPEN}" list "{CALL_CLOSE}"\nlist: %json {_dump(_calls(tools, most))}')
+        rules += _calls(tools, calls, most)
     if value is not None and not forced:
         alternatives.append("value")
         rules.append(f"value: %json {_dump(value)}")
     elif request.tools and not forced:
         alternatives.append("TEXT")
-        rules.append(_text([tool.function.name for tool in request.tools]))
+        rules.append(_text([tool.function.name for tool in request.tools], calls))
     if not alternatives:
         return None
     return "\n".join([f"start: {' | '.join(alternatives)}", *rules])
 
 
-def _text(names: Sequence[str]) -> str:
+def _text(names: Sequence[str], calls: CallFormat) -> str:
     """Rule for text that doesn't begin with a character that opens a call, and contains no beginning of a call.
 
     It uses a single negation: with three of them, llguidance no longer allows calls.
     """
     written = rf"[`\s]*(functions\.)?({'|'.join(map(_quoted, names))})\s?\((?s:.*)"
-    return rf"TEXT: /[^\s<{{\[](?s:.*)/ & ~/(?s:.*)({'|'.join(_CALL_MARKS)})(?s:.*)|{written}/"
+    forbidden = [rf"(?s:.*)({'|'.join(_CALL_MARKS)})(?s:.*)", written]
+    opened = [marks.open.strip() for marks in calls.marks]
+    forbidden += [f"{_quoted(text)}(?s:.*)" for text in opened if text and text[0] not in "<{["]
+    return rf"TEXT: /[^\s<{{\[](?s:.*)/ & ~/{'|'.join(forbidden)}/"
 
 
 def _quoted(name: str) -> str:
@@ -106,17 +113,34 @@ def _callable(request: ChatRequest) -> list[tuple[int, ToolDef]]:
     return tools
 
 
-def _calls(tools: list[tuple[int, ToolDef]], most: int) -> Schema:
+def _calls(tools: list[tuple[int, ToolDef]], calls: CallFormat, most: int) -> list[str]:
+    """Rules for one to ``most`` calls, the first of which is named ``calls``."""
     items, definitions = [], {}
     for index, tool in tools:
-        call, found = _call(index, tool.function.name, json.dumps(tool.function.parameters))
+        call, found = _call(index, tool.function.name, json.dumps(tool.function.parameters), calls.arguments)
         definitions.update(found)
         items.append(call)
-    return {"type": "array", "items": {"anyOf": items}, "minItems": 1, "maxItems": most, "$defs": definitions}
+    rules, needed = list[str](), set[str]()
+    for place, marks in enumerate(calls.marks):
+        around = [json.dumps(text) if text else "" for text in (marks.open, marks.close)]
+        if marks.each:
+            more = f' ("\\n" one{place}){{0,{most - 1}}}' if most > 1 else ""
+            rules.append(f"marks{place}: one{place}{more}")
+            rules.append(f"one{place}: {around[0]} call {around[1]}")
+        else:
+            rules.append(f"marks{place}: {around[0]} {'(call | list)' if marks.bare else 'list'} {around[1]}")
+        needed |= {"call"} if marks.each else {"call", "list"} if marks.bare else {"list"}
+    first = "calls: " + " | ".join(f"marks{place}" for place in range(len(calls.marks)))
+    if "call" in needed:
+        rules.append(f"call: %json {_dump({'anyOf': items, '$defs': definitions})}")
+    if "list" in needed:
+        several = {"type": "array", "items": {"anyOf": items}, "minItems": 1, "maxItems": most, "$defs": definitions}
+        rules.append(f"list: %json {_dump(several)}")
+    return [first, *rules]
 
 
 @lru_cache(maxsize=_CACHED)
-def _call(index: int, name: str, parameters: str) -> tuple[Schema, Schema]:
+def _call(index: int, name: str, parameters: str, key: str) -> tuple[Schema, Schema]:
     """Schema and definitions of one tool's call. Cached: the check takes milliseconds, and requests repeat tools."""
     param = f"tools[{index}].function.parameters"
     schema = {"type": "object", **json.loads(parameters)}
@@ -124,7 +148,7 @@ def _call(index: int, name: str, parameters: str) -> tuple[Schema, Schema]:
     if schema["type"] != "object":
         raise InvalidRequest(f"{param}.type must be 'object', not {schema['type']!r}", param=param)
     arguments, definitions = _embedded(schema, f"t{index}_", param)
-    call = _object(name={"const": name}, arguments=arguments)
+    call = _object(**{"name": {"const": name}, key: arguments})
     _probe({**call, "$defs": definitions}, param)
     return call, definitions
 

@@ -7,8 +7,9 @@ from functools import cached_property
 
 from llguidance import LLTokenizer, TokenizerWrapper
 
+from model.chat.compact import TURN_CLOSE, CompactChat
+from model.chat.format import ChatFormat
 from model.engine.grammar import Grammars
-from model.prompt import TURN_CLOSE
 from model.weights.tokenizer import Tokenizer
 
 _ENDS = (TURN_CLOSE, "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</s>")
@@ -20,12 +21,14 @@ class Vocabulary:
     Args:
         tokenizer: the model's tokenizer.
         size: V, the columns of the model's logits; at least the tokenizer's own size.
+        chat: how the model reads conversations and writes calls; None: the compact format of the model ``edge``.
     """
 
-    def __init__(self, tokenizer: Tokenizer, size: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, size: int, chat: ChatFormat | None = None) -> None:
         assert size >= tokenizer.vocab_size
         self.tokenizer = tokenizer
         self.size = size
+        self.chat = chat or CompactChat(tokenizer)
         special = tokenizer.special
         self.ends = frozenset({tokenizer.eos_id, *(special[name] for name in _ENDS if name in special)})
 

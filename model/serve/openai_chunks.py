@@ -42,7 +42,7 @@ class ChunkWriter:
         self._model = model
         self._created = int(time.time())
         self._vocabulary = vocabulary
-        self._calls = CallReader(held=held) if calls else None
+        self._calls = CallReader(vocabulary.chat.calls, held=held) if calls else None
         self._logprobs = logprobs
         self._role: Literal["assistant"] | None = "assistant"
 

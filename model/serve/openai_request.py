@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from flightloop.chat import ChatRequest
 from flightloop.errors import InvalidRequest, NotFound
-from model import prompt
 from model.engine.grammar import grammar_for
 from model.engine.request import EngineRequest, SamplingParams
 from model.engine.vocabulary import Vocabulary
@@ -21,7 +20,7 @@ def engine_request(
     model: str,
     vocabulary: Vocabulary,
     limit: int,
-    grammar_of: Callable[[ChatRequest], str | None] = grammar_for,
+    grammar_of: Callable[[ChatRequest], str | None] | None = None,
 ) -> EngineRequest:
     """Validates a request, renders its prompt and compiles its grammar. Takes milliseconds.
 
@@ -31,7 +30,7 @@ def engine_request(
         model: name of the served model.
         vocabulary: the model's vocabulary.
         limit: maximum tokens of the context.
-        grammar_of: returns the grammar of a request; `model.engine.compiler` limits its time.
+        grammar_of: returns the grammar of a request; `model.engine.compiler` limits its time. None: compiled here.
 
     Raises:
         NotFound: the request names another model.
@@ -42,13 +41,13 @@ def engine_request(
         raise NotFound(f"model {request.model!r} is not served here; known: {model}", param="model")
     if any(not stop for stop in request.stop):
         raise InvalidRequest("stop must not contain empty strings", param="stop")
-    grammar = grammar_of(request)
+    grammar = grammar_of(request) if grammar_of else grammar_for(request, vocabulary.chat.calls)
     if grammar is not None:
         vocabulary.grammars.matcher(grammar)  # compiled here, so that the engine finds it in the cache
     extension = request.flightloop
     return EngineRequest(
         id=request_id,
-        prompt=tuple(prompt.encode(request, vocabulary.tokenizer, limit)),
+        prompt=tuple(vocabulary.chat.encode(request, limit)),
         sampling=SamplingParams(
             max_tokens=request.token_limit or DEFAULT_MAX_TOKENS,
             temperature=1.0 if request.temperature is None else request.temperature,

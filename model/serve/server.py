@@ -124,7 +124,7 @@ class ChatServer:
         self._streams: dict[str, _Stream] = {}
         self._closed: FlightloopError | None = ModelUnavailable("the model server has not started")
         self._load = engine.load()
-        self._compiler = GrammarCompiler()
+        self._compiler = GrammarCompiler(calls=loaded.chat.calls)
         self._thread = Thread(target=self._serve, name="engine", daemon=True)
 
     def start(self) -> None:

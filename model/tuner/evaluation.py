@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from flightloop.errors import ConfigError, InvalidRequest
+from model.chat.compact import TextEncoder
 from model.nn.attention import NoCache
 from model.nn.decoder import Decoder
-from model.prompt import TextEncoder
 from model.tuner.data.overview import kinds_of
 from model.tuner.data.row import Bad, Row, read_rows
 from model.tuner.examples import Example, example_of

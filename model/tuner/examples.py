@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from flightloop.chat import ChatRequest
 from flightloop.errors import ConfigError, InvalidRequest
-from model.prompt import PLAN_OPEN, TURN_CLOSE, TURN_OPEN, TextEncoder, turns_of
+from model.chat.compact import PLAN_OPEN, TURN_CLOSE, TURN_OPEN, TextEncoder, turns_of
 
 BadRows = Literal["refuse", "skip"]
 SHOWN = 5
@@ -149,7 +149,7 @@ def pair_of(row: Any, tokenizer: TextEncoder, longest: int) -> Pair:
 
 
 def example_of(row: Any, tokenizer: TextEncoder, longest: int) -> Example:
-    """Converts a row to tokens, laid out like the prompts of `model.prompt.encode`.
+    """Converts a row to tokens, laid out like the prompts of `model.chat.compact.encode`.
 
     Raises:
         ValueError: the row is not a conversation, is too long, or has no answer to train on.

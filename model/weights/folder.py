@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from flightloop.errors import ConfigError
+from model.chat.format import checkpoint_format
 from model.config import ModelConfig
 from model.nn.shape import DecoderConfig
 from model.nn.windows import windowed
@@ -31,8 +32,13 @@ _DERIVED = ("rotary_emb.inv_freq",)
 """Ends of names of tensors that older checkpoints store although they follow from config.json."""
 
 
-def load_folder(folder: Path, config: ModelConfig) -> LoadedModel:
+def load_folder(folder: Path, config: ModelConfig, name: str) -> LoadedModel:
     """Loads a checkpoint folder: config.json, *.safetensors and tokenizer.json, in Hugging Face's layout.
+
+    Args:
+        folder: the folder.
+        config: format, windows and adapter.
+        name: the model's name.
 
     Raises:
         ConfigError: a file is missing or broken, or the family or a setting is not supported.
@@ -43,6 +49,7 @@ def load_folder(folder: Path, config: ModelConfig) -> LoadedModel:
         raise ConfigError(f"{folder} takes no trained experts; experts belong to an embedded model", param="experts")
     shape = windowed(shape, config)
     tokenizer = tokenizer_from_folder(folder, settings.get("eos_token_id"))
+    chat = checkpoint_format(tokenizer, name)
     form = form_for(config.dtype, shape, shards=config.shards, block_size=config.block_size)
     dtype = torch.float32 if form.dtype == "float32" else torch.bfloat16
     # A tied checkpoint may store the output projection too.
@@ -50,7 +57,7 @@ def load_folder(folder: Path, config: ModelConfig) -> LoadedModel:
     state = _read(folder, lambda fetch: folder_state(fetch, family, shape, dtype), unused)
     changed = merged(state, Path(config.lora)) if config.lora else state
     decoder = quantise(assemble(shape, changed, dtype), form.dtype, native=form.kernels)
-    return LoadedModel.of(decoder, tokenizer, folder.name, form)
+    return LoadedModel.of(decoder, tokenizer, name, form, chat)
 
 
 def folder_state(fetch: Fetch, family: Family, shape: DecoderConfig, dtype: torch.dtype) -> dict[str, Tensor]:

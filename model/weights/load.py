@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from flightloop.errors import ConfigError
-from model.config import EMBEDDED, ModelConfig
+from model.config import EDGE, EMBEDDED, ModelConfig
 from model.weights.embedded import load_embedded, load_gguf
 from model.weights.files import model_path
 from model.weights.folder import load_folder
@@ -13,7 +15,7 @@ __all__ = ["LoadedModel", "load_model"]
 
 
 def load_model(config: ModelConfig) -> LoadedModel:
-    """Loads the embedded model, a local GGUF of the llama architecture, or a checkpoint folder of a known family.
+    """Loads an embedded model, a GGUF file, or a checkpoint folder of a known family.
 
     Raises:
         ConfigError: the model is missing or can't be loaded, or its experts can't be split over the shards.
@@ -28,6 +30,8 @@ def load_model(config: ModelConfig) -> LoadedModel:
 
 def _load(config: ModelConfig) -> LoadedModel:
     path = model_path(config)
-    if config.model == EMBEDDED:
+    if config.model in (EMBEDDED, EDGE):
         return load_embedded(config)
-    return load_gguf(path, config, path.stem) if path.is_file() else load_folder(path, config)
+    if path.is_dir():
+        return load_folder(path, config, Path(config.model).name)
+    return load_gguf(path, config, path.stem)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from model.chat.compact import CompactChat
+from model.chat.format import ChatFormat
 from model.nn.decoder import Decoder
 from model.nn.shape import DecoderConfig
 from model.weights.form import FLOAT32, Form
@@ -18,6 +20,7 @@ class LoadedModel:
         name: the model's name, as shown in /v1/models.
         parameters: number of all parameters.
         active_parameters: number of parameters active per token.
+        chat: how it reads conversations and writes calls.
         form: number format of the weights, and whether the kernels or torch run the model.
     """
 
@@ -27,11 +30,18 @@ class LoadedModel:
     name: str
     parameters: int
     active_parameters: int
+    chat: ChatFormat
     form: Form = FLOAT32
 
     @classmethod
-    def of(cls, decoder: Decoder, tokenizer: Tokenizer, name: str, form: Form | None = None) -> LoadedModel:
-        """Counts the parameters and puts the decoder into evaluation mode without gradients."""
+    def of(
+        cls, decoder: Decoder, tokenizer: Tokenizer, name: str, form: Form | None = None, chat: ChatFormat | None = None
+    ) -> LoadedModel:
+        """Counts the parameters and puts the decoder into evaluation mode without gradients.
+
+        ``chat``: None: the compact format of the model ``edge``.
+        """
         decoder.eval().requires_grad_(False)
         total, active = decoder.parameter_counts()
-        return cls(decoder, decoder.config, tokenizer, name, total, active, form or FLOAT32)
+        chat = chat or CompactChat(tokenizer)
+        return cls(decoder, decoder.config, tokenizer, name, total, active, chat, form or FLOAT32)

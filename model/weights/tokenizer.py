@@ -25,7 +25,7 @@ class Tokenizer:
     Attributes:
         special: ids of special tokens by text.
         eos_id: id that ends an answer. bos_id, pad_id: ids at the beginning and for padding, or None.
-        chat_template: the checkpoint's Jinja template, or None. flightloop's prompt format is in model/prompt.py.
+        chat_template: the checkpoint's Jinja template, or None. See `model.chat.format`.
     """
 
     def __init__(
@@ -76,15 +76,19 @@ class Tokenizer:
             allow_special: convert names of special tokens to their ids; otherwise they are plain text.
         """
         text = self.representable(text)
-        if not allow_special or self._split is None:
+        if not allow_special:
             return list(self._backend.encode(text, add_special_tokens=False).ids)
         ids: list[int] = []
-        for part in self._split.split(text):
+        for part in self.split(text):
             if part in self.special:
                 ids.append(self.special[part])
-            elif part:
+            else:
                 ids.extend(self._backend.encode(part, add_special_tokens=False).ids)
         return ids
+
+    def split(self, text: str) -> list[str]:
+        """The text in parts: names of special tokens, and what lies between them."""
+        return [text] if self._split is None else [part for part in self._split.split(text) if part]
 
     def representable(self, text: str) -> str:
         """The text with U+FFFD in place of characters that no tokens can represent, which BPE would silently drop.

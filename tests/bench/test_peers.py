@@ -137,7 +137,7 @@ def test_a_random_checkpoint_loads(tmp_path: Path, settings: dict[str, object]) 
     folder = tmp_path / "small"
     folder.mkdir()
     write_random(folder, small, embedded_path())
-    loaded = load_folder(folder, ModelConfig(dtype="float32"))
+    loaded = load_folder(folder, ModelConfig(dtype="float32"), "made")
     assert loaded.config.width == 64
     assert loaded.tokenizer.encode("Order 17 is late.") != []
     again = tmp_path / "again"
@@ -149,7 +149,7 @@ def test_a_random_checkpoint_loads(tmp_path: Path, settings: dict[str, object]) 
 def test_the_dense_checkpoint_is_the_embedded_models_base() -> None:
     folder = dense_checkpoint("bfloat16")
     assert dense_checkpoint("bfloat16") == folder
-    loaded = load_folder(folder, ModelConfig(dtype="bfloat16"))
+    loaded = load_folder(folder, ModelConfig(dtype="bfloat16"), "made")
     file = GgufFile(embedded_path())
     assert loaded.config == replace(gguf_shape(file), normalise=False)  # which a dense model has no use for
     state = loaded.decoder.state_dict()

@@ -13,10 +13,10 @@ from pydantic import BaseModel, Field
 
 from flightloop.chat import ToolDef
 from flightloop.errors import ConfigError, InvalidRequest
+from model.chat.compact import call_text
 from model.engine.alternatives import Alternatives
 from model.engine.compiler import check_tools
 from model.engine.grammar import grammar_for
-from model.prompt import call_text
 from tests.model.test_grammar import accepts, json_schema, request, tool, walk
 
 

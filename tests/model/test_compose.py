@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from flightloop.chat import ChatRequest
 from flightloop.errors import ConfigError
-from model.prompt import turns_of
+from model.chat.compact import turns_of
 from model.tuner.compose.compose import SITUATIONS, compose
 from model.tuner.compose.dress import dress, style
 from model.tuner.compose.family import Parameter, Tool, read, read_all

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from flightloop.chat import ChatRequest
 from flightloop.errors import InternalError, InvalidRequest
+from model.chat.compact import CALL_CLOSE, CALL_OPEN, call_text
 from model.engine.grammar import MAX_CALLS, Matcher, grammar_for
 from model.engine.masks import unpack
 from model.engine.schema import MAX_ITEMS, MAX_LENGTH
 from model.engine.vocabulary import Vocabulary
-from model.prompt import CALL_CLOSE, CALL_OPEN, call_text
 from model.weights.tiny import embedded_tokenizer
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flightloop.chat import ChatRequest
 from flightloop.errors import ContextTooLong, UnsupportedContent
-from model.prompt import TURN_CLOSE, TURN_OPEN, call_text, encode, plan_text, render
+from model.chat.compact import TURN_CLOSE, TURN_OPEN, call_text, encode, plan_text, render
 from model.signature import type_text
 from model.weights.tiny import embedded_tokenizer
 

@@ -22,12 +22,12 @@ from flightloop.errors import (
     NotFound,
     Overloaded,
 )
+from model.chat.compact import call_text
 from model.config import ModelConfig
 from model.engine.engine import Engine
 from model.engine.fakes import BreakingRunner, ManualStop
 from model.engine.kv_cache import KVCache
 from model.engine.runner import LocalRunner
-from model.prompt import call_text
 from model.serve.openai_calls import CallReader
 from model.serve.server import ChatServer
 from model.weights.tiny import TINY, tiny_model

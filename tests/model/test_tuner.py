@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from flightloop.chat import ChatRequest
 from flightloop.errors import ConfigError
+from model.chat.compact import encode
 from model.nn.decoder import Decoder
-from model.prompt import encode
 from model.tuner.examples import Example, Pair, example_of, pair_of, read, read_pairs
 from model.tuner.objective import measure
 from model.tuner.packing import batches

@@ -33,15 +33,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice
-from flightloop.content import TablePart, TextPart, table_text
-from flightloop.errors import ContextTooLong, UnsupportedContent
-from model.signature import signature, type_text
+from flightloop.errors import ContextTooLong
+from model.chat.calls import COMPACT, CallFormat
+from model.chat.content import content_text
+from model.chat.hints import PLAN_NAME, asks_for_plan, schema_hint
+from model.signature import signature
 
 TURN_OPEN, TURN_CLOSE = "<|im_start|>", "<|im_end|>"
-CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
+CALL_OPEN, CALL_CLOSE = COMPACT.marks[0].open, COMPACT.marks[0].close
 RESPONSE_OPEN, RESPONSE_CLOSE = "<tool_response>", "</tool_response>"
 PLAN_OPEN, PLAN_CLOSE = "<plan>", "</plan>"
-PLAN_NAME = "plan"
 DEFAULT_SYSTEM = "You are a helpful assistant."
 
 _CALL_HINT = (
@@ -57,6 +58,21 @@ class TextEncoder(Protocol):
     special: dict[str, int]
 
     def encode(self, text: str) -> list[int]: ...
+
+
+class CompactChat:
+    """The format as a `model.chat.format.ChatFormat`."""
+
+    calls: CallFormat = COMPACT
+
+    def __init__(self, tokenizer: TextEncoder) -> None:
+        self._tokenizer = tokenizer
+
+    def render(self, request: ChatRequest) -> str:
+        return render(request)
+
+    def encode(self, request: ChatRequest, limit: int) -> list[int]:
+        return encode(request, self._tokenizer, limit)
 
 
 def render(request: ChatRequest) -> str:
@@ -123,12 +139,12 @@ def _system_text(system: str, request: ChatRequest) -> str:
     parts = [system]
     if request.tools:
         parts.append("\n".join(["Tools:", *(f"- {signature(tool.function)}" for tool in request.tools), _CALL_HINT]))
-    parts.append(_form(request))
+    parts.append(schema_hint(request))
     return "\n\n".join(filter(None, parts))
 
 
 def _message_text(message: ChatMessage, index: int, names: dict[str, str]) -> str:
-    text = _content_text(message, index)
+    text = content_text(message, index)
     if message.role == "tool":
         return _response_text(text, names.get(message.tool_call_id or "", message.name))
     if message.role != "assistant":
@@ -138,19 +154,6 @@ def _message_text(message: ChatMessage, index: int, names: dict[str, str]) -> st
     if message.tool_calls:
         text += call_text((call.function.name, call.function.as_object()) for call in message.tool_calls)
     return text
-
-
-def _content_text(message: ChatMessage, index: int) -> str:
-    texts = []
-    for place, part in enumerate(message.content):
-        if isinstance(part, TextPart):
-            texts.append(part.text)
-        elif isinstance(part, TablePart):
-            texts.append(table_text(part.table))
-        else:
-            where = f"messages[{index}].content[{place}]"
-            raise UnsupportedContent(f"{where}: this model takes text and table, not {part.type}", param=where)
-    return "\n".join(texts)
 
 
 def _as_written(text: str) -> str:
@@ -171,14 +174,9 @@ def _response_text(text: str, name: str | None) -> str:
     return RESPONSE_OPEN + body.replace("</", "<\\/") + RESPONSE_CLOSE
 
 
-def _asks_for_plan(request: ChatRequest) -> bool:
-    form = request.response_format
-    return form is not None and form.json_schema is not None and form.json_schema.name == PLAN_NAME
-
-
 def _opening(request: ChatRequest) -> str:
     """Text at the start of the answer's turn, before the model's first token."""
-    return PLAN_OPEN if _asks_for_plan(request) else ""
+    return PLAN_OPEN if asks_for_plan(request) else ""
 
 
 def _forced(request: ChatRequest) -> str:
@@ -186,17 +184,6 @@ def _forced(request: ChatRequest) -> str:
     if isinstance(choice, NamedToolChoice):
         return f"Call {choice.function.name} now."
     return "Call a tool now." if choice == "required" else ""
-
-
-def _form(request: ChatRequest) -> str:
-    form = request.response_format
-    if form is None or _asks_for_plan(request):
-        return ""
-    if form.type == "json_schema" and form.json_schema is not None:
-        about = form.json_schema.description
-        hint = f"Answer as JSON: {type_text(form.json_schema.schema_)}"
-        return f"{about}\n{hint}" if about else hint
-    return "Answer as a JSON object." if form.type == "json_object" else ""
 
 
 def _json(value: Any) -> str:

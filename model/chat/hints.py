@@ -1,0 +1,38 @@
+"""What a prompt says about the form of the answer that a request asks for."""
+
+from __future__ import annotations
+
+from flightloop.chat import ChatRequest
+from model.signature import type_text
+
+PLAN_NAME = "plan"
+"""Name of the response format that asks for a plan, and of the messages that are plans."""
+
+
+def asks_for_plan(request: ChatRequest) -> bool:
+    """Whether the answer is a plan."""
+    form = request.response_format
+    return form is not None and form.json_schema is not None and form.json_schema.name == PLAN_NAME
+
+
+def schema_hint(request: ChatRequest) -> str:
+    """What to say at the start of the conversation about the response format; empty for text and plans."""
+    form = request.response_format
+    if form is None or asks_for_plan(request):
+        return ""
+    if form.type == "json_schema":
+        return _schema_text(request, "Answer as JSON")
+    return "Answer as a JSON object." if form.type == "json_object" else ""
+
+
+def plan_hint(request: ChatRequest) -> str:
+    """What to say at the end of the conversation to a model that isn't trained to plan; empty for other answers."""
+    return _schema_text(request, "Write only your plan, as JSON") if asks_for_plan(request) else ""
+
+
+def _schema_text(request: ChatRequest, words: str) -> str:
+    form = request.response_format
+    if form is None or form.json_schema is None:
+        return ""
+    about, hint = form.json_schema.description, f"{words}: {type_text(form.json_schema.schema_)}"
+    return f"{about}\n{hint}" if about else hint

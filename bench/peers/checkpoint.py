@@ -39,14 +39,14 @@ def dense_checkpoint(dtype: Dtype) -> Path:
     Raises:
         ConfigError: the embedded model isn't installed.
     """
-    return _once(f"smollm2-135m-{dtype}", lambda folder: write_checkpoint(folder, embedded_path(), dtype))
+    return _once(f"smollm2-135m-{dtype}-chat", lambda folder: write_checkpoint(folder, embedded_path(), dtype))
 
 
 def random_checkpoint(settings: Mapping[str, Any]) -> Path:
     """Folder of a random bfloat16 model with this config.json and the embedded tokenizer; writes it if it is
     missing."""
     total = round(parameters(settings)[0] / 1e6)
-    name = f"random-{settings['model_type']}-{total}m"
+    name = f"random-{settings['model_type']}-{total}m-chat"
     return _once(name, lambda folder: write_random(folder, settings, embedded_path()))
 
 

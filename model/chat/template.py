@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from jinja2 import TemplateError, TemplateSyntaxError, nodes
 from jinja2.ext import Extension, loopcontrols
@@ -180,7 +180,7 @@ def _refuse(message: str) -> None:
 class _Generation(Extension):
     """The tag ``{% generation %}``, which marks what a model is trained on. Its content is rendered as it is."""
 
-    tags: ClassVar[set[str]] = {"generation"}
+    tags = {"generation"}  # noqa: RUF012 (an instance variable in the base class)
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)

@@ -72,8 +72,8 @@ def _q5_k(blocks: Bytes) -> Read:
     scale, minimum = _scales_of_k(blocks)
     low = _nibbles(blocks[:, 48:].reshape(-1, 4, GROUP)).reshape(-1, 8, GROUP)
     # Bit g of byte i is the fifth bit of weight i of group g.
-    high = blocks[:, None, 16:48] >> np.arange(8, dtype=np.uint8)[:, None] & 1
-    return 5, low | high << 4, scale, minimum
+    high = blocks[:, None, 16:48] >> np.arange(8, dtype=np.uint8)[:, None] & np.uint8(1)
+    return 5, low | high << np.uint8(4), scale, minimum
 
 
 _READERS: Mapping[gguf.GGMLQuantizationType, Callable[[Bytes], Read]] = {
@@ -97,7 +97,7 @@ def _nibbles(data: Bytes) -> Bytes:
 
 
 def _fifth(data: Bytes) -> Bytes:
-    return np.unpackbits(np.ascontiguousarray(data), axis=-1, bitorder="little") << 4
+    return np.unpackbits(np.ascontiguousarray(data), axis=-1, bitorder="little") << np.uint8(4)
 
 
 def _scales_of_k(blocks: Bytes) -> tuple[Halves, Halves]:

@@ -38,7 +38,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 
 def gguf_architecture(metadata: Mapping[str, Any]) -> Architecture:
     """The architecture of a GGUF file. Raises ConfigError if it can't be loaded."""
-    name = metadata.get("general.architecture")
+    name = str(metadata.get("general.architecture"))
     if name not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise ConfigError(f"the GGUF's architecture is {name}; those that can be loaded: {known}", param="model")

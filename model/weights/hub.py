@@ -52,7 +52,7 @@ def _cached_or_fetched(fetch: Callable[[bool], str], repository: str, file: str)
             if hub.constants.HF_HUB_OFFLINE:
                 raise
             # The library itself tries an address that doesn't answer six times, which takes half a minute.
-            httpx.head(hub.hf_hub_url(repository, file), headers=hub.utils.build_hf_headers(), timeout=TIMEOUT_S)
+            httpx.head(hub.hf_hub_url(repository, file), timeout=TIMEOUT_S)
             return Path(fetch(False))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, httpx.HTTPError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)

@@ -41,7 +41,7 @@ DRESSES = {
     "hermes": (HERMES, f"<tool_call>\n{written(*ONE)}\n</tool_call>", [ONE]),
     "hermes, two": (
         HERMES,
-        "\n".join(f"<tool_call>\n{written(*call)}\n</tool_call>" for call in (ONE, TWO)),
+        f"<tool_call>\n{written(*ONE)}\n</tool_call>\n<tool_call>\n{written(*TWO)}\n</tool_call>",
         [ONE, TWO],
     ),
     "fence": (HERMES, f"```json\n{written(*ONE)}\n```", [ONE]),
@@ -103,11 +103,8 @@ def test_loose_json_is_read_without_a_grammar() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(list(CALL_FORMATS.values())), st.integers(0, 1000), st.booleans())
 def test_whatever_the_grammar_allows_is_read(calls: CallFormat, seed: int, parallel: bool) -> None:
-    schema = {
-        "type": "object",
-        "properties": {"a": {"enum": ["x", 'q"}']}, "n": {"type": "integer"}},
-        "required": ["a"],
-    }
+    properties = {"a": {"enum": ["x", 'q"}']}, "n": {"type": "integer"}}
+    schema = {"type": "object", "properties": properties, "required": ["a"]}
     tools = [tool("find", schema), tool("lose")]
     grammar = grammar_for(request(tools=tools, tool_choice="required", parallel_tool_calls=parallel), calls)
     assert grammar is not None

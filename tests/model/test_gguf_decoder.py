@@ -89,6 +89,7 @@ def write(path: Path, kind: str, made: Any, dtype: str = "F32", **changes: Any) 
     writer.add_token_types([1] * 256 + [3, 3, 4, 1] + [5] * len(unused))
     writer.add_token_merges(["a b"])
     writer.add_eos_token_id(257)
+    writer.add_chat_template("{{ messages }}")
     if made.config.rope_parameters["rope_type"] == "llama3":
         ordinary = 500.0 ** (-torch.arange(0, HEAD, 2) / HEAD)
         writer.add_tensor("rope_freqs.weight", (ordinary / made.model.rotary_emb.inv_freq).numpy())

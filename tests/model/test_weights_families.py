@@ -67,7 +67,10 @@ def write_tokenizer(folder):
     backend.add_tokens([AddedToken("    ", normalized=False)])
     backend.add_special_tokens(["<|end|>"])
     backend.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": {"content": "<|end|>"}}))
+    settings = {"eos_token": {"content": "<|end|>"}, "chat_template": "{{ messages }}"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+        json.dumps({"eos_token": {"content": "<|end|>"}, "chat_template": "{{ messages }}"})
+    )
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -170,6 +173,17 @@ def test_missing_files_are_named(checkpoint, tmp_path, missing):
             (tmp_path / path.name).write_bytes(path.read_bytes())
     with pytest.raises(ConfigError, match=missing.replace("*", r"\*")):
         load_model(ModelConfig(model=str(tmp_path)))
+
+
+def test_a_missing_template_is_named(checkpoint, tmp_path):
+    folder, _ = checkpoint
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|end|>"}))
+    with pytest.raises(ConfigError, match=r"chat_template\.jinja"):
+        load_model(ModelConfig(model=str(tmp_path)))
+    (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    assert load_model(ModelConfig(model=str(tmp_path), dtype="float32")).chat.calls.name == "hermes"
 
 
 def test_experts_must_split_over_the_shards(checkpoint):

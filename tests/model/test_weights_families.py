@@ -69,8 +69,6 @@ def write_tokenizer(folder):
     backend.save(str(folder / "tokenizer.json"))
     settings = {"eos_token": {"content": "<|end|>"}, "chat_template": "{{ messages }}"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-        json.dumps({"eos_token": {"content": "<|end|>"}, "chat_template": "{{ messages }}"})
-    )
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -157,6 +157,7 @@ def engine(
     rows: Annotated[str, typer.Option(help="Comma-separated names; a name that ends in _ is a prefix.")] = "",
     peers: Annotated[str, typer.Option(help="Comma-separated names, or none; default: all.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="A smaller measurement, for a first look.")] = False,
+    model: Annotated[str, typer.Option(help="The embedded model: standard, large or edge.")] = "edge",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads per engine; default: all processors.")] = None,
     data: Annotated[Path, typer.Option(help="Folder with WikiText-2 and the essays of the needle test.")] = DATA,
     docs: Annotated[Path | None, typer.Option(help="Folder of performance.md and .svg, to put figures in.")] = None,
@@ -171,6 +172,7 @@ def engine(
     only_warnings()
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     wish = Wish(
+        model=model,
         rows=_names(rows),
         peers=PEERS if not peers else () if peers == "none" else _names(peers),
         size=QUICK if quick else Size(),

@@ -7,12 +7,12 @@ from typing import get_args
 
 from bench.peers.checkpoint import random_checkpoint
 from bench.peers.shapes import DENSE, MIXTURE
-from model.config import Dtype, ModelConfig
+from model.config import EMBEDDED, Dtype, ModelConfig
 from model.nn.shape import DecoderConfig
 from model.quant.grouped import GroupedLinear
 from model.quant.int8 import Int8Linear
 from model.quant.quantise import quantise
-from model.weights.files import embedded_path
+from model.weights.files import model_path
 from model.weights.form import form_for
 from model.weights.gguf import GgufFile
 from model.weights.gguf_decoder import gguf_shape
@@ -27,27 +27,35 @@ WINDOW, RETRIEVED = 512, 512
 decoded token (docs/decisions/0010-windows.md)."""
 
 
-def fastest() -> Dtype:
-    """The format that the engine picks for the embedded model on this processor."""
-    file = GgufFile(embedded_path())
+def fastest(model: str = EMBEDDED) -> Dtype:
+    """The format that the engine picks for an embedded model on this processor."""
+    file = GgufFile(model_path(ModelConfig(model)))
     return form_for("auto", gguf_shape(file), stored=file.form).dtype
 
 
 class Models:
     """Creates the models, a new one with each call.
 
+    Args:
+        name: the embedded model to measure.
+
     Raises:
         ConfigError: the embedded model isn't installed, or this processor doesn't support the format.
     """
 
+    def __init__(self, name: str = EMBEDDED) -> None:
+        self.name = name
+
     def embedded(self, dtype: Dtype, *, mixture: bool = False) -> LoadedModel:
         """The embedded model: its dense base, or the upcycled mixture."""
         experts = ModelConfig.routed_experts if mixture else 0
-        return load_model(ModelConfig(dtype=dtype, routed_experts=experts))
+        return load_model(ModelConfig(self.name, dtype=dtype, routed_experts=experts))
 
     def windowed(self) -> LoadedModel:
         """The dense base in the fastest format, with a window for most attention heads."""
-        return load_model(ModelConfig(routed_experts=0, attention_window=WINDOW, attention_retrieved=RETRIEVED))
+        return load_model(
+            ModelConfig(self.name, routed_experts=0, attention_window=WINDOW, attention_retrieved=RETRIEVED)
+        )
 
     def mixture(self, dtype: Dtype) -> LoadedModel:
         """The random mixture of `bench.peers.shapes`, from the file that transformers loads too."""

@@ -11,7 +11,8 @@ from bench.peers.checkpoint import dense_checkpoint, random_checkpoint
 from bench.peers.environment import ENVIRONMENTS, PeerError
 from bench.peers.peer import Peer
 from bench.peers.shapes import MIXTURE
-from model.weights.files import embedded_path
+from model.config import EMBEDDED, ModelConfig
+from model.weights.files import model_path
 
 PEERS: tuple[str, ...] = tuple(ENVIRONMENTS)
 OLMOE = "transformers:olmoe"
@@ -77,15 +78,15 @@ class Rivals:
         self._stack.close()
 
 
-def peer_options(threads: int) -> Callable[[str], Mapping[str, Any]]:
+def peer_options(threads: int, model: str = EMBEDDED) -> Callable[[str], Mapping[str, Any]]:
     """Start options of each peer: the dense base's weights, and the same number of threads as ours."""
 
     def options(name: str) -> Mapping[str, Any]:
         if name == "llama_cpp":
-            return {"model": embedded_path(), "threads": threads}
+            return {"model": model_path(ModelConfig(model)), "threads": threads}
         if name == OLMOE:
             return {"model": random_checkpoint(MIXTURE), "threads": threads}
-        folder = {"model": dense_checkpoint("bfloat16"), "threads": threads}
+        folder = {"model": dense_checkpoint("bfloat16", model), "threads": threads}
         return folder | {"prefix_caching": True} if name == "vllm" else folder
 
     return options

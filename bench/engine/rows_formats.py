@@ -57,7 +57,7 @@ def perplexities(bench: Bench) -> list[Row]:
     rows.append(
         Row("int8_perplexity", found["int8"], "", "float32", found["float32"], higher_is_better=False, note=note)
     )
-    return rows + [_beside(bench, peer, text, found[fastest()]) for peer in PEERS]
+    return rows + [_beside(bench, peer, text, found[fastest(bench.models.name)]) for peer in PEERS]
 
 
 def _scored(bench: Bench, loaded: LoadedModel, text: Sequence[int], name: str, answer: bool) -> float:
@@ -69,7 +69,7 @@ def _scored(bench: Bench, loaded: LoadedModel, text: Sequence[int], name: str, a
 
 
 def _beside(bench: Bench, peer: str, text: Sequence[int], ours: float) -> Row:
-    note, theirs = f"ours: {fastest()}", None
+    note, theirs = f"ours: {fastest(bench.models.name)}", None
     bench.told(f"{peer}, perplexity")
     try:
         answer = bench.rivals.get(peer).ask({"task": "perplexity", "tokens": list(text), "context": CONTEXT})

@@ -20,14 +20,15 @@ PEERS = ("llama_cpp", "vllm", "transformers")
 def start(bench: Bench) -> list[Row]:
     """Rows ``start_seconds``, ``start_vs_<peer>``, ``memory_vs_<peer>``, for a second start, with warm caches."""
     bench.told("first start, to fill the caches")
-    started({})
+    model = {"model": bench.models.name}
+    started(model)
     starts = []
     for turn in range(bench.size.rounds):
         bench.told(f"start {turn + 1} of {bench.size.rounds}")
-        starts.append(started({}))
+        starts.append(started(model))
     seconds = [each.seconds for each in starts]
     value, spread = statistics.median(seconds), spread_of(seconds)
-    note = f"the embedded mixture, {fastest()}; from starting Python to the first token"
+    note = f"the embedded mixture, {fastest(bench.models.name)}; from starting Python to the first token"
     rows = [Row("start_seconds", value, "s", higher_is_better=False, spread=spread, note=note)]
     memory = statistics.median(each.memory for each in starts) / 2**20
     for peer in PEERS:
@@ -60,7 +61,7 @@ def busy(bench: Bench) -> list[Row]:
 
 def _busy(bench: Bench, name: str, config: Mapping[str, Any], note: str) -> list[Row]:
     bench.told("starting a separate engine")
-    with Stepper(config, 2 * bench.size.new_tokens) as stepper:
+    with Stepper({"model": bench.models.name, **config}, 2 * bench.size.new_tokens) as stepper:
 
         def crowded() -> float:
             with taken_core():
@@ -70,6 +71,11 @@ def _busy(bench: Bench, name: str, config: Mapping[str, Any], note: str) -> list
         taken = alternate(measures, bench.size.rounds, bench.told)
     return [
         taken.row(
-            name, "ms", "quiet", ours="busy", higher_is_better=False, note=f"a step, 1 stream, {fastest()}, {note}"
+            name,
+            "ms",
+            "quiet",
+            ours="busy",
+            higher_is_better=False,
+            note=f"a step, 1 stream, {fastest(bench.models.name)}, {note}",
         )
     ]

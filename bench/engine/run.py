@@ -20,6 +20,7 @@ from bench.errors import BenchError
 from bench.peers.environment import PeerError
 from bench.rows import Row
 from flightloop.errors import FlightloopError
+from model.config import EMBEDDED
 
 Measurement = Callable[[Bench], list[Row]]
 
@@ -65,6 +66,7 @@ class Wish:
     """Options of the measurement.
 
     Attributes:
+        model: the embedded model to measure.
         rows: names of rows, or prefixes that end in ``_``; empty: all.
         peers: participating peers.
         size: size of the measurement.
@@ -73,6 +75,7 @@ class Wish:
         plot: file of the chart, written if its rows are measured.
     """
 
+    model: str = EMBEDDED
     rows: Collection[str] = ()
     peers: Collection[str] = PEERS
     size: Size = field(default_factory=Size)
@@ -108,8 +111,8 @@ def measure(
     rows = [described(threads, [facts], loud)]
     with console.status("starting") as status:
         progress = _Progress(lambda text: status.update(text), len(groups), began)
-        with Rivals(wish.peers, peer_options(threads), progress.told) as rivals:
-            bench = Bench(made or Models(), rivals, threads, wish.data, wish.size, progress.told)
+        with Rivals(wish.peers, peer_options(threads, wish.model), progress.told) as rivals:
+            bench = Bench(made or Models(wish.model), rivals, threads, wish.data, wish.size, progress.told)
             for group in groups:
                 progress.next(group.names[0])
                 try:

@@ -17,29 +17,30 @@ from typing import Any, Literal
 import tokenizers
 import torch
 from safetensors.torch import save_file
-from tokenizers import decoders, models, pre_tokenizers
+from tokenizers import decoders
 from torch import Tensor
 
 from bench.peers.environment import cache_folder
 from bench.peers.shapes import parameters
+from model.config import EMBEDDED, ModelConfig
 from model.nn.shape import DecoderConfig
 from model.quant.grouped import plain
-from model.weights.files import embedded_path
+from model.weights.files import embedded_path, model_path
 from model.weights.gguf import GgufFile
 from model.weights.gguf_decoder import gguf_shape, gguf_state
+from model.weights.tokenizer import tokenizer_from_gguf
 
 Dtype = Literal["float32", "bfloat16"]
 
-_CONTROL = 3  # GGUF's token type of special tokens
 
-
-def dense_checkpoint(dtype: Dtype) -> Path:
-    """Folder of the embedded model's dense base; writes it if it is missing.
+def dense_checkpoint(dtype: Dtype, model: str = EMBEDDED) -> Path:
+    """Folder of an embedded model's dense base; writes it if it is missing.
 
     Raises:
-        ConfigError: the embedded model isn't installed.
+        ConfigError: the model isn't installed and can't be downloaded.
     """
-    return _once(f"smollm2-135m-{dtype}-chat", lambda folder: write_checkpoint(folder, embedded_path(), dtype))
+    path = model_path(ModelConfig(model))
+    return _once(f"{path.stem}-{dtype}", lambda folder: write_checkpoint(folder, path, dtype))
 
 
 def random_checkpoint(settings: Mapping[str, Any]) -> Path:
@@ -66,7 +67,7 @@ def _once(name: str, write: Callable[[Path], None]) -> Path:
 
 
 def write_checkpoint(folder: Path, source: Path, dtype: Dtype) -> None:
-    """Writes the content of a llama-architecture GGUF into an existing folder."""
+    """Writes the content of a GGUF into an existing folder."""
     file = GgufFile(source)
     shape = gguf_shape(file)
     to: torch.dtype = getattr(torch, dtype)
@@ -108,10 +109,11 @@ def tensor_shapes(settings: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def llama_config(shape: DecoderConfig, metadata: Mapping[str, Any], dtype: str) -> dict[str, Any]:
-    """config.json of a dense decoder."""
+    """config.json of a dense decoder: Qwen2's if its projections have biases, else Llama's."""
+    architecture, kind = ("Qwen2ForCausalLM", "qwen2") if shape.qkv_bias else ("LlamaForCausalLM", "llama")
     return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
+        "architectures": [architecture],
+        "model_type": kind,
         "vocab_size": shape.vocab,
         "hidden_size": shape.width,
         "intermediate_size": shape.shared_width,
@@ -131,7 +133,7 @@ def llama_config(shape: DecoderConfig, metadata: Mapping[str, Any], dtype: str) 
 
 
 def llama_tensors(state: Mapping[str, Tensor], shape: DecoderConfig) -> dict[str, Tensor]:
-    """A dense decoder's state under Hugging Face's names for llama."""
+    """A dense decoder's state under the names that Hugging Face's checkpoints of Llama and Qwen2 have."""
     queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
     tensors = {"model.embed_tokens.weight": state["embedding"], "model.norm.weight": state["norm.weight_D"]}
     for layer in range(shape.layers):
@@ -149,18 +151,20 @@ def llama_tensors(state: Mapping[str, Tensor], shape: DecoderConfig) -> dict[str
             f"{target}.mlp.up_proj.weight": up,
             f"{target}.mlp.down_proj.weight": state[f"{source}.moe.shared.down.weight_OI"],
         }
+        if shape.qkv_bias:
+            biases = torch.split(state[f"{source}.attention.bias_Y"], [queries, keys, keys])
+            names = [f"{target}.self_attn.{part}_proj.bias" for part in "qkv"]
+            tensors |= dict(zip(names, biases, strict=True))
+    if not shape.tied:
+        tensors["lm_head.weight"] = state["head.weight_OI"]
     return tensors
 
 
 def _tokenizer(metadata: Mapping[str, Any]) -> tokenizers.Tokenizer:
-    tokens, types = metadata["tokenizer.ggml.tokens"], metadata["tokenizer.ggml.token_type"]
-    merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
-    backend = tokenizers.Tokenizer(models.BPE(vocab={text: index for index, text in enumerate(tokens)}, merges=merges))
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
+    tokenizer = tokenizer_from_gguf(metadata)
+    backend = tokenizer.backend
     backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens([text for text, kind in zip(tokens, types, strict=True) if kind == _CONTROL])
+    backend.add_special_tokens(sorted(tokenizer.special, key=tokenizer.special.__getitem__))
     return backend
 
 

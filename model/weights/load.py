@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from flightloop.errors import ConfigError
@@ -10,6 +11,7 @@ from model.weights.embedded import load_embedded, load_gguf
 from model.weights.files import model_path
 from model.weights.folder import load_folder
 from model.weights.loaded import LoadedModel
+from model.weights.sources import SOURCES
 
 __all__ = ["LoadedModel", "load_model"]
 
@@ -34,4 +36,8 @@ def _load(config: ModelConfig) -> LoadedModel:
         return load_embedded(config)
     if path.is_dir():
         return load_folder(path, config, Path(config.model).name)
-    return load_gguf(path, config, path.stem)
+    if config.model in SOURCES:
+        name = SOURCES[config.model].title.lower()
+        return load_gguf(path, config, f"{name}-moe" if config.routed_experts else name)
+    # Experts are added to the embedded models only, unless trained ones are given.
+    return load_gguf(path, config if config.experts else replace(config, routed_experts=0), path.stem)

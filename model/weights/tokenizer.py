@@ -24,6 +24,7 @@ class Tokenizer:
 
     Attributes:
         special: ids of special tokens by text.
+        backend: the library's tokenizer, which doesn't know the special tokens.
         eos_id: id that ends an answer. bos_id, pad_id: ids at the beginning and for padding, or None.
         chat_template: the checkpoint's Jinja template, or None. See `model.chat.format`.
     """
@@ -37,7 +38,7 @@ class Tokenizer:
         pad_id: int | None = None,
         chat_template: str | None = None,
     ) -> None:
-        self._backend = backend  # knows no special tokens
+        self.backend = backend
         self.special = dict(special)
         self.eos_id = eos_id
         self.bos_id = bos_id
@@ -61,9 +62,9 @@ class Tokenizer:
     def token_bytes(self) -> tuple[bytes, ...]:
         """The bytes of each id; for a special token, those of its name."""
         to_byte = _byte_of_character()
-        ids: dict[str, int] = {**self._backend.get_vocab(with_added_tokens=True), **self.special}
+        ids: dict[str, int] = {**self.backend.get_vocab(with_added_tokens=True), **self.special}
         table = [b""] * (max(ids.values()) + 1)
-        verbatim = self.special_ids | self._backend.get_added_tokens_decoder().keys()
+        verbatim = self.special_ids | self.backend.get_added_tokens_decoder().keys()
         for text, index in ids.items():
             table[index] = text.encode() if index in verbatim else bytes(to_byte[character] for character in text)
         return tuple(table)
@@ -77,13 +78,13 @@ class Tokenizer:
         """
         text = self.representable(text)
         if not allow_special:
-            return list(self._backend.encode(text, add_special_tokens=False).ids)
+            return list(self.backend.encode(text, add_special_tokens=False).ids)
         ids: list[int] = []
         for part in self.split(text):
             if part in self.special:
                 ids.append(self.special[part])
             else:
-                ids.extend(self._backend.encode(part, add_special_tokens=False).ids)
+                ids.extend(self.backend.encode(part, add_special_tokens=False).ids)
         return ids
 
     def split(self, text: str) -> list[str]:

@@ -142,7 +142,7 @@ def tokenizer() -> Tokenizer:
 
 def oracle(tokenizer: Tokenizer, source: str) -> Any:
     made = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer._backend,
+        tokenizer_object=tokenizer.backend,
         bos_token="<|im_start|>",
         eos_token="<|im_end|>",
         pad_token="<|im_end|>",
@@ -248,7 +248,7 @@ def test_a_hostile_template_reaches_nothing(tokenizer: Tokenizer, source: str) -
 
 def test_the_template_tells_how_calls_are_written(tokenizer: Tokenizer) -> None:
     def format_of(source: str | None) -> Any:
-        made = Tokenizer(tokenizer._backend, tokenizer.special, tokenizer.eos_id, chat_template=source)
+        made = Tokenizer(tokenizer.backend, tokenizer.special, tokenizer.eos_id, chat_template=source)
         return checkpoint_format(made, "acme").calls
 
     assert format_of(CHATML) is HERMES

@@ -69,13 +69,5 @@ def _busy(bench: Bench, name: str, config: Mapping[str, Any], note: str) -> list
 
         measures = {"busy": crowded, "quiet": stepper.milliseconds}
         taken = alternate(measures, bench.size.rounds, bench.told)
-    return [
-        taken.row(
-            name,
-            "ms",
-            "quiet",
-            ours="busy",
-            higher_is_better=False,
-            note=f"a step, 1 stream, {fastest(bench.models.name)}, {note}",
-        )
-    ]
+    note = f"a step, 1 stream, {fastest(bench.models.name)}, {note}"
+    return [taken.row(name, "ms", "quiet", ours="busy", higher_is_better=False, note=note)]

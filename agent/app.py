@@ -30,7 +30,7 @@ from agent.serve.session import make_private
 from agent.serve.worker import WorkerHost
 from agent.store.sql.urls import absolute
 from flightloop.errors import ConfigError
-from model.config import EMBEDDED, ModelConfig
+from model.config import ModelConfig
 from model.engine.request import RANKS
 from model.serve.autoscaling import hold_utilisation
 from model.weights.files import model_path
@@ -118,8 +118,9 @@ def application(settings: Settings) -> Application:
 
 def model_config(settings: Settings) -> ModelConfig:
     """Engine configuration of each model replica."""
+    path = Path(settings.model)
     return ModelConfig(
-        model=EMBEDDED if settings.model == EMBEDDED else str(Path(settings.model).resolve()),
+        model=str(path.resolve()) if path.exists() else settings.model,
         dtype=settings.model_dtype,
         experts=str(settings.experts.resolve()) if settings.experts else None,
         lora=str(settings.model_lora.resolve()) if settings.model_lora else None,

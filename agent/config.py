@@ -15,7 +15,7 @@ from agent.reporting.webhooks import Endpoint
 from agent.run.budgets import Prices, TenantBudgets, Window
 from flightloop.errors import ConfigError
 from flightloop.runs import StrictBudget
-from model.config import EMBEDDED, SHIPPED, SHIPPED_CALL_CONFIDENCE
+from model.config import EDGE, EMBEDDED, SHIPPED, SHIPPED_CALL_CONFIDENCE
 from observability.config import BusinessConfig, ObservabilityConfig, TracingConfig
 
 PREFIX = "FLIGHTLOOP_"
@@ -77,8 +77,8 @@ class Settings(BaseSettings):
     model_timeout_s: float = Field(default=120.0, gt=0)
     """Seconds without data from the remote server after which a request fails."""
     model: str = "embedded"
-    """``embedded``, or the folder of a checkpoint."""
-    model_dtype: Literal["auto", "float32", "bfloat16", "int8", "int4"] = "auto"
+    """An embedded model's name, a GGUF file, a checkpoint folder, or a repository on the Hugging Face hub."""
+    model_dtype: Literal["auto", "float32", "bfloat16", "int8", "int4", "mixed"] = "auto"
     model_threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads per replica; 0: chosen for the machine."""
     model_slots: int = Field(default=8, ge=1, le=256)
@@ -179,7 +179,7 @@ class Settings(BaseSettings):
         """Experts file in use: the configured one, else one promoted to ``home`` (``python -m model.tuner``), else the
         one shipped with the embedded model. None for other checkpoints, which contain their experts.
         """
-        if self.model_experts or self.model != EMBEDDED:
+        if self.model_experts or self.model not in (EMBEDDED, EDGE):
             return self.model_experts
         promoted = self.home / "experts.safetensors"
         return promoted if promoted.is_file() else SHIPPED

@@ -33,8 +33,9 @@ class ModelConfig:
     """How to load and run a model.
 
     Attributes:
-        model: ``"embedded"``, or the path of a local GGUF file (llama architecture) or Hugging Face checkpoint folder
-            (config.json, *.safetensors, tokenizer.json).
+        model: an embedded model's name (``"embedded"``, or one of `model.weights.sources`), the path of a local GGUF
+            file or Hugging Face checkpoint folder (config.json, *.safetensors, tokenizer.json), or a repository on the
+            hub, ``OWNER/NAME`` or ``OWNER/NAME/FILE.gguf``.
         dtype: format of the weights; ``"auto"`` picks the fastest on this processor for short agent steps.
             ``"mixed"``: each matrix in the 4 to 8 bits of a GGUF file.
         experts: path of a safetensors file with trained routed experts and routers, such as `SHIPPED`; embedded model

@@ -173,8 +173,13 @@ class Act:
 
         Mentions, prohibitions and questions about whether it was already done don't count.
         """
-        asking = (sentence for sentence in sentences(text) if not _NOT_NOW.search(sentence))
-        return any(self.wanted.search(sentence) or _AGAIN.search(sentence) for sentence in asking)
+        return next(self.requests_in(text), None) is not None
+
+    def requests_in(self, text: str) -> Iterator[str]:
+        """The sentences of the user's text that request this action now (`wanted_in`)."""
+        for sentence in sentences(text):
+            if not _NOT_NOW.search(sentence) and (self.wanted.search(sentence) or _AGAIN.search(sentence)):
+                yield sentence
 
 
 def only_reads(spec: ToolSpec) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from flightloop.tool import ToolSpec
 from flightloop.verdicts import Verdict
 from guardrails.aside import aside
-from guardrails.evidence.acts import Act
+from guardrails.evidence.asked_again import asks_for
 from guardrails.policy_document import PolicyDocument
 from guardrails.same_calls import is_among, may_be_done
+from guardrails.text.scalars import scalar_texts
 from guardrails.text.spelling import most_characters
-from guardrails.types import Checked, Judgement, Rail
+from guardrails.types import Checked, CheckedCall, Judgement, Rail
 
 LABEL = "repeated"
 REPEATED = "the same call was made in this session already, and the user's latest words do not ask for it again"
@@ -39,7 +39,7 @@ def repeats_rail(document: PolicyDocument) -> Rail:
         others = (*past.writes, *of_tool.writes)
         if not (await may_be_done(call, own) or (call.unsure and of_tool.cut)):
             before = await may_be_done(call, others)
-            if not before or await aside(most_characters(past.asked), _asked_for, call.spec, past.asked):
+            if not before or await aside(_characters(past.asked, call), asks_for, past.asked, call):
                 return Judgement()
         known = await is_among(call, [write for write in (*own, *others) if write.may_be_done])
         reason = REPEATED if known else UNSURE
@@ -48,6 +48,5 @@ def repeats_rail(document: PolicyDocument) -> Rail:
     return check
 
 
-def _asked_for(spec: ToolSpec, words: str) -> bool:
-    act = Act.of(spec)
-    return act is not None and act.wanted_in(words)
+def _characters(asked: str, call: CheckedCall) -> int:
+    return most_characters(asked) + sum(map(most_characters, scalar_texts(call.arguments)))

@@ -25,9 +25,20 @@ MOST_PARTS = 100
 _PARTS = regex.compile(r"[,;\n]+")
 EMAIL = regex.compile(r"[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}")
 _EXACT = regex.compile(
-    r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?|https?://[^\s<>\"')\]]+|(?<![^\s<>\"'(),;:])[^\s<>\"'(),;:]*@[^\s<>\"'(),;]+|(?<![\w.@-])(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?:[:/][^\s<>\"')\]]*)?"
+    "|".join(
+        [
+            r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?",
+            r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,30}://[^\s<>\"')\]]+",
+            r"(?<![^\s<>\"'(),;:])[^\s<>\"'(),;:]*@[^\s<>\"'(),;]+",
+            r"(?<![\w.@-])(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?:[:/][^\s<>\"')\]]*)?",
+            r"(?<![^\s<>\"'(),;])(?:[/\\]{2}|(?:~|\.{1,2}|[a-z]:)[/\\])[^\s<>\"'(),;]+",
+            r"(?<!\w)(?=\w{0,200}\d)(?=\w{0,200}[a-z])\w{10,}",
+        ]
+    ),
+    regex.IGNORECASE,
 )
-"""IPv4 addresses, links, words with an @, and host names with their port or path."""
+"""IPv4 addresses, URIs, words with an @, host names with their port or path, paths, and codes of letters and digits,
+whose upper and lower case may differ in meaning."""
 _AFTER = ".,;:!?*)]}>\"'"
 """Punctuation that may follow an address and isn't part of it."""
 _BETWEEN = regex.compile(r"[,; ]+|(?<=\S)\n+(?=\S)")
@@ -96,11 +107,11 @@ class Words:
     def of(cls, text: str) -> Words:
         text = unescaped(text)
         # The original spelling counts too: a look-alike address is another recipient.
-        found = [*_EXACT.findall(normalise(text).lower()), *_EXACT.findall(text.lower())]
+        found = [*_EXACT.findall(normalise(text)), *_EXACT.findall(text)]
         numbers = map(_short_number, _NUMBER.findall(text))
         return cls(
             plain=f" {plain(text)} ",
-            exact=frozenset(one.rstrip(_AFTER) for one in found),
+            exact=frozenset(_comparable(one.rstrip(_AFTER)) for one in found),
             numbers=frozenset(number for number in numbers if number is not None),
         )
 
@@ -164,6 +175,17 @@ class Value:
         """Pieces of each link, e-mail address or host name, without common endings."""
         found = (one for part in self.parts for one in part.exact)
         return [frozenset(_PIECE.findall(plain(one))).difference(_LAST_LABEL.findall(one)) for one in found]
+
+
+def _comparable(address: str) -> str:
+    """An address with the parts in lower case in which case has no meaning: scheme, host, and mailboxes."""
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        if "@" in address:
+            return address.lower()
+        rest, scheme = address, ""
+    host = regex.split(r"[/?#:\\]", rest.rpartition("@")[2] if separator else rest, maxsplit=1)[0]
+    return scheme.lower() + separator + (rest.replace(host, host.lower(), 1) if "." in host or separator else rest)
 
 
 def _is_dressed(leaf: str) -> bool:

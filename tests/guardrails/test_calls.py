@@ -176,6 +176,18 @@ def test_hosts():
         ("—", "anything", False),
         ({"a": ["red", 3]}, "a: three red, 3", True),
         (None, "anything", True),
+        ("s3://acme-backups/daily", "to s3://acme-backups/daily.", True),
+        ("S3://Acme-Backups/daily", "to s3://acme-backups/daily", True),
+        ("s3://acme/backups-daily", "to s3://acme-backups/daily", False),
+        ("//files/acme-share/x", "on //files/acme-share/x", True),
+        ("//files-acme/share/x", "on //files/acme-share/x", False),
+        ("./a/b-c", "./a-b/c", False),
+        ("https://API.example/d/AbC1", "see https://api.example/d/AbC1", True),
+        ("https://api.example/d/abc1", "see https://api.example/d/AbC1", False),
+        ("1BoatSLRHtKNngkdXEeo", "wallet 1BoatSLRHtKNngkdXEeo", True),
+        ("1boatslrhtknngkdxeeo", "wallet 1BoatSLRHtKNngkdXEeo", False),
+        ("Bob@Example.com", "mail bob@example.com", True),
+        ("12 Main St, Springfield", "Springfield, 12 main st", True),
     ],
 )
 def test_stands_in(value, text, stands):

@@ -30,7 +30,7 @@ decoded token (docs/decisions/0010-windows.md)."""
 def fastest(model: str = EMBEDDED) -> Dtype:
     """The format that the engine picks for an embedded model on this processor."""
     file = GgufFile(model_path(ModelConfig(model)))
-    return form_for("auto", gguf_shape(file), stored=file.form).dtype
+    return form_for(ModelConfig(), gguf_shape(file), file.form).dtype
 
 
 class Models:
@@ -86,7 +86,7 @@ _TINY_DENSE = replace(TINY, experts=0, expert_width=0, active=0)
 
 
 def _random(shape: DecoderConfig, dtype: Dtype) -> LoadedModel:
-    form = form_for(dtype, shape)
+    form = form_for(ModelConfig(dtype=dtype), shape)
     decoder = quantise(random_decoder(shape, seed=0), form.dtype, native=form.kernels)
     return LoadedModel.of(decoder, embedded_tokenizer(), "random", form)
 

@@ -35,7 +35,11 @@ def local_runner(loaded: LoadedModel, config: ModelConfig) -> Runner:
     facts = {"model": loaded.name, "format": loaded.form.dtype, "threads": threads, "kv_blocks": blocks}
     if not loaded.form.kernels:
         torch.set_num_threads(threads)
-        log.info("torch runs the model", waiting="spin", **facts)
+        reason = loaded.form.obstacle
+        if reason is None:
+            log.info("torch runs the model", waiting="spin", **facts)
+        else:
+            log.warning("torch runs the model, several times slower than the kernels would", reason=reason, **facts)
         kv = kv_cache(loaded.config, loaded.decoder.dtype, blocks, config.block_size, near)
         return LocalRunner(loaded.decoder, kv)
     torch.set_num_threads(1)  # its spinning threads would take cores from the kernels

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from model.native.build import NEEDED, compiler, processor_flags
+from pathlib import Path
+
+from flightloop.errors import ConfigError
+from model.native.build import NEEDED, compiled, compiler, processor_flags
 from model.nn.shape import DecoderConfig
 
 HEAD_WIDTHS = (32, 64, 128)
@@ -13,9 +16,21 @@ MOST_MASKED = 32
 """Maximum number of key/value heads of a layer in which some heads ignore the window."""
 
 
-def obstacle(shape: DecoderConfig) -> str | None:
-    """The reason why the kernels can't run this model here; None if they can."""
-    return machine_obstacle() or _shape(shape)
+def obstacle(shape: DecoderConfig, cache: Path) -> str | None:
+    """The reason why the kernels can't run this model here; None if they can.
+
+    Args:
+        shape: the model's shape.
+        cache: folder of the compiled kernels; they are compiled if they are missing.
+    """
+    reason = machine_obstacle() or _shape(shape)
+    if reason:
+        return reason
+    try:
+        compiled(cache.expanduser())
+    except ConfigError as error:
+        return error.message
+    return None
 
 
 def machine_obstacle() -> str | None:

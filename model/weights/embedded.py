@@ -56,7 +56,7 @@ def load_gguf(path: Path, config: ModelConfig, name: str, *, compact: bool = Fal
     shape = windowed(gguf_shape(file), config)
     # A matrix with an adapter merged in has no exact form in the file's format.
     stored: StoredForm = None if config.lora else file.form
-    form = form_for(config.dtype, shape, shards=config.shards, block_size=config.block_size, stored=stored)
+    form = form_for(config, shape, stored)
     state = gguf_state(file, shape, stored=form.dtype == stored)
     if config.lora:
         state = merged(state, Path(config.lora))

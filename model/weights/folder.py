@@ -50,7 +50,7 @@ def load_folder(folder: Path, config: ModelConfig, name: str) -> LoadedModel:
     shape = windowed(shape, config)
     tokenizer = tokenizer_from_folder(folder, settings.get("eos_token_id"))
     chat = checkpoint_format(tokenizer, name)
-    form = form_for(config.dtype, shape, shards=config.shards, block_size=config.block_size)
+    form = form_for(config, shape)
     dtype = torch.float32 if form.dtype == "float32" else torch.bfloat16
     # A tied checkpoint may store the output projection too.
     unused = ("lm_head.weight",) if shape.tied else ()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from flightloop.errors import ConfigError
-from model.config import Dtype, ResolvedDtype, resolve_dtype
+from model.config import ModelConfig, ResolvedDtype, resolve_dtype
 from model.native.cache import TOKENS
 from model.native.support import obstacle
 from model.nn.shape import DecoderConfig
@@ -15,10 +16,17 @@ from model.weights.assemble import processor_features
 
 @dataclass(frozen=True)
 class Form:
-    """Number format of the weights, and whether the kernels of model/native (``kernels``) or torch run the model."""
+    """How a model is run.
+
+    Attributes:
+        dtype: number format of the weights.
+        kernels: whether the kernels of model/native run the model, or torch.
+        obstacle: why the kernels don't although they were wanted; None if they do, or weren't.
+    """
 
     dtype: ResolvedDtype
     kernels: bool
+    obstacle: str | None = None
 
 
 StoredForm = Literal["int4", "mixed"] | None
@@ -27,28 +35,31 @@ StoredForm = Literal["int4", "mixed"] | None
 FLOAT32 = Form("float32", kernels=False)
 
 
-def form_for(
-    dtype: Dtype, shape: DecoderConfig, *, shards: int = 1, block_size: int = TOKENS, stored: StoredForm = None
-) -> Form:
-    """The form for a configured ``dtype`` on this machine.
+def form_for(config: ModelConfig, shape: DecoderConfig, stored: StoredForm = None) -> Form:
+    """The form for the configured ``dtype`` on this machine.
 
     "auto" picks the fastest form with almost no loss of quality: with the kernels, the format that the file is
-    ``stored`` in, else int8; without the kernels, see `model.config.resolve_dtype`.
+    ``stored`` in, else int8; without the kernels, see `model.config.resolve_dtype`. The kernels are compiled if needed.
 
     Raises:
         ConfigError: int4 or mixed is configured, but the kernels can't run the model, or the file isn't quantised.
     """
-    reason = obstacle(shape)
-    if shards > 1:
-        reason = "its experts are split over shards"
-    elif block_size % TOKENS:
-        reason = f"block_size {block_size} is not a multiple of {TOKENS}"
+    dtype = config.dtype
     if dtype in ("float32", "bfloat16"):
         return Form(resolve_dtype(dtype, ()), kernels=False)
     if dtype == "mixed" and stored != "mixed":
         raise ConfigError("dtype mixed is only for GGUF files with quantised matrices; use auto", param="dtype")
+    reason = _obstacle(config, shape)
     if reason is None:
         return Form((stored or "int8") if dtype == "auto" else dtype, kernels=True)
     if dtype in ("int4", "mixed"):
         raise ConfigError(f"dtype {dtype} is not possible: {reason}; use int8", param="dtype")
-    return Form(resolve_dtype(dtype, processor_features()), kernels=False)
+    return Form(resolve_dtype(dtype, processor_features()), kernels=False, obstacle=reason)
+
+
+def _obstacle(config: ModelConfig, shape: DecoderConfig) -> str | None:
+    if config.shards > 1:
+        return "its experts are split over shards"
+    if config.block_size % TOKENS:
+        return f"block_size {config.block_size} is not a multiple of {TOKENS}"
+    return obstacle(shape, Path(config.cache))

@@ -29,6 +29,7 @@ from model.nn.shape import DecoderConfig
 from model.quant.grouped import GROUP, GroupedLinear, GroupedRows
 from model.quant.int8 import Int8Linear, Int8Rows
 from model.quant.quantise import quantise
+from model.weights.form import form_for
 from model.weights.tiny import TINY, random_decoder
 
 needs_kernels = pytest.mark.skipif(machine_obstacle() is not None, reason=str(machine_obstacle()))
@@ -361,6 +362,20 @@ def test_a_cache_that_cannot_be_written_is_said(tmp_path):
 )
 @needs_kernels
 def test_models_that_do_not_fit_are_told_why(change, reason):
-    assert obstacle(DENSE) is None
-    assert reason in str(obstacle(replace(DENSE, **change)))
-    assert "heads' width" in str(obstacle(TINY))
+    assert obstacle(DENSE, CACHE) is None
+    assert reason in str(obstacle(replace(DENSE, **change), CACHE))
+    assert "heads' width" in str(obstacle(TINY, CACHE))
+
+
+@needs_kernels
+def test_a_compiler_that_fails_leaves_the_model_to_torch(tmp_path, monkeypatch):
+    broken = tmp_path / "bin" / "g++"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\necho 'no space for objects' >&2\nexit 4\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(broken.parent), prepend=":")
+    form = form_for(ModelConfig(cache=str(tmp_path / "kernels")), DENSE)
+    assert not form.kernels
+    assert "no space for objects" in str(form.obstacle)
+    with pytest.raises(ConfigError, match="no space for objects"):
+        form_for(ModelConfig(dtype="int4", cache=str(tmp_path / "kernels")), DENSE)

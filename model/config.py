@@ -43,7 +43,8 @@ class ModelConfig:
         lora: path of a safetensors file with a LoRA adapter, which is merged into the weights when they are loaded.
             None: no adapter.
         routed_experts: routed experts per layer of the embedded model; 0 loads its dense base model.
-        expert_width: hidden width of a routed expert of the embedded model.
+        expert_width: hidden width of a routed expert of the embedded model; ``standard`` and ``large`` have their own
+            (`model.weights.sources`).
         active_experts: routed experts that are active per token.
         slots: sequences that run in one batch.
         block_size: tokens per block of the KV cache.

@@ -113,7 +113,8 @@ def _usage(given: Any) -> Usage | None:
             usage.total_tokens,
             usage.prompt_tokens_details.cached_tokens,
         )
-        if all(0 <= count <= MOST_TOKENS for count in counts):
+        # Some servers send zeros in place of what they did not count; every prompt has a token.
+        if usage.prompt_tokens > 0 and all(0 <= count <= MOST_TOKENS for count in counts):
             return usage
     log.warning("the model server reports impossible token counts", usage=str(given)[:MOST_LOGGED])
     return None

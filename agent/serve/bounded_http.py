@@ -1,6 +1,10 @@
 """Adds limits to uvicorn's HTTP/1.1 protocol: on a request head's size, on the time to receive it, and on connections.
 
 They apply before the caller is authenticated. A head's size is counted while it arrives. Responses have no time limit.
+
+A client may offer another protocol (``Upgrade``), as Java's does with every request. The offer is declined, and the
+request is read like any other (RFC 9110, 7.8). The parser would read the body of such a request as the next request,
+which a proxy in front of the server would not notice, so the body goes to a parser that knows of no offer.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from agent.serve.open_connections import Connections
@@ -57,6 +62,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._reading = True  # receiving a request, or waiting for one
         self._fresh = 0  # bytes received since the last complete head or piece of a body
         self._head, self._fields = 0, 0
+        self._framing: list[bytes] = []  # headers that say where the body ends
+        self._known_head = False  # the parser reads a head again whose request has begun
         self._body, self._body_began = 0, 0.0
         self._deadline: float | None = None
         self._timer: TimerHandle | None = None
@@ -86,7 +93,7 @@ class BoundedHttp(HttpToolsProtocol):
             if self._fresh > 4 * self._limits.head_bytes:
                 self.transport.abort()
             return
-        super().data_received(data)
+        self._parse(data)
         if self._refused:
             return
         if self._fresh > self._limits.head_bytes:
@@ -94,6 +101,26 @@ class BoundedHttp(HttpToolsProtocol):
         elif self._reading and self._deadline is None:
             self._deadline = self.loop.time() + self._limits.head_s
         self._watch()
+
+    def _parse(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._read_on(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("")
+
+    def _read_on(self, rest: bytes) -> None:
+        """Reads the body of a request with an offer to upgrade, and what follows it: ``rest``, and all further data."""
+        close = b"" if self.parser.should_keep_alive() else b"connection: close\r\n"
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._known_head = True
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + b"".join(self._framing) + close + b"\r\n")
+        self._known_head = False
+        if rest:
+            self._parse(rest)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -107,21 +134,32 @@ class BoundedHttp(HttpToolsProtocol):
     # -- a request --------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        if self._known_head:
+            return
         super().on_message_begin()
+        self._framing.clear()
         self._reading = True
         self._head, self._fields = 0, 0
         self._deadline = self.loop.time() + self._limits.head_s
 
     def on_url(self, url: bytes) -> None:
+        if self._known_head:
+            return
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:  # also called for trailers
+        if self._known_head:
+            return
+        if name.lower() in (b"content-length", b"transfer-encoding"):
+            self._framing.append(name + b": " + value + b"\r\n")
         self._fields += 1
         self._count(len(name) + len(value))
         super().on_header(name, value.strip(b" \t"))  # RFC 9110, 5.5; the parser keeps trailing whitespace
 
     def on_headers_complete(self) -> None:
+        if self._known_head:
+            return
         if len(self.pipeline) >= PIPELINED:
             self._problem = InvalidRequest(f"more than {PIPELINED} requests are waiting on this connection")
             raise self._problem
@@ -137,6 +175,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._deadline = min(self.loop.time(), self._body_began + self._body / rate) + stall
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # the body comes yet: `_read_on`
         super().on_message_complete()
         if self.cycle.response_complete:  # answered before its body was read
             self._deadline = self.loop.time() + self._limits.head_s
@@ -192,9 +232,6 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _should_upgrade_to_ws(self) -> bool:
         return False
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Logs nothing: a warning for each request would let anyone fill the log."""
 
     def _refuse(self, error: FlightloopError) -> None:
         self._refused, self._deadline = True, None

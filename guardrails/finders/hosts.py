@@ -39,7 +39,8 @@ _USER = rf"(?:[^\s/?#\"<]{{0,{MOST_CHARS}}}@)?"
 """User part of a URL. Text before an @ is never the host, even if it contains characters that end a link elsewhere."""
 BODY = rf"[^\s<>\"'`^{{|}}]{{1,{MOST_CHARS}}}+"
 URL = START + _USER + BODY
-_NAME = r"(?>www\.(?:[\w-]{1,63}\.)+[^\W\d_]{2,24})"
+_NAME = r"(?>www\.(?:[^\s<>/?#@:.]{1,63}\.)+[^\W\d_]{2,24})"
+"""Renderers of Markdown take almost any character in the labels of a name that begins with ``www.``."""
 _NUMBERS = r"\d{1,3}(?:\.\d{1,3}){3}"
 _NO_WORD = not_after(r"\w@.-")
 BARE = regex.compile(rf"(?:{not_after('a-zA-Z0-9@.-')}{_NAME}|{_NO_WORD}{_NUMBERS})(?::[0-9]+)?(?![\w.-]*+@)")

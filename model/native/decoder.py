@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from model.native import library, pack
+from model.native.balance import key_factors
 from model.native.cache import TOKENS, QuantisedCache
 from model.native.pack import Packed, Weights
 from model.nn.decoder import Block, Decoder
@@ -81,12 +82,16 @@ class NativeDecoder:
 
     def _layer(self, decoder: Decoder, kv: QuantisedCache, index: int, block: Block) -> library.Layer:
         attention, moe, shape = block.attention, block.moe, decoder.config
+        qkv, bias_Y = _weights(attention.qkv), attention.bias_Y
+        if bias_Y is not None and shape.qk_norm == "none":
+            factor_Y = key_factors(shape, qkv.dequantised(), bias_Y, block.attention_norm.weight_D)
+            qkv, bias_Y = qkv.scaled(factor_Y), bias_Y * factor_Y
         layer = library.Layer(
             attention_norm=self._float(block.attention_norm.weight_D),
             ffn_norm=self._float(block.moe_norm.weight_D),
             cosine=self._cosine,
             sine=self._sine,
-            qkv=self._matrix([_weights(attention.qkv)]),
+            qkv=self._matrix([qkv]),
             out=self._matrix([_weights(attention.out)]),
             keys=kv.keys[index].data_ptr(),
             values=kv.values[index].data_ptr(),
@@ -97,8 +102,8 @@ class NativeDecoder:
             globals=sum(1 << head for head in shape.globals(index)),
             group=int(shape.reach(index).bounded),
         )
-        if attention.bias_Y is not None:
-            layer.qkv_bias = self._float(attention.bias_Y)
+        if bias_Y is not None:
+            layer.qkv_bias = self._float(bias_Y)
         if attention.q_norm is not None and attention.k_norm is not None:
             layer.query_norm = self._float(attention.q_norm.weight_D)
             layer.key_norm = self._float(attention.k_norm.weight_D)

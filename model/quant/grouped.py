@@ -89,6 +89,12 @@ class GroupedRows:
         minimum_OG = None if self.minimum_OG is None else self.minimum_OG[order_O]
         return GroupedRows(self.codes_OI[order_O], self.scale_OG[order_O], minimum_OG, self.bits)
 
+    def scaled(self, factor_O: Tensor) -> GroupedRows:
+        """Multiplies each row by a factor; scales and minima are rounded to float16 again."""
+        minimum_OG = None if self.minimum_OG is None else (self.minimum_OG.float() * factor_O.unsqueeze(1)).half()
+        scale_OG = (self.scale_OG.float() * factor_O.unsqueeze(1)).half()
+        return GroupedRows(self.codes_OI, scale_OG, minimum_OG, self.bits)
+
     def padded(self, outputs: int, inputs: int) -> GroupedRows:
         """Appends ``outputs`` rows and ``inputs`` columns of zeros."""
         assert inputs % GROUP == 0

@@ -44,6 +44,10 @@ class Int8Rows:
         """Selects rows in this order."""
         return Int8Rows(self.codes_OI[order_O], self.scale_O[order_O])
 
+    def scaled(self, factor_O: Tensor) -> Int8Rows:
+        """Multiplies each row by a factor."""
+        return Int8Rows(self.codes_OI, self.scale_O * factor_O)
+
     def padded(self, outputs: int, inputs: int) -> Int8Rows:
         """Appends ``outputs`` rows and ``inputs`` columns of zeros."""
         return Int8Rows(

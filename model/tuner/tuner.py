@@ -29,7 +29,7 @@ from model.tuner.objective import Objective, Supervised, measure
 from model.tuner.packing import batches
 from model.tuner.preference import REFERENCE, Preference, judge
 from model.tuner.sharing import grouped
-from model.weights.experts import BIAS, expert_state
+from model.weights.experts import BIAS, expert_state, stored_experts
 from model.weights.lora import lora_state
 from model.weights.trained import save_trained
 
@@ -230,7 +230,7 @@ class Tuner:
         return self._save({"tuned": json.dumps({**asdict(recipe), "tokens": place.tokens})})
 
     def _save(self, metadata: dict[str, str]) -> list[Path]:
-        states = {EXPERTS: expert_state(self._state), LORA: lora_state(self._state)}
+        states = {EXPERTS: stored_experts(expert_state(self._state)), LORA: lora_state(self._state)}
         made = {self._folder / name: state for name, state in states.items() if state}
         for path, state in made.items():
             save_trained(path, state, metadata)

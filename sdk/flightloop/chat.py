@@ -33,7 +33,7 @@ from flightloop.limits import (
     STOPS,
     TOOLS,
 )
-from flightloop.wellformed import LARGEST_INTEGER, LEVELS, levels, unkept_number
+from flightloop.wellformed import LARGEST_INTEGER, LEVELS, key_given_twice, levels, unkept_number
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 Priority = Literal["operator", "interactive", "batch"]
@@ -50,14 +50,16 @@ class FunctionCall(Asked):
         """The arguments as a dict.
 
         Raises:
-            ValueError: not a JSON object, or not preserved by all JSON readers: it has a lone surrogate, an infinite
-                number, an integer above 2^53 - 1, or more than ``LEVELS`` levels.
+            ValueError: not a JSON object, or not read alike by all JSON readers: it has a lone surrogate, an infinite
+                number, an integer above 2^53 - 1, a key twice, or more than ``LEVELS`` levels.
         """
         value = from_json(self.arguments or "{}", allow_inf_nan=False)
         if not isinstance(value, dict):
             raise ValueError(f"arguments of {self.name} are not a JSON object")
         if levels(value) > LEVELS:
             raise ValueError(f"arguments of {self.name} have more than {LEVELS} levels")
+        if (key := key_given_twice(self.arguments or "{}")) is not None:
+            raise ValueError(f"arguments of {self.name} have {key!r} twice")
         if (number := unkept_number(value)) is not None:
             shown = f"{number:.3g}" if isinstance(number, float) else f"an integer of {number.bit_length()} bits"
             raise ValueError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import Any
 
 LEVELS = 64
@@ -22,6 +23,18 @@ def levels(value: Any) -> int:
         deep += 1
         layer = [inner for one in layer for inner in (one.values() if isinstance(one, dict) else one)]
     return deep
+
+
+def key_given_twice(text: str) -> str | None:
+    """A key that an object of a JSON text has twice, in whatever case: readers differ in which of them counts."""
+    twice: list[str] = []
+
+    def read(pairs: list[tuple[str, Any]]) -> None:
+        names = Counter(key.casefold() for key, _ in pairs)
+        twice.extend(key for key, _ in pairs if names[key.casefold()] > 1)
+
+    json.loads(text, object_pairs_hook=read)
+    return twice[0] if twice else None
 
 
 def unkept_number(value: Any) -> int | float | None:

@@ -163,6 +163,7 @@ def test_hosts():
     assert hosts_of("http://good.example.:80/") == {"good.example"}
     named = hosts_in("see https://a.example/x, www.b.example and 10.0.0.1.")
     assert named == {"a.example", "www.b.example", "10.0.0.1"}
+    assert hosts_in("see www.}.evil.example/x") == {"www.}.evil.example"}  # a link in Markdown, for some renderers
     assert not permitted("", ["good.example"])
 
 

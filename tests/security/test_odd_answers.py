@@ -20,7 +20,7 @@ from flightloop.errors import ModelUnavailable
 from flightloop.events import ToolIntent, ToolResult
 from flightloop.limits import ANSWER_CALLS
 from flightloop.tool import tool, tool_of
-from flightloop.wellformed import LARGEST_INTEGER, finite, unkept_number
+from flightloop.wellformed import LARGEST_INTEGER, finite, key_given_twice, unkept_number
 from tests.agent.api.test_runs import calling
 from tests.security.benches import bench
 
@@ -60,11 +60,32 @@ async def test_numbers_that_a_person_would_see_as_others_are_refused(tmp_path: P
     assert "the arguments are not a JSON object" in refused.error
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '{"amount": 5000, "amount": 50}',
+        '{"amount": 50, "Amount": 5000}',
+        '{"in": [{"a": 1, "\\u0061": 2}], "amount": 1}',
+    ],
+)
+async def test_a_key_given_twice_is_refused(tmp_path: Path, arguments: str) -> None:
+    """Readers differ in which of the two counts, and some take upper and lower case as the same."""
+    sent.clear()
+    with pytest.raises(ValueError, match="twice"):
+        FunctionCall(name="wire", arguments=arguments).parsed()
+    desk = bench(tmp_path, calls(("wire", arguments)), text("Sorry."), tools=[tool_of(wire)], policy=ASKING)
+    run = await desk.work(await desk.start())
+    assert (run.status, sent) == ("succeeded", [])
+
+
 @settings(deadline=None, database=None, max_examples=300)
 @given(DEEP)
 def test_what_is_parsed_is_read_alike_by_all(value: Any) -> None:
     call = FunctionCall(name="wire", arguments=json.dumps({"amount": value}))
-    if unkept_number(value) is None:
+    if key_given_twice(call.arguments) is not None:
+        with pytest.raises(ValueError, match="twice"):
+            call.parsed()
+    elif unkept_number(value) is None:
         # JavaScript's reader, and the one of the journal
         assert json.loads(json.dumps(call.parsed()), parse_int=lambda digits: int(float(digits))) == {"amount": value}
         assert finite(value) == value
@@ -126,7 +147,7 @@ async def test_an_index_beyond_all_calls_is_a_broken_answer(index: int) -> None:
         await remote.close()
 
 
-USED = ["9000000000000000000", "-5", "1e310", "1.5", '"many"', "true"]
+USED = ["0", "null", "9000000000000000000", "-5", "1e310", "1.5", '"many"', "true"]
 
 
 @pytest.mark.parametrize("count", USED)

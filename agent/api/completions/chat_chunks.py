@@ -9,7 +9,7 @@ that executes every call would execute an injected one. Text is released accordi
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
@@ -201,8 +201,24 @@ def _to_check(admitted: Admitted, call: ToolCall) -> Checked | Ruling:
     try:
         checked_call = CheckedCall(call.id, spec, call.function.parsed())
     except ValueError:
-        return _unjudged(f"the arguments of {call.function.name} are not a JSON object")
+        return _unjudged(f"the arguments of {call.function.name} are not a JSON object that all readers read alike")
+    name = _in_other_case(checked_call.arguments, spec.parameters)
+    if name is not None:
+        return _unjudged(f"{call.function.name} has no argument {name!r}: upper and lower case differ")
     return Checked(Stage.TOOL_CALL, "", admitted.context, checked_call)
+
+
+def _in_other_case(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> str | None:
+    """A name that is declared in other upper and lower case: some clients read it as the declared one."""
+    declared: Mapping[str, Any] = schema.get("properties") or {}
+    written = {name.casefold() for name in declared}
+    for name, value in arguments.items():
+        if name not in declared and name.casefold() in written:
+            return name
+        below = declared.get(name)
+        if isinstance(value, dict) and isinstance(below, Mapping) and (found := _in_other_case(value, below)):
+            return found
+    return None
 
 
 def _unjudged(reason: str) -> Ruling:

@@ -82,7 +82,8 @@ class NativeDecoder:
 
     def _layer(self, decoder: Decoder, kv: QuantisedCache, index: int, block: Block) -> library.Layer:
         attention, moe, shape = block.attention, block.moe, decoder.config
-        qkv, bias_Y = _weights(attention.qkv), attention.bias_Y
+        qkv = _weights(attention.qkv)
+        bias_Y: Tensor | None = attention.bias_Y
         if bias_Y is not None and shape.qk_norm == "none":
             factor_Y = key_factors(shape, qkv.dequantised(), bias_Y, block.attention_norm.weight_D)
             qkv, bias_Y = qkv.scaled(factor_Y), bias_Y * factor_Y

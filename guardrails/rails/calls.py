@@ -173,7 +173,9 @@ def _broken_rules(document: PolicyDocument, context: GuardContext, call: Checked
         value = filled[name]
         if reason := violation(rule, value):
             yield Action.BLOCK, "argument", f"{name} {reason}"
-        if rule.from_user_words and not stands_in(value, (context.user_text,)):
+        # An empty text is no word of the user's; some tools take it to mean everything.
+        blank = name in call.arguments and isinstance(value, str) and not value.strip()
+        if rule.from_user_words and (blank or not stands_in(value, (context.user_text,))):
             yield Action.BLOCK, "argument", f"{name} does not occur in the user's own words"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -39,6 +40,7 @@ _EXACT = regex.compile(
 )
 """IPv4 addresses, URIs, words with an @, host names with their port or path, paths, and codes of letters and digits,
 whose upper and lower case may differ in meaning."""
+_SIGNS = frozenset("*%`|~^")
 _AFTER = ".,;:!?*)]}>\"'"
 """Punctuation that may follow an address and isn't part of it."""
 _BETWEEN = regex.compile(r"[,; ]+|(?<=\S)\n+(?=\S)")
@@ -97,11 +99,14 @@ class Words:
         plain: words, each between two blanks.
         exact: strings that must match exactly: addresses, links, host names.
         numbers: numbers by value.
+        signs: characters that `plain` drops or changes although they may change what a value means to a tool:
+            wildcards, invisible characters, letters and digits of other widths.
     """
 
     plain: str
     exact: frozenset[str]
     numbers: frozenset[Decimal]
+    signs: frozenset[str]
 
     @classmethod
     def of(cls, text: str) -> Words:
@@ -113,6 +118,7 @@ class Words:
             plain=f" {plain(text)} ",
             exact=frozenset(_comparable(one.rstrip(_AFTER)) for one in found),
             numbers=frozenset(number for number in numbers if number is not None),
+            signs=frozenset(sign for sign in set(text) if sign in _SIGNS or (sign > "\x7f" and _is_disguised(sign))),
         )
 
     @classmethod
@@ -141,7 +147,9 @@ class Words:
             return value.number in self.numbers
         if not value.parts:
             return value.empty
-        return all(part.plain in self.plain and part.exact <= self.exact for part in value.parts)
+        return all(
+            part.plain in self.plain and part.exact <= self.exact and part.signs <= self.signs for part in value.parts
+        )
 
 
 @dataclass(frozen=True)
@@ -186,6 +194,11 @@ def _comparable(address: str) -> str:
         rest, scheme = address, ""
     host = regex.split(r"[/?#:\\]", rest.rpartition("@")[2] if separator else rest, maxsplit=1)[0]
     return scheme.lower() + separator + (rest.replace(host, host.lower(), 1) if "." in host or separator else rest)
+
+
+def _is_disguised(sign: str) -> bool:
+    """Whether a letter, digit or invisible character is compared as another one, or as none."""
+    return unicodedata.category(sign)[0] in "LNC" and normalise(sign) != sign
 
 
 def _is_dressed(leaf: str) -> bool:

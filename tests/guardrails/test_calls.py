@@ -63,6 +63,7 @@ async def test_from_user_words():
     assert await rule(strict, {"to": "Anna@example.org"}, user_text="I'm anna@example.org.") is Action.ALLOW
     assert await rule(strict, {"to": "a@example.org"}, user_text="I'm anna@example.org") is Action.BLOCK
     assert await rule(strict, {"to": "x@y.org"}, results=("x@y.org",), trusted_results=("x@y.org",)) is Action.BLOCK
+    assert await rule(strict, {"to": ""}) is Action.BLOCK  # may mean everything
 
 
 async def test_sinks_come_from_the_user_or_a_trusted_tool():
@@ -189,6 +190,12 @@ def test_hosts():
         ("1boatslrhtknngkdxeeo", "wallet 1BoatSLRHtKNngkdXEeo", False),
         ("Bob@Example.com", "mail bob@example.com", True),
         ("12 Main St, Springfield", "Springfield, 12 main st", True),
+        ("acctann", "Please transfer 50 to acctann.", True),
+        ("acctann*", "Please transfer 50 to acctann.", False),
+        ("*acctann%", "Please transfer 50 to acctann.", False),
+        ("ａｃｃｔａｎｎ", "Please transfer 50 to acctann.", False),
+        ("a\u00adcctann", "Please transfer 50 to acctann.", False),
+        ("Käse für 5 €", "Ich will Käse für 5 €.", True),
     ],
 )
 def test_stands_in(value, text, stands):

@@ -22,6 +22,9 @@ PREFIX = "FLIGHTLOOP_"
 MCP_PORT = 8400
 """Default port of ``agent mcp serve --http``."""
 
+TENANT_NAME = re.compile(r"[\w.-]{1,64}")
+"""Names of tenants, as `flightloop.keys.ApiKeyCreate` has them."""
+
 
 class Settings(BaseSettings):
     """All settings. Field ``name`` is read from the variable ``FLIGHTLOOP_NAME``. Frozen.
@@ -233,6 +236,11 @@ class Settings(BaseSettings):
         """
         keys = {self.own_key(): DEFAULT_TENANT}
         for tenant, secret in self.tenant_keys.items():
+            if tenant == DEFAULT_TENANT or not TENANT_NAME.fullmatch(tenant):
+                raise ConfigError(
+                    f"FLIGHTLOOP_TENANT_KEYS: {tenant!r} can't be a tenant's name here: it needs 1 to 64 letters, digits,"
+                    f" _, . and -, and {DEFAULT_TENANT!r} is the deployment's own, whose key is FLIGHTLOOP_API_KEY"
+                )
             if secret.get_secret_value() in keys:
                 raise ConfigError(f"FLIGHTLOOP_TENANT_KEYS: {tenant} has the same key as another tenant")
             keys[secret.get_secret_value()] = tenant

@@ -140,7 +140,8 @@ async def fork_run(
     content = body.input or parent.input
     check_input(deps, content)
     session_id = new_id("ses")
-    await refuse_if_interrupted(deps, caller.tenant_id, agent.name, session_id)
+    # A stop of the session of the run that the fork goes on with holds for the fork too.
+    await refuse_if_interrupted(deps, caller.tenant_id, agent.name, parent.session_id)
     created = RunCreated(
         agent=agent.name,
         session_id=session_id,

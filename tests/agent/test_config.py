@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -154,6 +155,13 @@ async def test_the_environments_key_wins_and_tenants_have_their_own(
     assert not (tmp_path / "home" / "key").exists()
     monkeypatch.setenv("FLIGHTLOOP_TENANT_KEYS", f'{{"acme": "{GOOD}"}}')
     with pytest.raises(ConfigError, match="another tenant"):
+        load_settings().keyring()
+
+
+@pytest.mark.parametrize("name", ["default", "*", "", "a b", "a" * 65])
+def test_a_name_that_no_tenant_can_have_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("FLIGHTLOOP_TENANT_KEYS", json.dumps({name: "a" * 16}))
+    with pytest.raises(ConfigError, match="tenant's name"):
         load_settings().keyring()
 
 

@@ -45,3 +45,12 @@ async def test_what_a_fork_asks_for_has_to_be_there(client: httpx.AsyncClient) -
         assert answer.status_code == 404, answer.text
         assert answer.json()["error"]["param"] == field
     assert (await client.post("/v1/runs/run_nope/fork", json={"step": 0})).status_code == 404
+
+
+async def test_a_stop_of_its_session_holds_for_a_fork(client: httpx.AsyncClient) -> None:
+    run = await created(client, session_id="s")
+    stop = await client.post("/v1/interrupts", json={"scope": "session", "target": "s", "reason": "test"})
+    answer = await client.post(f"/v1/runs/{run['id']}/fork", json={"step": 0})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (423, "interrupted")
+    await client.delete(f"/v1/interrupts/{stop.json()['id']}")
+    assert (await client.post(f"/v1/runs/{run['id']}/fork", json={"step": 0})).status_code == 201

@@ -238,8 +238,8 @@ class Settings(BaseSettings):
         for tenant, secret in self.tenant_keys.items():
             if tenant == DEFAULT_TENANT or not TENANT_NAME.fullmatch(tenant):
                 raise ConfigError(
-                    f"FLIGHTLOOP_TENANT_KEYS: {tenant!r} can't be a tenant's name: it needs 1 to 64 letters, digits, _, ."
-                    f" and -, and {DEFAULT_TENANT!r} is the deployment itself, whose key is FLIGHTLOOP_API_KEY"
+                    f"FLIGHTLOOP_TENANT_KEYS: {tenant!r} can't be a tenant's name: it needs 1 to 64 letters, digits,"
+                    f" _, . and -, and {DEFAULT_TENANT!r} is the deployment itself, whose key is FLIGHTLOOP_API_KEY"
                 )
             if secret.get_secret_value() in keys:
                 raise ConfigError(f"FLIGHTLOOP_TENANT_KEYS: {tenant} has the same key as another tenant")

@@ -7,6 +7,7 @@ from typing import Protocol
 from flightloop.chat import ChatRequest
 from flightloop.errors import ConfigError
 from model.chat.calls import HERMES, LLAMA3, CallFormat
+from model.chat.compact import TURN_OPEN, CompactChat
 from model.chat.template import ChatTemplate
 from model.weights.tokenizer import Tokenizer
 
@@ -26,16 +27,19 @@ class ChatFormat(Protocol):
         ...
 
 
-def checkpoint_format(tokenizer: Tokenizer, name: str) -> ChatFormat:
+def checkpoint_format(tokenizer: Tokenizer, name: str, tuned: bool = False) -> ChatFormat:
     """The format of a checkpoint, from its chat template.
 
     Args:
         tokenizer: the checkpoint's tokenizer.
         name: the model's name.
+        tuned: whether it has an adapter or experts of `model.tuner`, which trains in the compact format.
 
     Raises:
         ConfigError: there is no template, or it is invalid.
     """
+    if tuned and TURN_OPEN in tokenizer.special:
+        return CompactChat(tokenizer)
     source = tokenizer.chat_template
     if source is None:
         raise ConfigError(

@@ -49,7 +49,7 @@ def load_folder(folder: Path, config: ModelConfig, name: str) -> LoadedModel:
         raise ConfigError(f"{folder} takes no trained experts; experts belong to an embedded model", param="experts")
     shape = windowed(shape, config)
     tokenizer = tokenizer_from_folder(folder, settings.get("eos_token_id"))
-    chat = checkpoint_format(tokenizer, name)
+    chat = checkpoint_format(tokenizer, name, tuned=config.lora is not None)
     form = form_for(config, shape)
     dtype = torch.float32 if form.dtype == "float32" else torch.bfloat16
     # A tied checkpoint may store the output projection too.

@@ -48,6 +48,9 @@ inline void unpack(const uint8_t* weight, int half, __m256i* codes) {
   }
 }
 
+// Makes g++ read a row's numbers again for the other half. Else it would keep all of them on the stack.
+inline void forget() { asm volatile("" ::: "memory"); }
+
 inline __m256i four(const int8_t* from) {
   int32_t word;
   std::memcpy(&word, from, 4);
@@ -97,6 +100,7 @@ void tile_grouped(const uint8_t* weight, const Rows& rows, int row, float* out, 
     const Floats d = scales<kBits>(weight);
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
+      forget();
       __m256i w[8];
       unpack<kBits>(weight, half, w);
 #pragma GCC unroll 8
@@ -132,6 +136,7 @@ void tile8(const uint8_t* weight, const float* output_scale, const Rows& rows, i
     ask<kBytes8>(weight);
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
+      forget();
       __m256i w[8];
       unpack<8>(weight, half, w);
 #pragma GCC unroll 8

@@ -17,7 +17,7 @@ void FLIGHTLOOP_NAME(close)(void* decoder) { delete static_cast<Decoder*>(decode
 
 // ``words``: rows of packed masks, ``width`` words each; ``place[row]``: index of a row's mask, -1 for none.
 void FLIGHTLOOP_NAME(choose)(void* decoder, const float* logits, int rows, int count, const uint32_t* words, int width,
-                       const int32_t* place, flightloop::Choice* choices) {
+                             const int32_t* place, flightloop::Choice* choices) {
   static_cast<Decoder*>(decoder)->team().phase(rows, [&](int row, int) {
     const uint32_t* mask = words && place[row] >= 0 ? words + static_cast<size_t>(place[row]) * width : nullptr;
     choices[row] = flightloop::choose(logits + static_cast<size_t>(row) * count, count, mask);

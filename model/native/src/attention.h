@@ -2,8 +2,8 @@
 // share one key/value head.
 //
 // Keys and values are int8 with one scale per head and token, in tiles of 16 tokens laid out for VPDPBUSD (four numbers
-// of 16 columns at a time): keys as [width / 4][token][4], values as [token / 4][width][4]. The other factor has 16 bits
-// (factors512.h, factors256.h), and sums are exact integers.
+// of 16 columns at a time): keys as [width / 4][token][4], values as [token / 4][width][4]. The other factor has 16
+// bits (factors512.h, factors256.h), and sums are exact integers.
 //
 // Softmax is computed block by block with a running maximum (Milakov and Gimelshein, 2018; the blocking of
 // FlashAttention, Dao et al., 2022). Spans of blocks are independent, so that threads can share a long context. Blocks

@@ -1,7 +1,7 @@
 // Factors of 16 bits by signed bytes, with AVX2 and maybe AVX-VNNI: queries by keys, and softmax weights by values.
 //
-// AVX2 multiplies signed words of 16 bits as fast as bytes. So factors are whole signed words, weights have 15 bits, and
-// keys and values are widened to words: half the products of two bytes each, without the queries' offset.
+// AVX2 multiplies signed words of 16 bits as fast as bytes. So factors are whole signed words, weights have 15 bits,
+// and keys and values are widened to words: half the products of two bytes each, without the queries' offset.
 #pragma once
 
 #include "products256.h"

@@ -60,8 +60,8 @@ inline __m512i four(const uint8_t* from) {
   return _mm512_set1_epi32(word);
 }
 
-// sum[r][n]: products of factors ``factor(r)``, ``count`` fours of which the low bytes are ``apart`` from the high ones,
-// with the 16 columns of lines ``line(i, n)``. Calls ``touch(i, n)`` once for each line.
+// sum[r][n]: products of factors ``factor(r)``, ``count`` fours of which the low bytes are ``apart`` from the high
+// ones, with the 16 columns of lines ``line(i, n)``. Calls ``touch(i, n)`` once for each line.
 template <int R, int N, class Factor, class Line, class Touch>
 inline void multiply(int count, const Factor& factor, int apart, const Line& line, const Touch& touch,
                      Ints (&sum)[R][N]) {

@@ -130,7 +130,9 @@ inline Floats select(Mask mask, Floats a, Floats b) {
           _mm256_blendv_ps(a.high, b.high, _mm256_castsi256_ps(lanes.high))};
 }
 inline Floats max_some(Mask mask, Floats a, Floats b) { return select(mask, a, max(a, b)); }
-inline Floats plus_product_some(Mask mask, Floats c, Floats a, Floats b) { return select(mask, c, plus_product(c, a, b)); }
+inline Floats plus_product_some(Mask mask, Floats c, Floats a, Floats b) {
+  return select(mask, c, plus_product(c, a, b));
+}
 
 inline Mask greater(Floats a, Floats b) {
   return mask_of(_mm256_cmp_ps(a.low, b.low, _CMP_GT_OQ), _mm256_cmp_ps(a.high, b.high, _CMP_GT_OQ));
@@ -174,8 +176,8 @@ inline Floats whole(Floats x) {
   constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
   return {_mm256_round_ps(x.low, kNearest), _mm256_round_ps(x.high, kNearest)};
 }
-// The exponents of 2 for which ``times_power`` is right: others become the nearest, of which the power is 0 or infinite.
-// The operands' order keeps what is not a number.
+// The exponents of 2 for which ``times_power`` is right: others become the nearest, of which the power is 0 or
+// infinite. The operands' order keeps what is not a number.
 inline Floats as_exponent(Floats x) { return min(spread(128.0f), max(spread(-127.0f), x)); }
 // x * 2^exponent for a whole exponent of -127 (of which the power is taken as 0) to 128.
 inline Floats times_power(Floats x, Floats exponent) {

@@ -135,6 +135,7 @@ def model_config(settings: Settings) -> ModelConfig:
         stream_interval_ms=settings.model_stream_interval_ms,
         shards=settings.model_shards,
         threads=settings.model_threads or "auto",
+        kernels=settings.kernels,
     )
 
 

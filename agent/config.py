@@ -82,6 +82,8 @@ class Settings(BaseSettings):
     model: str = "embedded"
     """An embedded model's name, a GGUF file, a checkpoint folder, or a repository on the Hugging Face hub."""
     model_dtype: Literal["auto", "float32", "bfloat16", "int8", "int4", "mixed"] = "auto"
+    kernels: Literal["auto", "avx2", "avx2_vnni", "avx512"] = "auto"
+    """The processor's instructions that the kernels use; auto: the fastest."""
     model_threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads per replica; 0: chosen for the machine."""
     model_slots: int = Field(default=8, ge=1, le=256)

@@ -25,6 +25,9 @@ SHIPPED_CALL_CONFIDENCE = 0.1
 Dtype = Literal["auto", "float32", "bfloat16", "int8", "int4", "mixed"]
 ResolvedDtype = Literal["float32", "bfloat16", "int8", "int4", "mixed"]
 
+Kernels = Literal["auto", "avx2", "avx2_vnni", "avx512"]
+ResolvedKernels = Literal["avx2", "avx2_vnni", "avx512"]
+
 NATIVE_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16", "sve_bf16"})
 
 
@@ -71,6 +74,7 @@ class ModelConfig:
         shards: number of processes that the routed experts are split over.
         seed: seed of untrained experts and routers.
         cache: folder of the compiled kernels.
+        kernels: the processor's instructions that the kernels use; ``"auto"``: the fastest (`model.native.kinds`).
     """
 
     model: str = EMBEDDED
@@ -98,12 +102,13 @@ class ModelConfig:
     shards: int = 1
     seed: int = 0
     cache: str = "~/.cache/flightloop/kernels"
+    kernels: Kernels = "auto"
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not self.model:
             raise ConfigError('model must be "embedded" or a path', param="model")
-        if self.dtype not in get_args(Dtype):
-            raise ConfigError(f"dtype must be one of {', '.join(get_args(Dtype))}, not {self.dtype!r}", param="dtype")
+        _one_of("dtype", self.dtype, get_args(Dtype))
+        _one_of("kernels", self.kernels, get_args(Kernels))
         for field in (
             "expert_width", "active_experts", "slots", "block_size", "max_context", "step_tokens", "queue", "shards",
         ):  # fmt: skip
@@ -152,6 +157,11 @@ class ModelConfig:
             raise ConfigError(
                 f"shards ({self.shards}) must divide routed_experts ({self.routed_experts})", param="shards"
             )
+
+
+def _one_of(field: str, value: object, known: Collection[str]) -> None:
+    if value not in known:
+        raise ConfigError(f"{field} must be one of {', '.join(known)}, not {value!r}", param=field)
 
 
 def _at_least(field: str, value: object, least: int) -> None:

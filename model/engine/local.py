@@ -13,6 +13,7 @@ from model.engine.block_groups import window_blocks
 from model.engine.kv_cache import kv_cache
 from model.engine.runner import LocalRunner, Runner
 from model.native.cache import QuantisedCache
+from model.native.kinds import chosen
 from model.native.runner import NativeRunner
 from model.weights.loaded import LoadedModel
 
@@ -43,6 +44,7 @@ def local_runner(loaded: LoadedModel, config: ModelConfig) -> Runner:
         kv = kv_cache(loaded.config, loaded.decoder.dtype, blocks, config.block_size, near)
         return LocalRunner(loaded.decoder, kv)
     torch.set_num_threads(1)  # its spinning threads would take cores from the kernels
-    log.info("kernels run the model", waiting="spin, then sleep", pinning="none", **facts)
+    kind = chosen(loaded.form.kind)
+    log.info("kernels run the model", kernels=kind and kind.name, waiting="spin, then sleep", pinning="none", **facts)
     quantised = QuantisedCache(loaded.config, blocks, config.block_size, near)
-    return NativeRunner(loaded.decoder, quantised, threads, Path(config.cache).expanduser())
+    return NativeRunner(loaded.decoder, quantised, threads, Path(config.cache).expanduser(), loaded.form.kind)

@@ -1,40 +1,24 @@
 """Compiles the kernels, once per processor and compiler.
 
-The kernels are C++ with AVX-512 intrinsics; g++ needs about five seconds on two cores. The file's name has a digest of
-sources, compiler and processor features, so that any change leads to a new file.
+The kernels are C++ with intrinsics. All kinds that the machine can have go into one library, which takes g++ some ten
+seconds for each kind on two cores. The file's name has a digest of sources, compiler and processor features, so that
+any change leads to a new file.
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from itertools import product
 from pathlib import Path
 
 from flightloop.errors import ConfigError
+from model.native.kinds import TILES, Kind, available, compiler, obstacle, processor_flags
 
 SOURCES = Path(__file__).parent / "src"
-FLAGS = ("-std=c++20", "-O3", "-march=native", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")
-NEEDED = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16", "avx512vbmi")
-"""Processor features that the kernels need, in Linux's names: Intel servers since Sapphire Rapids, AMD since Zen 4."""
-
-
-@lru_cache(maxsize=1)
-def processor_flags() -> frozenset[str]:
-    """This processor's features in Linux's names; empty on other systems."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
-
-
-def compiler() -> str | None:
-    """Path of a C++ compiler; None if there is none."""
-    return next((path for name in ("g++", "clang++") if (path := shutil.which(name))), None)
+FLAGS = ("-std=c++20", "-O3", "-mtune=native", "-fPIC", "-shared", "-pthread", "-Wall", "-Wextra")
 
 
 def compiled(cache: Path) -> Path:
@@ -59,15 +43,23 @@ def compiled(cache: Path) -> Path:
 
 
 def _compile(command: str, target: Path) -> Path:
-    def compile_one(source: Path) -> Path:
-        made = target.with_name(f"{source.stem}.o")
-        _run([command, *FLAGS, "-c", str(source), "-o", str(made)])
+    def compile_one(each: tuple[Kind, Path]) -> Path:
+        kind, source = each
+        made = target.with_name(f"{source.stem}-{kind.name}.o")
+        named = f"-DFLIGHTLOOP_KIND={kind.name}"
+        _run([command, *FLAGS, *_flags(kind), named, "-c", str(source), "-o", str(made)])
         return made
 
+    # In the order of the kinds, which the linker needs (src/kind.h).
     with ThreadPoolExecutor() as pool:
-        objects = list(pool.map(compile_one, sorted(SOURCES.glob("*.cpp"))))
+        objects = list(pool.map(compile_one, product(available(), sorted(SOURCES.glob("*.cpp")))))
     _run([command, *FLAGS, *map(str, objects), "-o", str(target)])
     return target
+
+
+def _flags(kind: Kind) -> tuple[str, ...]:
+    tiles = kind.name == TILES.name and obstacle(TILES) is None
+    return (*kind.flags, *TILES.flags) if tiles else kind.flags
 
 
 def _run(command: list[str]) -> None:
@@ -79,6 +71,11 @@ def _run(command: list[str]) -> None:
 
 def _digest(command: str) -> str:
     version = subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout
-    parts = [version, " ".join(FLAGS), " ".join(sorted(processor_flags()))]
+    parts = [
+        version,
+        " ".join(FLAGS),
+        *(" ".join(_flags(kind)) for kind in available()),
+        " ".join(sorted(processor_flags())),
+    ]
     parts += [path.read_text() for path in sorted(SOURCES.iterdir())]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

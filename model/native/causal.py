@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from model.native.build import compiled
-from model.native.library import Causal, load
+from model.native.kinds import chosen
+from model.native.library import Causal, Kernels, load
 from model.native.support import machine_obstacle
 
 TILE_WIDTH = 32
@@ -36,10 +37,11 @@ def tiled_attention(folder: Path, head_width: int) -> Callable[[Tensor, Tensor, 
     Raises:
         ConfigError: the kernels can't be compiled or stored.
     """
-    if head_width % TILE_WIDTH or machine_obstacle():
+    fastest = chosen("auto")
+    if head_width % TILE_WIDTH or fastest is None or machine_obstacle():
         return None
-    library = load(compiled(folder.expanduser()))
-    if not library.flightloop_has_tiles():
+    library = load(compiled(folder.expanduser()), fastest.name)
+    if not library.has_tiles():
         return None
 
     def attend(query_TNH: Tensor, key_TKH: Tensor, value_TKH: Tensor, lengths: Sequence[int]) -> Tensor:
@@ -54,12 +56,12 @@ def tiled_attention(folder: Path, head_width: int) -> Callable[[Tensor, Tensor, 
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, library: ctypes.CDLL, query_TNH: Tensor, key_TKH: Tensor, value_TKH: Tensor, length_S: Tensor
+        ctx: Any, library: Kernels, query_TNH: Tensor, key_TKH: Tensor, value_TKH: Tensor, length_S: Tensor
     ) -> Tensor:
         given = query_TNH.contiguous(), key_TKH.contiguous(), value_TKH.contiguous()
         mixed_TNH = torch.empty_like(given[0])
         sums_NT = torch.empty(mixed_TNH.shape[1::-1], dtype=torch.float32)
-        _together(library.flightloop_attend, given, mixed_TNH, sums_NT, length_S)
+        _together(library.attend, given, mixed_TNH, sums_NT, length_S)
         ctx.library = library
         ctx.save_for_backward(*given, mixed_TNH, sums_NT, length_S)
         return mixed_TNH
@@ -70,7 +72,7 @@ class _Attention(torch.autograd.Function):
         given = query_TNH, key_TKH, value_TKH
         found = torch.empty_like(query_TNH), torch.empty_like(key_TKH), torch.empty_like(value_TKH)
         gradients = grads[0].contiguous(), *found
-        _together(ctx.library.flightloop_differentiate, given, mixed_TNH, sums_NT, length_S, gradients)
+        _together(ctx.library.differentiate, given, mixed_TNH, sums_NT, length_S, gradients)
         return None, *found, None
 
 

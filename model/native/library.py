@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_void_p
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 class Matrix(Structure):
@@ -108,22 +110,36 @@ class Causal(Structure):
     ]  # fmt: skip
 
 
-def load(path: Path) -> ctypes.CDLL:
-    """Loads the compiled library. Its functions release the interpreter lock while they run."""
+@dataclass(frozen=True)
+class Kernels:
+    """The functions of one kind; see src/api.cpp. They release the interpreter lock while they run."""
+
+    open: Any
+    close: Any
+    choose: Any
+    step: Any
+    has_tiles: Any
+    attend: Any
+    differentiate: Any
+
+
+def load(path: Path, kind: str) -> Kernels:
+    """Loads the compiled library and binds the functions of a kind of processor."""
     library = ctypes.CDLL(str(path))
-    library.flightloop_open.argtypes = [POINTER(Model), c_int32, c_int32]
-    library.flightloop_open.restype = c_void_p
-    library.flightloop_close.argtypes = [c_void_p]
-    library.flightloop_close.restype = None
-    library.flightloop_choose.argtypes = [
-        c_void_p, c_void_p, c_int32, c_int32, c_void_p, c_int32, c_void_p, POINTER(Choice),
-    ]  # fmt: skip
-    library.flightloop_choose.restype = None
-    library.flightloop_step.argtypes = [c_void_p, POINTER(Batch), c_void_p]
-    library.flightloop_step.restype = None
-    library.flightloop_has_tiles.argtypes = []
-    library.flightloop_has_tiles.restype = c_int32
-    for share in (library.flightloop_attend, library.flightloop_differentiate):
-        share.argtypes = [POINTER(Causal)]
-        share.restype = None
-    return library
+
+    def bound(name: str, result: Any, *arguments: Any) -> Any:
+        function = getattr(library, f"flightloop_{kind}_{name}")
+        function.argtypes, function.restype = arguments, result
+        return function
+
+    return Kernels(
+        open=bound("open", c_void_p, POINTER(Model), c_int32, c_int32),
+        close=bound("close", None, c_void_p),
+        choose=bound(
+            "choose", None, c_void_p, c_void_p, c_int32, c_int32, c_void_p, c_int32, c_void_p, POINTER(Choice)
+        ),
+        step=bound("step", None, c_void_p, POINTER(Batch), c_void_p),
+        has_tiles=bound("has_tiles", c_int32),
+        attend=bound("attend", None, POINTER(Causal)),
+        differentiate=bound("differentiate", None, POINTER(Causal)),
+    )

@@ -12,12 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.config import Kernels
 from model.engine.masks import Masks
 from model.engine.runner import SequenceStep, StepBatch
 from model.engine.sampler import Chosen
 from model.native import build, library
 from model.native.cache import QuantisedCache
 from model.native.decoder import NativeDecoder
+from model.native.kinds import chosen
+from model.native.support import machine_obstacle
 from model.nn.decoder import Decoder
 
 SPINS = 20_000
@@ -33,17 +36,22 @@ class NativeRunner:
         kv: cache that steps read and write.
         threads: threads that share each step, including the caller's.
         cache: folder of the compiled kernels.
+        kernels: the kind of kernels to run, as in `model.config.ModelConfig`.
 
     Raises:
-        ConfigError: the kernels can't be compiled.
+        ConfigError: the kernels can't be compiled, or this machine can't have this kind.
     """
 
-    def __init__(self, decoder: Decoder, kv: QuantisedCache, threads: int, cache: Path) -> None:
-        self._library = library.load(build.compiled(cache))
+    def __init__(
+        self, decoder: Decoder, kv: QuantisedCache, threads: int, cache: Path, kernels: Kernels = "auto"
+    ) -> None:
+        kind = chosen(kernels)
+        assert kind is not None, str(machine_obstacle())
+        self._kernels = library.load(build.compiled(cache), kind.name)
         self._decoder = NativeDecoder(decoder, kv)
         self._kv = kv  # the kernels keep pointers into it
         self._vocabulary = decoder.config.vocab
-        self._handle = self._library.flightloop_open(ctypes.byref(self._decoder.model), threads, SPINS)
+        self._handle = self._kernels.open(ctypes.byref(self._decoder.model), threads, SPINS)
 
     def run(self, batch: StepBatch) -> Tensor:
         rows = _Rows(batch)
@@ -66,14 +74,14 @@ class NativeRunner:
             tables=(ctypes.c_void_p * 2)(table.ctypes.data, window_table.ctypes.data),
             scored_row=scored.ctypes.data,
         )
-        self._library.flightloop_step(self._handle, ctypes.byref(native), logits.data_ptr())
+        self._kernels.step(self._handle, ctypes.byref(native), logits.data_ptr())
         return logits
 
     def choose(self, logits_NV: Tensor, masks: Masks | None) -> Chosen:
         """Implements `model.engine.sampler.Chooser`."""
         rows, count = logits_NV.shape
         choices = (library.Choice * rows)()
-        self._library.flightloop_choose(
+        self._kernels.choose(
             self._handle,
             logits_NV.data_ptr(),
             rows,
@@ -92,7 +100,7 @@ class NativeRunner:
 
     def __del__(self) -> None:
         if handle := getattr(self, "_handle", None):
-            self._library.flightloop_close(handle)
+            self._kernels.close(handle)
 
 
 class _Rows:

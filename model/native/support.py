@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from flightloop.errors import ConfigError
-from model.native.build import NEEDED, compiled, compiler, processor_flags
+from model.native.build import compiled
+from model.native.kinds import AVX2
+from model.native.kinds import obstacle as kind_obstacle
 from model.nn.shape import DecoderConfig
 
 HEAD_WIDTHS = (32, 64, 128)
@@ -35,10 +37,7 @@ def obstacle(shape: DecoderConfig, cache: Path) -> str | None:
 
 def machine_obstacle() -> str | None:
     """The reason why the kernels can't run any model here; None if they can."""
-    missing = [name for name in NEEDED if name not in processor_flags()]
-    if missing:
-        return f"the processor lacks {', '.join(missing)}"
-    return None if compiler() else "there is no C++ compiler (g++ or clang++)"
+    return kind_obstacle(AVX2)
 
 
 def _shape(shape: DecoderConfig) -> str | None:

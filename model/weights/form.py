@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from flightloop.errors import ConfigError
-from model.config import ModelConfig, ResolvedDtype, resolve_dtype
+from model.config import Kernels, ModelConfig, ResolvedDtype, resolve_dtype
 from model.native.cache import TOKENS
+from model.native.kinds import chosen
 from model.native.support import obstacle
 from model.nn.shape import DecoderConfig
 from model.weights.assemble import processor_features
@@ -22,11 +23,13 @@ class Form:
         dtype: number format of the weights.
         kernels: whether the kernels of model/native run the model, or torch.
         obstacle: why the kernels don't although they were wanted; None if they do, or weren't.
+        kind: the kind of kernels, as configured.
     """
 
     dtype: ResolvedDtype
     kernels: bool
     obstacle: str | None = None
+    kind: Kernels = "auto"
 
 
 StoredForm = Literal["int4", "mixed"] | None
@@ -42,8 +45,10 @@ def form_for(config: ModelConfig, shape: DecoderConfig, stored: StoredForm = Non
     ``stored`` in, else int8; without the kernels, see `model.config.resolve_dtype`. The kernels are compiled if needed.
 
     Raises:
-        ConfigError: int4 or mixed is configured, but the kernels can't run the model, or the file isn't quantised.
+        ConfigError: int4 or mixed is configured, but the kernels can't run the model, or the file isn't quantised; or
+            a kind of kernels is configured that this machine can't have.
     """
+    chosen(config.kernels)
     dtype = config.dtype
     if dtype in ("float32", "bfloat16"):
         return Form(resolve_dtype(dtype, ()), kernels=False)
@@ -51,7 +56,7 @@ def form_for(config: ModelConfig, shape: DecoderConfig, stored: StoredForm = Non
         raise ConfigError("dtype mixed is only for GGUF files with quantised matrices; use auto", param="dtype")
     reason = _obstacle(config, shape)
     if reason is None:
-        return Form((stored or "int8") if dtype == "auto" else dtype, kernels=True)
+        return Form((stored or "int8") if dtype == "auto" else dtype, kernels=True, kind=config.kernels)
     if dtype in ("int4", "mixed"):
         raise ConfigError(f"dtype {dtype} is not possible: {reason}; use int8", param="dtype")
     return Form(resolve_dtype(dtype, processor_features()), kernels=False, obstacle=reason)

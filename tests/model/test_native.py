@@ -19,7 +19,7 @@ from model.engine.kv_cache import kv_cache
 from model.engine.masks import Masks
 from model.engine.runner import LocalRunner, SequenceStep, StepBatch
 from model.engine.sampler import choose
-from model.native import build
+from model.native import build, kinds
 from model.native.cache import QuantisedCache
 from model.native.decoder import NARROW
 from model.native.runner import NativeRunner
@@ -33,6 +33,8 @@ from model.weights.form import form_for
 from model.weights.tiny import TINY, random_decoder
 
 needs_kernels = pytest.mark.skipif(machine_obstacle() is not None, reason=str(machine_obstacle()))
+HERE = [kind.name for kind in kinds.available()]
+of_every_kind = pytest.mark.parametrize("kind", HERE)
 CACHE = Path(ModelConfig().cache).expanduser()
 BLOCKS, SIZE = 24, 16
 
@@ -121,17 +123,18 @@ def reference(name, dtype):
     return LocalRunner(decoder, kv_cache(shape, torch.float32, BLOCKS, SIZE))
 
 
-def native(name, dtype, threads=2):
+def native(name, dtype, kind, threads=2):
     decoder = quantised(name, dtype)
-    return NativeRunner(decoder, QuantisedCache(decoder.config, BLOCKS, SIZE), threads, CACHE)
+    return NativeRunner(decoder, QuantisedCache(decoder.config, BLOCKS, SIZE), threads, CACHE, kind)
 
 
-def long_native(shape, threads=2):
+def long_native(shape, kind, threads=2):
     """Of a model whose queries and keys are large, so that some keys matter far more than others."""
     decoder = random_decoder(shape, 3)
     for block in decoder.blocks:
         block.attention.qkv.weight_OI.data[: (shape.heads + shape.kv_heads) * shape.head_width] *= 3
-    return NativeRunner(quantise(decoder, "int4", native=True), QuantisedCache(shape, 160, SIZE), threads, CACHE)
+    decoder = quantise(decoder, "int4", native=True)
+    return NativeRunner(decoder, QuantisedCache(shape, 160, SIZE), threads, CACHE, kind)
 
 
 FAR = replace(DENSE, max_positions=2048, retrieved=256)
@@ -147,13 +150,13 @@ LONG = {
 
 
 @lru_cache(maxsize=18)
-def kept_long(name, threads):
-    return long_native(LONG[name], threads)
+def kept_long(name, kind, threads):
+    return long_native(LONG[name], kind, threads)
 
 
 @lru_cache(maxsize=32)
-def kept(name, dtype, threads=2):
-    return native(name, dtype, threads)
+def kept(name, dtype, kind, threads=2):
+    return native(name, dtype, kind, threads)
 
 
 def step(tokens, start, blocks, logits, answer=0):
@@ -165,10 +168,11 @@ def text(length, seed=0):
 
 
 @needs_kernels
+@of_every_kind
 @pytest.mark.parametrize("dtype", ["int4", "int8", "mixed"])
 @pytest.mark.parametrize("name", SHAPES)
-def test_logits_are_those_of_torch(name, dtype):
-    ours, theirs = native(name, dtype), reference(name, dtype)
+def test_logits_are_those_of_torch(name, dtype, kind):
+    ours, theirs = native(name, dtype, kind), reference(name, dtype)
     tokens, other = text(75), text(9, 1)
     first, second = range(5, 24), (2,)
     batches = [
@@ -190,6 +194,22 @@ def test_logits_are_those_of_torch(name, dtype):
 
 
 @needs_kernels
+@pytest.mark.skipif(len(HERE) < 2, reason="this processor has one kind of kernels only")
+@pytest.mark.parametrize("dtype", ["int4", "int8", "mixed"])
+@pytest.mark.parametrize("name", ["mixture", "norm of all heads"])
+def test_kinds_agree(name, dtype):
+    """Sums within a group are the same integers, so a row of an answer differs by the order of a few float sums."""
+    batch = StepBatch((step(text(75), 0, range(5), 75, answer=75),))
+    slowest, *others = (native(name, dtype, kind).run(batch) for kind in HERE)
+    for kind, logits in zip(HERE[1:], others, strict=True):
+        if kind == "avx2_vnni":
+            assert torch.equal(logits, slowest)
+        else:
+            assert ((logits - slowest).pow(2).mean(-1).sqrt() / slowest.std()).median() < 0.02
+
+
+@needs_kernels
+@of_every_kind
 @settings(max_examples=25, deadline=None)
 @given(
     name=st.sampled_from(list(SHAPES)),
@@ -199,11 +219,11 @@ def test_logits_are_those_of_torch(name, dtype):
     company=st.lists(st.tuples(st.integers(1, 12), st.integers(0, 12)), max_size=3),
     threads=st.sampled_from([1, 2, 3]),
 )
-def test_a_row_does_not_depend_on_its_company(name, dtype, prompt, cuts, company, threads):
+def test_a_row_does_not_depend_on_its_company(kind, name, dtype, prompt, cuts, company, threads):
     """Bit for bit: alone in one step, or in chunks beside others, on any number of threads."""
     tokens, blocks = text(40), range(3)
-    alone = kept(name, dtype).run(StepBatch((step(tokens, 0, blocks, 40, answer=40 - prompt),)))
-    runner, rows = kept(name, dtype, threads), []
+    alone = kept(name, dtype, kind).run(StepBatch((step(tokens, 0, blocks, 40, answer=40 - prompt),)))
+    runner, rows = kept(name, dtype, kind, threads), []
     others = [
         step(text(length, 7), 0, (3 + place,), 1, answer=min(answer, length))
         for place, (length, answer) in enumerate(company)
@@ -217,6 +237,7 @@ def test_a_row_does_not_depend_on_its_company(name, dtype, prompt, cuts, company
 
 
 @needs_kernels
+@of_every_kind
 @settings(max_examples=15, deadline=None)
 @given(
     name=st.sampled_from(list(LONG)),
@@ -224,8 +245,8 @@ def test_a_row_does_not_depend_on_its_company(name, dtype, prompt, cuts, company
     company=st.integers(0, 3),
     threads=st.sampled_from([1, 2, 3]),
 )
-def test_a_row_of_a_long_context_does_not_depend_on_its_company(name, cuts, company, threads):
-    runner, alone, tokens = kept_long(name, threads), kept_long(name, 2), text(1240)
+def test_a_row_of_a_long_context_does_not_depend_on_its_company(kind, name, cuts, company, threads):
+    runner, alone, tokens = kept_long(name, kind, threads), kept_long(name, kind, 2), text(1240)
     blocks, beside = range(80), range(80, 160)
     for each in (runner, alone):
         each.run(StepBatch((step(tokens[:1200], 0, blocks, 0), step(tokens[:1100], 0, beside, 0))))
@@ -239,8 +260,9 @@ def test_a_row_of_a_long_context_does_not_depend_on_its_company(name, cuts, comp
 
 
 @needs_kernels
+@of_every_kind
 @pytest.mark.parametrize("name", ["dense", "heads of 64", "heads of 128"])
-def test_the_tokens_that_match_are_retrieved(name):
+def test_the_tokens_that_match_are_retrieved(name, kind):
     """A reading of some keys comes closer to that of all keys than one that sees the newest only."""
     shape, tokens = replace(LONG[name], retrieved=0), text(1500)
     read = {}
@@ -250,7 +272,7 @@ def test_the_tokens_that_match_are_retrieved(name):
         "some": {"retrieved": 256},
         "newest": {"windows": (384,) * 3, "sinks": 16},
     }.items():
-        runner = long_native(replace(shape, **change))
+        runner = long_native(replace(shape, **change), kind)
         runner.run(StepBatch((step(tokens[:1480], 0, range(100), 0),)))
         read[name] = runner.run(StepBatch((step(tokens[1480:], 1480, range(100), 20, answer=20),)))
     most, some, newest = ((read[name] - read["all"]).pow(2).mean() for name in ("most", "some", "newest"))
@@ -258,18 +280,20 @@ def test_the_tokens_that_match_are_retrieved(name):
 
 
 @needs_kernels
-def test_windowed_layers_read_their_own_table():
+@of_every_kind
+def test_windowed_layers_read_their_own_table(kind):
     name, tokens = "windows", text(30)
     near = (1, 0)
-    same = native(name, "int8").run(StepBatch((step(tokens, 0, range(2), 30),)))
-    apart = native(name, "int8").run(StepBatch((SequenceStep(tuple(tokens), 0, (0, 1), 30, near),)))
+    same = native(name, "int8", kind).run(StepBatch((step(tokens, 0, range(2), 30),)))
+    apart = native(name, "int8", kind).run(StepBatch((SequenceStep(tuple(tokens), 0, (0, 1), 30, near),)))
     assert torch.equal(same, apart)
 
 
 @needs_kernels
+@of_every_kind
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), rows=st.integers(1, 5), spread=st.sampled_from([0.1, 3.0, 60.0]), data=st.data())
-def test_choices_are_those_of_the_sampler(seed, rows, spread, data):
+def test_choices_are_those_of_the_sampler(kind, seed, rows, spread, data):
     generator = np.random.default_rng(seed)
     logits = torch.from_numpy(generator.normal(0, spread, (rows, 320)).astype(np.float32))
     logits[:, ::7] = logits[:, :1]  # ties
@@ -277,7 +301,7 @@ def test_choices_are_those_of_the_sampler(seed, rows, spread, data):
     words[:, 0] |= np.uint32(1)
     places = data.draw(st.lists(st.integers(-1, rows - 1), min_size=rows, max_size=rows))
     masks = data.draw(st.sampled_from([None, Masks(words, np.array(places, np.int32))]))
-    got, expected = kept("dense", "int8").choose(logits, masks), choose(logits, masks)
+    got, expected = kept("dense", "int8", kind).choose(logits, masks), choose(logits, masks)
     assert got.tokens == expected.tokens
     assert got.logprobs == pytest.approx(expected.logprobs, rel=1e-4, abs=1e-4)
     assert got.entropies == pytest.approx(expected.entropies, rel=1e-3, abs=1e-4)
@@ -335,7 +359,8 @@ def test_constant_groups_survive_int4():
 
 @needs_kernels
 @pytest.mark.slow
-def test_kernels_are_compiled_once(tmp_path):
+def test_kernels_are_compiled_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "available", lambda: (kinds.AVX2,))  # one of up to three kinds takes long enough
     made = build.compiled(tmp_path)
     before = made.stat().st_mtime_ns
     assert build.compiled(tmp_path) == made
@@ -365,6 +390,44 @@ def test_models_that_do_not_fit_are_told_why(change, reason):
     assert obstacle(DENSE, CACHE) is None
     assert reason in str(obstacle(replace(DENSE, **change), CACHE))
     assert "heads' width" in str(obstacle(TINY, CACHE))
+
+
+@pytest.fixture
+def older(monkeypatch):
+    """A processor with AVX2, and nothing newer."""
+    monkeypatch.setattr(kinds, "processor_flags", lambda: frozenset(kinds.AVX2.needed))
+
+
+@needs_kernels
+def test_the_fastest_kind_is_taken_unless_one_is_configured():
+    assert kinds.chosen("auto").name == HERE[-1]
+    assert [kinds.chosen(name).name for name in HERE] == HERE
+
+
+def test_a_kind_that_the_processor_lacks_is_refused(older):
+    assert kinds.chosen("auto") == kinds.chosen("avx2") == kinds.AVX2
+    with pytest.raises(ConfigError, match=r"lacks avx_vnni; this machine has avx2$"):
+        form_for(ModelConfig(kernels="avx2_vnni"), DENSE)
+    with pytest.raises(ConfigError, match="auto, avx2, avx2_vnni, avx512, not 'sse'"):
+        ModelConfig(kernels="sse")
+
+
+def test_a_kind_that_the_compiler_lacks_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(kinds, "processor_flags", lambda: frozenset(kinds.KINDS[1].needed))
+    older = tmp_path / "g++"
+    older.write_text('#!/bin/sh\ncase "$*" in *-mavxvnni*) exit 1;; esac\n')
+    older.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert kinds.available() == (kinds.AVX2,)
+    with pytest.raises(ConfigError, match="doesn't know"):
+        kinds.chosen("avx2_vnni")
+
+
+def test_a_processor_without_avx2_has_no_kernels(monkeypatch):
+    monkeypatch.setattr(kinds, "processor_flags", lambda: frozenset({"avx", "f16c"}))
+    assert machine_obstacle() == "the processor lacks avx2, fma"
+    form = form_for(ModelConfig(), DENSE)
+    assert (form.kernels, form.obstacle) == (False, "the processor lacks avx2, fma")
 
 
 @needs_kernels

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from model.native.build import SOURCES, compiler
+from model.native.build import SOURCES
+from model.native.kinds import compiler
 
 PROGRAM = Path(__file__).parent / "native" / "team.cpp"
 PHASES, THREADS = 1_000_000, 3

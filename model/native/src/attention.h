@@ -2,16 +2,14 @@
 // share one key/value head.
 //
 // Keys and values are int8 with one scale per head and token, in tiles of 16 tokens laid out for VPDPBUSD (four numbers
-// of 16 columns at a time): keys as [width / 4][token][4], values as [token / 4][width][4]. The other factor is an
-// unsigned 16-bit number whose two bytes are multiplied separately, so that sums are exact integers.
+// of 16 columns at a time): keys as [width / 4][token][4], values as [token / 4][width][4]. The other factor has 16
+// bits (factors512.h, factors256.h), and sums are exact integers.
 //
 // Softmax is computed block by block with a running maximum (Milakov and Gimelshein, 2018; the blocking of
 // FlashAttention, Dao et al., 2022). Spans of blocks are independent, so that threads can share a long context. Blocks
 // and spans begin at fixed positions, so a query's result doesn't depend on the rest of the batch: it goes through the
 // same blocks in the same order, and a block of which it sees nothing has no effect.
 #pragma once
-
-#include <immintrin.h>
 
 #include <algorithm>
 #include <cmath>
@@ -21,8 +19,13 @@
 
 #include "tiles.h"
 #include "vector.h"
+#ifdef FLIGHTLOOP_AVX512
+#include "factors512.h"
+#else
+#include "factors256.h"
+#endif
 
-namespace flightloop {
+namespace flightloop::inline FLIGHTLOOP_KIND {
 
 constexpr int kTokens = 16;      // per tile of the cache
 constexpr int kTiles = 4;        // per block
@@ -75,7 +78,7 @@ struct AttentionTask {
 
 // The queries of a task, and the positions that they may attend to.
 struct Queries {
-  const uint8_t* codes[kQueryRows];  // [high or low byte][width], offset by 32768
+  const uint8_t* codes[kQueryRows];  // as ``round16`` stores them
   float scale[kQueryRows];
   int position[kQueryRows];
   int rows, window, sinks;
@@ -107,13 +110,12 @@ struct Mixed {
   void add(const Mixed& other, int rows, int width) {
     for (int r = 0; r < rows; ++r) {
       const float most = std::max(largest[r], other.largest[r]);
-      const __m512 mine = exp2(_mm512_set1_ps(largest[r] - most)), theirs = exp2(_mm512_set1_ps(other.largest[r] - most));
+      const Floats mine = exp2(spread(largest[r] - most)), theirs = exp2(spread(other.largest[r] - most));
       for (int i = 0; i < width; i += 16) {
-        const __m512 there = _mm512_mul_ps(_mm512_loadu_ps(other.sums + r * width + i), theirs);
         float* to = sums + r * width + i;
-        _mm512_storeu_ps(to, _mm512_fmadd_ps(_mm512_loadu_ps(to), mine, there));
+        store(to, plus_product(load(other.sums + r * width + i) * theirs, load(to), mine));
       }
-      total[r] = total[r] * _mm512_cvtss_f32(mine) + other.total[r] * _mm512_cvtss_f32(theirs);
+      total[r] = total[r] * first_of(mine) + other.total[r] * first_of(theirs);
       largest[r] = most;
     }
   }
@@ -122,11 +124,12 @@ struct Mixed {
 class AttentionScratch {
  public:
   // For a band of rows and a block of keys:
-  alignas(64) int32_t high[kBand * kKeys], low[kBand * kKeys];  // sums of products with high and with low bytes
-  alignas(64) uint8_t weights[kBand * 2 * kKeys];               // [row][high or low byte][key]
+  alignas(64) int32_t sums_of[kBand * kKeys];                   // products of queries and keys
+  alignas(64) uint8_t weights[kBand * 2 * kKeys];               // [row], as ``put_weights`` stores them
   float back[kBand];                                            // scale of the sums of weighted values
 
-  // For the tile registers:
+  // For the tile registers, whose sums of products with high and with low bytes are stored apart:
+  alignas(64) int32_t high[kBand * kKeys], low[kBand * kKeys];
   alignas(64) uint8_t queries[kQueryRows * 2 * kMostWidth];     // [row][high or low byte][number]
   alignas(64) int8_t values[kMostWidth * kKeys];                // one block: [width / 16][key / 4][16][4]
 
@@ -230,7 +233,7 @@ class Attention {
   }
 
   void total() {
-    for (int r = 0; r < queries_.rows; ++r) s_.total[r] = _mm512_reduce_add_ps(_mm512_load_ps(s_.totals + r * kTokens));
+    for (int r = 0; r < queries_.rows; ++r) s_.total[r] = sum_of(load(s_.totals + r * kTokens));
   }
 
   struct Band {
@@ -240,7 +243,7 @@ class Attention {
   // Attends to a block, band by band. Returns whether values were read; ``values``: whether to prefetch the next ones.
   bool block(int first, const Places& places, const Places& ahead, bool values) {
     const bool all = queries_.see_all(first);
-    const Rounding shared = all ? rounding(places, kAll) : Rounding();
+    const Rounding shared = all ? rounding(places, kEvery) : Rounding();
     bool read = false;
     for (Band band{0, 0}; band.first < queries_.rows; band.first += band.rows) {
       band.rows = std::min(most_, queries_.rows - band.first);
@@ -261,16 +264,8 @@ class Attention {
     _mm_prefetch(static_cast<const char*>(tiles) + at * 64, _MM_HINT_T0);
   }
 
-  static __m512i four(const uint8_t* from) {
-    int32_t word;
-    std::memcpy(&word, from, 4);
-    return _mm512_set1_epi32(word);
-  }
-
-  // Combines the sums of high and low bytes.
-  __m512i sum(int at) const {
-    return _mm512_add_epi32(_mm512_slli_epi32(_mm512_load_si512(s_.high + at), 8), _mm512_load_si512(s_.low + at));
-  }
+  // Combines the tiles' sums of high and low bytes.
+  Ints sum(int at) const { return (load(s_.high + at) << 8) + load(s_.low + at); }
 
   void score_tiles(const Band& band, const Places& places, const Places* ahead) {
     const uint8_t* query = s_.queries + band.first * 2 * kWidth;
@@ -291,7 +286,7 @@ class Attention {
     for (int quad = 0; quad < kKeys / 4; ++quad) {
       const size_t line = places.tile[quad / 4] * (kWidth / 4) + quad % 4 * W;
       for (int i = 0; i < W; ++i) {
-        _mm512_store_si512(s_.values + (i * (kKeys / 4) + quad) * 64, _mm512_load_si512(cache_.values + (line + i) * 64));
+        store_bytes(s_.values + (i * (kKeys / 4) + quad) * 64, load_bytes(cache_.values + (line + i) * 64));
         if (ahead) ask(cache_.values, ahead->tile[quad / 4] * (kWidth / 4) + quad % 4 * W + i);
       }
     }
@@ -306,9 +301,9 @@ class Attention {
   }
 
   // Adds the weighted sums of 16 columns to a row.
-  void add(const Band& band, int row, int column, __m512i sum) {
+  void add(const Band& band, int row, int column, Ints sum) {
     float* at = s_.sums + (band.first + row) * kWidth + 16 * column;
-    _mm512_store_ps(at, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(s_.back[row]), _mm512_load_ps(at)));
+    store(at, plus_product(load(at), floats(sum), spread(s_.back[row])));
   }
 
   void score(const Band& band, const Places& places, const Places* ahead) {
@@ -328,30 +323,16 @@ class Attention {
   template <int R>
   void score(const Band& band, int row, const Places& places, const Places* ahead) {
     constexpr int kBeside = 2;  // tiles processed together, so that a query's bytes are broadcast once for both
+    const auto query = [&](int r) { return queries_.codes[band.first + row + r]; };
     for (int first = 0; first < kTiles; first += kBeside) {
-      __m512i high[R][kBeside], low[R][kBeside];
-#pragma GCC unroll 4
-      for (int r = 0; r < R; ++r)
-#pragma GCC unroll 2
-        for (int i = 0; i < kBeside; ++i) high[r][i] = low[r][i] = _mm512_setzero_si512();
-      for (int h = 0; h < kWidth / 4; ++h) {
-        __m512i key[kBeside];
-#pragma GCC unroll 2
-        for (int i = 0; i < kBeside; ++i) {
-          key[i] = _mm512_load_si512(cache_.keys + (places.tile[first + i] * (kWidth / 4) + h) * 64);
-          if (ahead) ask(cache_.keys, ahead->tile[first + i] * (kWidth / 4) + h);
-        }
-#pragma GCC unroll 4
-        for (int r = 0; r < R; ++r) {
-          const uint8_t* query = queries_.codes[band.first + row + r] + 4 * h;
-          const __m512i upper = four(query), lower = four(query + kWidth);
-#pragma GCC unroll 2
-          for (int i = 0; i < kBeside; ++i) {
-            dot(high[r][i], upper, key[i]);
-            dot(low[r][i], lower, key[i]);
-          }
-        }
-      }
+      const auto key = [&](int i, int n) {
+        return cache_.keys + (places.tile[first + n] * (kWidth / 4) + i) * 64;
+      };
+      const auto touch = [&](int i, int n) {
+        if (ahead) ask(cache_.keys, ahead->tile[first + n] * (kWidth / 4) + i);
+      };
+      Ints sum[R][kBeside];
+      multiply<R, kBeside>(kWidth / 4, query, kWidth, key, touch, sum);
       for (int i = 0; i < kBeside; ++i) {
         if (ahead) {
           ask(cache_.key_scale, ahead->tile[first + i]);
@@ -359,32 +340,28 @@ class Attention {
           ask(cache_.value_scale, ahead->tile[first + i]);
         }
 #pragma GCC unroll 4
-        for (int r = 0; r < R; ++r) {
-          _mm512_store_si512(s_.high + (row + r) * kKeys + kTokens * (first + i), high[r][i]);
-          _mm512_store_si512(s_.low + (row + r) * kKeys + kTokens * (first + i), low[r][i]);
-        }
+        for (int r = 0; r < R; ++r) store(s_.sums_of + (row + r) * kKeys + kTokens * (first + i), sum[r][i]);
       }
     }
   }
 
   // A row's scores in a block, as exponents of 2, and masks of the keys that it sees.
   struct Scores {
-    __m512 score[kTiles];
-    __mmask16 seen[kTiles];
+    Floats score[kTiles];
+    Mask seen[kTiles];
 
     float largest() const {
-      __m512 most = _mm512_set1_ps(kNone);
+      Floats most = spread(kNone);
 #pragma GCC unroll 4
-      for (int i = 0; i < kTiles; ++i) most = _mm512_mask_max_ps(most, seen[i], most, score[i]);
-      return _mm512_reduce_max_ps(most);
+      for (int i = 0; i < kTiles; ++i) most = max_some(seen[i], most, score[i]);
+      return largest_of(most);
     }
 
     // Much cheaper than computing the largest.
     bool any_above(float bound) const {
-      __mmask16 found = 0;
+      Mask found = 0;
 #pragma GCC unroll 4
-      for (int i = 0; i < kTiles; ++i)
-        found |= _mm512_mask_cmp_ps_mask(seen[i], score[i], _mm512_set1_ps(bound), _CMP_GT_OQ);
+      for (int i = 0; i < kTiles; ++i) found |= seen[i] & greater(score[i], spread(bound));
       return found != 0;
     }
   };
@@ -393,24 +370,21 @@ class Attention {
   template <bool kAllSeen>
   Scores scores(const Band& band, int row, int first, const Places& places) const {
     const float of_row = queries_.scale[band.first + row] * kLog2E / std::sqrt(static_cast<float>(kWidth));
-    const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const int position = queries_.position[band.first + row];
     Scores found;
 #pragma GCC unroll 4
     for (int i = 0; i < kTiles; ++i) {
-      found.seen[i] = 0xFFFF;
+      found.seen[i] = kAll;
       if (!kAllSeen) {
-        const __m512i at = _mm512_add_epi32(count, _mm512_set1_epi32(first + kTokens * i));
-        found.seen[i] = _mm512_cmple_epi32_mask(at, _mm512_set1_epi32(position));
-        if (queries_.window) {
-          found.seen[i] &= _mm512_cmpgt_epi32_mask(at, _mm512_set1_epi32(position - queries_.window)) |
-                           _mm512_cmplt_epi32_mask(at, _mm512_set1_epi32(queries_.sinks));
-        }
+        const Ints at = counting() + spread(first + kTokens * i);
+        found.seen[i] = at_most(at, spread(position));
+        if (queries_.window)
+          found.seen[i] &= greater(at, spread(position - queries_.window)) | greater(spread(queries_.sinks), at);
       }
-      const __m512i added = _mm512_slli_epi32(_mm512_load_si512(cache_.key_sum + places.tile[i] * kTokens), 15);
-      const __m512 dot = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum(row * kKeys + kTokens * i), added));
-      const __m512 key_scale = _mm512_load_ps(cache_.key_scale + places.tile[i] * kTokens);
-      found.score[i] = _mm512_mul_ps(_mm512_mul_ps(dot, key_scale), _mm512_set1_ps(of_row));
+      const int at = row * kKeys + kTokens * i;
+      const Ints products = tiles_ ? sum(at) : load(s_.sums_of + at);
+      const Floats dot = floats(products - excess(load(cache_.key_sum + places.tile[i] * kTokens)));
+      found.score[i] = dot * load(cache_.key_scale + places.tile[i] * kTokens) * spread(of_row);
     }
     return found;
   }
@@ -427,39 +401,39 @@ class Attention {
 
   // Sets a row's new largest score, and rescales the sums so far.
   void raise(int row, float largest) {
-    const __m512 shrink = exp2(_mm512_set1_ps(s_.largest[row] - largest));
+    const Floats shrink = exp2(spread(s_.largest[row] - largest));
     s_.largest[row] = largest;
     float* totals = s_.totals + row * kTokens;
-    _mm512_store_ps(totals, _mm512_mul_ps(_mm512_load_ps(totals), shrink));
+    store(totals, load(totals) * shrink);
     for (int i = 0; i < kWidth; i += 16) {
       float* at = s_.sums + row * kWidth + i;
-      _mm512_store_ps(at, _mm512_mul_ps(_mm512_load_ps(at), shrink));
+      store(at, load(at) * shrink);
     }
   }
 
-  // Rounds a block's weights to 16 bits. A weight, at most 1, is multiplied by its value's scale; the largest possible
-  // product becomes 65535.
+  // Rounds a block's weights. A weight, at most 1, is multiplied by its value's scale; the largest possible product
+  // becomes kMostWeight.
   struct Rounding {
-    __m512 factor[kTiles];
+    Floats factor[kTiles];
     float back;
   };
 
-  static constexpr __mmask16 kAll[kTiles] = {0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF};
+  static constexpr Mask kEvery[kTiles] = {kAll, kAll, kAll, kAll};
 
   // Uses only the keys that are seen: the other places may contain anything.
-  Rounding rounding(const Places& places, const __mmask16* seen) const {
-    __m512 scale[kTiles], most = _mm512_set1_ps(1e-30f);
+  Rounding rounding(const Places& places, const Mask* seen) const {
+    Floats scale[kTiles], most = spread(1e-30f);
 #pragma GCC unroll 4
     for (int i = 0; i < kTiles; ++i) {
-      scale[i] = _mm512_maskz_load_ps(seen[i], cache_.value_scale + places.tile[i] * kTokens);
-      most = _mm512_max_ps(most, scale[i]);
+      scale[i] = only(seen[i], load(cache_.value_scale + places.tile[i] * kTokens));
+      most = max(most, scale[i]);
     }
-    const float top = _mm512_reduce_max_ps(most);
-    const __m512 factor = _mm512_set1_ps(65535.0f / top);
+    const float top = largest_of(most);
+    const Floats factor = spread(kMostWeight / top);
     Rounding found;
 #pragma GCC unroll 4
-    for (int i = 0; i < kTiles; ++i) found.factor[i] = _mm512_mul_ps(scale[i], factor);
-    found.back = top / 65535.0f;
+    for (int i = 0; i < kTiles; ++i) found.factor[i] = scale[i] * factor;
+    found.back = top / kMostWeight;
     return found;
   }
 
@@ -472,25 +446,19 @@ class Attention {
     float& most = s_.largest[band.first + row];
     if (found.any_above(most)) raise(band.first + row, found.largest());
     const bool worth = found.any_above(most - kNegligible);
-    const __m512 largest = _mm512_set1_ps(most);
+    const Floats largest = spread(most);
     float* total = s_.totals + (band.first + row) * kTokens;
-    __m512 sum = _mm512_load_ps(total);
-    __m512i code[kTiles];
+    Floats sum = load(total);
+    Ints code[kTiles];
 #pragma GCC unroll 4
     for (int i = 0; i < kTiles; ++i) {
-      const __m512 weight = _mm512_maskz_mov_ps(found.seen[i], exp2(_mm512_sub_ps(found.score[i], largest)));
-      sum = _mm512_add_ps(sum, weight);
-      code[i] = _mm512_maskz_cvtps_epi32(worth ? 0xFFFF : 0, _mm512_mul_ps(weight, mine.factor[i]));
+      const Floats weight = only(found.seen[i], exp2(found.score[i] - largest));
+      sum = sum + weight;
+      code[i] = worth ? nearest(weight * mine.factor[i]) : spread(0);
     }
-    _mm512_store_ps(total, sum);
+    store(total, sum);
     s_.back[row] = mine.back;
-    // Low bytes of two vectors, then their high bytes.
-    const __m512i bytes = _mm512_load_si512(kBytes.of);
-    const __m512i left = _mm512_permutex2var_epi8(code[0], bytes, code[1]);
-    const __m512i right = _mm512_permutex2var_epi8(code[2], bytes, code[3]);
-    uint8_t* to = s_.weights + row * 2 * kKeys;
-    _mm512_store_si512(to, _mm512_shuffle_i64x2(left, right, 0b11101110));
-    _mm512_store_si512(to + kKeys, _mm512_shuffle_i64x2(left, right, 0b01000100));
+    put_weights(code, s_.weights + row * 2 * kKeys);
     return worth;
   }
 
@@ -511,49 +479,22 @@ class Attention {
   void mix(const Band& band, int row, const Places& places, const Places* ahead) {
     constexpr int kParts = std::min(W, 4);
     for (int part = 0; part < W; part += kParts) {
-      __m512i high[R][kParts], low[R][kParts];
+      const auto weights = [&](int r) { return s_.weights + (row + r) * 2 * kKeys; };
+      const auto line = [&](const Places& of, int quad, int n) {
+        return of.tile[quad / 4] * (kWidth / 4) + quad % 4 * W + part + n;
+      };
+      const auto value = [&](int quad, int n) { return cache_.values + line(places, quad, n) * 64; };
+      const auto touch = [&](int quad, int n) {
+        if (ahead) ask(cache_.values, line(*ahead, quad, n));
+      };
+      Ints sum[R][kParts];
+      multiply<R, kParts>(kKeys / 4, weights, kKeys, value, touch, sum);
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-        for (int i = 0; i < kParts; ++i) high[r][i] = low[r][i] = _mm512_setzero_si512();
-      for (int quad = 0; quad < kKeys / 4; ++quad) {
-        const size_t line = places.tile[quad / 4] * (kWidth / 4) + quad % 4 * W + part;
-        __m512i value[kParts];
-#pragma GCC unroll 4
-        for (int i = 0; i < kParts; ++i) {
-          value[i] = _mm512_load_si512(cache_.values + (line + i) * 64);
-          if (ahead) ask(cache_.values, ahead->tile[quad / 4] * (kWidth / 4) + quad % 4 * W + part + i);
-        }
-#pragma GCC unroll 4
-        for (int r = 0; r < R; ++r) {
-          const uint8_t* weights = s_.weights + (row + r) * 2 * kKeys + 4 * quad;
-          const __m512i upper = four(weights), lower = four(weights + kKeys);
-#pragma GCC unroll 4
-          for (int i = 0; i < kParts; ++i) {
-            dot(high[r][i], upper, value[i]);
-            dot(low[r][i], lower, value[i]);
-          }
-        }
-      }
-#pragma GCC unroll 4
-      for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-        for (int i = 0; i < kParts; ++i) {
-          add(band, row + r, part + i, _mm512_add_epi32(_mm512_slli_epi32(high[r][i], 8), low[r][i]));
-        }
+        for (int i = 0; i < kParts; ++i) add(band, row + r, part + i, sum[r][i]);
     }
   }
-
-  struct Bytes {
-    alignas(64) uint8_t of[64];
-    constexpr Bytes() : of() {
-      for (int i = 0; i < 32; ++i) {
-        of[i] = static_cast<uint8_t>(i / 16 * 64 + i % 16 * 4);
-        of[32 + i] = static_cast<uint8_t>(of[i] + 1);
-      }
-    }
-  };
-  static constexpr Bytes kBytes{};
 
   const Cache& cache_;
   AttentionScratch& s_;
@@ -562,4 +503,4 @@ class Attention {
   int most_ = 12;               // rows per band: a multiple of the rows that are scored and mixed together
 };
 
-}  // namespace flightloop
+}  // namespace flightloop::inline FLIGHTLOOP_KIND

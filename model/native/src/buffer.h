@@ -5,7 +5,9 @@
 #include <memory>
 #include <new>
 
-namespace flightloop {
+#include "kind.h"
+
+namespace flightloop::inline FLIGHTLOOP_KIND {
 
 // Memory aligned for vectors. It grows for larger steps and never shrinks.
 template <class T>
@@ -29,4 +31,4 @@ class Buffer {
   size_t count_ = 0;
 };
 
-}  // namespace flightloop
+}  // namespace flightloop::inline FLIGHTLOOP_KIND

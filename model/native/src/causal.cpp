@@ -11,7 +11,7 @@
 #include "tiles.h"
 #include "vector.h"
 
-namespace flightloop {
+namespace flightloop::inline FLIGHTLOOP_KIND {
 
 #ifdef FLIGHTLOOP_TILES
 
@@ -23,6 +23,8 @@ constexpr int kTileNumbers = 512;  // bfloat16 numbers per tile
 constexpr float kNever = 1e30f;    // as a log-sum: all weights become 0
 
 int padded(int length) { return (length + kBlock - 1) / kBlock * kBlock; }
+
+__m512 exp2(__m512 x) { return exp2(Floats{x}).v; }
 
 __m512i two_bfloat16(__m512 low, __m512 high) { return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)); }
 
@@ -246,7 +248,7 @@ void put_columns(const float* from, int width, int count, uint16_t* to, size_t s
 // Dot product of attention's output and its gradient: the term common to all weights' gradients of a query and head.
 float product_sum(const uint16_t* a, const uint16_t* b, int width) {
   __m512 sum = _mm512_setzero_ps();
-  for (int i = 0; i < width; i += 16) sum = _mm512_fmadd_ps(load_bfloat16(a + i), load_bfloat16(b + i), sum);
+  for (int i = 0; i < width; i += 16) sum = _mm512_fmadd_ps(load_bfloat16(a + i).v, load_bfloat16(b + i).v, sum);
   return _mm512_reduce_add_ps(sum);
 }
 
@@ -367,4 +369,4 @@ void differentiate_share(Causal&) {}
 
 #endif
 
-}  // namespace flightloop
+}  // namespace flightloop::inline FLIGHTLOOP_KIND

@@ -5,7 +5,9 @@
 #include <atomic>
 #include <cstdint>
 
-namespace flightloop {
+#include "kind.h"
+
+namespace flightloop::inline FLIGHTLOOP_KIND {
 
 struct Causal {
   // bfloat16, [token][head][head width]. mixed: attention's output; d_: gradients.
@@ -24,4 +26,4 @@ struct Causal {
 void attend_share(Causal& causal);         // writes ``mixed`` and ``sums``
 void differentiate_share(Causal& causal);  // reads these and ``d_mixed``, writes the other gradients
 
-}  // namespace flightloop
+}  // namespace flightloop::inline FLIGHTLOOP_KIND

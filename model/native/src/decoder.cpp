@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace flightloop {
+namespace flightloop::inline FLIGHTLOOP_KIND {
 
 namespace {
 
@@ -18,7 +18,7 @@ int ceil_div(int a, int b) { return (a + b - 1) / b; }
 void add_bias(float* out, const float* bias, int width, int rows, int stride) {
   for (int row = 0; row < rows; ++row, out += stride) {
     for (int i = 0; i < width; i += 16)
-      _mm512_storeu_ps(out + i, _mm512_add_ps(_mm512_loadu_ps(out + i), _mm512_loadu_ps(bias + i)));
+      store(out + i, load(out + i) + load(bias + i));
   }
 }
 
@@ -166,7 +166,7 @@ void Decoder::embed(int row, float* x) {
   const int token = batch_->token[row];
   if (model_.embedding) {
     const uint16_t* from = model_.embedding + static_cast<size_t>(token) * shape_.width;
-    for (int i = 0; i < shape_.width; i += 16) _mm512_storeu_ps(x + i, load_bfloat16(from + i));
+    for (int i = 0; i < shape_.width; i += 16) store(x + i, load_bfloat16(from + i));
     return;
   }
   const Matrix& head = model_.head;
@@ -183,14 +183,12 @@ void Decoder::normed(int row, const float* weight, Before before) {
     embed(row, x);
   } else if (before == Before::kRouted) {
     const float* routed = routed_.get() + static_cast<size_t>(row) * width;
-    for (int i = 0; i < width; i += 16)
-      _mm512_storeu_ps(x + i, _mm512_add_ps(_mm512_loadu_ps(x + i), _mm512_loadu_ps(routed + i)));
+    for (int i = 0; i < width; i += 16) store(x + i, load(x + i) + load(routed + i));
   }
-  const __m512 factor = _mm512_set1_ps(inverse_rms(x, width, shape_.epsilon));
+  const Floats factor = spread(inverse_rms(x, width, shape_.epsilon));
   for (int i = 0; i < width; i += kGroup) {
-    const __m512 low = _mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + i), factor), _mm512_loadu_ps(weight + i));
-    const __m512 high =
-        _mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + i + 16), factor), _mm512_loadu_ps(weight + i + 16));
+    const Floats low = load(x + i) * factor * load(weight + i);
+    const Floats high = load(x + i + 16) * factor * load(weight + i + 16);
     normed_.put(row, i / kGroup, low, high);
   }
 }
@@ -241,10 +239,10 @@ void Decoder::turn(float* values, const float* norm, int row, const Layer& layer
   if (norm && !shape_.full_norm) scale(values, norm, inverse_rms(values, width, shape_.epsilon), width);
   const size_t at = static_cast<size_t>(batch_->position[row]) * half;
   for (int i = 0; i < half; i += 16) {
-    const __m512 a = _mm512_loadu_ps(values + i), b = _mm512_loadu_ps(values + half + i);
-    const __m512 c = _mm512_loadu_ps(layer.cosine + at + i), s = _mm512_loadu_ps(layer.sine + at + i);
-    _mm512_storeu_ps(values + i, _mm512_fmsub_ps(a, c, _mm512_mul_ps(b, s)));
-    _mm512_storeu_ps(values + half + i, _mm512_fmadd_ps(b, c, _mm512_mul_ps(a, s)));
+    const Floats a = load(values + i), b = load(values + half + i);
+    const Floats c = load(layer.cosine + at + i), s = load(layer.sine + at + i);
+    store(values + i, product_less(a, c, b * s));
+    store(values + half + i, plus_product(a * s, b, c));
   }
 }
 
@@ -400,13 +398,11 @@ void Decoder::join(const Join& join, const Layer& layer, Scratch& scratch) {
 void Decoder::put(const AttentionTask& task, int head, const Mixed& mixed) {
   const int group = shape_.heads / shape_.kv_heads, width = shape_.head_width;
   for (int r = 0; r < task.queries * group; ++r) {
-    const __m512 factor = _mm512_set1_ps(1.0f / mixed.total[r]);
+    const Floats factor = spread(1.0f / mixed.total[r]);
     const int first = (head * group + r % group) * width / kGroup;
     for (int i = 0; i < width; i += kGroup) {
       const float* sums = mixed.sums + r * width + i;
-      const __m512 low = _mm512_mul_ps(_mm512_loadu_ps(sums), factor);
-      const __m512 high = _mm512_mul_ps(_mm512_loadu_ps(sums + 16), factor);
-      mixed_.put(task.begin + r / group, first + i / kGroup, low, high);
+      mixed_.put(task.begin + r / group, first + i / kGroup, load(sums) * factor, load(sums + 16) * factor);
     }
   }
 }
@@ -418,8 +414,7 @@ void Decoder::feed(int unit, const Layer& layer, Scratch& scratch) {
   float* out = scratch.out.need(kWideChunk * 2 * kBlock);
   product(layer.gate_up, 4 * block, 4 * block + 4, normed_, begin, end, out, 2 * kBlock);
   for (int row = begin; row < end; ++row, out += 2 * kBlock) {
-    const __m512 low = _mm512_mul_ps(silu(_mm512_loadu_ps(out)), _mm512_loadu_ps(out + 32));
-    const __m512 high = _mm512_mul_ps(silu(_mm512_loadu_ps(out + 16)), _mm512_loadu_ps(out + 48));
+    const Floats low = silu(load(out)) * load(out + 32), high = silu(load(out + 16)) * load(out + 48);
     hidden_.put(row, block, low, high);
   }
 }
@@ -432,8 +427,7 @@ void Decoder::add_product(const Matrix& matrix, const Rows& rows, int unit, Scra
   product(matrix, 2 * block, 2 * block + 2, rows, begin, end, out, kBlock);
   for (int row = begin; row < end; ++row, out += kBlock) {
     float* x = x_.get() + static_cast<size_t>(row) * shape_.width + block * kBlock;
-    for (int i = 0; i < kBlock; i += 16)
-      _mm512_storeu_ps(x + i, _mm512_add_ps(_mm512_loadu_ps(x + i), _mm512_loadu_ps(out + i)));
+    for (int i = 0; i < kBlock; i += 16) store(x + i, load(x + i) + load(out + i));
   }
 }
 
@@ -444,8 +438,7 @@ void Decoder::finish(int unit, Scratch& scratch) {
   float* x = scratch.out.need(width);
   for (int i = 0; i < width; ++i) x[i] = x_.get()[at + i] + (shape_.experts ? routed_.get()[at + i] : 0.0f);
   scale(x, model_.norm, inverse_rms(x, width, shape_.epsilon), width);
-  for (int i = 0; i < width; i += kGroup)
-    last_.put(unit, i / kGroup, _mm512_loadu_ps(x + i), _mm512_loadu_ps(x + i + 16));
+  for (int i = 0; i < width; i += kGroup) last_.put(unit, i / kGroup, load(x + i), load(x + i + 16));
 }
 
 // Computes the logits of 64 tokens for all scored rows.
@@ -454,4 +447,4 @@ void Decoder::score(int unit, float* logits) {
   product(model_.head, first, last, last_, 0, batch_->scored, logits + first * kTile, shape_.vocabulary);
 }
 
-}  // namespace flightloop
+}  // namespace flightloop::inline FLIGHTLOOP_KIND

@@ -9,7 +9,7 @@
 #include "retrieval.h"
 #include "team.h"
 
-namespace flightloop {
+namespace flightloop::inline FLIGHTLOOP_KIND {
 
 constexpr int kBlock = 2 * kTile;  // outputs per unit: one group of the next product's inputs
 constexpr int kChunk = 64;         // maximum narrow rows per unit
@@ -169,4 +169,4 @@ class Decoder {
   Rows normed_, mixed_, hidden_, last_;
 };
 
-}  // namespace flightloop
+}  // namespace flightloop::inline FLIGHTLOOP_KIND

@@ -4,23 +4,23 @@
 
 #include "decoder.h"
 
-namespace flightloop {
+namespace flightloop::inline FLIGHTLOOP_KIND {
 
 // Chooses the row's experts: those of the largest softmax plus bias; ties go to the lower index.
 void Decoder::route(int row, const Layer& layer) {
   const int width = shape_.width, experts = shape_.experts;
   const float* x = x_.get() + static_cast<size_t>(row) * width;
-  const __m512 factor = _mm512_set1_ps(inverse_rms(x, width, shape_.epsilon));
+  const Floats factor = spread(inverse_rms(x, width, shape_.epsilon));
   float score[512];
   float largest = -1e30f;
   for (int e = 0; e < experts; ++e) {
-    __m512 sum = _mm512_setzero_ps();
+    Floats sum = spread(0.0f);
     const float* weight = layer.router + static_cast<size_t>(e) * width;
     for (int i = 0; i < width; i += 16) {
-      const __m512 v = _mm512_mul_ps(_mm512_mul_ps(_mm512_loadu_ps(x + i), factor), _mm512_loadu_ps(layer.ffn_norm + i));
-      sum = _mm512_fmadd_ps(v, _mm512_loadu_ps(weight + i), sum);
+      const Floats v = load(x + i) * factor * load(layer.ffn_norm + i);
+      sum = plus_product(sum, v, load(weight + i));
     }
-    score[e] = _mm512_reduce_add_ps(sum);
+    score[e] = sum_of(sum);
     largest = std::max(largest, score[e]);
   }
   float total = 0;
@@ -83,8 +83,7 @@ void Decoder::feed_expert(int unit, const Layer& layer, Scratch& scratch) {
     product(matrix, 4 * block, 4 * block + 4, scratch.rows, 0, count, out, 2 * kBlock);
     for (int r = 0; r < count; ++r) {
       const float* of = out + r * 2 * kBlock;
-      const __m512 low = _mm512_mul_ps(silu(_mm512_loadu_ps(of)), _mm512_loadu_ps(of + 32));
-      const __m512 high = _mm512_mul_ps(silu(_mm512_loadu_ps(of + 16)), _mm512_loadu_ps(of + 48));
+      const Floats low = silu(load(of)) * load(of + 32), high = silu(load(of + 16)) * load(of + 48);
       expert_hidden_[expert].put(begin + r, block, low, high);
     }
   }
@@ -102,14 +101,12 @@ void Decoder::collect_expert(int unit, const Layer& layer, Scratch& scratch) {
       product(matrix, 2 * unit, 2 * unit + 2, expert_hidden_[expert], begin, end, out, kBlock);
       for (int i = begin; i < end; ++i) {
         float* to = routed_.get() + static_cast<size_t>(chosen.rows[i]) * shape_.width + unit * kBlock;
-        const __m512 weight = _mm512_set1_ps(chosen.weights[i]);
-        for (int j = 0; j < kBlock; j += 16) {
-          const __m512 y = _mm512_loadu_ps(out + (i - begin) * kBlock + j);
-          _mm512_storeu_ps(to + j, _mm512_fmadd_ps(y, weight, _mm512_loadu_ps(to + j)));
-        }
+        const Floats weight = spread(chosen.weights[i]);
+        for (int j = 0; j < kBlock; j += 16)
+          store(to + j, plus_product(load(to + j), load(out + (i - begin) * kBlock + j), weight));
       }
     }
   }
 }
 
-}  // namespace flightloop
+}  // namespace flightloop::inline FLIGHTLOOP_KIND

@@ -1,7 +1,7 @@
 // Layout of the kernels' weights.
 //
 // Weights are stored in tiles of 16 outputs, and within a tile in groups of 32 inputs, so that one instruction
-// (VPDPBUSD) multiplies 4 inputs of 16 outputs.
+// (VPDPBUSD) multiplies 4 inputs of 16 outputs with AVX-512, of 8 with AVX2.
 //
 //   grouped  a group is its codes, 16 scales and maybe 16 minima in float16: weight = code * scale + minimum (GGUF's
 //            Q4_1). Without minima, the middle code means zero (GGUF's Q5_0). Codes of 4 bits are 256 bytes (inputs
@@ -10,12 +10,12 @@
 //   int8     a group is 512 bytes, each a weight plus 128; one float32 scale per output.
 #pragma once
 
-#include <immintrin.h>
-
 #include <cstddef>
 #include <cstdint>
 
-namespace flightloop {
+#include "simd.h"
+
+namespace flightloop::inline FLIGHTLOOP_KIND {
 
 constexpr int kTile = 16;     // outputs side by side
 constexpr int kBytes8 = 512;  // per group of an int8 tile
@@ -65,40 +65,16 @@ void with_format(const Matrix& matrix, const Work& work) {
   }
 }
 
-// Unpacks a group's codes into bytes, as [four inputs][output][input].
-template <int kBits>
-inline void unpack(const uint8_t* weight, __m512i* codes) {
-  if constexpr (kBits == 8) {
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) codes[i] = _mm512_loadu_si512(weight + 64 * i);
-  } else {
-    const __m512i low = _mm512_set1_epi8(15);
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
-      const __m512i both = _mm512_loadu_si512(weight + 64 * i);
-      codes[i] = _mm512_and_si512(both, low);
-      codes[i + 4] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
-    }
-#pragma GCC unroll 2
-    for (int bit = 4; bit < kBits; ++bit) {
-      const uint64_t* plane = reinterpret_cast<const uint64_t*>(weight + 64 * bit);
-      const __m512i value = _mm512_set1_epi8(1 << bit);
-#pragma GCC unroll 8
-      for (int i = 0; i < 8; ++i) codes[i] = _mm512_mask_add_epi8(codes[i], plane[i], codes[i], value);
-    }
-  }
-}
-
 // A group's scales, of 16 outputs.
 template <int kBits>
-__m512 scales(const uint8_t* weight) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(weight + 64 * kBits)));
+Floats scales(const uint8_t* weight) {
+  return load_float16(weight + 64 * kBits);
 }
 
 // A group's minima.
 template <int kBits>
-__m512 minima(const uint8_t* weight) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(weight + 64 * kBits + 32)));
+Floats minima(const uint8_t* weight) {
+  return load_float16(weight + 64 * kBits + 32);
 }
 
-}  // namespace flightloop
+}  // namespace flightloop::inline FLIGHTLOOP_KIND

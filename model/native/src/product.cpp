@@ -3,7 +3,7 @@
 #include "narrow.h"
 #include "wide.h"
 
-namespace flightloop {
+namespace flightloop::inline FLIGHTLOOP_KIND {
 
 void product(const Matrix& matrix, int first, int last, const Rows& rows, int begin, int end, float* out, int stride) {
   if (begin < rows.narrow()) {
@@ -13,4 +13,4 @@ void product(const Matrix& matrix, int first, int last, const Rows& rows, int be
   }
 }
 
-}  // namespace flightloop
+}  // namespace flightloop::inline FLIGHTLOOP_KIND

@@ -5,14 +5,14 @@
 // [tile][group][row of the tile][input].
 #pragma once
 
-#include <immintrin.h>
-
 #include <cstdint>
 #include <cstring>
 
 #include "buffer.h"
+#include "simd.h"
+#include "tiles.h"
 
-namespace flightloop {
+namespace flightloop::inline FLIGHTLOOP_KIND {
 
 constexpr int kGroup = 32;     // inputs that share a scale
 constexpr int kRows = 8;       // narrow rows per tile
@@ -35,21 +35,23 @@ class Rows {
   int narrow() const { return narrow_; }
 
   // Rounds 32 numbers, given as two vectors, and stores them as group ``group`` of row ``row``.
-  void put(int row, int group, __m512 low, __m512 high) {
-    if (row < narrow_) {
-      put_narrow(place(row, group), low, high);
-    } else {
+  void put(int row, int group, Floats low, Floats high) {
+#ifdef FLIGHTLOOP_TILES
+    if (row >= narrow_) {
       _mm512_store_si512(wide_.get() + place_wide(row, group) * kGroup,
-                         reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+                         reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high.v, low.v)));
+      return;
     }
+#endif
+    put_narrow(place(row, group), low, high);
   }
 
   // Copies one row from other rows with the same number of groups. Both are narrow or both wide.
   void copy(int row, const Rows& other, int from) {
     for (int group = 0; group < groups_; ++group) {
       if (row >= narrow_) {
-        _mm512_store_si512(wide_.get() + place_wide(row, group) * kGroup,
-                           _mm512_load_si512(other.wide_.get() + other.place_wide(from, group) * kGroup));
+        store_bytes(wide_.get() + place_wide(row, group) * kGroup,
+                    load_bytes(other.wide_.get() + other.place_wide(from, group) * kGroup));
         continue;
       }
       const size_t to = place(row, group), of = other.place(from, group);
@@ -80,15 +82,14 @@ class Rows {
     return (static_cast<size_t>(row / kWideRows) * groups_ + group) * kWideRows + row % kWideRows;
   }
 
-  void put_narrow(size_t at, __m512 low, __m512 high) {
-    const float largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(low), _mm512_abs_ps(high)));
-    const __m512 factor = _mm512_set1_ps(largest > 1e-30f ? 127.0f / largest : 0.0f);
-    const __m512i first = _mm512_cvtps_epi32(_mm512_mul_ps(low, factor));
-    const __m512i second = _mm512_cvtps_epi32(_mm512_mul_ps(high, factor));
+  void put_narrow(size_t at, Floats low, Floats high) {
+    const float largest = largest_of(max(absolute(low), absolute(high)));
+    const Floats factor = spread(largest > 1e-30f ? 127.0f / largest : 0.0f);
+    const Ints first = nearest(low * factor), second = nearest(high * factor);
     int8_t* codes = codes_.get() + at * kGroup;
-    _mm_store_si128(reinterpret_cast<__m128i*>(codes), _mm512_cvtsepi32_epi8(first));
-    _mm_store_si128(reinterpret_cast<__m128i*>(codes + 16), _mm512_cvtsepi32_epi8(second));
-    const int sum = _mm512_reduce_add_epi32(_mm512_add_epi32(first, second));
+    store_narrow(codes, first);
+    store_narrow(codes + 16, second);
+    const int sum = sum_of(first + second);
     const float scale = largest / 127.0f;
     scale_.get()[at] = scale;
     sum_.get()[at] = scale * static_cast<float>(sum);
@@ -102,4 +103,4 @@ class Rows {
   Buffer<uint16_t> wide_;
 };
 
-}  // namespace flightloop
+}  // namespace flightloop::inline FLIGHTLOOP_KIND

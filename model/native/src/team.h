@@ -16,7 +16,9 @@
 #include <thread>
 #include <vector>
 
-namespace flightloop {
+#include "kind.h"
+
+namespace flightloop::inline FLIGHTLOOP_KIND {
 
 class Team {
  public:
@@ -173,4 +175,4 @@ class Team {
   std::atomic<int> alarm_{0};
 };
 
-}  // namespace flightloop
+}  // namespace flightloop::inline FLIGHTLOOP_KIND

@@ -6,13 +6,15 @@
 #include <cstddef>
 #include <cstdint>
 
-#if defined(__AMX_BF16__) && defined(__AMX_INT8__)
+#include "kind.h"
+
+#if defined(FLIGHTLOOP_AVX512) && defined(__AVX512BF16__) && defined(__AMX_BF16__) && defined(__AMX_INT8__)
 #define FLIGHTLOOP_TILES
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
 
-namespace flightloop {
+namespace flightloop::inline FLIGHTLOOP_KIND {
 
 constexpr int kTileRows = 16;
 constexpr int kTileBytes = 64;  // per row
@@ -71,4 +73,4 @@ inline void multiply_halves(const uint8_t*, const uint8_t*, size_t, const int8_t
 
 #endif
 
-}  // namespace flightloop
+}  // namespace flightloop::inline FLIGHTLOOP_KIND

@@ -4,16 +4,15 @@
 // multiplies 16 rows with 32 inputs of 16 outputs. For many rows, as in prompts.
 #pragma once
 
-#include <immintrin.h>
-
 #include <algorithm>
 #include <cstdint>
 
 #include "matrix.h"
+#include "narrow.h"
 #include "rows.h"
 #include "tiles.h"
 
-namespace flightloop {
+namespace flightloop::inline FLIGHTLOOP_KIND {
 
 #ifdef FLIGHTLOOP_TILES
 
@@ -29,8 +28,8 @@ inline void put_pair(uint16_t* to, __m512 even, __m512 odd) {
 template <int kBits, bool kMinimum>
 void widen(const uint8_t* weight, uint16_t* to) {
   ask<grouped_bytes(kBits, kMinimum)>(weight);
-  const __m512 d = scales<kBits>(weight);
-  const __m512 m = kMinimum ? minima<kBits>(weight) : _mm512_mul_ps(d, _mm512_set1_ps(-(1 << (kBits - 1))));
+  const __m512 d = scales<kBits>(weight).v;
+  const __m512 m = kMinimum ? minima<kBits>(weight).v : _mm512_mul_ps(d, _mm512_set1_ps(-(1 << (kBits - 1))));
   // Codes keep their position in the word, so they are scaled by 256^i.
   __m512 step[4];
 #pragma GCC unroll 4
@@ -158,4 +157,4 @@ inline void wide_product(const Matrix&, int, int, const Rows&, int, int, float*,
 
 #endif
 
-}  // namespace flightloop
+}  // namespace flightloop::inline FLIGHTLOOP_KIND

@@ -14,7 +14,7 @@ from llguidance import LLMatcher
 
 from flightloop.chat import ChatRequest
 from flightloop.errors import InvalidRequest
-from model.chat.calls import CALL_FORMATS
+from model.chat.calls import CALL_FORMATS, COMPACT
 from model.engine.grammar import grammar_for
 
 MEMORY_BYTES = 4 * 1024**3
@@ -24,7 +24,7 @@ MEMORY_BYTES = 4 * 1024**3
 def answer(fields: dict[str, Any]) -> dict[str, Any]:
     """Compiles a request's grammar and returns the fields of ``model.engine.compiler.Compiled``."""
     try:
-        calls = CALL_FORMATS[fields.pop("calls")]
+        calls = CALL_FORMATS[fields.pop("calls", COMPACT.name)]
         request = ChatRequest.model_validate({**fields, "model": "", "messages": [{"role": "user"}]})
         grammar = grammar_for(request, calls)
         if grammar is not None:

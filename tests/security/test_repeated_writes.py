@@ -137,14 +137,6 @@ async def test_in_the_twentieth_fork_of_a_fork(make_office: Callable[..., Any], 
     assert (run.status, done) == ("waiting_approval", ["Ada"])
 
 
-@pytest.mark.parametrize("asked", ["Pay Bob", "pay bob, please", "Now pay only Bob; Ada was paid", "Pay Bob again"])
-async def test_while_the_user_asks_for_it_for_somebody_else(make_office: Callable[..., Any], asked: str) -> None:
-    bench = make_office(calls(PAY), text("Ada was paid."), calls(PAY))
-    await bench.work(await bench.start("Pay Ada", session_id="s"))
-    run = await bench.work(await bench.start(asked, session_id="s"))
-    assert (run.status, done) == ("waiting_approval", ["Ada"])
-
-
 async def test_in_a_later_run_of_a_forks_session(make_office: Callable[..., Any]) -> None:
     """Unless the user asks for it there: that is another request."""
     script = [calls(LOOK), text("Nothing."), calls(PAY), text("Ada was paid.")]

@@ -68,6 +68,7 @@ def asks_for(words: str, call: CheckedCall) -> bool:
         return False
     texts = scalar_texts(list(call.arguments.values()))
     given, usual = _Named.of(*texts), _usual(call, act)
+    # Whether an argument is in words, so that a name in the request may stand for another value of it.
     in_words = any(regex.search(r"\p{L}", text) and not regex.search(r"\d", text) for text in texts)
     for sentence in act.requests_in(words):
         said = _Named.of(sentence)

@@ -7,6 +7,7 @@ passed on as arguments, because the processes of a cluster don't inherit this sh
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,11 @@ from agent.serve.session import make_private
 from agent.serve.worker import WorkerHost
 from agent.store.sql.urls import absolute
 from flightloop.errors import ConfigError
-from model.config import ModelConfig
+from model.config import EMBEDDED, STANDARD, ModelConfig
 from model.engine.request import RANKS
 from model.serve.autoscaling import hold_utilisation
 from model.weights.files import model_path
+from model.weights.sources import default_model
 
 STREAMS = 200
 """Concurrent requests at the API; most of them are open streams."""
@@ -89,6 +91,8 @@ def application(settings: Settings) -> Application:
     open_home(settings.home)
     settings.keyring()
     read_project(settings)
+    if settings.model is None and not settings.model_url:
+        settings = settings.model_copy(update={"model": default_model(partial(print, file=sys.stderr, flush=True))})
     model = None if settings.model_url else _model(settings)
     worker = serve.deployment(WorkerHost).options(
         name="Worker",
@@ -118,9 +122,10 @@ def application(settings: Settings) -> Application:
 
 def model_config(settings: Settings) -> ModelConfig:
     """Engine configuration of each model replica."""
-    path = Path(settings.model)
+    model = settings.model or STANDARD
+    path = Path(model)
     return ModelConfig(
-        model=str(path.resolve()) if path.exists() else settings.model,
+        model=str(path.resolve()) if model not in EMBEDDED and path.exists() else model,
         dtype=settings.model_dtype,
         experts=str(settings.experts.resolve()) if settings.experts else None,
         lora=str(settings.model_lora.resolve()) if settings.model_lora else None,

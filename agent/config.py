@@ -15,7 +15,7 @@ from agent.reporting.webhooks import Endpoint
 from agent.run.budgets import Prices, TenantBudgets, Window
 from flightloop.errors import ConfigError
 from flightloop.runs import StrictBudget
-from model.config import EDGE, EMBEDDED, SHIPPED, SHIPPED_CALL_CONFIDENCE
+from model.config import EMBEDDED, SHIPPED, STANDARD, promoted_experts
 from observability.config import BusinessConfig, ObservabilityConfig, TracingConfig
 
 PREFIX = "FLIGHTLOOP_"
@@ -79,8 +79,9 @@ class Settings(BaseSettings):
     """Context length of the remote model in tokens; None: unknown."""
     model_timeout_s: float = Field(default=120.0, gt=0)
     """Seconds without data from the remote server after which a request fails."""
-    model: str = "embedded"
-    """An embedded model's name, a GGUF file, a checkpoint folder, or a repository on the Hugging Face hub."""
+    model: str | None = None
+    """An embedded model's name, a GGUF file, a checkpoint folder, or a repository on the Hugging Face hub. None: the
+    embedded model ``standard``, or ``edge`` where it can't be downloaded."""
     model_dtype: Literal["auto", "float32", "bfloat16", "int8", "int4", "mixed"] = "auto"
     kernels: Literal["auto", "avx2", "avx2_vnni", "avx512"] = "auto"
     """The processor's instructions that the kernels use; auto: the fastest."""
@@ -153,6 +154,11 @@ class Settings(BaseSettings):
             raise ValueError("must be a URL that begins with http:// or https://")
         return value.rstrip("/")
 
+    @field_validator("model")
+    @classmethod
+    def _former_name(cls, value: str | None) -> str | None:
+        return STANDARD if value == "embedded" else value
+
     @field_validator("webhooks")
     @classmethod
     def _names_differ(cls, value: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
@@ -182,19 +188,25 @@ class Settings(BaseSettings):
     @property
     def experts(self) -> Path | None:
         """Experts file in use: the configured one, else one promoted to ``home`` (``python -m model.tuner``), else the
-        one shipped with the embedded model. None for other checkpoints, which contain their experts.
+        one shipped with the embedded model. None: untrained experts, or those of the checkpoint.
         """
-        if self.model_experts or self.model not in (EMBEDDED, EDGE):
+        if self.model_experts:
             return self.model_experts
-        promoted = self.home / "experts.safetensors"
-        return promoted if promoted.is_file() else SHIPPED
+        model = self.model or STANDARD
+        promoted = self.home / promoted_experts(model)
+        if model in EMBEDDED and promoted.is_file():
+            return promoted
+        return SHIPPED[model].path if model in SHIPPED else None
 
     @property
     def call_confidence(self) -> float:
         """``model_call_confidence``; by default the value calibrated for the shipped experts, 0 for all others."""
         if self.model_call_confidence is not None:
             return self.model_call_confidence
-        return SHIPPED_CALL_CONFIDENCE if self.experts == SHIPPED and self.model_lora is None else 0.0
+        shipped = SHIPPED.get(self.model or STANDARD)
+        if shipped is None or self.experts != shipped.path or self.model_lora:
+            return 0.0
+        return shipped.call_confidence
 
     @property
     def data(self) -> Path:

@@ -25,6 +25,7 @@ from flightloop.cli.render import event_line
 from flightloop.errors import ConfigError, FlightloopError
 from flightloop.events import ChecksPassed, DeltaEvent, RunEvent
 from flightloop.overview import Figure, Overview
+from model.weights.sources import default_model
 
 SEED = 20_26
 COUNT = 10
@@ -64,7 +65,10 @@ def main() -> int:
     home = Path(os.environ.get("FLIGHTLOOP_HOME", ".flightloop"))
     tasks = random.Random(SEED).sample(load(TASKS), COUNT)
     try:
-        port = load_settings().port
+        settings = load_settings()
+        if settings.model is None and not settings.model_url:
+            os.environ["FLIGHTLOOP_MODEL"] = default_model(console.print)  # here, where its progress is seen
+        port = settings.port
         with console.status("starting") as status:
             platform = Platform(
                 home,
@@ -106,7 +110,8 @@ def _show(console: Console, platform: Platform, tasks: list[Task]) -> list[Playe
         [card] = client.models.list().data
         if card.parameters and card.active_parameters:
             share = card.active_parameters / card.parameters
-            console.print(f"model {card.id}: {card.parameters / 1e6:.0f} M parameters, {share:.0%} active per token")
+            size = f"{card.parameters / 1e6:.0f} M parameters, {share:.0%} active per token"
+            console.print(f"model {card.id}: {size}; {card.weights}")
         player = Player(client, platform.home / "data" / "shop.db", Narrator(console))
         for number, task in enumerate(tasks, start=1):
             console.print(Rule(f"task {number} of {len(tasks)}: {task.id}", align="left", style="dim"))

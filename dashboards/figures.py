@@ -21,9 +21,9 @@ def value(overview: Overview, name: str, reduce: Reduce = sum, **labels: str) ->
     return reduce(found) if found else None
 
 
-def average(overview: Overview, name: str) -> float | None:
-    """Mean of a histogram over all its label values."""
-    found = [(item.value, item.count or 1) for item in _matching(overview, name, {}) if item.value is not None]
+def average(overview: Overview, name: str, **labels: str) -> float | None:
+    """Mean of a histogram over its values whose labels match."""
+    found = [(item.value, item.count or 1) for item in _matching(overview, name, labels) if item.value is not None]
     return sum(each * count for each, count in found) / sum(count for _, count in found) if found else None
 
 

@@ -6,21 +6,43 @@ the environment or imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from flightloop.errors import ConfigError
 
-EMBEDDED = "embedded"
-EDGE = "edge"
-"""The embedded model's own name."""
-SHIPPED = Path(__file__).parent / "weights" / "smollm2-135m-moe.safetensors"
-"""Trained experts and routers of the embedded model (docs/model-card.md)."""
-SHIPPED_CALL_CONFIDENCE = 0.1
-"""`ModelConfig.call_confidence` of the shipped experts, chosen on conversations that they weren't trained on
-(docs/model-card.md)."""
+EDGE, STANDARD, LARGE = "edge", "standard", "large"
+"""The embedded models: the one that is installed with the platform, the default, and the best. Their files:
+`model.weights.sources`."""
+EMBEDDED = (EDGE, STANDARD, LARGE)
+
+
+@dataclass(frozen=True)
+class ShippedExperts:
+    """Trained experts and routers of an embedded model that come with it (docs/model-card.md).
+
+    Attributes:
+        path: their safetensors file.
+        call_confidence: their `ModelConfig.call_confidence`, chosen on conversations that they weren't trained on.
+    """
+
+    path: Path
+    call_confidence: float
+
+
+SHIPPED: Mapping[str, ShippedExperts] = {
+    EDGE: ShippedExperts(Path(__file__).parent / "weights" / "smollm2-135m-moe.safetensors", call_confidence=0.1),
+}
+"""By the embedded model's name."""
+
+
+def promoted_experts(model: str) -> str:
+    """Name of the file in the platform's home that has the experts in use of an embedded model, instead of those that
+    come with it."""
+    return f"experts-{model}.safetensors"
+
 
 Dtype = Literal["auto", "float32", "bfloat16", "int8", "int4", "mixed"]
 ResolvedDtype = Literal["float32", "bfloat16", "int8", "int4", "mixed"]
@@ -36,13 +58,13 @@ class ModelConfig:
     """How to load and run a model.
 
     Attributes:
-        model: an embedded model's name (``"embedded"``, or one of `model.weights.sources`), the path of a local GGUF
-            file or Hugging Face checkpoint folder (config.json, *.safetensors, tokenizer.json), or a repository on the
-            hub, ``OWNER/NAME`` or ``OWNER/NAME/FILE.gguf``.
+        model: an embedded model's name (`model.weights.sources`), the path of a local GGUF file or Hugging Face
+            checkpoint folder (config.json, *.safetensors, tokenizer.json), or a repository on the hub, ``OWNER/NAME``
+            or ``OWNER/NAME/FILE.gguf``. By default the model that needs no download.
         dtype: format of the weights; ``"auto"`` picks the fastest on this processor for short agent steps.
             ``"mixed"``: each matrix in the 4 to 8 bits of a GGUF file.
-        experts: path of a safetensors file with trained routed experts and routers, such as `SHIPPED`; embedded model
-            only. None: untrained experts, which don't change the output.
+        experts: path of a safetensors file with trained routed experts and routers, such as those in `SHIPPED`;
+            embedded models only. None: untrained experts, which don't change the output.
         lora: path of a safetensors file with a LoRA adapter, which is merged into the weights when they are loaded.
             None: no adapter.
         routed_experts: routed experts per layer of the embedded model; 0 loads its dense base model.
@@ -77,7 +99,7 @@ class ModelConfig:
         kernels: the processor's instructions that the kernels use; ``"auto"``: the fastest (`model.native.kinds`).
     """
 
-    model: str = EMBEDDED
+    model: str = EDGE
     dtype: Dtype = "auto"
     experts: str | None = None
     lora: str | None = None
@@ -106,7 +128,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not self.model:
-            raise ConfigError('model must be "embedded" or a path', param="model")
+            raise ConfigError("model must be an embedded model's name or a path", param="model")
         _one_of("dtype", self.dtype, get_args(Dtype))
         _one_of("kernels", self.kernels, get_args(Kernels))
         for field in (
@@ -153,7 +175,7 @@ class ModelConfig:
                 f"active_experts ({self.active_experts}) must not exceed routed_experts ({self.routed_experts})",
                 param="active_experts",
             )
-        if self.model == EMBEDDED and self.routed_experts % self.shards:
+        if self.model == EDGE and self.routed_experts % self.shards:
             raise ConfigError(
                 f"shards ({self.shards}) must divide routed_experts ({self.routed_experts})", param="shards"
             )

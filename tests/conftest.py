@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,10 @@ from tests.postgres import Postgres, binaries, postgres
 # A busy machine is no failure, and a user who can't write here has no database of examples.
 settings.register_profile("anywhere", deadline=None, database=None)
 settings.load_profile("anywhere")
+
+
+# Every platform that a test starts; the default would be downloaded.
+os.environ.setdefault("FLIGHTLOOP_MODEL", "edge")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -51,7 +51,13 @@ tools:
   harmless: [pass_to_colleague]
 egress: {hosts: []}
 """
-MODEL = ModelCard(id="smollm2-135m-moe", context_length=8192, parameters=163_000_000, active_parameters=139_000_000)
+MODEL = ModelCard(
+    id="smollm2-135m-moe",
+    context_length=8192,
+    parameters=163_000_000,
+    active_parameters=139_000_000,
+    weights="4 bits, avx512 kernels",
+)
 
 
 class SceneClock:

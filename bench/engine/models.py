@@ -7,7 +7,7 @@ from typing import get_args
 
 from bench.peers.checkpoint import random_checkpoint
 from bench.peers.shapes import DENSE, MIXTURE
-from model.config import EMBEDDED, Dtype, ModelConfig
+from model.config import EDGE, Dtype, ModelConfig
 from model.nn.shape import DecoderConfig
 from model.quant.grouped import GroupedLinear
 from model.quant.int8 import Int8Linear
@@ -27,7 +27,7 @@ WINDOW, RETRIEVED = 512, 512
 decoded token (docs/decisions/0010-windows.md)."""
 
 
-def fastest(model: str = EMBEDDED) -> Dtype:
+def fastest(model: str = EDGE) -> Dtype:
     """The format that the engine picks for an embedded model on this processor."""
     file = GgufFile(model_path(ModelConfig(model)))
     return form_for(ModelConfig(), gguf_shape(file), file.form).dtype
@@ -43,7 +43,7 @@ class Models:
         ConfigError: the embedded model isn't installed, or this processor doesn't support the format.
     """
 
-    def __init__(self, name: str = EMBEDDED) -> None:
+    def __init__(self, name: str = EDGE) -> None:
         self.name = name
 
     def embedded(self, dtype: Dtype, *, mixture: bool = False) -> LoadedModel:

@@ -11,7 +11,7 @@ from bench.peers.checkpoint import dense_checkpoint, random_checkpoint
 from bench.peers.environment import ENVIRONMENTS, PeerError
 from bench.peers.peer import Peer
 from bench.peers.shapes import MIXTURE
-from model.config import EMBEDDED, ModelConfig
+from model.config import EDGE, ModelConfig
 from model.weights.files import model_path
 
 PEERS: tuple[str, ...] = tuple(ENVIRONMENTS)
@@ -78,7 +78,7 @@ class Rivals:
         self._stack.close()
 
 
-def peer_options(threads: int, model: str = EMBEDDED) -> Callable[[str], Mapping[str, Any]]:
+def peer_options(threads: int, model: str = EDGE) -> Callable[[str], Mapping[str, Any]]:
     """Start options of each peer: the dense base's weights, and the same number of threads as ours."""
 
     def options(name: str) -> Mapping[str, Any]:

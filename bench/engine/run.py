@@ -20,7 +20,7 @@ from bench.errors import BenchError
 from bench.peers.environment import PeerError
 from bench.rows import Row
 from flightloop.errors import FlightloopError
-from model.config import EMBEDDED
+from model.config import EDGE
 
 Measurement = Callable[[Bench], list[Row]]
 
@@ -75,7 +75,7 @@ class Wish:
         plot: file of the chart, written if its rows are measured.
     """
 
-    model: str = EMBEDDED
+    model: str = EDGE
     rows: Collection[str] = ()
     peers: Collection[str] = PEERS
     size: Size = field(default_factory=Size)

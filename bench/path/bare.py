@@ -19,6 +19,7 @@ from agent.config import Settings
 from agent.serve.http_server import address, bind
 from bench.path.beside import beside
 from flightloop.chat import ChatRequest
+from model.config import EDGE
 from model.engine.engine import Engine
 from model.engine.fakes import ManualStop
 from model.serve.server import ChatServer
@@ -36,7 +37,7 @@ def bare_server() -> Iterator[str]:
 
 
 def _serve(connection: Connection) -> None:
-    config = model_config(Settings())
+    config = model_config(Settings(model=EDGE))
     torch.set_num_threads(1)
     loaded = load_model(config)
     engine = Engine(loaded, config, ManualStop(), Metrics())

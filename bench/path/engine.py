@@ -14,6 +14,7 @@ from agent.app import model_config
 from agent.config import Settings
 from bench.path.beside import beside
 from flightloop.chat import ChatRequest
+from model.config import EDGE
 from model.engine.engine import Engine
 from model.engine.fakes import ManualStop
 from model.serve.openai_request import engine_request
@@ -40,7 +41,7 @@ def engine_alone() -> Iterator[EngineAlone]:
 
 
 def _serve(connection: Connection) -> None:
-    config = model_config(Settings())
+    config = model_config(Settings(model=EDGE))
     torch.set_num_threads(1)
     loaded = load_model(config)
     engine = Engine(loaded, config, ManualStop(), Metrics())

@@ -38,6 +38,7 @@ from agent.serve.model import ServeChatModel
 from agent.store import memory_journal
 from bench.errors import BenchError
 from bench.path.beside import beside
+from model.config import EDGE
 from model.engine.engine import Engine
 from model.engine.fakes import ManualStop
 from model.serve.replica import ModelReplica
@@ -109,7 +110,7 @@ def _serve(connection: Connection) -> None:
 
 def _counted(project: Path, body: dict[str, Any], interval_ms: int) -> float:
     with tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder:
-        settings = Settings(home=Path(folder) / "home", project=project)
+        settings = Settings(home=Path(folder) / "home", project=project, model=EDGE)
         open_home(settings.home)
         with counting() as counter:
             return asyncio.run(_answered(settings, body, interval_ms, counter))

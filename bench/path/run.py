@@ -19,7 +19,7 @@ from bench.path.engine import EngineAlone, engine_alone
 from bench.path.frames import frames_per_token
 from bench.platform import Platform
 from bench.rows import Row, median_row, spread_of
-from model.config import ModelConfig
+from model.config import EDGE, ModelConfig
 from model.weights.embedded import NAME as MODEL
 
 STREAMS = (1, 8, 16)
@@ -73,7 +73,10 @@ def _with_ray(console: Console, wish: Wish, rows: list[Row], done: Callable[[lis
         client() as reader,
         Platform(
             Path(folder) / "home", wish.port, ("--no-console", "--no-prometheus"),
-            {"FLIGHTLOOP_PROJECT": str(_project(Path(folder) / "project")), "FLIGHTLOOP_REPLICAS_MAX": "1"},
+            {
+                "FLIGHTLOOP_PROJECT": str(_project(Path(folder) / "project")),
+                "FLIGHTLOOP_MODEL": EDGE, "FLIGHTLOOP_REPLICAS_MAX": "1",
+            },
         ) as platform,
     ):  # fmt: skip
         ask = _Asking(reader, engine, platform, MODEL)

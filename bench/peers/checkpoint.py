@@ -22,7 +22,7 @@ from torch import Tensor
 
 from bench.peers.environment import cache_folder
 from bench.peers.shapes import parameters
-from model.config import EMBEDDED, ModelConfig
+from model.config import EDGE, ModelConfig
 from model.nn.shape import DecoderConfig
 from model.quant.grouped import plain
 from model.weights.files import embedded_path, model_path
@@ -33,7 +33,7 @@ from model.weights.tokenizer import tokenizer_from_gguf
 Dtype = Literal["float32", "bfloat16"]
 
 
-def dense_checkpoint(dtype: Dtype, model: str = EMBEDDED) -> Path:
+def dense_checkpoint(dtype: Dtype, model: str = EDGE) -> Path:
     """Folder of an embedded model's dense base; writes it if it is missing.
 
     Raises:

@@ -11,7 +11,7 @@ from bench.engine.workload import wikitext
 from bench.errors import BenchError
 from bench.perplexity import CONTEXT, score
 from bench.rows import Row
-from model.config import EMBEDDED, ModelConfig
+from model.config import EMBEDDED, STANDARD, ModelConfig
 from model.engine.local import local_runner
 from model.weights.load import load_model
 
@@ -31,9 +31,11 @@ def perplexity_ratio(settings: Settings, data: Path, told: Callable[[str], None]
         BenchError: WikiText-2 is missing, or the model can't run without its experts.
         ConfigError: the model can't be loaded.
     """
-    if settings.model_url or settings.model != EMBEDDED:
-        raise BenchError("only the embedded model can be run without its experts")
+    model = settings.model or STANDARD
+    if settings.model_url or model not in EMBEDDED:
+        raise BenchError("only an embedded model can be run without its experts")
     config = ModelConfig(
+        model,
         dtype=settings.model_dtype,
         experts=str(settings.experts.resolve()) if settings.experts else None,
         lora=str(settings.model_lora.resolve()) if settings.model_lora else None,

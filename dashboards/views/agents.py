@@ -127,6 +127,7 @@ def audit_tab() -> None:
 
 def models_tab() -> None:
     with connection.answered("list the models"):
+        overview = connection.client().overview()
         for model in connection.client().models.list().data:
             with box("", key=f"model-{model.id}"):
                 st.subheader(model.id)
@@ -138,6 +139,10 @@ def models_tab() -> None:
                         "context": f"{figures.count(model.context_length)} tokens",
                         "parameters": figures.count(model.parameters),
                         "active per token": f"{figures.count(model.active_parameters)} ({figures.share(active)})",
+                        "weights": model.weights or figures.NOTHING,
+                        "time per token": figures.seconds(
+                            figures.average(overview, "model_tpot_seconds", model=model.id)
+                        ),
                         "takes": ", ".join(model.parts),
                     }
                 )

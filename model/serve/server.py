@@ -158,6 +158,7 @@ class ChatServer:
                 context_length=self._engine.max_context,
                 parameters=self._loaded.parameters,
                 active_parameters=self._loaded.active_parameters,
+                weights=self._loaded.form.title,
                 parts=["text", "table"],
             )
         ]

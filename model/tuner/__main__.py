@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 
 from flightloop.errors import ConfigError
-from model.config import EMBEDDED, SHIPPED, ModelConfig
+from model.config import EDGE, EMBEDDED, SHIPPED, ModelConfig
 from model.tuner import tuner
 from model.tuner.compose.compose import compose as compose_rows
 from model.tuner.compose.family import FOLDER, choose, read_all
@@ -48,8 +48,10 @@ def fit(
     batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens per step.")] = DEFAULTS.batch_tokens,
     longest: Annotated[int, typer.Option(min=2, help="Maximum tokens per conversation.")] = 2048,
     bad_rows: Annotated[BadRows, typer.Option(help="What to do with unusable rows.")] = "refuse",
-    model: Annotated[str, typer.Option(help='"embedded", or the path of a checkpoint.')] = EMBEDDED,
-    experts: Annotated[Path, typer.Option(help="Trained experts of the embedded model to start from.")] = SHIPPED,
+    model: Annotated[str, typer.Option(help="An embedded model, or the path of a checkpoint.")] = EDGE,
+    experts: Annotated[
+        Path | None, typer.Option(help="Trained experts to start from; default: those that come with the model.")
+    ] = None,
     untrained: Annotated[bool, typer.Option("--untrained", help="Start from untrained experts.")] = False,
     trained: Annotated[Trained, typer.Option(help="What to train; dense models have no experts.")] = TRAINED,
     rank: Annotated[int, typer.Option(min=1, help="Rank of the LoRA adapter.")] = 16,
@@ -69,7 +71,9 @@ def fit(
     )
     try:
         with console.status("loading the model"):
-            begun = None if untrained or model != EMBEDDED else str(experts)
+            if experts is None and not untrained and model in SHIPPED:
+                experts = SHIPPED[model].path
+            begun = None if experts is None or untrained else str(experts)
             base = load_model(ModelConfig(model, dtype="bfloat16", experts=begun))
         learned: Sequence[Example] | Sequence[Pair]
         if task == "supervised":
@@ -89,8 +93,8 @@ def fit(
         console.print(str(file), soft_wrap=True, highlight=False)
     tried = " ".join(f"FLIGHTLOOP_MODEL_{file.stem.upper()}={file}" for file in made)
     console.print(f"to try it: {tried} make up", soft_wrap=True, highlight=False)
-    if trained == "experts" and model == EMBEDDED:
-        console.print(f"to put it in use: promote {made[0]}", soft_wrap=True, highlight=False)
+    if trained == "experts" and model in EMBEDDED:
+        console.print(f"to put it in use: promote {made[0]} --model {model}", soft_wrap=True, highlight=False)
 
 
 @app.command()

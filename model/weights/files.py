@@ -46,15 +46,15 @@ def model_path(config: ModelConfig) -> Path:
 
 
 def _path(model: str) -> Path:
-    if model in (EMBEDDED, EDGE):
+    if model == EDGE:
         return embedded_path()
-    if model in SOURCES:
+    if model in EMBEDDED:
         return weights(SOURCES[model])
     path, on_hub = Path(model), _ON_HUB.fullmatch(model)
     if path.is_file() if path.suffix == ".gguf" else path.is_dir():
         return path
     if on_hub is None or path.exists():
-        names = ", ".join((EMBEDDED, EDGE, *SOURCES))
+        names = ", ".join(EMBEDDED)
         raise ConfigError(
             f"model must be {names}, a .gguf file, a checkpoint folder or a repository on the Hugging Face hub; "
             f"{model!r} is none of them",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -31,6 +32,16 @@ class Form:
     obstacle: str | None = None
     kind: Kernels = "auto"
 
+    @property
+    def title(self) -> str:
+        """Format and means in words, such as "4 to 8 bits, avx512 kernels"."""
+        kind = chosen(self.kind) if self.kernels else None
+        return f"{TITLES[self.dtype]}, {f'{kind.name} kernels' if kind else 'torch'}"
+
+
+TITLES: Mapping[ResolvedDtype, str] = {
+    "float32": "float32", "bfloat16": "bfloat16", "int8": "8 bits", "int4": "4 bits", "mixed": "4 to 8 bits",
+}  # fmt: skip
 
 StoredForm = Literal["int4", "mixed"] | None
 """Format of a file's matrices that the kernels use as they are; None: they are not quantised."""

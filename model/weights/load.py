@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flightloop.errors import ConfigError
-from model.config import EDGE, EMBEDDED, ModelConfig
+from model.config import EDGE, ModelConfig
 from model.weights.embedded import load_embedded, load_gguf
 from model.weights.files import model_path
 from model.weights.folder import load_folder
@@ -32,7 +32,7 @@ def load_model(config: ModelConfig) -> LoadedModel:
 
 def _load(config: ModelConfig) -> LoadedModel:
     path = model_path(config)
-    if config.model in (EMBEDDED, EDGE):
+    if config.model == EDGE:
         return load_embedded(config)
     if path.is_dir():
         return load_folder(path, config, Path(config.model).name)

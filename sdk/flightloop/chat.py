@@ -390,5 +390,7 @@ class ModelCard(Wire):
     context_length: int | None = None
     parameters: int | None = None
     active_parameters: int | None = None
+    weights: str | None = None
+    """Number format of the weights, and what computes with them; None: unknown."""
     parts: list[str] = Field(default_factory=lambda: ["text"])
     """Content part types that the model accepts."""

@@ -11,7 +11,7 @@ from agent.api.auth import Keyring, key_from_file
 from agent.config import Settings, load_settings
 from agent.store import memory_journal
 from flightloop.errors import ConfigError, Unauthorized
-from model.config import SHIPPED
+from model.config import EDGE, SHIPPED, STANDARD
 
 GOOD = "k" * 16
 
@@ -94,11 +94,12 @@ def test_a_secret_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_promoted_experts_are_used_unless_others_are_named(tmp_path: Path) -> None:
-    promoted = tmp_path / "home" / "experts.safetensors"
-    assert load_settings().experts == SHIPPED
+    promoted = tmp_path / "home" / "experts-edge.safetensors"
+    assert load_settings(model=EDGE).experts == SHIPPED[EDGE].path
     promoted.parent.mkdir()
     promoted.touch()
-    assert load_settings().experts == promoted
+    assert load_settings(model=EDGE).experts == promoted
+    assert load_settings(model=STANDARD).experts != promoted
     assert load_settings(model_experts="named.safetensors").experts == Path("named.safetensors")
     assert load_settings(model="folder").experts is None
 

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from flightloop.errors import ConfigError, FlightloopError
-from model.config import SHIPPED, ModelConfig
+from model.config import EDGE, SHIPPED, ModelConfig
 from model.engine.engine import Engine
 from model.engine.fakes import ManualStop
 from model.serve.server import ChatServer
@@ -154,7 +154,7 @@ def show(files: Files) -> None:
 def mistakes(
     file: Annotated[Path, typer.Argument(help="Rows with right answers, JSONL.")],
     out: Out,
-    experts: Annotated[Path, typer.Option(help="Trained experts of the model that answers.")] = SHIPPED,
+    experts: Annotated[Path, typer.Option(help="Trained experts of the model that answers.")] = SHIPPED[EDGE].path,
     temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="Temperature of the answers.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of an answer per row.")] = 0,
 ) -> None:
@@ -172,7 +172,7 @@ def mistakes(
 @app.command()
 def confidence(
     file: Annotated[Path, typer.Argument(help="Rows with right answers that were not trained on, JSONL.")],
-    experts: Annotated[Path, typer.Option(help="Trained experts of the model that answers.")] = SHIPPED,
+    experts: Annotated[Path, typer.Option(help="Trained experts of the model that answers.")] = SHIPPED[EDGE].path,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of an answer per row.")] = 0,
 ) -> None:
     """Lets the model answer, and shows how a minimum confidence for calls reduces wrong calls."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from flightloop.errors import ConfigError
-from model.config import SHIPPED, ModelConfig
+from model.config import EDGE, SHIPPED, ModelConfig, promoted_experts
 from model.tuner.evaluation import HeldOut, Scored, read_held_out, score
 from model.tuner.gate.answers import NAMES, compare_answers
 from model.tuner.gate.benches import compare_benches, read_benches
@@ -23,15 +24,15 @@ from model.tuner.gate.figure import Allowance, Figure, Verdict
 from model.tuner.gate.shelf import DIGITS, Shelf, digest_of
 from model.weights.load import LoadedModel, load_model
 
-USED = Path(".flightloop/experts.safetensors")
-"""Path of the experts in use, if FLIGHTLOOP_HOME is not set."""
+HOME = Path(".flightloop")
+"""The platform's home, if FLIGHTLOOP_HOME is not set."""
 SHOWN = 5
 WIDTH = 120
 """Columns of the table without a terminal."""
 _STYLES = {Verdict.BETTER: "green", Verdict.WORSE: "bold red", Verdict.OPEN: "dim"}
 
-Load = Callable[[Path], LoadedModel]
-"""Loads the model with the experts of a file."""
+Load = Callable[[Path | None], LoadedModel]
+"""Loads the model with the experts of a file; None: untrained experts."""
 
 
 def promote(
@@ -46,7 +47,10 @@ def promote(
     in_use: Annotated[
         Path | None, typer.Option(help="Experts to compare with; default: those at --to, or the shipped ones.")
     ] = None,
-    to: Annotated[Path, typer.Option(help="The file in use: experts.safetensors in FLIGHTLOOP_HOME.")] = USED,
+    model: Annotated[str, typer.Option(help="The embedded model of these experts.")] = EDGE,
+    to: Annotated[
+        Path | None, typer.Option(help="The file in use; default: experts-MODEL.safetensors in .flightloop.")
+    ] = None,
     tolerance: Annotated[
         float,
         typer.Option(min=0.0, help="How much worse a figure may be: nats for a loss; 0.01 is one percentage point."),
@@ -61,6 +65,7 @@ def promote(
 ) -> None:
     """Puts new experts in use, unless they are worse than the current ones."""
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    to = to or HOME / promoted_experts(model)
     shelf = Shelf(to)
     try:
         if undo:
@@ -74,9 +79,10 @@ def promote(
             allowance = Allowance(tolerance, dict(map(_allowed, allow or ())))
             benches = compare_benches(read_benches(bench_in_use or ()), read_benches(bench or ()), allowance)
             allowance.check([*NAMES, *(figure.name for figure in benches)])
-            against = in_use or (to if to.exists() else SHIPPED)
-            figures = [*compare(console, _load, experts, against, evaluation, longest, allowance, seed), *benches]
-            console.print(table(figures, str(against), str(experts)))
+            against = in_use or (to if to.exists() else _shipped(model))
+            load = partial(_load, model)
+            figures = [*compare(console, load, experts, against, evaluation, longest, allowance, seed), *benches]
+            console.print(table(figures, str(against or "untrained experts"), str(experts)))
             entry = shelf.promote(experts, digest, reason_for(figures, force), list(map(_fact, figures)))
     except ConfigError as error:
         sys.exit(f"error: {error}")
@@ -102,7 +108,7 @@ def compare(
     console: Console,
     load: Load,
     experts: Path,
-    against: Path,
+    against: Path | None,
     evaluation: Path,
     longest: int,
     allowance: Allowance,
@@ -149,8 +155,12 @@ def table(figures: Sequence[Figure], old: str, new: str) -> Table:
     return made
 
 
-def _load(experts: Path) -> LoadedModel:
-    return load_model(ModelConfig(dtype="bfloat16", experts=str(experts)))
+def _shipped(model: str) -> Path | None:
+    return SHIPPED[model].path if model in SHIPPED else None
+
+
+def _load(model: str, experts: Path | None) -> LoadedModel:
+    return load_model(ModelConfig(model, dtype="bfloat16", experts=str(experts) if experts else None))
 
 
 def _scored(console: Console, title: str, model: LoadedModel, rows: Sequence[HeldOut]) -> list[Scored]:

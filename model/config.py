@@ -95,7 +95,7 @@ class ModelConfig:
             tokens of the embedded model.
         shards: number of processes that the routed experts are split over.
         seed: seed of untrained experts and routers.
-        cache: folder of the compiled kernels.
+        cache: folder of the compiled kernels, and of weights that were packed for them.
         kernels: the processor's instructions that the kernels use; ``"auto"``: the fastest (`model.native.kinds`).
     """
 

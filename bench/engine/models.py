@@ -8,6 +8,7 @@ from typing import get_args
 from bench.peers.checkpoint import random_checkpoint
 from bench.peers.shapes import DENSE, MIXTURE
 from model.config import EDGE, Dtype, ModelConfig
+from model.native.packed import PackedWeights
 from model.nn.shape import DecoderConfig
 from model.quant.grouped import GroupedLinear
 from model.quant.int8 import Int8Linear
@@ -93,8 +94,10 @@ def _random(shape: DecoderConfig, dtype: Dtype) -> LoadedModel:
 
 def matrix_bytes(loaded: LoadedModel) -> int:
     """Bytes of all matrices in memory, including scales; shared ones count once."""
+    if isinstance(loaded.weights, PackedWeights):
+        return sum(each.nbytes for name, each in loaded.weights.tensors.items() if name in loaded.weights.layouts)
     quantised = [each.rows for each in loaded.decoder.modules() if isinstance(each, GroupedLinear | Int8Linear)]
     tensors = {each.data_ptr(): each for each in loaded.decoder.parameters() if each.ndim > 1}
     if quantised and loaded.config.tied:
-        del tensors[loaded.decoder.embedding.data_ptr()]  # read from the head
+        del tensors[loaded.decoder.embedding.weight_VD.data_ptr()]  # read from the head
     return sum(each.nbytes for each in quantised) + sum(each.nbytes for each in tensors.values())

@@ -135,7 +135,7 @@ def llama_config(shape: DecoderConfig, metadata: Mapping[str, Any], dtype: str) 
 def llama_tensors(state: Mapping[str, Tensor], shape: DecoderConfig) -> dict[str, Tensor]:
     """A dense decoder's state under the names that Hugging Face's checkpoints of Llama and Qwen2 have."""
     queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
-    tensors = {"model.embed_tokens.weight": state["embedding"], "model.norm.weight": state["norm.weight_D"]}
+    tensors = {"model.embed_tokens.weight": state["embedding.weight_VD"], "model.norm.weight": state["norm.weight_D"]}
     for layer in range(shape.layers):
         source, target = f"blocks.{layer}", f"model.layers.{layer}"
         query, key, value = torch.split(state[f"{source}.attention.qkv.weight_OI"], [queries, keys, keys])

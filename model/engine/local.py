@@ -47,4 +47,4 @@ def local_runner(loaded: LoadedModel, config: ModelConfig) -> Runner:
     kind = chosen(loaded.form.kind)
     log.info("kernels run the model", kernels=kind and kind.name, waiting="spin, then sleep", pinning="none", **facts)
     quantised = QuantisedCache(loaded.config, blocks, config.block_size, near)
-    return NativeRunner(loaded.decoder, quantised, threads, Path(config.cache).expanduser(), loaded.form.kind)
+    return NativeRunner(loaded.packed, quantised, threads, Path(config.cache).expanduser(), loaded.form.kind)

@@ -83,7 +83,7 @@ class Model(Structure):
     _fields_ = [
         ("shape", Shape),
         ("layers", POINTER(Layer)),
-        ("embedding", c_void_p),
+        ("embedding", Matrix),
         ("norm", c_void_p),
         ("head", Matrix),
         ("expert_tokens", POINTER(c_int64)),

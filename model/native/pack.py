@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.native.library import Matrix
 from model.quant.grouped import GROUP, GroupedRows
 from model.quant.int8 import Int8Rows
 
@@ -24,29 +23,21 @@ Weights = GroupedRows | Int8Rows
 
 
 @dataclass(frozen=True)
-class Packed:
-    """A matrix, or those of all experts one after the other. Owns the memory that `matrix` points to."""
+class Layout:
+    """Layout of a matrix, or of those of all experts one after the other."""
 
-    codes: Tensor  # quantised weights as bytes, with the scales of groups
-    scale: Tensor | None  # scales of whole rows; None: of groups
-    bits: int  # bits of a code
+    bits: int  # of a code
     minimum: bool  # whether groups have minima
     outputs: int  # rows of one matrix
     groups: int  # groups of 32 inputs
 
-    @property
-    def matrix(self) -> Matrix:
-        """The matrix in the form that the kernels expect."""
-        scale = None if self.scale is None else self.scale.data_ptr()
-        return Matrix(self.codes.data_ptr(), scale, self.bits, self.minimum, self.outputs, self.groups)
 
-    @property
-    def nbytes(self) -> int:
-        return self.codes.nbytes + (0 if self.scale is None else self.scale.nbytes)
+def pack(experts: Sequence[Weights]) -> tuple[Tensor, Tensor | None, Layout]:
+    """Packs matrices of one shape and format. ``O`` must be a multiple of 16 and ``I`` of 32.
 
-
-def pack(experts: Sequence[Weights]) -> Packed:
-    """Packs matrices of one shape and format. ``O`` must be a multiple of 16 and ``I`` of 32."""
+    Returns:
+        The codes as bytes, with the scales of groups; the scales of whole rows, if these have them; and the layout.
+    """
     outputs, inputs = experts[0].shape
     assert outputs % TILE == 0
     assert inputs % GROUP == 0
@@ -54,9 +45,9 @@ def pack(experts: Sequence[Weights]) -> Packed:
     codes = torch.stack([_codes(each) for each in experts])
     first, groups = experts[0], inputs // GROUP
     if isinstance(first, GroupedRows):
-        return Packed(codes, None, first.bits, first.minimum_OG is not None, outputs, groups)
+        return codes, None, Layout(first.bits, first.minimum_OG is not None, outputs, groups)
     scales = [each.scale_O.float() for each in experts if isinstance(each, Int8Rows)]
-    return Packed(codes, torch.cat(scales), 8, False, outputs, groups)
+    return codes, torch.cat(scales), Layout(8, False, outputs, groups)
 
 
 def _known(weights: Weights) -> Weights:

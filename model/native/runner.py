@@ -20,8 +20,8 @@ from model.native import build, library
 from model.native.cache import QuantisedCache
 from model.native.decoder import NativeDecoder
 from model.native.kinds import chosen
+from model.native.packed import PackedWeights
 from model.native.support import machine_obstacle
-from model.nn.decoder import Decoder
 
 SPINS = 20_000
 """Polls of a waiting thread before it sleeps: about 100 microseconds. That is longer than the engine's own work between
@@ -32,7 +32,7 @@ class NativeRunner:
     """Runs steps and greedy choices on a team of threads.
 
     Args:
-        decoder: with int4 or int8 weights, which are packed into separate memory.
+        packed: the model's weights.
         kv: cache that steps read and write.
         threads: threads that share each step, including the caller's.
         cache: folder of the compiled kernels.
@@ -43,14 +43,13 @@ class NativeRunner:
     """
 
     def __init__(
-        self, decoder: Decoder, kv: QuantisedCache, threads: int, cache: Path, kernels: Kernels = "auto"
+        self, packed: PackedWeights, kv: QuantisedCache, threads: int, cache: Path, kernels: Kernels = "auto"
     ) -> None:
         kind = chosen(kernels)
         assert kind is not None, str(machine_obstacle())
         self._kernels = library.load(build.compiled(cache), kind.name)
-        self._decoder = NativeDecoder(decoder, kv)
-        self._kv = kv  # the kernels keep pointers into it
-        self._vocabulary = decoder.config.vocab
+        self._decoder = NativeDecoder(packed, kv)
+        self._vocabulary = packed.shape.vocab
         self._handle = self._kernels.open(ctypes.byref(self._decoder.model), threads, SPINS)
 
     def run(self, batch: StepBatch) -> Tensor:

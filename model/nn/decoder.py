@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from model.nn.attention import Attention, AttentionBatch, KeyValues
 from model.nn.dispatch import Dispatcher
+from model.nn.embedding import Embedding
 from model.nn.linear import Linear
 from model.nn.moe import MoE
 from model.nn.norm import RmsNorm
@@ -51,12 +51,12 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Parameter(torch.empty(config.vocab, config.width))
+        self.embedding = Embedding(config.vocab, config.width)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
         self.norm = RmsNorm(config.width, config.norm_eps)
         self.head = Linear(config.width, config.vocab)
         if config.tied:
-            self.head.weight_OI = self.embedding
+            self.head.weight_OI = self.embedding.weight_VD
         self.make_buffers()
 
     def make_buffers(self) -> None:
@@ -84,7 +84,7 @@ class Decoder(nn.Module):
         """
         assert tokens_T.ndim == positions_T.ndim == 1, "tokens and positions are flat"
         assert len(tokens_T) == len(positions_T) == batch.tokens, "one token and position per row of the batch"
-        x_TD = functional.embedding(tokens_T, self.embedding)
+        x_TD = self.embedding(tokens_T)
         rope = self.rope(positions_T, x_TD.dtype)
         choices: list[Tensor] = []
         for block in self.blocks:
@@ -132,23 +132,3 @@ class Decoder(nn.Module):
             block.moe.dispatcher = dispatcher
             if block.moe.experts is not None:
                 block.moe.experts = dispatcher.own(block.moe.experts)
-
-    def parameter_counts(self) -> tuple[int, int]:
-        """Numbers of all parameters, and of those active per token (without the routed experts that are not chosen)."""
-        config = self.config
-        attention = config.width * config.head_width * (2 * config.heads + 2 * config.kv_heads)
-        if config.qkv_bias:
-            attention += config.head_width * (config.heads + 2 * config.kv_heads)
-        shared = 3 * config.width * config.shared_width
-        norms = 2 * config.width
-        if config.qk_norm != "none":
-            spans = config.heads + config.kv_heads if config.qk_norm == "full" else 2
-            norms += spans * config.head_width
-        expert = 3 * config.width * config.expert_width
-        router = config.experts * config.width  # its bias only balances load, and isn't a weight
-        embedding = config.vocab * config.width * (1 if config.tied else 2)
-        fixed = embedding + config.width + config.layers * (attention + shared + norms + router)
-        return (
-            fixed + config.layers * config.experts * expert,
-            fixed + config.layers * config.active * expert,
-        )

@@ -20,10 +20,11 @@ class Rope(nn.Module):
     def __init__(self, head_width: int, theta: float, positions: int, factors: Sequence[float] = ()) -> None:
         super().__init__()
         half = head_width // 2
-        inverse = theta ** (-torch.arange(half, dtype=torch.float64) / half)
+        # On the CPU even if modules are being made without memory: torch would import its compiler for that.
+        inverse = theta ** (-torch.arange(half, dtype=torch.float64, device="cpu") / half)
         if factors:
-            inverse /= torch.tensor(factors, dtype=torch.float64)
-        angle = torch.outer(torch.arange(positions, dtype=torch.float64), inverse)
+            inverse /= torch.tensor(factors, dtype=torch.float64, device="cpu")
+        angle = torch.outer(torch.arange(positions, dtype=torch.float64, device="cpu"), inverse)
         self.register_buffer("cos_XH", torch.cat([angle.cos(), angle.cos()], -1).float(), persistent=False)
         # The table includes the rotation's minus sign, so that applying it takes a roll and a multiply-add.
         self.register_buffer("sin_XH", torch.cat([-angle.sin(), angle.sin()], -1).float(), persistent=False)

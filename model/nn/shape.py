@@ -43,6 +43,7 @@ class DecoderConfig:
         rope_factors: divisor of each rotary frequency, H / 2 of them (Llama 3 extends its context so); empty: none.
         max_positions: positions in the rotary table.
         tied: whether the output projection shares the embedding's weights.
+        stored_twice: whether it has the same weights, but in a format of its own (GGUF files of tied models).
         windows: for each layer, how many of the latest tokens it sees, including the current one; 0: all. Empty: every
             layer sees all.
         sinks: number of first tokens that layers with a window see too (Xiao et al., 2023).
@@ -70,6 +71,7 @@ class DecoderConfig:
     rope_factors: tuple[float, ...] = ()
     max_positions: int = 8192
     tied: bool = True
+    stored_twice: bool = False
     windows: tuple[int, ...] = ()
     sinks: int = 0
     global_heads: tuple[tuple[int, ...], ...] = ()
@@ -107,3 +109,22 @@ class DecoderConfig:
     def reaches(self) -> tuple[Reach, ...]:
         """`reach` of every layer."""
         return tuple(self.reach(layer) for layer in range(self.layers))
+
+    def parameter_counts(self) -> tuple[int, int]:
+        """Numbers of all parameters, and of those active per token (without the routed experts that are not chosen)."""
+        attention = self.width * self.head_width * (2 * self.heads + 2 * self.kv_heads)
+        if self.qkv_bias:
+            attention += self.head_width * (self.heads + 2 * self.kv_heads)
+        shared = 3 * self.width * self.shared_width
+        norms = 2 * self.width
+        if self.qk_norm != "none":
+            spans = self.heads + self.kv_heads if self.qk_norm == "full" else 2
+            norms += spans * self.head_width
+        expert = 3 * self.width * self.expert_width
+        router = self.experts * self.width  # its bias only balances load, and isn't a weight
+        embedding = self.vocab * self.width * (1 if self.tied or self.stored_twice else 2)
+        fixed = embedding + self.width + self.layers * (attention + shared + norms + router)
+        return (
+            fixed + self.layers * self.experts * expert,
+            fixed + self.layers * self.active * expert,
+        )

@@ -129,6 +129,17 @@ def plain(weight_OI: Tensor | GroupedRows) -> Tensor:
     return weight_OI.dequantised() if isinstance(weight_OI, GroupedRows) else weight_OI
 
 
+class GroupedEmbedding(nn.Module):
+    """Replaces `model.nn.embedding.Embedding`."""
+
+    def __init__(self, rows: GroupedRows) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def forward(self, tokens_T: Tensor) -> Tensor:
+        return self.rows.rows(tokens_T).dequantised()
+
+
 class GroupedLinear(nn.Module):
     """Replaces `model.nn.linear.Linear`: (T, I) to (T, O).
 

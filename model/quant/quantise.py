@@ -33,7 +33,7 @@ def quantise(decoder: Decoder, format: ResolvedDtype, native: bool = False) -> D
     for parameter in decoder.parameters():  # not buffers: the rotary table stays as it is
         parameter.data = parameter.data.to(wide)
     if isinstance(decoder.head, Int8Linear) and decoder.config.tied:
-        decoder.head.wide_OI = decoder.embedding.detach()  # shares the memory
+        decoder.head.wide_OI = decoder.embedding.weight_VD.detach()  # shares the memory
     return decoder
 
 

@@ -107,7 +107,7 @@ def losses(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Losses
     tokens_T = torch.tensor(laid.tokens)
     row_N, target_N, conversation_N = map(torch.tensor, zip(*_predicting(batch, laid), strict=True))
     layout = decoder.dense_layout(laid.lengths, laid.begun)
-    x_TD = functional.embedding(tokens_T, decoder.embedding)
+    x_TD = decoder.embedding(tokens_T)
     rope = decoder.rope(layout.positions_T, x_TD.dtype)
     chosen: list[Tensor] = []
     # Like `Decoder.forward`, but without counting for the metrics, and able to recompute layers.

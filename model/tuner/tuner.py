@@ -137,7 +137,7 @@ class Tuner:
                 "a dense model has no experts to train; use --trained lora (a LoRA adapter) instead", param="model"
             )
         self._decoder, self._task, self._folder = base.requires_grad_(False), task, folder
-        self._device = base.embedding.device
+        self._device = base.embedding.weight_VD.device
         self._state: dict[str, Tensor] = {}
         if trained != "lora":
             self._state |= expert_state(dict(base.named_parameters()))
@@ -292,7 +292,7 @@ class Tuner:
 def _fuse(decoder: Decoder) -> None:
     # Attention is not compiled: its layer number would make each layer a separate program.
     tiled = None
-    if decoder.dtype == torch.bfloat16 and decoder.embedding.device.type == "cpu":
+    if decoder.dtype == torch.bfloat16 and decoder.embedding.weight_VD.device.type == "cpu":
         tiled = tiled_attention(Path(ModelConfig.cache), decoder.config.head_width)
     for block in decoder.blocks:
         assert isinstance(block, Block)

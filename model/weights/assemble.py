@@ -10,7 +10,7 @@ from torch import Tensor
 from flightloop.errors import ConfigError
 from model.nn.decoder import Decoder
 from model.nn.shape import DecoderConfig
-from model.quant.grouped import GroupedLinear, GroupedRows
+from model.quant.grouped import GroupedEmbedding, GroupedLinear, GroupedRows
 
 State = Mapping[str, Tensor | GroupedRows]
 
@@ -18,7 +18,7 @@ State = Mapping[str, Tensor | GroupedRows]
 def assemble(shape: DecoderConfig, state: State, dtype: torch.dtype) -> Decoder:
     """Builds a decoder from these tensors. A tensor of another dtype is converted; the others are not copied.
 
-    Four-bit weights stay as they are, each in an `GroupedLinear`.
+    Quantised weights stay as they are, each in a `GroupedLinear` or a `GroupedEmbedding`.
 
     Raises:
         ConfigError: a tensor is missing or has another shape than the decoder needs.
@@ -28,12 +28,14 @@ def assemble(shape: DecoderConfig, state: State, dtype: torch.dtype) -> Decoder:
     converted: dict[str, Tensor] = {}
     for name, value in state.items():
         if isinstance(value, GroupedRows):
-            parent, _, child = name.removesuffix(".weight_OI").rpartition(".")
-            setattr(decoder.get_submodule(parent), child, GroupedLinear(value))
+            layer, _, weight = name.rpartition(".")
+            parent, _, child = layer.rpartition(".")
+            made = GroupedEmbedding(value) if weight == "weight_VD" else GroupedLinear(value)
+            setattr(decoder.get_submodule(parent), child, made)
         else:
             converted[name] = value.to(dtype)
     if shape.tied:
-        converted["head.weight_OI"] = converted["embedding"]
+        converted["head.weight_OI"] = converted["embedding.weight_VD"]
     try:
         decoder.load_state_dict(converted, assign=True)
     except RuntimeError as error:

@@ -10,6 +10,7 @@ from torch import Tensor
 from model.chat.compact import CompactChat
 from model.chat.format import checkpoint_format
 from model.config import ModelConfig
+from model.nn.decoder import Decoder
 from model.nn.shape import DecoderConfig
 from model.nn.windows import windowed
 from model.quant.quantise import quantise
@@ -21,6 +22,7 @@ from model.weights.gguf import GgufFile
 from model.weights.gguf_decoder import gguf_shape, gguf_state
 from model.weights.loaded import LoadedModel
 from model.weights.lora import merged
+from model.weights.packed_cache import loaded_weights
 from model.weights.tokenizer import tokenizer_from_gguf
 from model.weights.upcycle import untrained_experts, upcycled
 
@@ -58,15 +60,22 @@ def load_gguf(path: Path, config: ModelConfig, name: str, *, compact: bool = Fal
     # A matrix with an adapter merged in has no exact form in the file's format.
     stored: StoredForm = None if config.lora else file.form
     form = form_for(config, shape, stored)
-    state = gguf_state(file, shape, stored=form.dtype == stored)
-    if config.lora:
-        state = merged(state, Path(config.lora))
+    whole = shape
     if config.routed_experts:
-        shape = upcycled(shape, config.routed_experts, config.expert_width, config.active_experts)
-        state |= _experts(shape, config)
-    decoder = assemble(shape, state, torch.bfloat16 if form.dtype == "bfloat16" else torch.float32)
-    decoder = quantise(decoder, form.dtype, native=form.kernels)
-    return LoadedModel.of(decoder, tokenizer, name, form, chat)
+        whole = upcycled(shape, config.routed_experts, config.expert_width, config.active_experts)
+
+    def decoder() -> Decoder:
+        state = gguf_state(file, shape, stored=form.dtype == stored)
+        if config.lora:
+            state = merged(state, Path(config.lora))
+        if config.routed_experts:
+            state |= _experts(whole, config)
+        made = assemble(whole, state, torch.bfloat16 if form.dtype == "bfloat16" else torch.float32)
+        return quantise(made, form.dtype, native=form.kernels)
+
+    files = [path, *(Path(each) for each in (config.experts, config.lora) if each)]
+    weights = loaded_weights(config, form, files, whole, decoder)
+    return LoadedModel(weights, whole, tokenizer, name, chat, form)
 
 
 def _experts(shape: DecoderConfig, config: ModelConfig) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from flightloop.errors import ConfigError
 from model.chat.format import checkpoint_format
 from model.config import ModelConfig
+from model.nn.decoder import Decoder
 from model.nn.shape import DecoderConfig
 from model.nn.windows import windowed
 from model.quant.quantise import quantise
@@ -25,6 +26,7 @@ from model.weights.families import Family, folder_shape
 from model.weights.form import form_for
 from model.weights.loaded import LoadedModel
 from model.weights.lora import merged
+from model.weights.packed_cache import loaded_weights
 from model.weights.tokenizer_json import tokenizer_from_folder
 
 Fetch = Callable[[str], Tensor]
@@ -52,12 +54,18 @@ def load_folder(folder: Path, config: ModelConfig, name: str) -> LoadedModel:
     chat = checkpoint_format(tokenizer, name, tuned=config.lora is not None)
     form = form_for(config, shape)
     dtype = torch.float32 if form.dtype == "float32" else torch.bfloat16
-    # A tied checkpoint may store the output projection too.
-    unused = ("lm_head.weight",) if shape.tied else ()
-    state = _read(folder, lambda fetch: folder_state(fetch, family, shape, dtype), unused)
-    changed = merged(state, Path(config.lora)) if config.lora else state
-    decoder = quantise(assemble(shape, changed, dtype), form.dtype, native=form.kernels)
-    return LoadedModel.of(decoder, tokenizer, name, form, chat)
+
+    def decoder() -> Decoder:
+        # A tied checkpoint may store the output projection too.
+        unused = ("lm_head.weight",) if shape.tied else ()
+        state = _read(folder, lambda fetch: folder_state(fetch, family, shape, dtype), unused)
+        changed = merged(state, Path(config.lora)) if config.lora else state
+        return quantise(assemble(shape, changed, dtype), form.dtype, native=form.kernels)
+
+    files = [*sorted(folder.glob("*.safetensors")), folder / "config.json"]
+    files += [Path(config.lora)] if config.lora else []
+    weights = loaded_weights(config, form, files, shape, decoder)
+    return LoadedModel(weights, shape, tokenizer, name, chat, form)
 
 
 def folder_state(fetch: Fetch, family: Family, shape: DecoderConfig, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -66,7 +74,7 @@ def folder_state(fetch: Fetch, family: Family, shape: DecoderConfig, dtype: torc
     def get(name: str) -> Tensor:
         return fetch(f"{name}.weight").to(dtype)
 
-    state = {"embedding": get("model.embed_tokens"), "norm.weight_D": get("model.norm")}
+    state = {"embedding.weight_VD": get("model.embed_tokens"), "norm.weight_D": get("model.norm")}
     if not shape.tied:
         state["head.weight_OI"] = get("lm_head")
     for layer in range(shape.layers):

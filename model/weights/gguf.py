@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,7 +65,16 @@ class GgufFile:
 
     def tensor(self, name: str) -> Tensor:
         """A tensor in float32, in torch's order of axes."""
+        return self._read(self.tensors[name])
+
+    def first_rows(self, name: str, count: int) -> Tensor:
+        """The first rows of a matrix, in float32."""
         info = self.tensors[name]
+        rows, columns = info.shape
+        count = min(count, rows)
+        return self._read(replace(info, shape=(count, columns), nbytes=info.nbytes // rows * count))
+
+    def _read(self, info: TensorInfo) -> Tensor:
         raw = self._data[info.offset : info.offset + info.nbytes]
         if info.kind in (gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.F16):
             raw = raw.view(np.float32 if info.kind is gguf.GGMLQuantizationType.F32 else np.float16)
@@ -144,13 +153,28 @@ class _Header:
         self._at += length
         return str(self._data[self._at - length : self._at], "utf-8")
 
+    def _strings(self, count: int) -> list[str]:
+        """As many strings: vocabularies have 300,000 of them."""
+        data, at, length_at, end = self._data, self._at, struct.Struct("<Q").unpack_from, len(self._data)
+        found = []
+        for _ in range(count):
+            (length,) = length_at(data, at)
+            at += 8 + length
+            if at > end:
+                raise ValueError("it ends within a string")
+            found.append(str(data[at - length : at], "utf-8"))
+        self._at = at
+        return found
+
     def _value(self, kind: int) -> Any:
         if kind == _STRING:
             return self._string()
         if kind != _ARRAY:
             return self._scalar(_SCALARS[kind])
         item, length = self._scalar("<I"), self._scalar("<Q")
-        if item in (_STRING, _ARRAY):
+        if item == _STRING:
+            return self._strings(length)
+        if item == _ARRAY:
             return [self._value(item) for _ in range(length)]
         form = f"<{length}{_SCALARS[item][1]}"
         values = list(struct.unpack_from(form, self._data, self._at))

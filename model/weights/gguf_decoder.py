@@ -72,9 +72,22 @@ def gguf_shape(file: GgufFile) -> DecoderConfig:
             rope_factors=_rope_factors(file, settings, head_width),
             max_positions=settings["context_length"],
             tied="output.weight" not in file.tensors,
+            stored_twice=_same_matrix(file, "token_embd.weight", "output.weight"),
         )
     except KeyError as error:
         raise ConfigError(f"the GGUF's metadata has no {error.args[0]}", param="model") from error
+
+
+def _same_matrix(file: GgufFile, one: str, other: str) -> bool:
+    """Whether two matrices are one, quantised in different ways."""
+    if not {one, other} <= file.tensors.keys() or file.tensors[one].shape != file.tensors[other].shape:
+        return False
+    rows = torch.stack([file.first_rows(name, _COMPARED).flatten() for name in (one, other)])
+    return bool(torch.corrcoef(rows)[0, 1] > _SAME)
+
+
+_COMPARED, _SAME = 256, 0.98
+"""Rows that are compared, and their correlation from which on they count as the same. Four bits leave about 0.995."""
 
 
 def _rope_factors(file: GgufFile, settings: Mapping[str, Any], head_width: int) -> tuple[float, ...]:
@@ -99,7 +112,7 @@ _ROPE_FACTORS = "rope_freqs.weight"
 def gguf_state(file: GgufFile, shape: DecoderConfig, stored: bool = False) -> dict[str, Tensor | GroupedRows]:
     """Weights of a GGUF by their names in a dense decoder's state.
 
-    They are float32; with ``stored``, matrices except the embedding keep their formats.
+    They are float32; with ``stored``, matrices keep their formats, except an embedding that the projection shares.
 
     Raises:
         ConfigError: a tensor is missing, or the decoder has no use for one.
@@ -117,7 +130,10 @@ def gguf_state(file: GgufFile, shape: DecoderConfig, stored: bool = False) -> di
 
 def _state(raw: dict[str, Any], shape: DecoderConfig, architecture: Architecture) -> dict[str, Tensor | GroupedRows]:
     """Takes the tensors out of ``raw``."""
-    state = {"embedding": plain(raw.pop("token_embd.weight")), "norm.weight_D": raw.pop("output_norm.weight")}
+    embedding = raw.pop("token_embd.weight")
+    # A tied projection is made from it, in a format of its own.
+    embedding = plain(embedding) if shape.tied else embedding
+    state = {"embedding.weight_VD": embedding, "norm.weight_D": raw.pop("output_norm.weight")}
     if not shape.tied:
         state["head.weight_OI"] = raw.pop("output.weight")
     for layer in range(shape.layers):

@@ -48,7 +48,7 @@ def random_decoder(shape: DecoderConfig, seed: int) -> Decoder:
                 parameter.zero_()
             elif parameter.ndim == 1:
                 parameter.uniform_(0.5, 1.5, generator=generator)
-            elif name == "embedding":
+            elif name == "embedding.weight_VD":
                 parameter.normal_(0.0, 1.0, generator=generator)
             else:
                 parameter.normal_(0.0, parameter.shape[-1] ** -0.5, generator=generator)

@@ -21,12 +21,13 @@ from model.engine.runner import LocalRunner, SequenceStep, StepBatch
 from model.engine.sampler import choose
 from model.native import build, kinds
 from model.native.cache import QuantisedCache
-from model.native.decoder import NARROW
+from model.native.packed import NARROW, PackedWeights
 from model.native.runner import NativeRunner
 from model.native.support import machine_obstacle, obstacle
+from model.nn.embedding import Embedding
 from model.nn.linear import Linear
 from model.nn.shape import DecoderConfig
-from model.quant.grouped import GROUP, GroupedLinear, GroupedRows
+from model.quant.grouped import GROUP, GroupedEmbedding, GroupedLinear, GroupedRows
 from model.quant.int8 import Int8Linear, Int8Rows
 from model.quant.quantise import quantise
 from model.weights.form import form_for
@@ -118,14 +119,16 @@ def reference(name, dtype):
         if block.moe.experts is not None:
             block.moe.experts = RoundedExperts(block.moe.experts, dtype)
     if decoder.config.tied:
-        decoder.embedding.data = decoder.head.weight_OI
+        decoder.embedding.weight_VD.data = decoder.head.weight_OI
+    elif isinstance(decoder.embedding, Embedding):
+        decoder.embedding = GroupedEmbedding(GroupedRows.of(decoder.embedding.weight_VD, 8))
     shape = decoder.config
     return LocalRunner(decoder, kv_cache(shape, torch.float32, BLOCKS, SIZE))
 
 
 def native(name, dtype, kind, threads=2):
     decoder = quantised(name, dtype)
-    return NativeRunner(decoder, QuantisedCache(decoder.config, BLOCKS, SIZE), threads, CACHE, kind)
+    return NativeRunner(PackedWeights.of(decoder), QuantisedCache(decoder.config, BLOCKS, SIZE), threads, CACHE, kind)
 
 
 def long_native(shape, kind, threads=2):
@@ -134,7 +137,7 @@ def long_native(shape, kind, threads=2):
     for block in decoder.blocks:
         block.attention.qkv.weight_OI.data[: (shape.heads + shape.kv_heads) * shape.head_width] *= 3
     decoder = quantise(decoder, "int4", native=True)
-    return NativeRunner(decoder, QuantisedCache(shape, 160, SIZE), threads, CACHE, kind)
+    return NativeRunner(PackedWeights.of(decoder), QuantisedCache(shape, 160, SIZE), threads, CACHE, kind)
 
 
 FAR = replace(DENSE, max_positions=2048, retrieved=256)

@@ -89,7 +89,8 @@ def test_int8_drifts_little(loaded, reference):
     ids = loaded.tokenizer.encode(TEXT, allow_special=True)
     exact = logits_of(loaded, ids).log_softmax(-1)
     for dtype, bound in (("int8", 0.02), ("bfloat16", 0.01)):
-        drifted = logits_of(load_embedded(ModelConfig(dtype=dtype)), ids).log_softmax(-1)
+        in_torch = load_embedded(ModelConfig(dtype=dtype, shards=2))  # which the kernels can't run
+        drifted = logits_of(in_torch, ids).log_softmax(-1)
         divergence = (exact.exp() * (exact - drifted)).sum(-1).mean()
         assert 0 < divergence < bound, dtype
         assert (exact.argmax(-1) == drifted.argmax(-1)).float().mean() > 0.9, dtype

@@ -164,15 +164,14 @@ void Decoder::layer(const Layer& layer, Before before) {
 
 void Decoder::embed(int row, float* x) {
   const int token = batch_->token[row];
-  if (model_.embedding) {
-    const uint16_t* from = model_.embedding + static_cast<size_t>(token) * shape_.width;
-    for (int i = 0; i < shape_.width; i += 16) store(x + i, load_bfloat16(from + i));
-    return;
+  const Matrix& table = model_.embedding;
+  const uint8_t* group = table.tile(token / kTile);
+  const size_t bytes = table.tile_bytes() / table.groups;
+  for (int g = 0; g < table.groups; ++g, group += bytes, x += kGroup) {
+    const Line line = line_of(table, group, token % kTile);
+    const float scale = table.scale ? table.scale[token] : line.scale;
+    for (int i = 0; i < kGroup; ++i) x[i] = static_cast<float>(line.codes[i]) * scale + line.minimum;
   }
-  const Matrix& head = model_.head;
-  const uint8_t* from = head.codes + static_cast<size_t>(token / kTile) * head.tile_bytes() + token % kTile * 4;
-  for (int i = 0; i < shape_.width; i += 4, from += 4 * kTile)
-    for (int j = 0; j < 4; ++j) x[i + j] = static_cast<float>(from[j] - 128) * head.scale[token];
 }
 
 // Updates the row's state with the result of the previous operation, then norms and rounds it.

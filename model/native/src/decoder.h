@@ -57,7 +57,7 @@ struct Batch {
 struct Model {
   Shape shape;
   const Layer* layers;
-  const uint16_t* embedding;           // bfloat16; null: tied, read from the head
+  Matrix embedding;                    // the head's, if they are tied
   const float* norm;
   Matrix head;
   int64_t* expert_tokens;              // [expert], summed over all layers

@@ -45,6 +45,37 @@ struct Matrix {
   }
 };
 
+// One output's codes in a group, with its scale unless whole rows have scales. Slow: for single rows.
+struct Line {
+  int codes[32];
+  float scale, minimum;
+};
+
+inline Line line_of(const Matrix& matrix, const uint8_t* group, int output) {
+  Line line{};
+  for (int i = 0; i < 32; ++i) {
+    const int at = i / 4 * 4 * kTile + output * 4 + i % 4;
+    int code = matrix.bits == 8 ? group[at] : at < 256 ? group[at] & 15 : group[at - 256] >> 4;
+    for (int bit = 4; bit < matrix.bits && matrix.bits < 8; ++bit)
+      code |= (group[256 + 64 * (bit - 4) + at / 8] >> at % 8 & 1) << bit;
+    line.codes[i] = code;
+  }
+  const int middle = 1 << (matrix.bits - 1);
+  if (!matrix.scale) {
+    const uint8_t* factors = group + 64 * matrix.bits;
+    float both[2 * kTile];
+    store(both, load_float16(factors));
+    line.scale = both[output];
+    if (matrix.minimum) {
+      store(both + kTile, load_float16(factors + 32));
+      line.minimum = both[kTile + output];
+      return line;
+    }
+  }
+  for (int& code : line.codes) code -= middle;
+  return line;
+}
+
 // Prefetches a group's bytes.
 template <int kBytes>
 void ask(const uint8_t* weight) {

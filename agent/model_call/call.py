@@ -20,7 +20,7 @@ from agent.models.chat_model import ChatModel
 from flightloop.answer import Answer
 from flightloop.chat import MOST_TOKENS, ChatChunk, ChatRequest, ResponseExtension, Usage
 from flightloop.errors import FlightloopError, Interrupted, InvalidCall
-from flightloop.verdicts import Stage, Verdict
+from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.aside import LONG, aside, on_behalf_of
 from guardrails.holdback import StreamBlocked
 from guardrails.types import Checked, GuardContext, Guarding, Ruling
@@ -151,6 +151,27 @@ class GuardedCall:
         rulings = await asyncio.gather(*(self._guarded.judge(checked, parent) for checked in [*calls, *final]))
         await self._owner.judged([*self._verdicts, *(verdict for ruling in rulings for verdict in ruling.verdicts)])
         return list(rulings[: len(calls)]), rulings[-1] if final else None
+
+    async def reasoning(self) -> str:
+        """The model's reasoning as the rails of streams and answers let it through; empty if they block it.
+
+        It is released whole: nobody checks it while it is decoded.
+        """
+        written = self.answer.reasoning
+        if not written.strip():
+            return ""
+        stream = self._guarded.guard.stream(self._context)
+        try:
+            with on_behalf_of(self._context.tenant_id):
+                screened = await aside(_DEAR * len(written), lambda: stream.push(written) + stream.finish())
+        except StreamBlocked as blocked:
+            await self._owner.judged(blocked.ruling.verdicts)
+            return ""
+        await self._owner.judged(stream.ruling().verdicts)
+        checked = Checked(Stage.FINAL, screened, self._context)
+        ruling = await self._guarded.judge(checked, self.request.flightloop.traceparent)
+        await self._owner.judged(ruling.verdicts)
+        return ruling.text if ruling.action in (Action.ALLOW, Action.REDACT) else ""
 
     async def _pieces(self, shown: bool) -> AsyncGenerator[str, None]:
         screen = Screen(self._guarded.guard.stream(self._context), self.request) if shown else None

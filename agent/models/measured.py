@@ -34,7 +34,7 @@ class MeasuredChatModel:
         self._run(+1)
         try:
             async for chunk in stream:
-                told = any(choice.delta.content or choice.delta.tool_calls for choice in chunk.choices)
+                told = any(choice.delta.begun for choice in chunk.choices)
                 if told and first is None:
                     first = self._clock()
                     self._metrics.observe(catalog.MODEL_TTFT_SECONDS, first - began, model=self._name)

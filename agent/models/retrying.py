@@ -58,9 +58,7 @@ class RetryingChatModel:
             try:
                 async with aclosing(self._model.stream(request)) as chunks:  # type: ignore[type-var]
                     async for chunk in chunks:
-                        begun = begun or any(
-                            choice.delta.content or choice.delta.tool_calls for choice in chunk.choices
-                        )
+                        begun = begun or any(choice.delta.begun for choice in chunk.choices)
                         yield chunk
                 return
             except FlightloopError as error:

@@ -57,7 +57,7 @@ refusal: I cannot say that.
 
 @dataclass(frozen=True)
 class Said:
-    """One scripted answer: the words of ``text``, then ``calls`` (name, arguments as JSON text), then ``error``."""
+    """One scripted answer: ``reasoning``, the words of ``text``, ``calls`` (name, arguments as JSON text), ``error``."""
 
     text: str = ""
     calls: Sequence[tuple[str, str]] = ()
@@ -68,6 +68,7 @@ class Said:
     extension: ResponseExtension | None = None
     finish_reason: FinishReason | None = None
     """None: ``tool_calls`` if there are calls, else ``stop``."""
+    reasoning: str = ""
 
 
 @dataclass
@@ -187,7 +188,8 @@ def api_deps(*answers: Said, streaming: str = "held", **overrides: Any) -> ApiDe
 
 def _deltas(said: Said) -> list[Delta]:
     words = said.text.split(" ") if said.text else []
-    deltas = [Delta(content=word if number == 0 else f" {word}") for number, word in enumerate(words)]
+    deltas = [Delta(reasoning_content=piece) for piece in said.reasoning.splitlines(keepends=True)]
+    deltas += [Delta(content=word if number == 0 else f" {word}") for number, word in enumerate(words)]
     for index, (name, arguments) in enumerate(said.calls):
         begun = ToolCallDelta(index=index, id=f"call_{index}", type="function", function=FunctionDelta(name=name))
         rest = ToolCallDelta(index=index, function=FunctionDelta(arguments=arguments))

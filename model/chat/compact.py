@@ -64,6 +64,7 @@ class CompactChat:
     """The format as a `model.chat.format.ChatFormat`."""
 
     calls: CallFormat = COMPACT
+    reasons = begins_reasoning = False
 
     def __init__(self, tokenizer: TextEncoder) -> None:
         self._tokenizer = tokenizer

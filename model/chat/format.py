@@ -18,6 +18,16 @@ class ChatFormat(Protocol):
     @property
     def calls(self) -> CallFormat: ...
 
+    @property
+    def reasons(self) -> bool:
+        """Whether answers may begin with reasoning (`model.chat.reasoning`)."""
+        ...
+
+    @property
+    def begins_reasoning(self) -> bool:
+        """Whether prompts end with the tag that opens the reasoning."""
+        ...
+
     def render(self, request: ChatRequest) -> str:
         """The prompt as text, for people to read."""
         ...

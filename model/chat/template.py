@@ -21,6 +21,7 @@ from flightloop.errors import ConfigError, ContextTooLong, InvalidRequest
 from model.chat.calls import CallFormat
 from model.chat.content import content_text
 from model.chat.hints import plan_hint, schema_hint
+from model.chat.reasoning import CLOSE, OPEN
 from model.weights.tokenizer import Tokenizer
 
 _SEPARATORS = range(0xF0000, 0xFFFFD)
@@ -35,18 +36,24 @@ class ChatTemplate:
         tokenizer: the checkpoint's tokenizer.
         calls: how the model writes calls.
 
+    Attributes:
+        reasons: whether its answers may begin with reasoning.
+        begins_reasoning: whether its prompts end with the tag that opens it.
+
     Raises:
         ConfigError: the template is invalid.
     """
 
     def __init__(self, source: str, tokenizer: Tokenizer, calls: CallFormat) -> None:
         self.calls = calls
+        self.reasons = CLOSE in source
         self._tokenizer = tokenizer
         self._takes_tools = "tools" in source
         try:
             self._template = _environment().from_string(source)
         except TemplateSyntaxError as error:
             raise ConfigError(f"the model's chat template is invalid: {error}", param="model") from error
+        self.begins_reasoning = self.reasons and self._begins_reasoning()
 
     def render(self, request: ChatRequest) -> str:
         """The prompt as text, for people to read. The model gets the ids of `encode`."""
@@ -75,6 +82,14 @@ class ChatTemplate:
         if len(ids) >= limit:
             raise ContextTooLong.of(limit, f"the conversation has {len(ids)} and leaves no room for an answer")
         return ids
+
+    def _begins_reasoning(self) -> bool:
+        """Whether the template opens the reasoning of the answer."""
+        try:
+            request = ChatRequest(model="", messages=[ChatMessage(role="user", content="?")])
+            return self.render(request).rstrip().endswith(OPEN)
+        except InvalidRequest:
+            return False
 
     def _rendered(self, request: ChatRequest) -> tuple[str, str]:
         """The rendered text, and the separator in it."""

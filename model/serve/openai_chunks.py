@@ -19,6 +19,7 @@ from flightloop.chat import (
     TopLogprob,
     Usage,
 )
+from model.chat.reasoning import ReasoningReader
 from model.engine.request import EngineOutput, SampledToken, Summary
 from model.engine.vocabulary import Vocabulary
 from model.serve.openai_calls import CallReader
@@ -43,25 +44,43 @@ class ChunkWriter:
         self._created = int(time.time())
         self._vocabulary = vocabulary
         self._calls = CallReader(vocabulary.chat.calls, held=held) if calls else None
+        chat = vocabulary.chat
+        self._reasoning = ReasoningReader(begun=chat.begins_reasoning, held=held) if chat.reasons else None
         self._logprobs = logprobs
         self._role: Literal["assistant"] | None = "assistant"
 
     def write(self, output: EngineOutput) -> list[ChatChunk]:
         """The chunks of an output; none if it contains nothing to send yet."""
-        text, calls = output.text, list[ToolCallDelta]()
+        reasoning, text = self._split(output)
+        calls = list[ToolCallDelta]()
         if self._calls is not None:
-            text, calls = self._calls.push(output.text)
+            text, calls = self._calls.push(text)
             if output.last:
                 text += self._calls.finish()
         logprobs = self._logprob_part(output.tokens)
         chunks = []
-        if text or calls or logprobs or (output.tokens and self._role):
-            delta = Delta(role=self._role, content=text or None, tool_calls=calls or None)
+        if reasoning or text or calls or logprobs or (output.tokens and self._role):
+            delta = Delta(
+                role=self._role,
+                content=text or None,
+                reasoning_content=reasoning or None,
+                tool_calls=calls or None,
+            )
             self._role = None
             chunks.append(self._chunk(ChunkChoice(delta=delta, logprobs=logprobs)))
         if output.finish is not None:
             chunks.append(self._last(output))
         return chunks
+
+    def _split(self, output: EngineOutput) -> tuple[str, str]:
+        """The output's reasoning and text."""
+        if self._reasoning is None:
+            return "", output.text
+        reasoning, text = self._reasoning.push(output.text)
+        if output.last:
+            more, rest = self._reasoning.finish()
+            reasoning, text = reasoning + more, text + rest
+        return reasoning, text
 
     def _last(self, output: EngineOutput) -> ChatChunk:
         finish: FinishReason | None = output.finish

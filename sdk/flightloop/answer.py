@@ -33,8 +33,9 @@ class Answer:
 
     Attributes:
         pieces: text of the chunks.
+        reasoning: what the model wrote before its answer.
         tokens: estimate until ``usage`` arrives: one per chunk with text or calls, more for long ones.
-        characters: total length of the text and of the calls' names and arguments.
+        characters: total length of the text, the reasoning and the calls' names and arguments.
     """
 
     def __init__(self, index: int = 0) -> None:
@@ -43,6 +44,7 @@ class Answer:
         self.created = 0
         self.model = ""
         self.pieces: list[str] = []
+        self.reasoning = ""
         self.calls: list[ToolCall] = []
         self.logprobs: list[TokenLogprob] = []
         self.finish_reason: FinishReason | None = None
@@ -85,7 +87,11 @@ class Answer:
         if self.finish_reason is None:
             raise ModelUnavailable("the answer was interrupted before its end")
         text = self.text
-        message = ResponseMessage(content=text if text or not self.calls else None, tool_calls=self.calls or None)
+        message = ResponseMessage(
+            content=text if text or not self.calls else None,
+            reasoning_content=self.reasoning or None,
+            tool_calls=self.calls or None,
+        )
         logprobs = ChoiceLogprobs(content=self.logprobs) if self.logprobs else None
         return ChatCompletion(
             id=self.id,
@@ -104,9 +110,12 @@ class Answer:
         if text:
             self.pieces.append(text)
             self.characters += len(text)
+        if choice.delta.reasoning_content:
+            self.reasoning += choice.delta.reasoning_content
+            self.characters += len(choice.delta.reasoning_content)
         for delta in choice.delta.tool_calls or []:
             self._call(delta)
-        if text or choice.delta.tool_calls:
+        if choice.delta.begun:
             self.tokens += max(1, (self.characters - before) // CHARACTERS)
         return text
 

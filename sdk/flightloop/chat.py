@@ -325,6 +325,8 @@ class ResponseExtension(Wire):
 class ResponseMessage(Wire):
     role: Literal["assistant"] = "assistant"
     content: str | None = None
+    reasoning_content: str | None = None
+    """What the model wrote before its answer, if it reasons."""
     tool_calls: list[ToolCall] | None = None
 
 
@@ -360,7 +362,13 @@ class ToolCallDelta(Wire):
 class Delta(Wire):
     role: Literal["assistant"] | None = None
     content: str | None = None
+    reasoning_content: str | None = None
     tool_calls: list[ToolCallDelta] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has a part of the answer."""
+        return bool(self.content or self.reasoning_content or self.tool_calls)
 
 
 class ChunkChoice(Wire):

@@ -258,3 +258,16 @@ def test_the_template_tells_how_calls_are_written(tokenizer: Tokenizer) -> None:
     assert CompactChat(tokenizer).calls.name == "compact"
     made = Tokenizer(tokenizer.backend, tokenizer.special, tokenizer.eos_id, chat_template=CHATML)
     assert isinstance(checkpoint_format(made, "acme", tuned=True), CompactChat)  # as it was trained
+
+
+@pytest.mark.parametrize(
+    ("ending", "reasons", "begins"),
+    [
+        ("{{ '<|im_start|>assistant\\n' }}", False, False),
+        ("{{ '<|im_start|>assistant\\n' }}{% if not enable_thinking %}<think>\\n\\n</think>{% endif %}", True, False),
+        ("{{ '<|im_start|>assistant\\n<think>\\n' }}{# until </think> #}", True, True),
+    ],
+)
+def test_reasoning_is_found_in_the_template(tokenizer: Tokenizer, ending: str, reasons: bool, begins: bool) -> None:
+    made = ChatTemplate("{% for message in messages %}{{ message.content }}{% endfor %}" + ending, tokenizer, HERMES)
+    assert (made.reasons, made.begins_reasoning) == (reasons, begins)

@@ -146,7 +146,9 @@ class _Telling:
         refused = any(ruling is not None and _refuses(self._admitted, ruling) for ruling in (*rulings, final))
         if refused or (call.live and text != said):  # shown text can't be redacted any more
             return list(self.refused())
-        told = [self._show(text)] if text and not call.live else []
+        reasoning = await call.reasoning()
+        told = [self._chunk(Delta(reasoning_content=reasoning))] if reasoning else []
+        told += [self._show(text)] if text and not call.live else []
         if answer.calls:
             pairs = zip(answer.calls, rulings, strict=True)
             told.append(self._chunk(Delta(tool_calls=[_delta(i, each, made) for i, (each, made) in enumerate(pairs)])))

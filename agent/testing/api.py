@@ -57,7 +57,7 @@ refusal: I cannot say that.
 
 @dataclass(frozen=True)
 class Said:
-    """One scripted answer: ``reasoning``, the words of ``text``, ``calls`` (name, arguments as JSON text), ``error``."""
+    """One scripted answer: reasoning, the words of the text, calls (name, arguments as JSON text), error."""
 
     text: str = ""
     calls: Sequence[tuple[str, str]] = ()

@@ -162,3 +162,34 @@ def test_sources_state_all_that_a_download_needs(name: str) -> None:
     assert source.size > 10**8
     assert source.licence == "Apache-2.0"
     assert source.file.endswith(".gguf")
+
+
+def told(home: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Without hub and package index, for a user who has nothing yet."""
+    nothing = {"HOME": str(home), "HF_HUB_OFFLINE": "1", "HF_HOME": str(home), "PIP_NO_INDEX": "1"}
+    return subprocess.run([sys.executable, *command], env={**os.environ, **nothing}, capture_output=True, text=True)
+
+
+CHOOSE = "from model.weights.sources import default_model; print(default_model(print))"
+
+
+def test_edge_serves_where_nothing_can_be_downloaded_and_says_so(tmp_path: Path) -> None:
+    line, model = told(tmp_path, "-c", CHOOSE).stdout.splitlines()
+    assert model == "edge"
+    assert "edge, serves" in line
+    assert SOURCES["standard"].title in line
+    assert "FLIGHTLOOP_MODEL" in line
+
+
+def test_standard_serves_where_it_is_at_hand(tmp_path: Path) -> None:
+    file = tmp_path / ".cache" / "flightloop" / "models" / SOURCES["standard"].file
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert told(tmp_path, "-c", CHOOSE).stdout == "standard\n"
+
+
+def test_a_named_model_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    failed = told(tmp_path, "-m", "model.weights", "standard")
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: cannot download Qwen2.5-Coder-0.5B-Instruct")
+    assert failed.stderr.count("\n") == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from click import ClickException
 
@@ -57,3 +59,17 @@ def test_build_refuses_in_one_line_what_serve_run_shows(
         build({"home": "home", **args})
     assert says in caught.value.message
     assert "\n" not in caught.value.message
+
+
+def test_the_model_is_chosen_once_and_the_choice_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without a model's name, hub and package index. The model's file is not there either, so that ``build`` ends."""
+    for name, value in (("HOME", str(tmp_path)), ("HF_HOME", str(tmp_path)), ("PIP_NO_INDEX", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("FLIGHTLOOP_MODEL")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ClickException, match=r"nowhere\.safetensors"):
+        build({"home": str(tmp_path / "home"), "model_lora": "nowhere.safetensors"})
+    [line] = capfd.readouterr().err.splitlines()
+    assert line.startswith("The smallest model, edge, serves: cannot download Qwen2.5-Coder-0.5B-Instruct")

@@ -157,7 +157,7 @@ def engine(
     rows: Annotated[str, typer.Option(help="Comma-separated names; a name that ends in _ is a prefix.")] = "",
     peers: Annotated[str, typer.Option(help="Comma-separated names, or none; default: all.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="A smaller measurement, for a first look.")] = False,
-    model: Annotated[str, typer.Option(help="The embedded model: standard, large or edge.")] = "edge",
+    model: Annotated[str, typer.Option(help="The embedded model: standard, large or edge.")] = "standard",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads per engine; default: all processors.")] = None,
     data: Annotated[Path, typer.Option(help="Folder with WikiText-2 and the essays of the needle test.")] = DATA,
     docs: Annotated[Path | None, typer.Option(help="Folder of performance.md and .svg, to put figures in.")] = None,

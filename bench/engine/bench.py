@@ -13,7 +13,7 @@ from bench.engine.rivals import Rivals
 from bench.engine.subject import Subject
 from bench.peers.environment import PeerError
 from bench.peers.protocol import Task
-from model.config import Dtype
+from model.config import Dtype, Kernels
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Size:
         prompt, longer: prompt tokens of ``prefill_1000`` and ``prefill_4000``.
         step: tokens of a run's first prompt.
         long: tokens of an input that needs windows; ``short``: of one that doesn't.
-        haystacks: number of texts with hidden needles, of ``hay`` tokens each.
+        haystacks: number of texts with hidden needles, of ``hay`` tokens each, for each of these lengths.
     """
 
     rounds: int = 5
@@ -38,13 +38,13 @@ class Size:
     prompt: int = 1000
     longer: int = 4000
     step: int = 1500
-    long: int = 7500
+    long: int = 10_000
     short: int = 500
-    haystacks: int = 6
-    hay: int = 7500
+    haystacks: int = 4
+    hay: tuple[int, ...] = (10_000, 31_000)
 
 
-QUICK = Size(rounds=2, new_tokens=24, windows=4, haystacks=1)
+QUICK = Size(rounds=2, new_tokens=24, windows=4, haystacks=1, hay=(10_000,))
 LEAST = Size(
     rounds=1,
     new_tokens=3,
@@ -56,7 +56,7 @@ LEAST = Size(
     long=90,
     short=30,
     haystacks=1,
-    hay=900,
+    hay=(900,),
 )
 """Smallest size, for tests: checks that everything runs; the figures mean nothing."""
 
@@ -84,6 +84,11 @@ class Bench:
     def dense(self, dtype: Dtype = "auto", **options: Any) -> Subject:
         """Our engine with the embedded model's dense base, which peers run too."""
         return self._subject(dtype, mixture=False, **options)
+
+    def limited(self, kernels: Kernels, **options: Any) -> Subject:
+        """Our engine with the dense base on another kind of kernels."""
+        self.told(f"loading the dense base, kernels {kernels}")
+        return Subject(self.models.embedded("auto", kernels=kernels), threads=self.threads, **options)
 
     def mixture(self, dtype: Dtype = "auto", **options: Any) -> Subject:
         """Our engine with the embedded mixture."""

@@ -59,11 +59,19 @@ class Stepper:
 
     def milliseconds(self) -> float:
         """Decodes once and returns the median time of a step, in milliseconds."""
+        return 1e3 * float(self._decoded()["step_seconds"])
+
+    def tokens_per_second(self) -> float:
+        """Decodes once and returns the tokens per second."""
+        answer = self._decoded()
+        return float(answer["tokens"]) / float(answer["seconds"])
+
+    def _decoded(self) -> Any:
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         self._child.stdin.write("\n")
         self._child.stdin.flush()
-        return 1e3 * float(json.loads(self._child.stdout.readline())["step_seconds"])
+        return json.loads(self._child.stdout.readline())
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import get_args
 
 from bench.peers.checkpoint import random_checkpoint
 from bench.peers.shapes import DENSE, MIXTURE
-from model.config import EDGE, Dtype, ModelConfig
+from model.config import STANDARD, Dtype, Kernels, ModelConfig
 from model.native.packed import PackedWeights
 from model.nn.shape import DecoderConfig
 from model.quant.grouped import GroupedLinear
@@ -28,7 +28,7 @@ WINDOW, RETRIEVED = 512, 512
 decoded token (docs/decisions/0010-windows.md)."""
 
 
-def fastest(model: str = EDGE) -> Dtype:
+def fastest(model: str = STANDARD) -> Dtype:
     """The format that the engine picks for an embedded model on this processor."""
     file = GgufFile(model_path(ModelConfig(model)))
     return form_for(ModelConfig(), gguf_shape(file), file.form).dtype
@@ -44,13 +44,13 @@ class Models:
         ConfigError: the embedded model isn't installed, or this processor doesn't support the format.
     """
 
-    def __init__(self, name: str = EDGE) -> None:
+    def __init__(self, name: str = STANDARD) -> None:
         self.name = name
 
-    def embedded(self, dtype: Dtype, *, mixture: bool = False) -> LoadedModel:
+    def embedded(self, dtype: Dtype, *, mixture: bool = False, kernels: Kernels = "auto") -> LoadedModel:
         """The embedded model: its dense base, or the upcycled mixture."""
         experts = ModelConfig.routed_experts if mixture else 0
-        return load_model(ModelConfig(self.name, dtype=dtype, routed_experts=experts))
+        return load_model(ModelConfig(self.name, dtype=dtype, routed_experts=experts, kernels=kernels))
 
     def windowed(self) -> LoadedModel:
         """The dense base in the fastest format, with a window for most attention heads."""
@@ -70,8 +70,8 @@ class Models:
 class TinyModels(Models):
     """Tiny models that run in milliseconds, to test the measurements."""
 
-    def embedded(self, dtype: Dtype, *, mixture: bool = False) -> LoadedModel:
-        return self.mixture(dtype) if mixture else self.dense(dtype)
+    def embedded(self, dtype: Dtype, *, mixture: bool = False, kernels: Kernels = "auto") -> LoadedModel:
+        return self.mixture(dtype) if mixture else _random(_TINY_DENSE, dtype, kernels)
 
     def windowed(self) -> LoadedModel:
         return _random(replace(_TINY_DENSE, windows=(0, 16), sinks=4), "auto")
@@ -86,8 +86,8 @@ class TinyModels(Models):
 _TINY_DENSE = replace(TINY, experts=0, expert_width=0, active=0)
 
 
-def _random(shape: DecoderConfig, dtype: Dtype) -> LoadedModel:
-    form = form_for(ModelConfig(dtype=dtype), shape)
+def _random(shape: DecoderConfig, dtype: Dtype, kernels: Kernels = "auto") -> LoadedModel:
+    form = form_for(ModelConfig(dtype=dtype, kernels=kernels), shape)
     decoder = quantise(random_decoder(shape, seed=0), form.dtype, native=form.kernels)
     return LoadedModel.of(decoder, embedded_tokenizer(), "random", form)
 

@@ -11,7 +11,7 @@ from bench.peers.checkpoint import dense_checkpoint, random_checkpoint
 from bench.peers.environment import ENVIRONMENTS, PeerError
 from bench.peers.peer import Peer
 from bench.peers.shapes import MIXTURE
-from model.config import EDGE, ModelConfig
+from model.config import STANDARD, ModelConfig
 from model.weights.files import model_path
 
 PEERS: tuple[str, ...] = tuple(ENVIRONMENTS)
@@ -78,11 +78,11 @@ class Rivals:
         self._stack.close()
 
 
-def peer_options(threads: int, model: str = EDGE) -> Callable[[str], Mapping[str, Any]]:
+def peer_options(threads: int, model: str = STANDARD) -> Callable[[str], Mapping[str, Any]]:
     """Start options of each peer: the dense base's weights, and the same number of threads as ours."""
 
     def options(name: str) -> Mapping[str, Any]:
-        if name == "llama_cpp":
+        if name in ("llama_cpp", "llama_cpp_avx2"):
             return {"model": model_path(ModelConfig(model)), "threads": threads}
         if name == OLMOE:
             return {"model": random_checkpoint(MIXTURE), "threads": threads}

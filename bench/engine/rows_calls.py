@@ -15,7 +15,37 @@ from bench.engine.workload import MOST_TOKENS, as_tasks, call_requests, copied
 from bench.rows import Row
 
 CALLS = 16
+ONE_BY_ONE = 4
+"""Calls of a round, each alone."""
 PEERS = ("llama_cpp", "vllm")
+
+
+def one_call(bench: Bench) -> list[Row]:
+    """The row ``toolcalls_1``: one call at a time with drafts, against llama.cpp with its grammar."""
+    subject = bench.dense(slots=1, drafts=True)
+
+    def task(turn: int, most: int = MOST_TOKENS) -> dict[str, Any]:
+        requests = call_requests(subject.loaded.name, 1, turn)
+        asked = as_tasks(requests, subject.engine.vocabulary, subject.engine.max_context)
+        return {"task": "toolcalls", "requests": [{**each, "most": most} for each in asked]}
+
+    def theirs(peer: Player) -> Measure:
+        turns = count()
+        return lambda: ONE_BY_ONE / sum(float(peer.ask(task(next(turns)))["seconds"]) for _ in range(ONE_BY_ONE))
+
+    def ours() -> Measure:
+        turns = count()
+
+        def measure() -> float:
+            asked = [call_requests(subject.loaded.name, 1, next(turns)) for _ in range(ONE_BY_ONE)]
+            return ONE_BY_ONE / sum(float(subject.calls(each)["seconds"]) for each in asked)
+
+        return measure
+
+    players, lost = bench.players(subject, "llama_cpp", like=task(0, TRIAL))
+    measures = {name: theirs(player) for name, player in players.items() if name != OURS}
+    taken = alternate({OURS: ours(), **measures}, bench.size.rounds, bench.told, lost)
+    return [taken.row("toolcalls_1", "calls/s", "llama_cpp", note=f"one at a time, drafts on; {subject.format}")]
 
 
 def toolcalls(bench: Bench) -> list[Row]:

@@ -44,6 +44,15 @@ def decode(streams: int, peer: str) -> Callable[[Bench], list[Row]]:
     return measure
 
 
+def decode_avx2(bench: Bench) -> list[Row]:
+    """The row ``decode_1_avx2``: one stream as on a processor with AVX2 only, ours and llama.cpp's."""
+    peer = "llama_cpp_avx2"
+    subject = bench.limited("avx2", slots=1)
+    players, lost = bench.players(subject, peer, like=decode_task(1, TRIAL)(0))
+    taken = contest(players, decode_task(1, bench.size.new_tokens), rate, bench.size.rounds, bench.told, lost)
+    return [taken.row("decode_1_avx2", "tok/s", peer, note=f"{subject.format}, both without AVX-VNNI and AVX-512")]
+
+
 def throughput(bench: Bench) -> list[Row]:
     """Rows ``throughput_<engine>_<streams>`` of our formats and of all peers."""
     rows = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bench.engine.bench import Bench
 from bench.engine.contest import contest, rate
@@ -58,6 +59,20 @@ def perplexities(bench: Bench) -> list[Row]:
         Row("int8_perplexity", found["int8"], "", "float32", found["float32"], higher_is_better=False, note=note)
     )
     return rows + [_beside(bench, peer, text, found[fastest(bench.models.name)]) for peer in PEERS]
+
+
+def of_file(bench: Bench) -> list[Row]:
+    """Rows ``gguf_perplexity``, against llama.cpp on the same file, and ``noop_perplexity``, the mixture whose experts
+    add nothing against the dense base."""
+    loaded = bench.models.embedded("auto")
+    text = wikitext(bench.data, loaded.tokenizer)[: bench.size.windows * CONTEXT]
+    dense = _scored(bench, loaded, text, "the dense base", answer=True)
+    mixture = _scored(bench, bench.models.embedded("auto", mixture=True), text, "the mixture", answer=True)
+    note = f"WikiText-2, test part, {bench.size.windows} windows of {CONTEXT:,} tokens; {loaded.form.dtype}"
+    return [
+        replace(_beside(bench, "llama_cpp", text, dense), name="gguf_perplexity", note=note),
+        Row("noop_perplexity", mixture, "", "without experts", dense, higher_is_better=False, note=note),
+    ]
 
 
 def _scored(bench: Bench, loaded: LoadedModel, text: Sequence[int], name: str, answer: bool) -> float:

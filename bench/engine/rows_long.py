@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
 
 from bench.engine.bench import Bench
@@ -17,7 +18,7 @@ FIRST_SEED = 1_000
 """First seed of the haystacks. The heads without a window were chosen with other seeds."""
 
 
-def long_8k(bench: Bench) -> list[Row]:
+def long_10k(bench: Bench) -> list[Row]:
     """Time per token after a long input relative to a short one: one stream, windows on."""
     size = bench.size
     subject = bench.windowed(slots=1, max_context=size.long + 2 * size.new_tokens)
@@ -35,33 +36,38 @@ def long_8k(bench: Bench) -> list[Row]:
     note = f"a token, 1 stream, after {size.long:,} tokens of input; dense base, {subject.format}, {_windows(subject)}"
     return [
         taken.row(
-            "long_8k", "ms", "short", ours="long", shown=f"{size.short} tokens", higher_is_better=False, note=note
+            "long_10k", "ms", "short", ours="long", shown=f"{size.short} tokens", higher_is_better=False, note=note
         )
     ]
 
 
 def retention(bench: Bench) -> list[Row]:
     """Share of the needles in long essays that are found with windows, relative to full attention, both greedy."""
-    size = bench.size
     texts = essays(bench.data)
+    return [_retention(bench, texts, tokens) for tokens in bench.size.hay]
+
+
+def _retention(bench: Bench, texts: Sequence[str], tokens: int) -> Row:
+    size = bench.size
     found: dict[str, list[bool]] = {"windows": [], "full": []}
     note = ""
     for name, hits in found.items():
         make = bench.windowed if name == "windows" else bench.dense
-        subject = make(slots=1, max_context=size.hay + 256)
+        subject = make(slots=1, max_context=tokens + 256)
         stacks = haystacks(
             texts,
             subject.loaded.tokenizer,
-            tokens=size.hay,
+            tokens=tokens,
             needles=NEEDLES,
             seeds=range(FIRST_SEED, FIRST_SEED + size.haystacks),
         )
         for number, stack in enumerate(stacks, start=1):
             bench.told(f"{name}, haystack {number} of {size.haystacks}")
             hits += find(subject.engine, stack)
-        note = note or f"{len(hits)} needles in {size.hay:,} tokens each; {subject.format}, {_windows(subject)}"
+        note = note or f"{len(hits)} needles in {tokens:,} tokens each; {subject.format}, {_windows(subject)}"
     shares = {name: sum(hits) / len(hits) for name, hits in found.items()}
-    return [Row("long_8k_retention", shares["windows"], "found", "full attention", shares["full"], note=note)]
+    name = f"long_{tokens // 1000}k_retention"
+    return Row(name, shares["windows"], "found", "full attention", shares["full"], note=note)
 
 
 def _windows(subject: Subject) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import statistics
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from bench.engine.bench import Bench
@@ -13,8 +15,39 @@ from bench.engine.machine import taken_core
 from bench.engine.models import fastest
 from bench.peers.environment import PeerError
 from bench.rows import Row, spread_of
+from model.config import ModelConfig
+from model.native.build import compiled
 
 PEERS = ("llama_cpp", "vllm", "transformers")
+
+
+def decode_busy(bench: Bench) -> list[Row]:
+    """The row ``decode_1_busy``: one stream while two other processes compute, to the same on a quiet machine."""
+    bench.told("starting a separate engine")
+    with Stepper({"model": bench.models.name, "routed_experts": 0}, bench.size.new_tokens) as stepper:
+
+        def crowded() -> float:
+            with taken_core(), taken_core():
+                return stepper.tokens_per_second()
+
+        measures = {"busy": crowded, "quiet": stepper.tokens_per_second}
+        taken = alternate(measures, bench.size.rounds, bench.told)
+    note = f"1 stream, two other processes compute; {fastest(bench.models.name)}, threads as the engine chooses them"
+    return [taken.row("decode_1_busy", "tok/s", "quiet", ours="busy", note=note)]
+
+
+def first_start(bench: Bench) -> list[Row]:
+    """The row ``first_start_seconds``: the file is at hand, its packed weights are not."""
+    seconds = []
+    for turn in range(min(2, bench.size.rounds)):
+        bench.told(f"first start {turn + 1}")
+        with tempfile.TemporaryDirectory() as folder:
+            kernels = compiled(Path(ModelConfig().cache).expanduser())
+            (Path(folder) / kernels.name).symlink_to(kernels)
+            seconds.append(started({"model": bench.models.name, "cache": folder}).seconds)
+    note = f"the embedded mixture, {fastest(bench.models.name)}; kernels compiled, weights packed at this start"
+    value = statistics.median(seconds)
+    return [Row("first_start_seconds", value, "s", higher_is_better=False, spread=spread_of(seconds), note=note)]
 
 
 def start(bench: Bench) -> list[Row]:

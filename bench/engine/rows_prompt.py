@@ -12,10 +12,11 @@ from bench.peers.protocol import Answer
 from bench.rows import Row, spread_of
 
 ADDED = 100
+PEERS = ("vllm", "llama_cpp")
 
 
 def prefill(name: str, length: Callable[[Bench], int]) -> Callable[[Bench], list[Row]]:
-    """A row of prompt tokens per second up to the answer's first token, for new prompts, against vllm."""
+    """A row of prompt tokens per second up to the answer's first token, for new prompts, against the better peer."""
 
     def measure(bench: Bench) -> list[Row]:
         tokens = length(bench)
@@ -27,26 +28,25 @@ def prefill(name: str, length: Callable[[Bench], int]) -> Callable[[Bench], list
             return tokens / float(answer["seconds"])
 
         subject = bench.dense(slots=1, max_context=tokens + 64)
-        players, lost = bench.players(subject, "vllm", like=task(0))
+        players, lost = bench.players(subject, *PEERS, like=task(0))
         taken = contest(players, task, rate, bench.size.rounds, bench.told, lost)
-        return [taken.row(name, "tok/s", "vllm", note=f"{tokens:,} tokens, {subject.format}")]
+        return [taken.row(name, "tok/s", taken.better(*PEERS), note=f"{tokens:,} tokens, {subject.format}")]
 
     return measure
 
 
 def warm_ttft(bench: Bench) -> list[Row]:
     """Rows ``warm_ttft_vs_<peer>``: time to the first token if all but the last 100 prompt tokens are cached."""
-    peers = ("vllm", "llama_cpp")
     first = bench.size.prompt
 
     def task(turn: int) -> dict[str, Any]:
         return {"task": "warm_prefix", "first": first, "added": ADDED, "seed": seed_of("warm_ttft", turn)}
 
     subject = bench.dense(slots=1)
-    players, lost = bench.players(subject, *peers, like=task(0))
+    players, lost = bench.players(subject, *PEERS, like=task(0))
     taken = contest(players, task, lambda answer: 1e3 * answer["second_seconds"], bench.size.rounds, bench.told, lost)
     note = f"{first:,} tokens known, {ADDED} new; {subject.format}"
-    return [taken.row(f"warm_ttft_vs_{peer}", "ms", peer, higher_is_better=False, note=note) for peer in peers]
+    return [taken.row(f"warm_ttft_vs_{peer}", "ms", peer, higher_is_better=False, note=note) for peer in PEERS]
 
 
 def second_step_ttft(bench: Bench) -> list[Row]:

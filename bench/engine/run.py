@@ -20,7 +20,7 @@ from bench.errors import BenchError
 from bench.peers.environment import PeerError
 from bench.rows import Row
 from flightloop.errors import FlightloopError
-from model.config import EDGE
+from model.config import STANDARD
 
 Measurement = Callable[[Bench], list[Row]]
 
@@ -38,25 +38,30 @@ class Group:
 
 GROUPS: tuple[Group, ...] = (
     Group(["decode_1"], rows_decode.decode(1, "llama_cpp")),
+    Group(["decode_1_avx2"], rows_decode.decode_avx2),
+    Group(["decode_1_busy"], rows_machine.decode_busy),
     Group(["decode_8"], rows_decode.decode(8, "vllm")),
     Group(["decode_32"], rows_decode.decode(32, "vllm")),
     Group(["prefill_1000"], prompts.prefill("prefill_1000", lambda bench: bench.size.prompt)),
     Group(["prefill_4000"], prompts.prefill("prefill_4000", lambda bench: bench.size.longer)),
     Group(["warm_ttft_vs_"], prompts.warm_ttft),
     Group(["second_step_ttft"], prompts.second_step_ttft),
+    Group(["toolcalls_1"], rows_calls.one_call),
     Group(["toolcalls_16", "toolcalls_16_vs_"], rows_calls.toolcalls),
     Group(["grammar_tokens", "grammar_step"], rows_calls.grammar),
     Group(["speculation"], rows_calls.speculation),
     Group(["int8_size"], rows_formats.int8_size),
     Group(["int8_speed"], rows_formats.int8_speed),
+    Group(["gguf_perplexity", "noop_perplexity"], rows_formats.of_file),
     Group(["int8_perplexity", "perplexity_"], rows_formats.perplexities),
     Group(["moe_overhead_1", "moe_overhead_8"], rows_mixture.moe_overhead),
     Group(["moe_vs_dense"], rows_mixture.moe_vs_dense),
     Group(["moe_vs_transformers_1", "moe_vs_transformers_8"], rows_mixture.moe_vs_transformers),
-    Group(["long_8k"], rows_long.long_8k),
-    Group(["long_8k_retention"], rows_long.retention),
+    Group(["long_10k"], rows_long.long_10k),
+    Group(["long_10k_retention", "long_31k_retention"], rows_long.retention),
     Group(["busy_step", "busy_step_all"], rows_machine.busy),
     Group(["throughput_"], rows_decode.throughput),
+    Group(["first_start_seconds"], rows_machine.first_start),
     Group(["start_seconds", "start_vs_", "memory_vs_"], rows_machine.start),
 )
 
@@ -75,7 +80,7 @@ class Wish:
         plot: file of the chart, written if its rows are measured.
     """
 
-    model: str = EDGE
+    model: str = STANDARD
     rows: Collection[str] = ()
     peers: Collection[str] = PEERS
     size: Size = field(default_factory=Size)

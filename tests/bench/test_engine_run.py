@@ -23,7 +23,8 @@ from bench.peers.environment import PeerError
 from bench.rows import Row, show, write
 
 HERE = ["decode_1", "prefill_1000", "warm_ttft_vs_", "second_step_ttft", "toolcalls_16", "grammar_tokens"]
-MORE = ["speculation", "int8_size", "int8_speed", "moe_overhead_1", "moe_vs_dense", "moe_vs_transformers_8", "long_8k"]
+MORE = ["speculation", "int8_size", "int8_speed", "moe_overhead_1", "moe_vs_dense", "moe_vs_transformers_8", "long_10k"]
+TARGETED = ["decode_1_avx2", "toolcalls_1"]
 
 
 def run(*names: str, plot: Path | None = None) -> list[Row]:
@@ -32,7 +33,7 @@ def run(*names: str, plot: Path | None = None) -> list[Row]:
     return measure(quiet, wish, TinyModels())
 
 
-@pytest.mark.parametrize("names", [HERE, MORE])
+@pytest.mark.parametrize("names", [HERE, MORE, TARGETED])
 def test_measurements_run_and_miss_their_peers_only(names: list[str]) -> None:
     rows = {row.name: row for row in run(*names)}
     wanted = {name for name in names if not name.endswith("_")}
@@ -60,7 +61,7 @@ def test_without_the_text_there_is_no_perplexity_and_the_rest_goes_on() -> None:
 def test_needles_are_looked_for_in_both_ways(tmp_path: Path) -> None:
     (tmp_path / "PaulGrahamEssays").mkdir()
     (tmp_path / "PaulGrahamEssays" / "one.txt").write_text("This sentence is straw, and so is the next one. " * 200)
-    wish = Wish(rows=["long_8k_retention"], peers=(), size=LEAST, threads=1, data=tmp_path)
+    wish = Wish(rows=["long_10k_retention"], peers=(), size=LEAST, threads=1, data=tmp_path)
     [_, row] = measure(Console(file=io.StringIO()), wish, TinyModels())
     assert 0 <= row.value <= 1
     assert row.peer_value is not None
@@ -70,7 +71,7 @@ def test_needles_are_looked_for_in_both_ways(tmp_path: Path) -> None:
 def test_names_choose_measurements() -> None:
     assert len(chosen(["decode_1", "decode_32"])) == 2
     assert len(chosen(["toolcalls_16_vs_vllm"])) == len(chosen(["toolcalls_16"])) == 1
-    with pytest.raises(BenchError, match=r"'decode_2'.*decode_1, decode_8"):
+    with pytest.raises(BenchError, match=r"'decode_2'.*decode_1, decode_1_avx2"):
         chosen(["decode_2"])
 
 

@@ -114,7 +114,7 @@ def test_expert_tokens_are_counted_over_layers():
 
 def test_parameter_counts_equal_what_is_there():
     decoder = random_decoder(TINY, 0)
-    total, active = decoder.parameter_counts()
+    total, active = decoder.config.parameter_counts()
     counted = [value for name, value in decoder.named_parameters() if not name.endswith(BIAS)]
     assert total == sum(parameter.numel() for parameter in counted)
     idle = (TINY.experts - TINY.active) * 3 * TINY.width * TINY.expert_width * TINY.layers

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -31,8 +32,9 @@ async def test_it_answers_and_ends(tmp_path: Path) -> None:
         env = {**os.environ, "FLIGHTLOOP_HOME": str(tmp_path / "home"), "FLIGHTLOOP_MODEL_URL": model}
         with (tmp_path / "log").open("wb") as log:
             serve = await asyncio.create_subprocess_exec(
-                command, "run", "agent.app:build", cwd=tmp_path, env=env, stdout=log, stderr=log
-            )
+                command, "run", "agent.app:build", cwd=tmp_path, env=env, stdout=log, stderr=log,
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+            )  # fmt: skip
         try:
             async with httpx.AsyncClient(base_url=URL, timeout=10) as client:
                 await ready(client, serve)

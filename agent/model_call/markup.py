@@ -23,7 +23,7 @@ _MARKS = (
 )
 """Marks: markup that open models write around calls, as in the chat templates of Hermes, Qwen, Phi, Llama, Mistral and
 DeepSeek, and its variations by small models."""
-_FIRST = frozenset('<&[{"tTaA')
+_FIRST = frozenset('<&[{｛"tTaA')
 """First characters of marks."""
 _BEGUN = regex.compile(r'\s*+(?:```[a-z]*+\s*+)?\[?\s*+\{\s*+"(?:name|function|type|goal|tool|action)"')
 _FENCED = regex.compile(r"```[a-z]*\n(.*?)\n?```", regex.DOTALL)
@@ -48,12 +48,12 @@ class Markup:
         names = "|".join(map(regex.escape, sorted(tools)))
         self._window = _WINDOW + max(map(len, tools), default=0)
         own = (
-            rf'"(?:name|tool|action|function)"\s{{0,3}}:\s{{0,3}}"(?:{names})"',
+            rf'"(?:name|tool|action|function)"\s{{0,3}}[:：]\s{{0,3}}"(?:{names})"',
             rf"\bto=functions\.(?:{names})\b",
             rf"\bAction\s?:\s?(?:{names})\b",
             rf"<[\s/|]{{0,3}}\w{{1,12}}\s?>\s{{0,3}}(?:functions\.)?(?:{names})\s?\(",
-            rf'"tools"\s{{0,3}}:\s{{0,3}}\[\s{{0,3}}"(?:{names})"',
-            r'\{\s{0,3}"goal"\s{0,3}:',
+            rf'"tools"\s{{0,3}}[:：]\s{{0,3}}[(\[]{{0,2}}\s{{0,3}}"(?:{names})"',
+            r'[{｛]\s{0,3}"goal"',
         )
         self._marks = regex.compile("|".join([*_MARKS, *(own if names else ())]), regex.IGNORECASE)
         self._written = regex.compile(rf"[\s`\[]*(?:functions\.)?(?:{names})\s?\(") if names else None

@@ -27,6 +27,7 @@ from flightloop.errors import (
 from flightloop.sse import EventTooLong, SSEDecoder
 from flightloop.wellformed import whole
 from guardrails.aside import aside, on_behalf_of
+from model.chat.hints import PLAN_NAME, plan_in_words
 
 _DONE = "[DONE]"
 log = structlog.get_logger(__name__)
@@ -137,6 +138,8 @@ class RemoteChatModel:
             if not payload[field]:
                 del payload[field]
         for message, asked in zip(payload["messages"], request.messages, strict=True):
+            if asked.role == "assistant" and asked.name == PLAN_NAME:
+                message["content"] = plan_in_words(asked.text)
             message.setdefault("content", None)  # OpenAI requires the field even in a message with calls only
             for call, made in zip(message.get("tool_calls", ()), asked.tool_calls or (), strict=True):
                 call["function"]["arguments"] = _as_json(made.function)

@@ -1,6 +1,8 @@
-"""What a prompt says about the form of the answer that a request asks for."""
+"""What a prompt says about plans and other answers of a certain form, to models that aren't trained on them."""
 
 from __future__ import annotations
+
+import json
 
 from flightloop.chat import ChatRequest
 from model.signature import type_text
@@ -28,6 +30,16 @@ def schema_hint(request: ChatRequest) -> str:
 def plan_hint(request: ChatRequest) -> str:
     """What to say at the end of the conversation to a model that isn't trained to plan; empty for other answers."""
     return _schema_text(request, "Write only your plan, as JSON") if asks_for_plan(request) else ""
+
+
+def plan_in_words(text: str) -> str:
+    """A plan of an earlier step in words: models that see JSON in their own messages write it as an answer."""
+    try:
+        plan = json.loads(text)
+        goal, tools = str(plan["goal"]).rstrip(" ."), ", ".join(map(str, plan["tools"]))
+    except (ValueError, TypeError, LookupError):
+        return text
+    return f"My plan: {goal}{f' (with {tools})' if tools else ''}."
 
 
 def _schema_text(request: ChatRequest, words: str) -> str:

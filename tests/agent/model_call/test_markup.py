@@ -62,6 +62,10 @@ CALLS += [
     "<call>renew_loan(loan_id=501)</call>",
     "So: < action > functions.renew_loan(501)",
     '<plan>{"goal"',
+    '>{"goal"："Find the order","tools":(["find"]}',
+    '>{"goal" "Refund it", "tools": "find"]}',
+    'error: no. ｛"goal"：',
+    'So: "tools"：(["find"]',
     '<|python_tag>{"name": "Llama", "arguments": {}}',
 ]
 MARK = re.compile(r"<[\s/|]{0,3}tool[\s_]?call|\[TOOL_CALLS?\]", re.IGNORECASE)

@@ -99,6 +99,17 @@ async def test_marks_schemas_strict_where_the_server_honours_it(strict: bool) ->
     assert sent["response_format"]["json_schema"].get("strict") is (True if strict else None)
 
 
+async def test_a_plan_of_an_earlier_step_is_told_in_words() -> None:
+    plan = {"role": "assistant", "name": "plan", "content": '{"goal": "Find it.", "tools": ["find", "track"]}'}
+    strange = {"role": "assistant", "name": "plan", "content": "no JSON"}
+    async with talking() as (model, server):
+        await completed(model.stream(ask(messages=[{"role": "user", "content": "go"}, plan, strange])))
+    assert [message["content"] for message in server.requests[0]["messages"][1:]] == [
+        "My plan: Find it (with find, track).",
+        "no JSON",
+    ]
+
+
 async def test_a_turn_of_calls_alone_keeps_its_empty_content() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
     history = [

@@ -20,7 +20,7 @@ from flightloop.chat import ChatMessage, ChatRequest
 from flightloop.errors import ConfigError, ContextTooLong, InvalidRequest
 from model.chat.calls import CallFormat
 from model.chat.content import content_text
-from model.chat.hints import PLAN_NAME, plan_hint, plan_in_words, schema_hint
+from model.chat.hints import PLAN_NAME, plan_hint, schema_hint
 from model.chat.reasoning import CLOSE, OPEN
 from model.weights.tokenizer import Tokenizer
 
@@ -121,7 +121,8 @@ class ChatTemplate:
 def _messages(request: ChatRequest, parallel: bool) -> Iterator[dict[str, Any]]:
     """Messages as templates expect them: content as text, arguments as objects.
 
-    Hints for a response format go into the system message, or into the last message for a plan.
+    Hints for a response format go into the system message, or into the last message for a plan. Plans of earlier steps
+    are left out: small models that aren't trained on them repeat them as their answer.
     """
     names: dict[str, str] = {}
     hint, last = schema_hint(request), plan_hint(request)
@@ -131,9 +132,9 @@ def _messages(request: ChatRequest, parallel: bool) -> Iterator[dict[str, Any]]:
         hint = ""
     for index, message in enumerate(messages):
         names.update({call.id: call.function.name for call in message.tool_calls or []})
-        text = content_text(message, index)
         if message.role == "assistant" and message.name == PLAN_NAME:
-            text = plan_in_words(text)
+            continue
+        text = content_text(message, index)
         if index == 0:
             text = "\n\n".join(filter(None, (text, hint)))
         if last and index == len(messages) - 1 and message.role == "user":

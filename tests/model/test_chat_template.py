@@ -260,12 +260,12 @@ def test_the_template_tells_how_calls_are_written(tokenizer: Tokenizer) -> None:
     assert isinstance(checkpoint_format(made, "acme", tuned=True), CompactChat)  # as it was trained
 
 
-def test_plans_of_earlier_steps_are_told_in_words(tokenizer: Tokenizer) -> None:
+def test_plans_of_earlier_steps_are_left_out(tokenizer: Tokenizer) -> None:
     made = ChatTemplate("{% for message in messages %}[{{ message.content }}]{% endfor %}", tokenizer, HERMES)
     plan = {"role": "assistant", "name": "plan", "content": '{"goal": "Find it.", "tools": ["find"]}'}
     other = {"role": "assistant", "content": '{"goal": "Find it.", "tools": ["find"]}'}
     request = ChatRequest(model="", messages=[{"role": "user", "content": "go"}, plan, other])
-    assert made.render(request) == '[go][My plan: Find it (with find).][{"goal": "Find it.", "tools": ["find"]}]'
+    assert made.render(request) == '[go][{"goal": "Find it.", "tools": ["find"]}]'
 
 
 @pytest.mark.parametrize(

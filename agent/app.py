@@ -34,7 +34,6 @@ from flightloop.errors import ConfigError
 from model.config import EMBEDDED, STANDARD, ModelConfig
 from model.engine.request import RANKS
 from model.serve.autoscaling import hold_utilisation
-from model.weights.files import model_path
 from model.weights.sources import default_model
 
 STREAMS = 200
@@ -182,9 +181,11 @@ def model_deployment(config: ModelConfig, replicas_min: int, replicas_max: int) 
 
 
 def _model(settings: Settings) -> Application:
+    from model.weights.load import check_model  # imports torch, as `model_deployment` does
+
     config = model_config(settings)
     try:
-        model_path(config)
+        check_model(config)
     except ConfigError as error:
         variable = {"model": "MODEL", "experts": "MODEL_EXPERTS", "lora": "MODEL_LORA"}.get(error.param or "")
         raise ConfigError(f"{PREFIX}{variable}: {error.message}" if variable else error.message) from error

@@ -53,6 +53,8 @@ def _path(model: str) -> Path:
     path, on_hub = Path(model), _ON_HUB.fullmatch(model)
     if path.is_file() if path.suffix == ".gguf" else path.is_dir():
         return path
+    if path.suffix == ".gguf" and path.parent.is_dir() and not path.exists():
+        raise ConfigError(f"there is no file {model}", param="model")
     if on_hub is None or path.exists():
         names = ", ".join(EMBEDDED)
         raise ConfigError(

@@ -45,10 +45,7 @@ def load_folder(folder: Path, config: ModelConfig, name: str) -> LoadedModel:
     Raises:
         ConfigError: a file is missing or broken, or the family or a setting is not supported.
     """
-    settings = _json(folder / "config.json")
-    family, shape = folder_shape(settings)
-    if config.experts:
-        raise ConfigError(f"{folder} takes no trained experts; experts belong to an embedded model", param="experts")
+    settings, family, shape = described_in(folder, config)
     shape = windowed(shape, config)
     tokenizer = tokenizer_from_folder(folder, settings.get("eos_token_id"))
     chat = checkpoint_format(tokenizer, name, tuned=config.lora is not None)
@@ -66,6 +63,19 @@ def load_folder(folder: Path, config: ModelConfig, name: str) -> LoadedModel:
     files += [Path(config.lora)] if config.lora else []
     weights = loaded_weights(config, form, files, shape, decoder)
     return LoadedModel(weights, shape, tokenizer, name, chat, form)
+
+
+def described_in(folder: Path, config: ModelConfig) -> tuple[dict[str, Any], Family, DecoderConfig]:
+    """The content of a folder's config.json, and what it says of the model's family and shape.
+
+    Raises:
+        ConfigError: the file is missing or broken, or the family or a setting is not supported.
+    """
+    settings = _json(folder / "config.json")
+    family, shape = folder_shape(settings)
+    if config.experts:
+        raise ConfigError(f"{folder} takes no trained experts; experts belong to an embedded model", param="experts")
+    return settings, family, shape
 
 
 def folder_state(fetch: Fetch, family: Family, shape: DecoderConfig, dtype: torch.dtype) -> dict[str, Tensor]:

@@ -9,11 +9,13 @@ from flightloop.errors import ConfigError
 from model.config import EDGE, ModelConfig
 from model.weights.embedded import load_embedded, load_gguf
 from model.weights.files import model_path
-from model.weights.folder import load_folder
+from model.weights.folder import described_in, load_folder
+from model.weights.gguf import GgufFile
+from model.weights.gguf_decoder import gguf_shape
 from model.weights.loaded import LoadedModel
 from model.weights.sources import SOURCES
 
-__all__ = ["LoadedModel", "load_model"]
+__all__ = ["LoadedModel", "check_model", "load_model"]
 
 
 def load_model(config: ModelConfig) -> LoadedModel:
@@ -28,6 +30,19 @@ def load_model(config: ModelConfig) -> LoadedModel:
             f"shards ({config.shards}) must divide the model's {loaded.config.experts} experts", param="shards"
         )
     return loaded
+
+
+def check_model(config: ModelConfig) -> None:
+    """Reads the model's description, so that a model that can't be served is told before anything starts.
+
+    Raises:
+        ConfigError: a file is missing or broken, or the model isn't supported.
+    """
+    path = model_path(config)
+    if path.is_dir():
+        described_in(path, config)
+    else:
+        gguf_shape(GgufFile(path))
 
 
 def _load(config: ModelConfig) -> LoadedModel:

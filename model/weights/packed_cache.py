@@ -76,7 +76,8 @@ def _store(packed: PackedWeights, path: Path) -> None:
 
 
 def _digest(files: Sequence[Path], facts: str, shape: DecoderConfig) -> str:
-    seen = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    # A missing file is told when the weights are loaded.
+    seen = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()]
     # Windows decide which keys are read, not how weights are packed.
     same = replace(shape, windows=(), sinks=0, global_heads=(), retrieved=0)
     hashed = hashlib.sha256(json.dumps([seen, facts, repr(same)]).encode())

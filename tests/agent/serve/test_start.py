@@ -46,6 +46,9 @@ def test_a_text_without_an_error() -> None:
     [
         ({"port": "x"}, "FLIGHTLOOP_PORT: "),
         ({"model": "nowhere"}, "is none of them"),
+        ({"model": "nowhere.gguf"}, "no file nowhere.gguf"),
+        ({"model": "broken.gguf"}, "broken.gguf is not a complete GGUF file"),
+        ({"model": "quantised"}, "quantised (fp8)"),
         ({"model_experts": "nowhere.safetensors"}, "no such file"),
         ({"model_lora": "nowhere.safetensors"}, "no such file"),
         ({"project": "."}, "contains no agent"),
@@ -55,6 +58,10 @@ def test_build_refuses_in_one_line_what_serve_run_shows(
     args: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     monkeypatch.chdir(str(tmp_path))
+    Path("broken.gguf").write_bytes(b"no model")
+    Path("quantised").mkdir()
+    config = '{"model_type": "qwen2", "quantization_config": {"quant_method": "fp8"}}'
+    Path("quantised", "config.json").write_text(config)
     with pytest.raises(ClickException) as caught:
         build({"home": "home", **args})
     assert says in caught.value.message

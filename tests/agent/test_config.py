@@ -104,6 +104,11 @@ def test_promoted_experts_are_used_unless_others_are_named(tmp_path: Path) -> No
     assert load_settings(model="folder").experts is None
 
 
+def test_the_former_name_of_the_default_model_still_works() -> None:
+    assert load_settings(model="embedded").model == STANDARD
+    assert load_settings().model is None
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().port = 1  # type: ignore[misc]

@@ -211,7 +211,8 @@ class GuardedCall:
                     break
         self._check_end(chunks)
         if screen is not None:
-            cut = self.answer.finish_reason == "length"
+            # A stop text ends an answer in the middle, too.
+            cut = self.answer.finish_reason == "length" or bool(self.request.stop)
             with on_behalf_of(self._context.tenant_id):
                 rest = await aside(searched + self.answer.characters, screen.finish, cut=cut)
             self._verdicts += screen.ruling().verdicts

@@ -21,6 +21,8 @@ _MARKS = (
     r"<\|?python_tag\|?>",
     r"\[TOOL_CALLS?\]",
 )
+_PLAN = regex.compile(r'[{｛]\s{0,3}"goal"')
+"""The beginning of this project's plans."""
 """Marks: markup that open models write around calls, as in the chat templates of Hermes, Qwen, Phi, Llama, Mistral and
 DeepSeek, and its variations by small models."""
 _FIRST = frozenset('<&[{｛"tTaA')
@@ -53,7 +55,7 @@ class Markup:
             rf"\bAction\s?:\s?(?:{names})\b",
             rf"<[\s/|]{{0,3}}\w{{1,12}}\s?>\s{{0,3}}(?:functions\.)?(?:{names})\s?\(",
             rf'"tools"\s{{0,3}}[:：]\s{{0,3}}[(\[]{{0,2}}\s{{0,3}}"(?:{names})"',
-            r'[{｛]\s{0,3}"goal"',
+            _PLAN.pattern,
         )
         self._marks = regex.compile("|".join([*_MARKS, *(own if names else ())]), regex.IGNORECASE)
         self._written = regex.compile(rf"[\s`\[]*(?:functions\.)?(?:{names})\s?\(") if names else None
@@ -68,6 +70,8 @@ class Markup:
             raise CallAsText(CALL_AS_TEXT)
         if not self._begun and self._may_be_call():
             return ""
+        if _PLAN.search(self._held, searched):
+            raise CallAsText(CALL_AS_TEXT)
         return self._release(self._open_mark())
 
     def finish(self, *, cut: bool = False) -> str:
@@ -104,7 +108,9 @@ class Markup:
         """Position at which an incomplete mark may begin; the length of the held text if there is none."""
         length = len(self._held)
         for at in range(max(0, length - self._window), length):
-            if self._held[at] in _FIRST and self._marks.fullmatch(self._held, at, partial=True):
+            if self._held[at] in _FIRST and any(
+                mark.fullmatch(self._held, at, partial=True) for mark in (self._marks, _PLAN)
+            ):
                 return at
         return length
 
@@ -126,4 +132,4 @@ def _told(value: dict[str, object]) -> bool:
     if "function" in names and isinstance(value["function"], dict):
         return _told(value["function"])
     is_call = isinstance(value.get("name"), str) and bool({"arguments", "parameters"} & names) and len(names) <= 4
-    return is_call or names == {"goal", "tools"}
+    return is_call or ("goal" in names and names <= {"goal", "tools"})

@@ -148,6 +148,36 @@ def test_a_long_document_that_begins_as_json_is_released_in_the_end() -> None:
     assert screened(document, 50) == document
 
 
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"goal": "one, two"}',
+        '<b>{"goal": "add 2, 3", "tools": ["add"]}',
+        'Well: {"goal',
+        '[{"goal": "a", "tools": []}]',
+    ],
+)
+def test_plans_are_found_where_no_tool_is_offered(answer: str, size: int) -> None:
+    markup, released = Markup(json_wanted=False), ""
+    try:
+        for start in range(0, len(answer), size):
+            released += markup.push(answer[start : start + size])
+        released += markup.finish(cut=True)
+    except CallAsText:
+        pass
+    assert "goal" not in released
+
+
+async def test_a_plan_that_a_stop_text_cut_does_not_leave() -> None:
+    deps = api_deps(Said('{"goal": "one', finish_reason="stop"))
+    transport = httpx.ASGITransport(create_app(deps), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        body = {"model": "scripted", "messages": [{"role": "user", "content": "go"}], "stop": ","}
+        answer = await client.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {KEY}"})
+    assert "goal" not in answer.text
+
+
 # -- runs -----------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from agent.models.chat_model import Capabilities, ChatModel
+from flightloop.answer import is_part
 from flightloop.chat import ChatChunk, ChatRequest, ModelCard, Usage
 from observability import catalog
 from observability.metrics import Metrics
@@ -34,7 +35,7 @@ class MeasuredChatModel:
         self._run(+1)
         try:
             async for chunk in stream:
-                told = any(choice.delta.begun for choice in chunk.choices)
+                told = is_part(chunk)
                 if told and first is None:
                     first = self._clock()
                     self._metrics.observe(catalog.MODEL_TTFT_SECONDS, first - began, model=self._name)

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from agent.models.chat_model import Capabilities, ChatModel
+from flightloop.answer import is_part
 from flightloop.chat import ChatChunk, ChatRequest, ModelCard
 from flightloop.errors import FlightloopError, Overloaded
 
@@ -58,7 +59,7 @@ class RetryingChatModel:
             try:
                 async with aclosing(self._model.stream(request)) as chunks:  # type: ignore[type-var]
                     async for chunk in chunks:
-                        begun = begun or any(choice.delta.begun for choice in chunk.choices)
+                        begun = begun or is_part(chunk)
                         yield chunk
                 return
             except FlightloopError as error:

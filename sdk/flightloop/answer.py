@@ -25,6 +25,16 @@ CHARACTERS = 4
 """Rough number of characters per token."""
 
 
+def is_part(chunk: ChatChunk) -> bool:
+    """Whether a chunk has a part of an answer: text, reasoning or calls."""
+    return any(map(_is_part, chunk.choices))
+
+
+def _is_part(choice: ChunkChoice) -> bool:
+    delta = choice.delta
+    return bool(delta.content or delta.reasoning_content or delta.tool_calls)
+
+
 class Answer:
     """One choice of an answer, as received so far.
 
@@ -115,7 +125,7 @@ class Answer:
             self.characters += len(choice.delta.reasoning_content)
         for delta in choice.delta.tool_calls or []:
             self._call(delta)
-        if choice.delta.begun:
+        if _is_part(choice):
             self.tokens += max(1, (self.characters - before) // CHARACTERS)
         return text
 

@@ -365,11 +365,6 @@ class Delta(Wire):
     reasoning_content: str | None = None
     tool_calls: list[ToolCallDelta] | None = None
 
-    @property
-    def begun(self) -> bool:
-        """Whether it has a part of the answer."""
-        return bool(self.content or self.reasoning_content or self.tool_calls)
-
 
 class ChunkChoice(Wire):
     index: int = 0

@@ -297,7 +297,7 @@ def test_perplexity_is_measured_with_experts_and_without(tmp_path: Path) -> None
     assert row.ratio is not None
     assert row.value > 1
     assert told
-    with pytest.raises(BenchError, match="only the embedded model"):
+    with pytest.raises(BenchError, match="only an embedded model"):
         perplexity_ratio(load_settings(model_url="http://127.0.0.1:1/v1"), tmp_path, told.append)
 
 

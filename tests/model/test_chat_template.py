@@ -205,7 +205,7 @@ def test_only_the_template_ends_a_turn(user: str, result: str, described: str) -
         )
         ends = tokenizer.special["<|im_end|>"]
         assert ids.count(ends) == ours.encode(quiet, 4096).count(ends)
-        assert user in tokenizer.decode(ids, skip_special=False)
+        assert user.strip() in tokenizer.decode(ids, skip_special=False)  # templates may strip blanks
 
 
 def test_a_result_does_not_close_its_own_tag(tokenizer: Tokenizer) -> None:

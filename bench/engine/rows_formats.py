@@ -69,8 +69,10 @@ def of_file(bench: Bench) -> list[Row]:
     dense = _scored(bench, loaded, text, "the dense base", answer=True)
     mixture = _scored(bench, bench.models.embedded("auto", mixture=True), text, "the mixture", answer=True)
     note = f"WikiText-2, test part, {bench.size.windows} windows of {CONTEXT:,} tokens; {loaded.form.dtype}"
+    beside = _beside(bench, "llama_cpp", text, dense)
+    missing = "" if beside.peer_value is not None else f"; {beside.note}"
     return [
-        replace(_beside(bench, "llama_cpp", text, dense), name="gguf_perplexity", note=note),
+        replace(beside, name="gguf_perplexity", note=note + missing),
         Row("noop_perplexity", mixture, "", "without experts", dense, higher_is_better=False, note=note),
     ]
 

@@ -28,8 +28,8 @@ class NativeDecoder:
     def __init__(self, packed: PackedWeights, kv: QuantisedCache) -> None:
         self._packed, self._kv, shape = packed, kv, packed.shape
         rope = Rope(shape.head_width, shape.rope_theta, shape.max_positions, shape.rope_factors)
-        self._cosine = _halved(rope.cos_XH[:, : shape.head_width // 2])
-        self._sine = _halved(rope.sin_XH[:, shape.head_width // 2 :])
+        self._cosine = _floats(rope.cos_XH[:, : shape.head_width // 2])
+        self._sine = _floats(rope.sin_XH[:, shape.head_width // 2 :])
         self._layers = (library.Layer * shape.layers)(*map(self._layer, range(shape.layers)))
         self._expert_tokens = (ctypes.c_int64 * max(1, shape.experts))()
         head = packed.matrix("head")
@@ -81,7 +81,7 @@ class NativeDecoder:
         )
 
 
-def _halved(table_XH: Tensor) -> Tensor:
+def _floats(table_XH: Tensor) -> Tensor:
     return table_XH.float().contiguous()
 
 

@@ -1,7 +1,7 @@
 """Memory for weights: one block in large pages.
 
-A token reads all weights once. In pages of 4 KiB, that is a miss of the processor's page table for each, and the
-hardware prefetcher stops at their ends.
+Every token reads all weights. With pages of 4 KiB, the processor looks up each page's address anew, and its prefetcher
+stops at each page's end.
 """
 
 from __future__ import annotations

@@ -81,6 +81,13 @@ def browser() -> Iterator[Any]:
             started.close()
 
 
+def visitor(chromium: Any, **context: Any) -> Any:
+    """A page of a visitor who waits long: on a busy machine a page takes half a minute to appear."""
+    page = chromium.new_context(**context).new_page()
+    page.set_default_timeout(120_000)
+    return page
+
+
 def log_in(page: Any, key: str) -> None:
     """Types the key into the console's form."""
     page.get_by_label("API key").fill(key)

@@ -44,7 +44,7 @@ from flightloop.runs import Run, RunStatus
 from flightloop.verdicts import Stage
 from observability.system import NvmlGpus
 from tests.acceptance.receiving import Receiver
-from tests.console import CHROMIUM, NO_CHROMIUM, browser, log_in
+from tests.console import CHROMIUM, NO_CHROMIUM, browser, log_in, visitor
 from tests.processes import family_of
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -265,8 +265,7 @@ def test_an_operator_watches_a_run_in_the_browser(
     console = f"http://127.0.0.1:{console_port}"
     question = text_of(worked.run.input)
     with browser() as chromium:
-        page = chromium.new_page(viewport={"width": 1400, "height": 1200})
-        page.set_default_timeout(60_000)
+        page = visitor(chromium, viewport={"width": 1400, "height": 1200})
         page.goto(str(platform.console))  # the login link
         page.get_by_text("Latest runs").first.wait_for()
         page.locator("canvas td", has_text=question).first.wait_for(state="attached")

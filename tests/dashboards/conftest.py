@@ -32,7 +32,7 @@ def show(monkeypatch: pytest.MonkeyPatch, platform: Platform) -> Iterator[Callab
     monkeypatch.setenv("FLIGHTLOOP_URL", platform.url)
 
     def opened(page: str, **query: str) -> AppTest:
-        app = AppTest.from_file(str(CONSOLE), default_timeout=30)
+        app = AppTest.from_file(str(CONSOLE), default_timeout=60)
         for name, value in query.items():
             app.query_params[name] = value
         app.run()

@@ -7,7 +7,7 @@ import pytest
 from agent.testing.conversations import CONVERSATIONS
 from agent.testing.platform import Platform
 from flightloop import Flightloop
-from tests.console import CHROMIUM, NO_CHROMIUM, browser, console, log_in
+from tests.console import CHROMIUM, NO_CHROMIUM, browser, console, log_in, visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)]
 
@@ -16,8 +16,7 @@ def test_an_operator_finds_a_run_talks_to_an_agent_and_stops_everything(
     platform: Platform, client: Flightloop, tmp_path: Path
 ) -> None:
     with console(platform.url, tmp_path) as url, browser() as chromium:
-        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
-        page.set_default_timeout(60_000)
+        page = visitor(chromium, viewport={"width": 1400, "height": 1000})
         page.goto(f"{url}/approvals")  # a link may be the first thing that is opened
         log_in(page, platform.api_key)
         page.get_by_text("calls that a person decides about").wait_for()

@@ -26,7 +26,7 @@ from flightloop.content import text_of
 from flightloop.errors import Unauthorized
 from flightloop.keys import ApiKey, Role
 from flightloop.runs import Run
-from tests.console import CHROMIUM, NO_CHROMIUM, ROOT, answers, browser, free_port, log_in, python_path
+from tests.console import CHROMIUM, NO_CHROMIUM, ROOT, answers, browser, free_port, log_in, python_path, visitor
 from tests.faulty_proxy import FaultyProxy
 
 OWN = KEY
@@ -70,7 +70,7 @@ def visit(monkeypatch: pytest.MonkeyPatch, proxy: FaultyProxy, tmp_path: Path) -
     monkeypatch.setenv("FLIGHTLOOP_HOME", str(tmp_path))
 
     def opened(page: str = "overview", **query: str) -> AppTest:
-        app = AppTest.from_file(str(ROOT / "dashboards" / "console.py"), default_timeout=30)
+        app = AppTest.from_file(str(ROOT / "dashboards" / "console.py"), default_timeout=60)
         for name, value in query.items():
             app.query_params[name] = value
         app.run()
@@ -319,7 +319,7 @@ def test_the_link_of_up_opens_the_console_for_one_browser(
     url, _ = started
     run = runs_of(platform, "default")[0].id
     with browser() as chromium:
-        first, second = chromium.new_context().new_page(), chromium.new_context().new_page()
+        first, second = visitor(chromium), visitor(chromium)
         first.goto(f"{url}/?token={TOKEN}")
         first.get_by_text("Latest runs").wait_for()
         first.get_by_text("key:default").wait_for()

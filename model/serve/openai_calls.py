@@ -10,7 +10,7 @@ import regex
 from flightloop.chat import FunctionDelta, ToolCallDelta
 from model.chat.calls import COMPACT, CallFormat
 
-_OBJECT = r'\{\s*"name"\s*:\s*(?P<name>"(?:[^"\\]|\\.)*")\s*,\s*"(?:arguments|parameters)"\s*:\s*'
+_OBJECT = r'\{\s*"name"\s*:\s*(?P<name>"(?:[^"\\]|\\.)*")\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\S)'
 
 
 class CallReader:

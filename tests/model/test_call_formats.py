@@ -33,6 +33,7 @@ def read(calls: CallFormat, text: str, held: bool = True, size: int = 1) -> tupl
     plain += reader.finish()
     names = [delta.function.name for delta in deltas if delta.id]
     arguments = ["".join(d.function.arguments or "" for d in deltas if d.index == n) for n in range(len(names))]
+    assert [each for each in arguments if each != each.strip()] == []
     return plain, [(str(name), json.loads(each)) for name, each in zip(names, arguments, strict=True)], complete
 
 

@@ -23,6 +23,7 @@ from bench.tuner.duel import DUELS, WARM_STEPS, Outcome
 from bench.tuner.ring import Ring
 from bench.tuner.rows import rows
 from bench.tuner.workload import lessons
+from model.chat.compact import CompactChat
 from model.weights.tiny import embedded_tokenizer
 
 PAGE = "tuning.md"
@@ -106,7 +107,7 @@ def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = la
 def _ring(wish: Wish, folder: Path, threads: int, told: Told) -> Ring:
     """A ring with its own folder for rows and compiler caches."""
     steps = WARM_STEPS + wish.steps * (wish.rounds + 1)
-    write(folder / "rows.jsonl", lessons(steps * wish.step_tokens, wish.seed, embedded_tokenizer()))
+    write(folder / "rows.jsonl", lessons(steps * wish.step_tokens, wish.seed, CompactChat(embedded_tokenizer())))
     return Ring(
         wish.ours,
         wish.other,

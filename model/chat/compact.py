@@ -29,13 +29,14 @@ that the answer continues like the plans of the conversation so far.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Protocol
 
 from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice
 from flightloop.errors import ContextTooLong
 from model.chat.calls import COMPACT, CallFormat
 from model.chat.content import content_text
+from model.chat.conversation import Piece
 from model.chat.hints import PLAN_NAME, asks_for_plan, schema_hint
 from model.signature import signature
 
@@ -74,6 +75,20 @@ class CompactChat:
 
     def encode(self, request: ChatRequest, limit: int) -> list[int]:
         return encode(request, self._tokenizer, limit)
+
+    def conversation(self, request: ChatRequest, answers: Collection[int]) -> list[Piece]:
+        opened, closed = self._tokenizer.special[TURN_OPEN], self._tokenizer.special[TURN_CLOSE]
+        pieces: list[Piece] = []
+        for (role, text), answer in _numbered(request):
+            learned = answer in answers
+            # When an answer is generated, its prompt ends here.
+            given = PLAN_OPEN if learned and text.startswith(PLAN_OPEN) else ""
+            split = len(given) if learned else len(text)
+            begun = self._tokenizer.encode(f"{role}\n{text[:split]}")
+            rest = (*self._tokenizer.encode(text[split:]), closed)
+            pieces += [Piece((opened, *begun)), Piece(rest, answer if learned else None)]
+            pieces.append(Piece(tuple(self._tokenizer.encode("\n"))))
+        return pieces
 
 
 def render(request: ChatRequest) -> str:
@@ -124,6 +139,17 @@ def turns_of(request: ChatRequest) -> list[tuple[str, str]]:
         turns.append((_ROLES.get(message.role, message.role), text))
     forced = _forced(request)
     return [*turns, ("system", forced)] if forced else turns
+
+
+def _numbered(request: ChatRequest) -> list[tuple[tuple[str, str], int | None]]:
+    """Each turn with the index of its message. The instruction for a forced call precedes the last turn."""
+    whole = turns_of(request.model_copy(update={"tool_choice": None}))
+    before = turns_of(request.model_copy(update={"messages": request.messages[:-1]}))
+    count = len(request.messages)
+    added = len(whole) - count  # a system turn, if there is none
+    numbers = [None] * added + [*range(count - 1)]
+    numbers += [None] * (len(before) - len(numbers))
+    return list(zip([*before, whole[-1]], [*numbers, count - 1], strict=True))
 
 
 def call_text(calls: Iterable[tuple[str, dict[str, Any]]]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from flightloop.chat import ChatRequest
 from flightloop.errors import ConfigError
 from model.chat.calls import HERMES, LLAMA3, CallFormat
-from model.chat.compact import TURN_OPEN, CompactChat
+from model.chat.conversation import Piece
 from model.chat.template import ChatTemplate
 from model.weights.tokenizer import Tokenizer
 
@@ -36,20 +37,30 @@ class ChatFormat(Protocol):
         """The prompt as token ids; raises InvalidRequest and its subclasses."""
         ...
 
+    def conversation(self, request: ChatRequest, answers: Collection[int]) -> list[Piece]:
+        """A conversation for training. Each answer follows the tokens of the prompt that would have asked for it.
 
-def checkpoint_format(tokenizer: Tokenizer, name: str, tuned: bool = False) -> ChatFormat:
+        Args:
+            request: a conversation up to the last answer, with what `encode` uses.
+            answers: indices of the assistant's messages to train on. Those that the format leaves out are ignored.
+
+        Raises:
+            InvalidRequest: as for `encode`.
+            ValueError: the format writes an earlier answer in another way than when it was given.
+        """
+        ...
+
+
+def checkpoint_format(tokenizer: Tokenizer, name: str) -> ChatFormat:
     """The format of a checkpoint, from its chat template.
 
     Args:
         tokenizer: the checkpoint's tokenizer.
         name: the model's name.
-        tuned: whether it has an adapter or experts of `model.tuner`, which trains in the compact format.
 
     Raises:
         ConfigError: there is no template, or it is invalid.
     """
-    if tuned and TURN_OPEN in tokenizer.special:
-        return CompactChat(tokenizer)
     source = tokenizer.chat_template
     if source is None:
         raise ConfigError(

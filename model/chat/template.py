@@ -7,7 +7,7 @@ into each of them, and it is removed again from the rendered text. So only the t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from flightloop.chat import ChatMessage, ChatRequest
 from flightloop.errors import ConfigError, ContextTooLong, InvalidRequest
 from model.chat.calls import CallFormat
 from model.chat.content import content_text
+from model.chat.conversation import Piece
 from model.chat.hints import PLAN_NAME, plan_hint, schema_hint
 from model.chat.reasoning import CLOSE, OPEN
 from model.weights.tokenizer import Tokenizer
@@ -57,8 +58,8 @@ class ChatTemplate:
 
     def render(self, request: ChatRequest) -> str:
         """The prompt as text, for people to read. The model gets the ids of `encode`."""
-        text, separator = self._rendered(request)
-        return text.replace(separator, "")
+        separator = _separator(request)
+        return self._rendered(request, separator).replace(separator, "")
 
     def encode(self, request: ChatRequest, limit: int) -> list[int]:
         """The prompt as token ids.
@@ -72,16 +73,32 @@ class ChatTemplate:
             InvalidRequest: the template refuses the messages.
             ContextTooLong: the prompt leaves no room for an answer.
         """
-        text, separator = self._rendered(request)
-        ids: list[int] = []
-        for part in self._tokenizer.split(text):
-            if part in self._tokenizer.special:
-                ids.append(self._tokenizer.special[part])
-            else:
-                ids += self._tokenizer.encode(part.replace(separator, ""))
+        separator = _separator(request)
+        ids = self._ids(self._rendered(request, separator), separator)
         if len(ids) >= limit:
             raise ContextTooLong.of(limit, f"the conversation has {len(ids)} and leaves no room for an answer")
         return ids
+
+    def conversation(self, request: ChatRequest, answers: Collection[int]) -> list[Piece]:
+        """See `model.chat.format.ChatFormat`. Plans in the middle are left out, as in prompts."""
+        separator, end = _separator(request), self._name(self._tokenizer.eos_id)
+        pieces: list[Piece] = []
+        written = ""
+        for index, message in enumerate(request.messages):
+            last = index == len(request.messages) - 1
+            if index not in answers or (message.name == PLAN_NAME and not last):
+                continue
+            asked = request.model_copy(update={"messages": request.messages[:index]})
+            before, text = self._rendered(asked, separator), self._rendered(asked, separator, message)
+            if not (before.startswith(written) and text.startswith(before)):
+                raise ValueError(f"messages[{index}]: the chat template writes the answer in another way than it asks")
+            answer, found, _ = text[len(before) :].partition(end)
+            if not found:
+                raise ValueError(f"messages[{index}]: the chat template doesn't end the answer by {end!r}")
+            pieces.append(Piece(tuple(self._ids(before[len(written) :], separator))))
+            pieces.append(Piece(tuple(self._ids(answer + end, separator)), index))
+            written = before + answer + end
+        return pieces
 
     def _begins_reasoning(self) -> bool:
         """Whether the template opens the reasoning of the answer."""
@@ -91,18 +108,28 @@ class ChatTemplate:
         except InvalidRequest:
             return False
 
-    def _rendered(self, request: ChatRequest) -> tuple[str, str]:
-        """The rendered text, and the separator in it."""
-        messages = list(_messages(request, self.calls.parallel))
+    def _ids(self, text: str, separator: str) -> list[int]:
+        ids: list[int] = []
+        for part in self._tokenizer.split(text):
+            if part in self._tokenizer.special:
+                ids.append(self._tokenizer.special[part])
+            else:
+                ids += self._tokenizer.encode(part.replace(separator, ""))
+        return ids
+
+    def _rendered(self, request: ChatRequest, separator: str, answer: ChatMessage | None = None) -> str:
+        """The text of a prompt, or of the conversation with its answer, with the separator in names of special tokens
+        that messages contain."""
+        messages = list(_messages(request))
+        if answer is not None:
+            messages += _turn(answer, content_text(answer, len(request.messages)), {})
         tools = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in request.tools or []]
-        given = json.dumps([messages, tools], ensure_ascii=False)
-        separator = next(chr(code) for code in _SEPARATORS if chr(code) not in given)
         apart = {name: name[0] + separator + name[1:] for name in self._tokenizer.special if len(name) > 1}
         try:
             text = self._template.render(
                 messages=_changed(messages, apart),
                 tools=_changed(tools, apart) or None,
-                add_generation_prompt=True,
+                add_generation_prompt=answer is None,
                 bos_token=self._name(self._tokenizer.bos_id),
                 eos_token=self._name(self._tokenizer.eos_id),
                 pad_token=self._name(self._tokenizer.pad_id),
@@ -112,13 +139,18 @@ class ChatTemplate:
             raise InvalidRequest(
                 f"the model's chat template refuses these messages: {error}", param="messages"
             ) from error
-        return text, separator
+        return text
 
     def _name(self, token: int | None) -> str:
         return next((name for name, index in self._tokenizer.special.items() if index == token), "")
 
 
-def _messages(request: ChatRequest, parallel: bool) -> Iterator[dict[str, Any]]:
+def _separator(request: ChatRequest) -> str:
+    given = request.model_dump_json()
+    return next(chr(code) for code in _SEPARATORS if chr(code) not in given)
+
+
+def _messages(request: ChatRequest) -> Iterator[dict[str, Any]]:
     """Messages as templates expect them: content as text, arguments as objects.
 
     Hints for a response format go into the system message, or into the last message for a plan. Plans of earlier steps
@@ -127,7 +159,7 @@ def _messages(request: ChatRequest, parallel: bool) -> Iterator[dict[str, Any]]:
     names: dict[str, str] = {}
     hint, last = schema_hint(request), plan_hint(request)
     messages = list(request.messages)
-    if hint and messages[0].role not in ("system", "developer"):
+    if hint and messages and messages[0].role not in ("system", "developer"):
         yield {"role": "system", "content": hint}
         hint = ""
     for index, message in enumerate(messages):

@@ -77,12 +77,12 @@ def fit(
             base = load_model(ModelConfig(model, dtype="bfloat16", experts=begun))
         learned: Sequence[Example] | Sequence[Pair]
         if task == "supervised":
-            learned = _reported(console, train, read(train, base.tokenizer, longest, bad_rows))
+            learned = _reported(console, train, read(train, base.chat, longest, bad_rows))
         else:
-            learned = _reported(console, train, read_pairs(train, base.tokenizer, longest, bad_rows))
+            learned = _reported(console, train, read_pairs(train, base.chat, longest, bad_rows))
         held_out: tuple[Example, ...] = ()
         if evaluation:
-            held_out = _reported(console, evaluation, read(evaluation, base.tokenizer, longest, bad_rows))
+            held_out = _reported(console, evaluation, read(evaluation, base.chat, longest, bad_rows))
         learner = tuner.Tuner(base.decoder.to(_device(device)), task, out, trained=trained, rank=rank, fused=True)
         made = _fit(console, learner, learned, held_out, out, recipe)
     except ConfigError as error:

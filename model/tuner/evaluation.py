@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from flightloop.errors import ConfigError, InvalidRequest
-from model.chat.compact import TextEncoder
+from model.chat.format import ChatFormat
 from model.nn.attention import NoCache
 from model.nn.decoder import Decoder
 from model.tuner.data.overview import kinds_of
@@ -64,12 +64,12 @@ class Scored:
     exact: bool
 
 
-def read_held_out(path: Path, tokenizer: TextEncoder, longest: int) -> tuple[list[HeldOut], list[Bad]]:
+def read_held_out(path: Path, chat: ChatFormat, longest: int) -> tuple[list[HeldOut], list[Bad]]:
     """Reads conversations to score. Also returns the invalid rows.
 
     Args:
         path: a JSONL file in the format of `model.tuner.examples.read`.
-        tokenizer: the model's tokenizer.
+        chat: how the model reads conversations.
         longest: maximum number of tokens of a row.
 
     Raises:
@@ -82,8 +82,8 @@ def read_held_out(path: Path, tokenizer: TextEncoder, longest: int) -> tuple[lis
             if isinstance(row, Bad):
                 bad.append(row)
             else:
-                example = example_of(copy.deepcopy(row), tokenizer, longest)
-                found.append(HeldOut(len(found), example, _learned_kinds(row)))
+                example = example_of(copy.deepcopy(row), chat, longest)
+                found.append(HeldOut(len(found), example, _kinds(row, example.answers)))
         except (ValueError, InvalidRequest) as error:
             bad.append(Bad(place, str(error).splitlines()[0]))
     if not found:
@@ -91,9 +91,10 @@ def read_held_out(path: Path, tokenizer: TextEncoder, longest: int) -> tuple[lis
     return found, bad
 
 
-def _learned_kinds(row: Row) -> tuple[str, ...]:
-    answers = [message for message in row["messages"] if message.get("role") == "assistant"]
-    return tuple(kind for kind, answer in zip(kinds_of(row), answers, strict=True) if answer.get("weight", 1))
+def _kinds(row: Row, answers: Sequence[int]) -> tuple[str, ...]:
+    assistant = [index for index, message in enumerate(row["messages"]) if message.get("role") == "assistant"]
+    kinds = dict(zip(assistant, kinds_of(row), strict=True))
+    return tuple(kinds[index] for index in answers)
 
 
 @torch.no_grad()

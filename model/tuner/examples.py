@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from flightloop.chat import ChatRequest
 from flightloop.errors import ConfigError, InvalidRequest
-from model.chat.compact import PLAN_OPEN, TURN_CLOSE, TURN_OPEN, TextEncoder, turns_of
+from model.chat.format import ChatFormat
 
 BadRows = Literal["refuse", "skip"]
 SHOWN = 5
@@ -29,10 +29,12 @@ class Example:
         tokens: token ids.
         learned: for each token, whether it is trained on. True for the text of the assistant's turns and for the
             token that ends each turn.
+        answers: indices of the messages that are trained on.
     """
 
     tokens: tuple[int, ...]
     learned: tuple[bool, ...]
+    answers: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -78,7 +80,7 @@ class Reading(Generic[Learned]):
     bad: tuple[BadRow, ...]
 
 
-def read(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "refuse") -> Reading[Example]:
+def read(path: Path, chat: ChatFormat, longest: int, bad_rows: BadRows = "refuse") -> Reading[Example]:
     """Reads a JSONL file of ``{"messages": [...], "tools": [...]}``, the format of OpenAI's fine-tuning files.
 
     All assistant messages are trained on except those with ``"weight": 0``. A row may also have
@@ -86,22 +88,22 @@ def read(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "
 
     Args:
         path: the file.
-        tokenizer: the model's tokenizer.
+        chat: how the model reads conversations.
         longest: maximum number of tokens of a row.
         bad_rows: whether bad rows raise an error ("refuse") or are skipped ("skip").
 
     Raises:
         ConfigError: the file can't be read, has no usable row, or has bad rows and ``bad_rows`` is "refuse".
     """
-    return _read(path, lambda row: example_of(row, tokenizer, longest), bad_rows)
+    return _read(path, lambda row: example_of(row, chat, longest), bad_rows)
 
 
-def read_pairs(path: Path, tokenizer: TextEncoder, longest: int, bad_rows: BadRows = "refuse") -> Reading[Pair]:
+def read_pairs(path: Path, chat: ChatFormat, longest: int, bad_rows: BadRows = "refuse") -> Reading[Pair]:
     """Reads a JSONL file of ``{"messages": [...], "chosen": message, "rejected": message, "tools": [...]}``.
 
     Arguments and errors are those of `read`. ``longest`` applies to the conversation with each of the two answers.
     """
-    return _read(path, lambda row: pair_of(row, tokenizer, longest), bad_rows)
+    return _read(path, lambda row: pair_of(row, chat, longest), bad_rows)
 
 
 def _read(path: Path, made: Callable[[Any], Learned], bad_rows: BadRows) -> Reading[Learned]:
@@ -127,7 +129,7 @@ def _read(path: Path, made: Callable[[Any], Learned], bad_rows: BadRows) -> Read
     return Reading(tuple(items), tuple(bad))
 
 
-def pair_of(row: Any, tokenizer: TextEncoder, longest: int) -> Pair:
+def pair_of(row: Any, chat: ChatFormat, longest: int) -> Pair:
     """Converts a row to two conversations that differ only in their last message.
 
     Raises:
@@ -142,14 +144,14 @@ def pair_of(row: Any, tokenizer: TextEncoder, longest: int) -> Pair:
         raise ValueError('"chosen" and "rejected" are the same message')
     before = [{**message, "weight": 0} if isinstance(message, dict) else message for message in row["messages"]]
     chosen, rejected = (
-        example_of({**row, "messages": [*copy.deepcopy(before), {**answer, "weight": 1}]}, tokenizer, longest)
+        example_of({**row, "messages": [*copy.deepcopy(before), {**answer, "weight": 1}]}, chat, longest)
         for answer in answers
     )
     return Pair(chosen, rejected)
 
 
-def example_of(row: Any, tokenizer: TextEncoder, longest: int) -> Example:
-    """Converts a row to tokens, laid out like the prompts of `model.chat.compact.encode`.
+def example_of(row: Any, chat: ChatFormat, longest: int) -> Example:
+    """Converts a row to tokens, laid out like the prompts of the model when it serves.
 
     Raises:
         ValueError: the row is not a conversation, is too long, or has no answer to train on.
@@ -160,40 +162,17 @@ def example_of(row: Any, tokenizer: TextEncoder, longest: int) -> Example:
     weights = [message.pop("weight", 1) if isinstance(message, dict) else 1 for message in row["messages"]]
     fields = {key: row[key] for key in ("tools", "tool_choice", "response_format") if row.get(key) is not None}
     request = ChatRequest(model="", messages=row["messages"], **fields)
-    pairs = zip(request.messages, weights, strict=True)
-    wanted = [message.role == "assistant" and bool(weight) for message, weight in pairs]
-    if not any(wanted):
+    pairs = enumerate(zip(request.messages, weights, strict=True))
+    wanted = [index for index, (message, weight) in pairs if message.role == "assistant" and weight]
+    pieces = chat.conversation(request, wanted)
+    answers = tuple(piece.answer for piece in pieces if piece.answer is not None)
+    if not answers:
         raise ValueError("no assistant message to train on")
-    tokens = _tokens(_turns(request, wanted), tokenizer)
-    example = Example(tuple(token for token, _ in tokens), tuple(learned for _, learned in tokens))
-    if len(example) > longest:
-        raise ValueError(f"{len(example)} tokens exceed the limit of {longest}")
-    return example
-
-
-def _turns(request: ChatRequest, wanted: Sequence[bool]) -> list[tuple[str, str, bool]]:
-    """Role and text of each turn, and whether it is trained on. The instruction for a forced call precedes the last
-    turn."""
-    whole = turns_of(request.model_copy(update={"tool_choice": None}))
-    before = turns_of(request.model_copy(update={"messages": request.messages[:-1]}))
-    added = len(whole) - len(request.messages)  # a system turn, if the row has none
-    learned = [False] * added + list(wanted[:-1])
-    learned += [False] * (len(before) - len(learned))
-    return [(*turn, each) for turn, each in zip([*before, whole[-1]], [*learned, wanted[-1]], strict=True)]
-
-
-def _tokens(turns: Iterable[tuple[str, str, bool]], tokenizer: TextEncoder) -> list[tuple[int, bool]]:
-    opened, closed, newline = tokenizer.special[TURN_OPEN], tokenizer.special[TURN_CLOSE], tokenizer.encode("\n")
-    tokens: list[tuple[int, bool]] = []
-    for role, text, learned in turns:
-        # When an answer is generated, its prompt ends here, so no token may span the border.
-        given = PLAN_OPEN if learned and text.startswith(PLAN_OPEN) else ""
-        split = len(given) if learned else len(text)
-        tokens.append((opened, False))
-        tokens += [(token, False) for token in tokenizer.encode(f"{role}\n{text[:split]}")]
-        tokens += [(token, True) for token in tokenizer.encode(text[split:])]
-        tokens += [(closed, learned), *((token, False) for token in newline)]
-    return tokens
+    tokens = tuple(token for piece in pieces for token in piece.ids)
+    learned = tuple(piece.answer is not None for piece in pieces for _ in piece.ids)
+    if len(tokens) > longest:
+        raise ValueError(f"{len(tokens)} tokens exceed the limit of {longest}")
+    return Example(tokens, learned, answers)
 
 
 def _reason(error: Exception) -> str:

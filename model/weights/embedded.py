@@ -54,8 +54,7 @@ def load_gguf(path: Path, config: ModelConfig, name: str, *, compact: bool = Fal
     """
     file = GgufFile(path)
     tokenizer = tokenizer_from_gguf(file.metadata)
-    tuned = config.lora is not None or config.experts is not None
-    chat = CompactChat(tokenizer) if compact else checkpoint_format(tokenizer, name, tuned)
+    chat = CompactChat(tokenizer) if compact else checkpoint_format(tokenizer, name)
     shape = windowed(gguf_shape(file), config)
     # A matrix with an adapter merged in has no exact form in the file's format.
     stored: StoredForm = None if config.lora else file.form

@@ -48,7 +48,7 @@ def load_folder(folder: Path, config: ModelConfig, name: str) -> LoadedModel:
     settings, family, shape = described_in(folder, config)
     shape = windowed(shape, config)
     tokenizer = tokenizer_from_folder(folder, settings.get("eos_token_id"))
-    chat = checkpoint_format(tokenizer, name, tuned=config.lora is not None)
+    chat = checkpoint_format(tokenizer, name)
     form = form_for(config, shape)
     dtype = torch.float32 if form.dtype == "float32" else torch.bfloat16
 

@@ -256,8 +256,6 @@ def test_the_template_tells_how_calls_are_written(tokenizer: Tokenizer) -> None:
     with pytest.raises(ConfigError, match="acme has no chat template"):
         format_of(None)
     assert CompactChat(tokenizer).calls.name == "compact"
-    made = Tokenizer(tokenizer.backend, tokenizer.special, tokenizer.eos_id, chat_template=CHATML)
-    assert isinstance(checkpoint_format(made, "acme", tuned=True), CompactChat)  # as it was trained
 
 
 def test_plans_of_earlier_steps_are_left_out(tokenizer: Tokenizer) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from flightloop.chat import ChatRequest
 from flightloop.errors import ConfigError
+from model.chat.compact import CompactChat
 from model.tuner.data.clean import fault
 from model.tuner.data.convert import SOURCES, convert
 from model.tuner.data.row import calls_of
@@ -232,7 +233,7 @@ def test_an_intent_is_one_of_8_to_20(intents, name):
 
 
 def test_rows_can_be_learned_from(tmp_path, meta, intents):
-    tokenizer = embedded_tokenizer()
+    chat = CompactChat(embedded_tokenizer())
     made = [
         *convert("metatool", meta).rows,
         *convert("bitext", intents).rows,
@@ -241,12 +242,12 @@ def test_rows_can_be_learned_from(tmp_path, meta, intents):
     for row in made:
         assert fault(row) is None
         ChatRequest(model="", messages=row["messages"], tools=row.get("tools"))
-        assert len(example_of(row, tokenizer, 2048)) > 20
+        assert len(example_of(row, chat, 2048)) > 20
     path = tmp_path / "rows.jsonl"
     lines(path, made)
     bare = [{key: value for key, value in row.items() if key not in ("source", "intent")} for row in made]
     lines(tmp_path / "bare.jsonl", bare)
-    assert read(path, tokenizer, 2048).items == read(tmp_path / "bare.jsonl", tokenizer, 2048).items
+    assert read(path, chat, 2048).items == read(tmp_path / "bare.jsonl", chat, 2048).items
 
 
 def test_what_is_drawn_of_more_depends_on_the_seed(intents):

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from flightloop.errors import ConfigError
+from model.chat.compact import CompactChat
 from model.tuner.data.clean import fault
 from model.tuner.data.convert import convert
 from model.tuner.data.row import calls_of
@@ -175,4 +176,4 @@ def test_a_dialogue_that_cannot_be_told_apart_or_cut_is_reported(dialogues):
 def test_rows_can_be_learned_from(dialogues):
     for row in convert("sgd", dialogues(*TURNS)).rows:
         assert fault(row) is None
-        assert len(example_of(row, embedded_tokenizer(), 2048)) > 20
+        assert len(example_of(row, CompactChat(embedded_tokenizer()), 2048)) > 20

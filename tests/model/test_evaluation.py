@@ -45,7 +45,7 @@ def model():
 @pytest.fixture
 def rows(tmp_path, model):
     write_rows(tmp_path / "rows.jsonl", copy.deepcopy(ROWS))
-    return read_held_out(tmp_path / "rows.jsonl", model.tokenizer, 500)[0]
+    return read_held_out(tmp_path / "rows.jsonl", model.chat, 500)[0]
 
 
 def test_every_learned_answer_has_a_kind(rows):
@@ -79,9 +79,9 @@ def test_rows_that_cannot_be_measured_are_told(tmp_path, model):
     path = tmp_path / "rows.jsonl"
     long = {"messages": [USER, said("long " * 500)]}
     path.write_text("\n".join([json.dumps(ROWS[1]), "{", "[]", json.dumps({"messages": [USER]}), json.dumps(long)]))
-    rows, bad = read_held_out(path, model.tokenizer, 200)
+    rows, bad = read_held_out(path, model.chat, 200)
     assert [row.number for row in rows] == [0]
     assert [each.place for each in bad] == [f"rows.jsonl:{line}" for line in (2, 3, 4, 5)]
     path.write_text("{\n")
     with pytest.raises(ConfigError, match="no valid row"):
-        read_held_out(path, model.tokenizer, 200)
+        read_held_out(path, model.chat, 200)

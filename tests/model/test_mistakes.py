@@ -17,6 +17,7 @@ from flightloop.chat import (
     ToolCallDelta,
     Usage,
 )
+from model.chat.compact import CompactChat
 from model.tuner.data.row import Row, called, row, said, tool
 from model.tuner.examples import pair_of
 from model.tuner.mistakes import answers, evened
@@ -68,7 +69,7 @@ async def test_other_calls_are_mistakes(right, given, wrong):
     [found] = await made(model, row("test", [said("user", "Hilo?"), right], [WEATHER]))
     assert (found is not None) == wrong
     if found:
-        pair = pair_of(json.loads(json.dumps(found)), embedded_tokenizer(), 1000)
+        pair = pair_of(json.loads(json.dumps(found)), CompactChat(embedded_tokenizer()), 1000)
         assert pair.chosen.tokens != pair.rejected.tokens
     assert [message.text for message in model.asked[0].messages] == ["Hilo?"]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flightloop.chat import ChatRequest
 from flightloop.errors import ConfigError
-from model.chat.compact import encode
+from model.chat.compact import CompactChat, encode
 from model.nn.decoder import Decoder
 from model.tuner.examples import Example, Pair, example_of, pair_of, read, read_pairs
 from model.tuner.objective import measure
@@ -54,7 +54,7 @@ def row(*answers, **fields):
 
 
 def test_the_answers_are_what_is_learned(tokenizer):
-    text = learned_text(example_of(ROW, tokenizer, 1000), tokenizer)
+    text = learned_text(example_of(ROW, CompactChat(tokenizer), 1000), tokenizer)
     for each in ('{"goal": "look", "tools": ["weather"]}</plan>', '<tool_call>[{"name": "weather", ', "Yes, it is."):
         assert each in text
     for each in ("<plan>", 'rain"', "raining", "system"):
@@ -65,7 +65,7 @@ def test_an_answer_follows_the_prompt_that_will_be_asked(tokenizer):
     """Token by token, also where the request forces a call or a form."""
     for fields in ({}, {"tool_choice": "required"}, {"response_format": {"type": "json_object"}}):
         conversation = {**row({"role": "assistant", "content": "Done"}), "tools": [TOOL], **fields}
-        example = example_of(json.loads(json.dumps(conversation)), tokenizer, 1000)
+        example = example_of(json.loads(json.dumps(conversation)), CompactChat(tokenizer), 1000)
         asked = ChatRequest(model="m", messages=conversation["messages"][:-1], tools=[TOOL], **fields)
         prompt = encode(asked, tokenizer, 1000)
         assert list(example.tokens[: len(prompt)]) == prompt
@@ -75,7 +75,7 @@ def test_an_answer_follows_the_prompt_that_will_be_asked(tokenizer):
 
 def test_a_message_of_weight_zero_is_not_learned(tokenizer):
     answers = [{"role": "assistant", "content": "Wrong.", "weight": 0}, {"role": "assistant", "content": "Right."}]
-    assert "Wrong" not in learned_text(example_of(row(*answers), tokenizer, 1000), tokenizer)
+    assert "Wrong" not in learned_text(example_of(row(*answers), CompactChat(tokenizer), 1000), tokenizer)
 
 
 def test_bad_rows_are_named_or_skipped(tmp_path, tokenizer):
@@ -91,8 +91,8 @@ def test_bad_rows_are_named_or_skipped(tmp_path, tokenizer):
     with pytest.raises(
         ConfigError, match=r"5 bad rows: line 3: .*; line 4: .*; line 5: no assistant message.*; line 6: .*role"
     ):
-        read(path, tokenizer, 200)
-    reading = read(path, tokenizer, 200, "skip")
+        read(path, CompactChat(tokenizer), 200)
+    reading = read(path, CompactChat(tokenizer), 200, "skip")
     assert len(reading.items) == 1
     assert [each.line for each in reading.bad] == [3, 4, 5, 6, 7]
     assert "exceed the limit of 200" in reading.bad[-1].reason
@@ -102,7 +102,7 @@ def test_a_file_without_rows_is_an_error(tmp_path, tokenizer):
     (tmp_path / "empty.jsonl").write_text("\n")
     for name in ("empty.jsonl", "missing.jsonl"):
         with pytest.raises(ConfigError):
-            read(tmp_path / name, tokenizer, 200)
+            read(tmp_path / name, CompactChat(tokenizer), 200)
 
 
 @given(lengths=st.lists(st.integers(1, 40), max_size=30), tokens=st.integers(1, 60), seed=st.integers(0, 5))
@@ -267,14 +267,14 @@ def test_an_interrupted_preference_tuning_keeps_its_reference(tmp_path):
 def test_a_pair_is_two_answers_to_the_same_words(tokenizer, tmp_path):
     better, worse = {"role": "assistant", "content": "Yes."}, {"role": "assistant", "tool_calls": [CALL]}
     row = {"tools": [TOOL], "messages": ROW["messages"][:1], "chosen": better, "rejected": worse}
-    pair = pair_of(row, tokenizer, 1000)
+    pair = pair_of(row, CompactChat(tokenizer), 1000)
     assert learned_text(pair.chosen, tokenizer) == "Yes.<|im_end|>"
     assert learned_text(pair.rejected, tokenizer).startswith("<tool_call>")
     first = pair.chosen.learned.index(True)
     assert pair.chosen.tokens[:first] == pair.rejected.tokens[:first]
     file = tmp_path / "pairs.jsonl"
     file.write_text("\n".join(map(json.dumps, [row, {**row, "rejected": better}, {"messages": []}])))
-    reading = read_pairs(file, tokenizer, 1000, "skip")
+    reading = read_pairs(file, CompactChat(tokenizer), 1000, "skip")
     assert [bad.line for bad in reading.bad] == [2, 3]
     assert len(reading.items) == 1
 

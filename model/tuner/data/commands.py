@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from flightloop.errors import ConfigError, FlightloopError
+from model.chat.compact import CompactChat
 from model.config import EDGE, SHIPPED, ModelConfig
 from model.engine.engine import Engine
 from model.engine.fakes import ManualStop
@@ -221,11 +222,11 @@ async def _asked(found: AsyncIterator[Answered | None], told: Callable[[int], No
 
 def _measure() -> Callable[[Row], int]:
     """Returns a function that counts a row's tokens; an unusable row counts as longer than any limit."""
-    tokenizer = embedded_tokenizer()
+    chat = CompactChat(embedded_tokenizer())
 
     def tokens(row: Row) -> int:
         try:
-            return len(example_of(row, tokenizer, _NO_LIMIT))
+            return len(example_of(row, chat, _NO_LIMIT))
         except (ValueError, FlightloopError):
             return _NO_LIMIT
 

@@ -121,7 +121,7 @@ def compare(
     """
     with console.status("loading the model"):
         model = load(against)
-    rows, bad = read_held_out(evaluation, model.tokenizer, longest)
+    rows, bad = read_held_out(evaluation, model.chat, longest)
     for each in bad[:SHOWN]:
         console.print(f"skipped: {each}", style="yellow", markup=False)
     console.print(f"{evaluation}: {len(rows):,} conversations" + (f", {len(bad):,} skipped" if bad else ""))

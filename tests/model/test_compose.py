@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from flightloop.chat import ChatRequest
 from flightloop.errors import ConfigError
 from model.chat.compact import turns_of
+from model.tuner.compose.chinese import ChineseSource, written
 from model.tuner.compose.compose import SITUATIONS, compose
 from model.tuner.compose.dress import dress, style
 from model.tuner.compose.family import Parameter, Tool, read, read_all
@@ -72,11 +73,22 @@ def test_all_situations_occur_and_only_some_of_them_call():
             assert len(calls_of(row)) > 1
 
 
+@pytest.mark.parametrize("source", [Source(3), ChineseSource(3)], ids=["en", "zh"])
 @pytest.mark.parametrize("kind", sorted({*KINDS, *words()}))
-def test_every_kind_makes_values_that_are_said(kind):
-    value = Source(3).of(kind)
+def test_every_kind_makes_values_that_are_said(kind, source):
+    value = source.of(kind)
     assert value.said
     assert value.argument not in (None, "")
+
+
+def test_chinese_values_are_said_in_chinese():
+    source = ChineseSource(1)
+    drawn = [(value.argument, value.said) for value in (source.of("time") for _ in range(60))]
+    assert any("点" in said and argument[2] == ":" for argument, said in drawn)
+    assert {written(number) for number in (2, 10, 15, 40, 41)} == {"二", "十", "十五", "四十", "四十一"}
+    assert any("号" in source.of("date").said for _ in range(20))
+    assert source.joined(["北京", "上海", "苏州"])[:3] == "北京、"
+    assert all(source.spoken(number).isascii() or number < 100 or number >= 10_000 for number in range(150))
 
 
 def test_a_range_makes_numbers_with_its_decimals():
@@ -102,14 +114,14 @@ BOOK = """
 """
 
 
-def written(folder: Path, text: str) -> Path:
+def saved(folder: Path, text: str) -> Path:
     file = folder / "trains.yaml"
     file.write_text(dedent(text), encoding="utf-8")
     return file
 
 
 def test_an_ask_gives_the_arguments_that_it_says(tmp_path):
-    book = read(written(tmp_path, BOOK)).tools[0]
+    book = read(saved(tmp_path, BOOK)).tools[0]
     for seed in range(20):
         made = wish(book, Source(seed))
         assert made.text.startswith(f"To {made.arguments['to']}")
@@ -146,7 +158,7 @@ def test_renamed_parameters_are_renamed_in_the_call():
 def test_what_is_wrong_with_a_family_is_said(tmp_path, old, new, problem):
     assert old in BOOK
     with pytest.raises(ConfigError, match=problem):
-        read(written(tmp_path, BOOK.replace(old, new)))
+        read(saved(tmp_path, BOOK.replace(old, new)))
 
 
 def test_a_folder_without_families_is_an_error(tmp_path):

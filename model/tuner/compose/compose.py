@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from model.tuner.compose.chinese import ChineseSource
 from model.tuner.compose.dress import Dressed, Style, dress, style
 from model.tuner.compose.family import Domain, Tool, parts, places
 from model.tuner.compose.values import Source
@@ -22,7 +23,7 @@ from model.tuner.compose.wish import Wish, fill, results, wish
 
 Message = dict[str, Any]
 Row = dict[str, Any]
-WORDING = Path(__file__).parent / "situations.yaml"
+WORDING = Path(__file__).parent
 
 
 def compose(domains: Sequence[Domain], rows: int, seed: int) -> Iterator[Row]:
@@ -30,13 +31,17 @@ def compose(domains: Sequence[Domain], rows: int, seed: int) -> Iterator[Row]:
 
     Up to four consecutive conversations have the same tools and system message; only the other messages differ.
     """
-    return islice(_conversations(domains, Source(seed)), rows)
+    sources = {"en": Source(seed), "zh": ChineseSource(seed)}
+    return islice(_conversations(domains, sources), rows)
 
 
-def _conversations(domains: Sequence[Domain], source: Source) -> Iterator[Row]:
+def _conversations(domains: Sequence[Domain], sources: Mapping[str, Source]) -> Iterator[Row]:
+    drawing = sources["en"].random
     while True:
+        domain = drawing.choice(domains)
+        source = sources[domain.language]
         situation = _drawn(SITUATIONS, source)
-        scene = _scene(domains, source)
+        scene = Scene(domains, domain, style(source), sources, [])
         messages = situation(scene)
         opening = scene.opening()
         yield _row(situation, scene, [*opening, *messages])
@@ -63,10 +68,15 @@ class Scene:
     domains: Sequence[Domain]  # all domains, for tools that don't fit
     domain: Domain
     style: Style
-    source: Source  # draws values
+    sources: Mapping[str, Source]  # draw values, by language
     tools: list[Dressed]
     calls: int = 0  # number of calls so far, for their ids
     settled: bool = False  # the tools are fixed
+
+    @property
+    def source(self) -> Source:
+        """Draws values in the domain's language."""
+        return self.sources[self.domain.language]
 
     def again(self, fitting: bool) -> Scene:
         """A scene with the same tools for another request. ``fitting``: whether one of the tools fits the request."""
@@ -82,8 +92,8 @@ class Scene:
         return [{"role": "system", "content": self.words("systems")}]
 
     def words(self, kind: str, **given: str) -> str:
-        """A random text of a kind in `situations.yaml`, filled with ``given`` or random values."""
-        text = self.source.random.choice(_wording()[kind])
+        """A random text of a kind in the language's situations, filled with ``given`` or random values."""
+        text = self.source.random.choice(_wording(self.source.SITUATIONS)[kind])
         for name in places(text):
             text = text.replace("{" + name + "}", given[name] if name in given else self.source.of(name).said)
         return text
@@ -193,7 +203,7 @@ def something_missing(scene: Scene) -> list[Message]:
         return messages
     said = set(places("".join(piece for piece, optional in parts(one.ask) if not optional)))
     arguments = _only(made, said | set(one.missing))
-    answer = scene.source.random.choice([", ", ". ", "\n", " and "]).join(
+    answer = scene.source.random.choice(scene.source.ANSWERS).join(
         made.said[name] for name in one.missing if name in made.said
     )
     if not answer or arguments is None:
@@ -251,10 +261,6 @@ AGAIN: dict[Situation, int] = {
 MOST_AGAIN = 3
 
 
-def _scene(domains: Sequence[Domain], source: Source) -> Scene:
-    return Scene(domains, source.random.choice(domains), style(source), source, [])
-
-
 def _tool(scene: Scene, wanted: Callable[[Tool], bool] = lambda tool: True) -> Tool:
     fitting = [tool for tool in scene.domain.tools if wanted(tool)]
     return scene.source.random.choice(fitting or scene.domain.tools)
@@ -281,8 +287,7 @@ def _spread(scene: Scene, count: int) -> tuple[list[Wish], str] | None:
             wishes.append(Wish(tool, "", {**first.arguments, name: other.arguments[name]}, first.said))
     if len(wishes) < 2:
         return None
-    joined = ", ".join(said[:-1]) + scene.source.random.choice([" and ", ", ", " and also "]) + said[-1]
-    return wishes, first.text.replace(first.said[name], joined)
+    return wishes, first.text.replace(first.said[name], scene.source.joined(said))
 
 
 def _answered(scene: Scene, call: Message, made: Wish) -> list[Message]:
@@ -329,6 +334,6 @@ def _json(value: Any) -> str:
 
 
 @cache
-def _wording() -> dict[str, list[str]]:
-    read: dict[str, list[str]] = yaml.safe_load(WORDING.read_text(encoding="utf-8"))
+def _wording(file: str) -> dict[str, list[str]]:
+    read: dict[str, list[str]] = yaml.safe_load((WORDING / file).read_text(encoding="utf-8"))
     return read

@@ -96,6 +96,7 @@ class Domain(_Strict):
     """Tools that belong together, and requests that none of them can fulfil."""
 
     domain: str
+    language: Literal["en", "zh"] = "en"  # what its users speak
     tools: list[Tool] = Field(min_length=2)
     unrelated: list[str] = Field(default_factory=list)
 

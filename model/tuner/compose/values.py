@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from faker import Faker
@@ -17,7 +17,7 @@ from faker import Faker
 WORDS = Path(__file__).parent / "words.yaml"
 FIRST_DAY, DAYS = date(2024, 1, 1), 1_400
 """Range of random dates."""
-LOCALES = ["en_US", "en_GB", "de_DE", "fr_FR", "es_ES", "it_IT", "en_IN"]
+QUOTES = ('"{}"', "'{}'", "“{}”")
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,46 @@ Maker = Callable[["Source"], Value]
 
 
 class Source:
-    """Draws values. The same seed gives the same values."""
+    """Draws values of English conversations. The same seed gives the same values.
+
+    Attributes:
+        LOCALES: where names and addresses come from.
+        SITUATIONS: file with the words around requests.
+        BETWEEN, LAST: what stands between the elements of a list, and before its last one.
+        ANSWERS: what stands between values that are told together.
+    """
+
+    LOCALES: ClassVar[Sequence[str]] = ("en_US", "en_GB", "de_DE", "fr_FR", "es_ES", "it_IT", "en_IN")
+    SITUATIONS: ClassVar[str] = "situations.yaml"
+    BETWEEN: ClassVar[str] = ", "
+    LAST: ClassVar[Sequence[str]] = (" and ", ", ", " and ", " & ")
+    ANSWERS: ClassVar[Sequence[str]] = (", ", ". ", "\n", " and ")
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.fake = Faker(LOCALES)
+        self.fake = Faker(list(self.LOCALES))
         self.fake.seed_instance(seed)
 
+    @property
+    def kinds(self) -> Mapping[str, Maker]:
+        """Makers of values, by kind."""
+        return KINDS
+
+    def words(self, kind: str) -> list[Any] | Mapping[Any, Any]:
+        """The values of a kind without a maker. Raises KeyError for unknown kinds."""
+        found: list[Any] | Mapping[Any, Any] = words()[kind]
+        return found
+
     def of(self, kind: str) -> Value:
-        """A value of a kind in `KINDS` or `words.yaml`. Raises KeyError for unknown kinds."""
-        made = KINDS.get(kind)
-        return made(self) if made else self.one_of(words()[kind])
+        """A value of a kind. Raises KeyError for unknown kinds."""
+        made = self.kinds.get(kind) or KINDS.get(kind)
+        return made(self) if made else self.one_of(self.words(kind))
+
+    def joined(self, said: Sequence[str]) -> str:
+        """A list as it is said."""
+        if len(said) == 1:
+            return said[0]
+        return self.BETWEEN.join(said[:-1]) + self.random.choice(self.LAST) + said[-1]
 
     def one_of(self, spec: list[Any] | Mapping[Any, Any]) -> Value:
         """A value from a list, or from a mapping of arguments to wordings."""
@@ -75,7 +104,11 @@ class Source:
 @cache
 def words() -> Mapping[str, Any]:
     """Lists and mappings of `words.yaml`, by kind."""
-    read: dict[str, Any] = yaml.safe_load(WORDS.read_text(encoding="utf-8"))
+    return read_words(WORDS)
+
+
+def read_words(path: Path) -> Mapping[str, Any]:
+    read: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return read
 
 
@@ -87,12 +120,13 @@ def known(kind: str) -> bool:
 _SMALL = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 
 
-def _plain(argument: str) -> Value:
+def plain(argument: str) -> Value:
     return Value(argument, argument)
 
 
-def _day(source: Source) -> date:
-    return FIRST_DAY + timedelta(days=source.random.randrange(DAYS))
+def day(source: Source, first: date = FIRST_DAY, days: int = DAYS) -> date:
+    """A day, up to ``days`` days after the first."""
+    return first + timedelta(days=source.random.randrange(days))
 
 
 def _written(day: date, source: Source) -> str:
@@ -111,31 +145,32 @@ def _written(day: date, source: Source) -> str:
 
 
 def _date(source: Source) -> Value:
-    day = _day(source)
-    return Value(day.isoformat(), _written(day, source))
+    when = day(source)
+    return Value(when.isoformat(), _written(when, source))
 
 
 def _date_us(source: Source) -> Value:
-    day = _day(source)
-    return Value(f"{day:%m/%d/%Y}", _written(day, source))
+    when = day(source)
+    return Value(f"{when:%m/%d/%Y}", _written(when, source))
 
 
 def _date_long(source: Source) -> Value:
-    day = _day(source)
-    return _plain(f"{day:%B} {day.day}, {day.year}")
+    when = day(source)
+    return plain(f"{when:%B} {when.day}, {when.year}")
 
 
 def _past_date(source: Source) -> Value:
-    day = date(1900, 1, 1) + timedelta(days=source.random.randrange(44_000))
-    return Value(day.isoformat(), _written(day, source))
+    when = day(source, date(1900, 1, 1), 44_000)
+    return Value(when.isoformat(), _written(when, source))
 
 
 def _birth_date(source: Source) -> Value:
-    day = date(1940, 1, 1) + timedelta(days=source.random.randrange(25_000))
-    return Value(day.isoformat(), _written(day, source))
+    when = day(source, date(1940, 1, 1), 25_000)
+    return Value(when.isoformat(), _written(when, source))
 
 
-def _clock(source: Source) -> tuple[int, int]:
+def clock(source: Source) -> tuple[int, int]:
+    """An hour and a minute of the day."""
     return source.random.randrange(6, 23), source.random.choice([0, 0, 0, 15, 30, 30, 45, 5, 10, 40])
 
 
@@ -149,24 +184,24 @@ def _twelve(hour: int, minute: int, source: Source) -> str:
 
 
 def _time(source: Source) -> Value:
-    hour, minute = _clock(source)
+    hour, minute = clock(source)
     exact = f"{hour:02}:{minute:02}"
     return Value(exact, source.random.choice([exact, _twelve(hour, minute, source), f"{hour}:{minute:02}"]))
 
 
 def _time_12(source: Source) -> Value:
-    hour, minute = _clock(source)
+    hour, minute = clock(source)
     argument = f"{(hour - 1) % 12 + 1}:{minute:02} {'AM' if hour < 12 else 'PM'}"
     return Value(argument, source.random.choice([argument, _twelve(hour, minute, source)]))
 
 
 def _datetime(source: Source) -> Value:
-    day, (hour, minute) = _day(source), _clock(source)
-    moment = datetime(day.year, day.month, day.day, hour, minute)
+    when, (hour, minute) = day(source), clock(source)
+    moment = datetime(when.year, when.month, when.day, hour, minute)
     said = source.random.choice(
         [
-            f"{_written(day, source)} at {_twelve(hour, minute, source)}",
-            f"{hour}:{minute:02} on {_written(day, source)}",
+            f"{_written(when, source)} at {_twelve(hour, minute, source)}",
+            f"{hour}:{minute:02} on {_written(when, source)}",
             moment.isoformat(),
         ]
     )
@@ -193,22 +228,22 @@ def _digits(source: Source, count: int) -> str:
 
 def _id(source: Source) -> Value:
     head = "".join(source.random.choices(string.ascii_uppercase, k=source.random.choice([1, 2, 3])))
-    return _plain(f"{head}-{_digits(source, source.random.choice([3, 4, 5]))}")
+    return plain(f"{head}-{_digits(source, source.random.choice([3, 4, 5]))}")
 
 
 def _code(source: Source) -> Value:
-    return _plain("".join(source.random.choices(string.ascii_uppercase + string.digits, k=6)))
+    return plain("".join(source.random.choices(string.ascii_uppercase + string.digits, k=6)))
 
 
-def _quoted(source: Source, text: str, plain: float) -> Value:
-    if source.random.random() < plain:
-        return _plain(text)
-    mark = source.random.choice(['"{}"', "'{}'", "“{}”"])
-    return Value(text, mark.format(text))
+def quoted(source: Source, text: str, bare: float, marks: Sequence[str] = QUOTES) -> Value:
+    """A text between quotation marks; without them with the probability ``bare``."""
+    if source.random.random() < bare:
+        return plain(text)
+    return Value(text, source.random.choice(marks).format(text))
 
 
 def _file(source: Source) -> Value:
-    return _plain(f"{source.random.choice(words()['stem'])}.{source.random.choice(words()['ending'])}")
+    return plain(f"{source.random.choice(words()['stem'])}.{source.random.choice(words()['ending'])}")
 
 
 def _float(low: float, high: float) -> Maker:
@@ -223,21 +258,19 @@ _NAMED_DAYS = [date(2024, 1, day) for day in range(1, 8)]
 _NAMED_MONTHS = [date(2024, month, 1) for month in range(1, 13)]
 
 KINDS: dict[str, Maker] = {
-    "street": lambda source: _plain(source.fake.street_address().replace("\n", " ")),
-    "address": lambda source: _plain(
-        f"{source.fake.street_address()}, {source.of('city').argument}".replace("\n", " ")
-    ),
-    "postcode": lambda source: _plain(source.fake.postcode()),
-    "person": lambda source: _plain(f"{source.fake.first_name()} {source.fake.last_name()}"),
-    "first_name": lambda source: _plain(source.fake.first_name()),
-    "last_name": lambda source: _plain(source.fake.last_name()),
-    "company": lambda source: _plain(source.fake.company()),
-    "email": lambda source: _plain(source.fake.email()),
-    "phone": lambda source: _plain(source.fake.phone_number()),
-    "username": lambda source: _plain(source.fake.user_name()),
-    "url": lambda source: _plain(f"https://{source.of('domain').argument}/{source.fake.uri_path()}"),
-    "ip": lambda source: _plain(source.fake.ipv4()),
-    "uuid": lambda source: _plain(source.fake.uuid4()),
+    "street": lambda source: plain(source.fake.street_address().replace("\n", " ")),
+    "address": lambda source: plain(f"{source.fake.street_address()}, {source.of('city').argument}".replace("\n", " ")),
+    "postcode": lambda source: plain(source.fake.postcode()),
+    "person": lambda source: plain(f"{source.fake.first_name()} {source.fake.last_name()}"),
+    "first_name": lambda source: plain(source.fake.first_name()),
+    "last_name": lambda source: plain(source.fake.last_name()),
+    "company": lambda source: plain(source.fake.company()),
+    "email": lambda source: plain(source.fake.email()),
+    "phone": lambda source: plain(source.fake.phone_number()),
+    "username": lambda source: plain(source.fake.user_name()),
+    "url": lambda source: plain(f"https://{source.of('domain').argument}/{source.fake.uri_path()}"),
+    "ip": lambda source: plain(source.fake.ipv4()),
+    "uuid": lambda source: plain(source.fake.uuid4()),
     "date": _date,
     "date_us": _date_us,
     "date_long": _date_long,
@@ -246,8 +279,8 @@ KINDS: dict[str, Maker] = {
     "time": _time,
     "time_12": _time_12,
     "datetime": _datetime,
-    "weekday": lambda source: _plain(f"{source.random.choice(_NAMED_DAYS):%A}"),
-    "month": lambda source: _plain(f"{source.random.choice(_NAMED_MONTHS):%B}"),
+    "weekday": lambda source: plain(f"{source.random.choice(_NAMED_DAYS):%A}"),
+    "month": lambda source: plain(f"{source.random.choice(_NAMED_MONTHS):%B}"),
     "year": lambda source: (lambda year: Value(year, str(year)))(source.random.randrange(1950, 2027)),
     "id": _id,
     "code": _code,
@@ -258,13 +291,13 @@ KINDS: dict[str, Maker] = {
     "file": _file,
     "latitude": _float(-60, 70),
     "longitude": _float(-170, 170),
-    "hex": lambda source: _plain(source.fake.hex_color()),
-    "emoji": lambda source: _plain(source.random.choice("😀😂🎉❤️👍🔥🌞🍕🚀😢")),
-    "sentence": lambda source: _quoted(source, source.random.choice(words()["sentence"]), plain=0.1),
-    "title": lambda source: _quoted(source, source.random.choice(words()["title"]), plain=0.5),
-    "book": lambda source: _quoted(source, source.random.choice(words()["book"]), plain=0.5),
-    "film": lambda source: _quoted(source, source.random.choice(words()["film"]), plain=0.5),
-    "song": lambda source: _quoted(source, source.random.choice(words()["song"]), plain=0.5),
-    "sql": lambda source: _quoted(source, source.random.choice(words()["sql"]), plain=0.6),
+    "hex": lambda source: plain(source.fake.hex_color()),
+    "emoji": lambda source: plain(source.random.choice("😀😂🎉❤️👍🔥🌞🍕🚀😢")),
+    "sentence": lambda source: quoted(source, source.random.choice(words()["sentence"]), bare=0.1),
+    "title": lambda source: quoted(source, source.random.choice(words()["title"]), bare=0.5),
+    "book": lambda source: quoted(source, source.random.choice(words()["book"]), bare=0.5),
+    "film": lambda source: quoted(source, source.random.choice(words()["film"]), bare=0.5),
+    "song": lambda source: quoted(source, source.random.choice(words()["song"]), bare=0.5),
+    "sql": lambda source: quoted(source, source.random.choice(words()["sql"]), bare=0.6),
 }
 """Kinds in addition to the lists of `words.yaml`."""

@@ -95,7 +95,7 @@ def _draw(parameter: Parameter, source: Source) -> Drawn:
             one = _item(parameter, source)
             if all(one.said != other.said for other in found):
                 found.append(one)
-        return Drawn(Value([one.argument for one in found], _joined([one.said for one in found], source)))
+        return Drawn(Value([one.argument for one in found], source.joined([one.said for one in found])))
     made = _value(parameter.value, source)
     return Drawn(Value(_typed(made.argument, parameter.type), made.said))
 
@@ -122,13 +122,6 @@ def _typed(argument: Any, kind: str) -> Any:
     if kind == "number":
         return argument
     return int(argument) if kind == "integer" else argument
-
-
-def _joined(said: list[str], source: Source) -> str:
-    if len(said) == 1:
-        return said[0]
-    last = source.random.choice([" and ", ", ", " and ", " & "])
-    return ", ".join(said[:-1]) + last + said[-1]
 
 
 def _said(drawn: Mapping[str, Drawn], above: str = "") -> dict[str, str]:

@@ -18,7 +18,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from flightloop.errors import ConfigError, FlightloopError
-from model.chat.compact import CompactChat
 from model.config import EDGE, SHIPPED, ModelConfig
 from model.engine.engine import Engine
 from model.engine.fakes import ManualStop
@@ -35,7 +34,6 @@ from model.tuner.data.row import Bad, Row, calls_of, read_rows, write_rows
 from model.tuner.examples import example_of
 from model.tuner.mistakes import Answered, answers, evened
 from model.weights.load import load_model
-from model.weights.tiny import embedded_tokenizer
 from observability.metrics import Metrics
 
 app = typer.Typer(no_args_is_help=True, help="Rows from public sets; cleaning, duplicates, contamination.")
@@ -46,6 +44,7 @@ AT_ONCE = 32
 _NO_LIMIT = sys.maxsize
 
 Files = Annotated[list[Path], typer.Argument(help='Rows, JSONL: {"messages": [...], "tools": [...]}.')]
+Counted = Annotated[str, typer.Option(help="The model whose tokens are counted.")]
 Out = Annotated[Path, typer.Option(help="Output file. A report is written next to it: NAME.report.json.")]
 
 
@@ -58,11 +57,12 @@ def convert(
     most: Annotated[int | None, typer.Option(min=1, help="Maximum rows; if there are more, a random sample.")] = None,
     longest: Annotated[int, typer.Option(min=64, help="Maximum tokens per row.")] = 1024,
     seed: Annotated[int, typer.Option(min=0, help="Seed of random choices.")] = 0,
+    model: Counted = EDGE,
 ) -> None:
     """Converts a public set to rows."""
     console = Console()
-    measure = _measure()
     with _refusing(), _bar(console, source, None) as told:
+        measure = _measure(model)
         made = convert_folder(source, folder, split, seed, most, lambda row: measure(row) <= longest, told)
     report = {"source": source, "rows": len(made.rows), **_bad(made.bad)}
     _written(console, out, made.rows, report, map(str, made.bad))
@@ -131,12 +131,12 @@ def decontaminate(
 
 
 @app.command()
-def show(files: Files) -> None:
+def show(files: Files, model: Counted = EDGE) -> None:
     """Shows rows by source: tokens, tools, calls, and kinds of answers."""
     console = Console()
     with _refusing():
         rows, bad = _read(files)
-    measure = _measure()
+        measure = _measure(model)
     with _bar(console, "rows", len(rows)) as told:
         found = overview([row for _, row in rows], measure, told)
     about = "tokens, tools and calls per row; then kinds of answers"
@@ -220,9 +220,9 @@ async def _asked(found: AsyncIterator[Answered | None], told: Callable[[int], No
     return made
 
 
-def _measure() -> Callable[[Row], int]:
+def _measure(model: str) -> Callable[[Row], int]:
     """Returns a function that counts a row's tokens; an unusable row counts as longer than any limit."""
-    chat = CompactChat(embedded_tokenizer())
+    chat = load_model(ModelConfig(model, routed_experts=0)).chat
 
     def tokens(row: Row) -> int:
         try:

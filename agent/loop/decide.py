@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from pydantic_core import from_json
 
@@ -35,11 +34,10 @@ from flightloop.verdicts import Action, Stage
 from guardrails.holdback import StreamBlocked
 from guardrails.rails import claims
 from guardrails.types import Ruling
+from model.chat.hints import GOAL_CHARS, PLAN_TOOLS, plan_schema
 
 PLAN_TRIES = 2
 """Number of unusable outputs after which a run continues without a plan."""
-PLAN_TOOLS = 4
-GOAL_CHARS = 80
 CONTEXT_TRIES = 6
 SAY_WHAT_WAS_DONE = "say only what was done"
 NO_CALL = f"answer in words, without a call; {SAY_WHAT_WAS_DONE}"
@@ -120,7 +118,7 @@ class _Asking:
         names = [tool.function.name for tool in self.tools if self._may_plan(tool.function.name)]
         if not names:
             return await self.act()
-        schema = JsonSchemaFormat(name="plan", schema=_plan_schema(names), strict=True)
+        schema = JsonSchemaFormat(name="plan", schema=plan_schema(names), strict=True)
         asked = await self._ask(ResponseFormat(type="json_schema", json_schema=schema), show=False)
         parsed = _parsed_plan(asked.answer.text, names)
         if parsed is None:
@@ -298,18 +296,6 @@ def _model_call(
 
 def _usage(prompt: int, completion: int) -> TokenUsage:
     return TokenUsage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
-
-
-def _plan_schema(names: list[str]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {
-            "goal": {"type": "string", "maxLength": GOAL_CHARS},
-            "tools": {"type": "array", "items": {"type": "string", "enum": names}, "maxItems": PLAN_TOOLS},
-        },
-        "required": ["goal", "tools"],
-        "additionalProperties": False,
-    }
 
 
 def _parsed_plan(text: str, names: list[str]) -> tuple[str, tuple[str, ...]] | None:

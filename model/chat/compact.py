@@ -66,6 +66,7 @@ class CompactChat:
 
     calls: CallFormat = COMPACT
     reasons = begins_reasoning = False
+    shows_plans = True
 
     def __init__(self, tokenizer: TextEncoder) -> None:
         self._tokenizer = tokenizer

@@ -29,6 +29,11 @@ class ChatFormat(Protocol):
         """Whether prompts end with the tag that opens the reasoning."""
         ...
 
+    @property
+    def shows_plans(self) -> bool:
+        """Whether prompts contain the plans of earlier steps."""
+        ...
+
     def render(self, request: ChatRequest) -> str:
         """The prompt as text, for people to read."""
         ...

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 from flightloop.chat import ChatRequest
 from model.signature import type_text
 
 PLAN_NAME = "plan"
 """Name of the response format that asks for a plan, and of the messages that are plans."""
+
+
+GOAL_CHARS, PLAN_TOOLS = 80, 4
+"""Longest goal of a plan, and the most tools that it names."""
+
+
+def plan_schema(names: Sequence[str]) -> dict[str, Any]:
+    """The form of a plan that may name these tools."""
+    return {
+        "type": "object",
+        "properties": {
+            "goal": {"type": "string", "maxLength": GOAL_CHARS},
+            "tools": {"type": "array", "items": {"type": "string", "enum": list(names)}, "maxItems": PLAN_TOOLS},
+        },
+        "required": ["goal", "tools"],
+        "additionalProperties": False,
+    }
 
 
 def asks_for_plan(request: ChatRequest) -> bool:

@@ -45,6 +45,8 @@ class ChatTemplate:
         ConfigError: the template is invalid.
     """
 
+    shows_plans = False
+
     def __init__(self, source: str, tokenizer: Tokenizer, calls: CallFormat) -> None:
         self.calls = calls
         self.reasons = CLOSE in source

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from flightloop.chat import ChatRequest
 from flightloop.errors import ConfigError, InvalidRequest
 from model.chat.format import ChatFormat
+from model.chat.hints import PLAN_NAME, plan_schema
 
 BadRows = Literal["refuse", "skip"]
 SHOWN = 5
@@ -95,7 +96,7 @@ def read(path: Path, chat: ChatFormat, longest: int, bad_rows: BadRows = "refuse
     Raises:
         ConfigError: the file can't be read, has no usable row, or has bad rows and ``bad_rows`` is "refuse".
     """
-    return _read(path, lambda row: example_of(row, chat, longest), bad_rows)
+    return _read(path, lambda row: [example_of(each, chat, longest) for each in asked(row, chat)], bad_rows)
 
 
 def read_pairs(path: Path, chat: ChatFormat, longest: int, bad_rows: BadRows = "refuse") -> Reading[Pair]:
@@ -103,10 +104,10 @@ def read_pairs(path: Path, chat: ChatFormat, longest: int, bad_rows: BadRows = "
 
     Arguments and errors are those of `read`. ``longest`` applies to the conversation with each of the two answers.
     """
-    return _read(path, lambda row: pair_of(row, chat, longest), bad_rows)
+    return _read(path, lambda row: [pair_of(row, chat, longest)], bad_rows)
 
 
-def _read(path: Path, made: Callable[[Any], Learned], bad_rows: BadRows) -> Reading[Learned]:
+def _read(path: Path, made: Callable[[Any], list[Learned]], bad_rows: BadRows) -> Reading[Learned]:
     items: list[Learned] = []
     bad: list[BadRow] = []
     try:
@@ -117,7 +118,7 @@ def _read(path: Path, made: Callable[[Any], Learned], bad_rows: BadRows) -> Read
         if not row.strip():
             continue
         try:
-            items.append(made(json.loads(row)))
+            items += made(json.loads(row))
         except (ValueError, InvalidRequest) as error:
             bad.append(BadRow(line, _reason(error)))
     if bad and bad_rows == "refuse":
@@ -148,6 +149,31 @@ def pair_of(row: Any, chat: ChatFormat, longest: int) -> Pair:
         for answer in answers
     )
     return Pair(chosen, rejected)
+
+
+def asked(row: Any, chat: ChatFormat) -> list[Any]:
+    """The conversations of a row as they are asked for when the model serves.
+
+    A format that doesn't show plans asks for each plan by itself, in its form; the rest of the row then is without
+    plans.
+    """
+    messages = row.get("messages") if isinstance(row, dict) else None
+    if chat.shows_plans or not isinstance(messages, list) or row.get("response_format"):
+        return [row]
+    names = [tool.get("function", {}).get("name") for tool in row.get("tools") or [] if isinstance(tool, dict)]
+    schema = {"name": PLAN_NAME, "schema": plan_schema([name for name in names if isinstance(name, str)])}
+    form = {"type": "json_schema", "json_schema": schema}
+    plain: list[Any] = []
+    plans: list[Any] = []
+    for message in messages:
+        if isinstance(message, dict) and message.get("name") == PLAN_NAME and message.get("role") == "assistant":
+            if message.get("weight", 1):
+                before = [{**each, "weight": 0} if isinstance(each, dict) else each for each in plain]
+                plans.append({**row, "messages": [*before, message], "response_format": form})
+        else:
+            plain.append(message)
+    learned = any(isinstance(one, dict) and one.get("role") == "assistant" and one.get("weight", 1) for one in plain)
+    return copy.deepcopy([*plans, {**row, "messages": plain}] if learned else plans or [row])
 
 
 def example_of(row: Any, chat: ChatFormat, longest: int) -> Example:

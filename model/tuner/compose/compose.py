@@ -37,8 +37,10 @@ def compose(domains: Sequence[Domain], rows: int, seed: int) -> Iterator[Row]:
 
 def _conversations(domains: Sequence[Domain], sources: Mapping[str, Source]) -> Iterator[Row]:
     drawing = sources["en"].random
+    spoken = {name: [domain for domain in domains if domain.language == name] for name in sources}
     while True:
-        domain = drawing.choice(domains)
+        chinese = bool(spoken["zh"]) and (not spoken["en"] or drawing.random() < CHINESE)
+        domain = drawing.choice(spoken["zh" if chinese else "en"])
         source = sources[domain.language]
         situation = _drawn(SITUATIONS, source)
         scene = Scene(domains, domain, style(source), sources, [])
@@ -117,10 +119,8 @@ class Scene:
             if domain is not self.domain and all(tool is not other for other, _ in offered):
                 offered.append((tool, domain))
         dressed = [dress(tool, domain, self.style, self.source) for tool, domain in offered]
-        self.tools = []
-        for one in random.sample(dressed, len(dressed)):
-            if all(one.name != other.name for other in self.tools) or one in dressed[: len(wanted)]:
-                self.tools.append(one)
+        kept = {one.name: one for one in reversed(dressed)}  # of tools with the same name, a wanted one
+        self.tools = random.sample(list(kept.values()), len(kept))
         return dressed[: len(wanted)]
 
     def call(self, *made: tuple[Dressed, Wish]) -> Message:
@@ -192,9 +192,9 @@ def none_fits(scene: Scene) -> list[Message]:
 def something_missing(scene: Scene) -> list[Message]:
     """A required value is missing: the assistant asks for it, and makes the call after the answer."""
     tool = _tool(scene, lambda one: bool(one.incomplete))
-    if not tool.incomplete:
-        return one_call(scene)
     made = wish(tool, scene.source)
+    if not tool.incomplete or made.implies:  # the incomplete request would say something else
+        return one_call(scene)
     one = scene.source.random.choice(tool.incomplete)
     [dressed] = scene.offer(tool)
     text = "".join(piece for piece, optional in parts(fill(one.ask, made)) if not optional)
@@ -259,6 +259,8 @@ AGAIN: dict[Situation, int] = {
 }
 """Frequency of each situation in conversations that reuse the previous one's tools, in percent."""
 MOST_AGAIN = 3
+CHINESE = 0.4
+"""Share of Chinese conversations, where there are families in both languages."""
 
 
 def _tool(scene: Scene, wanted: Callable[[Tool], bool] = lambda tool: True) -> Tool:
@@ -274,7 +276,7 @@ def _spread(scene: Scene, count: int) -> tuple[list[Wish], str] | None:
         name
         for name, value in first.arguments.items()
         if isinstance(value, str) and not tool.parameters[name].enum and first.text.count(first.said[name]) == 1
-        and len(first.said[name]) > 2
+        and len(first.said[name]) > 1
     ]  # fmt: skip
     if not names:
         return None
@@ -320,9 +322,9 @@ def _only(made: Wish, names: set[str]) -> dict[str, Any] | None:
 
 
 def _declined(scene: Scene) -> str:
-    abouts = [dressed.definition["function"]["description"] for dressed in scene.tools[:2]]
-    abilities = " ".join(about for about in abouts if about) or "nothing of that kind."
-    return scene.words("declines", abilities=abilities)
+    abouts = [dressed.definition["function"]["description"] for dressed in scene.tools]
+    alike = [about for about in abouts if about and about.isascii() == (scene.domain.language == "en")]
+    return scene.words("declines", abilities=" ".join(alike[:2]) or scene.words("nothing"))
 
 
 def _said(text: str) -> Message:

@@ -96,9 +96,14 @@ def _members(
     return properties, required, Names(own, below)
 
 
+def _has_form(parameter: Parameter) -> bool:
+    """Whether arguments are written in another way than they are said, which only the description tells."""
+    return isinstance(parameter.value, dict) or parameter.value in ("date_us", "date_long", "time_12")
+
+
 def _schema(parameter: Parameter, chosen: Style, source: Source) -> tuple[dict[str, Any], Names | None]:
     schema: dict[str, Any] = {"type": parameter.type}
-    if parameter.about and source.random.random() < chosen.described:
+    if parameter.about and (_has_form(parameter) or source.random.random() < chosen.described):
         schema["description"] = parameter.about
     inner = None
     if parameter.parameters:
@@ -122,10 +127,11 @@ def _named(name: str, domain: str, case: Case) -> str:
         return _camel(name)
     if case == "pascal":
         return _camel(name)[:1].upper() + _camel(name)[1:]
+    area = domain.removeprefix("zh_")
     if case == "dotted" and "." not in name:
-        return f"{domain}.{name}"
+        return f"{area}.{name}"
     if case == "prefixed" and "." not in name:
-        return f"{domain}_{name}"
+        return f"{area}_{name}"
     return name
 
 

@@ -33,12 +33,14 @@ class Wish:
         text: the user's message.
         arguments: arguments of the call, by the parameters' original names.
         said: wording of each parameter's value.
+        implies: whether the text implies arguments without their wordings.
     """
 
     tool: Tool
     text: str
     arguments: dict[str, Any]
     said: Mapping[str, str]
+    implies: bool = False
 
 
 def wish(tool: Tool, source: Source) -> Wish:
@@ -52,7 +54,7 @@ def wish(tool: Tool, source: Source) -> Wish:
     arguments = _arguments(tool.parameters, drawn, named)
     for name, implied in ask.implied.items():
         _put(arguments, name, implied)
-    return Wish(tool, text, arguments, said)
+    return Wish(tool, text, arguments, said, bool(ask.implied))
 
 
 def fill(text: str, made: Wish, result: Mapping[str, str] = {}) -> str:
@@ -73,7 +75,7 @@ def _draw_all(parameters: Mapping[str, Parameter], source: Source) -> dict[str, 
     used: dict[str, set[str]] = {}
     drawn: dict[str, Drawn] = {}
     for name, parameter in parameters.items():
-        kind = parameter.value if isinstance(parameter.value, str) else name
+        kind = str(parameter.value) or name  # two parameters may share a list
         for _ in range(TRIES):
             one = _draw(parameter, source)
             fresh = one.value.said not in used.get(kind, ()) and one.value.argument != parameter.default

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich import box
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from flightloop.errors import ConfigError, FlightloopError
-from model.config import EDGE, SHIPPED, ModelConfig
+from model.config import EDGE, LARGE, SHIPPED, ModelConfig
 from model.engine.engine import Engine
 from model.engine.fakes import ManualStop
 from model.serve.server import ChatServer
@@ -29,6 +29,8 @@ from model.tuner.data.convert import SOURCES
 from model.tuner.data.convert import convert as convert_folder
 from model.tuner.data.duplicates import SIMILAR, distinct
 from model.tuner.data.measured import read_measured
+from model.tuner.data.ordinary import answered as talked
+from model.tuner.data.ordinary import prompts
 from model.tuner.data.overview import KINDS, overview
 from model.tuner.data.row import Bad, Row, calls_of, read_rows, write_rows
 from model.tuner.examples import example_of
@@ -42,6 +44,7 @@ SHOWN = 5
 AT_ONCE = 32
 """Number of answers that the model generates concurrently."""
 _NO_LIMIT = sys.maxsize
+Made = TypeVar("Made")
 
 Files = Annotated[list[Path], typer.Argument(help='Rows, JSONL: {"messages": [...], "tools": [...]}.')]
 Counted = Annotated[str, typer.Option(help="The model whose tokens are counted.")]
@@ -152,6 +155,24 @@ def show(files: Files, model: Counted = EDGE) -> None:
 
 
 @app.command()
+def ordinary(
+    out: Out,
+    model: Annotated[str, typer.Option(help="The model that answers.")] = LARGE,
+    most: Annotated[int, typer.Option(min=1, help="Maximum conversations.")] = 1_000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of their order and their system messages.")] = 0,
+) -> None:
+    """Lets a larger model answer ordinary questions, so that a tuned model still talks like one."""
+    console = Console()
+    asked = prompts(most, seed)
+    with _refusing(), _serving(ModelConfig(model, slots=AT_ONCE, queue=len(asked) + 1, routed_experts=0)) as server:
+        [card] = server.models()
+        with _bar(console, "answers", len(asked)) as told:
+            made = asyncio.run(_asked(talked(server, card.id, asked, AT_ONCE), told))
+    rows = [row for row in made if row]
+    _written(console, out, rows, {"model": model, "asked": len(asked), "rows": len(rows)}, [])
+
+
+@app.command()
 def mistakes(
     file: Annotated[Path, typer.Argument(help="Rows with right answers, JSONL.")],
     out: Out,
@@ -201,19 +222,25 @@ def confidence(
 
 def _answered(console: Console, rows: Sequence[Row], experts: Path, temperature: float, seed: int) -> list[Answered]:
     config = ModelConfig(experts=str(experts), slots=AT_ONCE, queue=len(rows) + 1)
+    with _serving(config) as server, _bar(console, "answers", len(rows)) as told:
+        [card] = server.models()
+        made = asyncio.run(_asked(answers(server, card.id, rows, AT_ONCE, temperature, seed), told))
+    return [each for each in made if each]
+
+
+@contextmanager
+def _serving(config: ModelConfig) -> Iterator[ChatServer]:
     loaded = load_model(config)
     server = ChatServer(Engine(loaded, config, ManualStop(), Metrics("tuner")), loaded, loaded.name)
     server.start()
     try:
-        with _bar(console, "answers", len(rows)) as told:
-            made = asyncio.run(_asked(answers(server, loaded.name, rows, AT_ONCE, temperature, seed), told))
+        yield server
     finally:
         server.close()
-    return [each for each in made if each]
 
 
-async def _asked(found: AsyncIterator[Answered | None], told: Callable[[int], None]) -> list[Answered | None]:
-    made: list[Answered | None] = []
+async def _asked(found: AsyncIterator[Made], told: Callable[[int], None]) -> list[Made]:
+    made: list[Made] = []
     async for each in found:
         made.append(each)
         told(len(made))

@@ -166,14 +166,18 @@ def asked(row: Any, chat: ChatFormat) -> list[Any]:
     plain: list[Any] = []
     plans: list[Any] = []
     for message in messages:
-        if isinstance(message, dict) and message.get("name") == PLAN_NAME and message.get("role") == "assistant":
+        if _answers(message) and message.get("name") == PLAN_NAME:
             if message.get("weight", 1):
-                before = [{**each, "weight": 0} if isinstance(each, dict) else each for each in plain]
+                before = [{**each, "weight": 0} if _answers(each) else each for each in plain]
                 plans.append({**row, "messages": [*before, message], "response_format": form})
         else:
             plain.append(message)
-    learned = any(isinstance(one, dict) and one.get("role") == "assistant" and one.get("weight", 1) for one in plain)
+    learned = any(_answers(message) and message.get("weight", 1) for message in plain)
     return copy.deepcopy([*plans, {**row, "messages": plain}] if learned else plans or [row])
+
+
+def _answers(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("role") == "assistant"
 
 
 def example_of(row: Any, chat: ChatFormat, longest: int) -> Example:

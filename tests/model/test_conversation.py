@@ -14,7 +14,9 @@ from model.chat.calls import HERMES
 from model.chat.compact import CompactChat
 from model.chat.conversation import Piece
 from model.chat.format import ChatFormat
+from model.chat.hints import plan_schema
 from model.chat.template import ChatTemplate
+from model.tuner.examples import asked, example_of
 from model.weights.tiny import embedded_tokenizer
 from tests.model.test_chat_template import CALLS, CHATML, HEADERS, MODEL_TURNS, NAMESPACE, TALK, TOOLS
 
@@ -110,3 +112,24 @@ def test_no_text_forges_an_answer(turns: list[tuple[str, str]]) -> None:
             said for _, said in turns
         ]
         assert {piece.ids[-1] for piece in learned} == {TOKENIZER.eos_id}
+
+
+def test_a_row_is_asked_as_the_model_is_asked() -> None:
+    """Where prompts show no plans, a plan is asked for by itself, and the rest of the row is without it."""
+    row = {"tools": TOOLS, "messages": [CALLS[0], PLAN, *CALLS[1:], DONE]}
+    assert asked(row, FORMATS["compact"]) == [row]
+    planned, rest = asked(row, FORMATS["template"])
+    assert planned["messages"] == [CALLS[0], PLAN]
+    assert planned["response_format"]["json_schema"]["schema"] == plan_schema(["track"])
+    assert rest["messages"] == [CALLS[0], *CALLS[1:], DONE]
+    examples = [example_of(each, FORMATS["template"], 4096) for each in (planned, rest)]
+    assert [example.answers for example in examples] == [(1,), (1, 3)]
+
+
+def test_only_plans_that_are_learned_are_asked_for() -> None:
+    given = {**PLAN, "weight": 0}
+    [rest] = asked({"tools": TOOLS, "messages": [CALLS[0], given, DONE]}, FORMATS["template"])
+    assert rest["messages"] == [CALLS[0], DONE]
+    done = {**DONE, "weight": 0}
+    [planned] = asked({"tools": TOOLS, "messages": [CALLS[0], PLAN, done]}, FORMATS["template"])
+    assert planned["messages"] == [CALLS[0], PLAN]

@@ -2,15 +2,19 @@
 # Trains the embedded model's experts from nothing: rows, answers, the model's own mistakes, preferences.
 # A step whose result is there is left out, and an interrupted tuning goes on. Called by `make train`.
 #
+#   MODEL  the embedded model (default: standard)
 #   DATA   folder with the archives of the public sets (NAME.tar.xz)
-#   WORK   folder for everything that is made (default: .flightloop/training)
+#   WORK   folder for everything that is made (default: .flightloop/training/MODEL)
 #   ROWS   composed conversations (default: 8000); the other sets keep their proportion to it
 set -eu
 PYTHON="${PYTHON:-.venv/bin/python}"
-WORK="${WORK:-.flightloop/training}"
+MODEL="${MODEL:-standard}"
+WORK="${WORK:-.flightloop/training/$MODEL}"
 ROWS="${ROWS:-8000}"
 : "${DATA:?set DATA to the folder with the archives of the public sets: make train DATA=FOLDER}"
 HELD_OUT="--held-out parking --held-out pets --held-out oceans --held-out gym --held-out colours --held-out surveys"
+HELD_OUT="$HELD_OUT --held-out zh_music --held-out zh_office"
+LONGEST=2048 # tokens of a row
 
 mkdir -p "$WORK/sets" "$WORK/rows"
 tuner() { "$PYTHON" -m model.tuner "$@"; }
@@ -59,6 +63,10 @@ if missing "$WORK/rows/intents.jsonl"; then
     "$PYTHON" -m agent dataset intents --rows "$(share 750)" --seed 7 --out "$WORK/rows/intents.jsonl"
 fi
 
+if missing "$WORK/rows/ordinary.jsonl"; then
+    tuner data ordinary --out "$WORK/rows/ordinary.jsonl"
+fi
+
 if missing "$WORK/clean.jsonl"; then
     tuner data clean "$WORK"/rows/*.jsonl --out "$WORK/clean.jsonl"
 fi
@@ -69,17 +77,18 @@ fi
 
 supervised="$WORK/supervised/experts.safetensors" preferred="$WORK/preferred/experts.safetensors"
 if missing "$supervised"; then
-    tuner fit "$WORK/train.jsonl" --untrained --evaluation "$WORK/held-out.jsonl" --out "$WORK/supervised" --longest 950 --bad-rows skip
+    tuner fit "$WORK/train.jsonl" --model "$MODEL" --untrained --evaluation "$WORK/held-out.jsonl" \
+        --out "$WORK/supervised" --longest "$LONGEST" --bad-rows skip
 fi
 # shellcheck disable=SC2086
 if missing "$WORK/pairs.jsonl"; then
     # Rows that it hasn't learned from: there it makes the mistakes that it will make.
     tuner compose "$WORK/asked.jsonl" --rows "$(share 700)" --seed 3 $HELD_OUT
     uncontaminated "$WORK/asked.jsonl" "$WORK/asked-clean.jsonl"
-    tuner data mistakes "$WORK/asked-clean.jsonl" --experts "$supervised" --out "$WORK/pairs.jsonl"
+    tuner data mistakes "$WORK/asked-clean.jsonl" --model "$MODEL" --experts "$supervised" --out "$WORK/pairs.jsonl"
 fi
 if missing "$preferred"; then
-    tuner fit "$WORK/pairs.jsonl" --task preference --experts "$supervised" --learning-rate 2e-4 \
-        --out "$WORK/preferred" --longest 950 --bad-rows skip
+    tuner fit "$WORK/pairs.jsonl" --model "$MODEL" --task preference --experts "$supervised" --learning-rate 2e-4 \
+        --out "$WORK/preferred" --longest "$LONGEST" --bad-rows skip
 fi
 echo "$preferred"

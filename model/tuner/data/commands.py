@@ -48,6 +48,8 @@ Made = TypeVar("Made")
 
 Files = Annotated[list[Path], typer.Argument(help='Rows, JSONL: {"messages": [...], "tools": [...]}.')]
 Counted = Annotated[str, typer.Option(help="The model whose tokens are counted.")]
+Answering = Annotated[str, typer.Option("--model", help="The model that answers.")]
+Experts = Annotated[Path | None, typer.Option(help="Its trained experts; default: those that come with it.")]
 Out = Annotated[Path, typer.Option(help="Output file. A report is written next to it: NAME.report.json.")]
 
 
@@ -157,7 +159,7 @@ def show(files: Files, model: Counted = EDGE) -> None:
 @app.command()
 def ordinary(
     out: Out,
-    model: Annotated[str, typer.Option(help="The model that answers.")] = LARGE,
+    model: Answering = LARGE,
     most: Annotated[int, typer.Option(min=1, help="Maximum conversations.")] = 1_000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of their order and their system messages.")] = 0,
 ) -> None:
@@ -176,7 +178,8 @@ def ordinary(
 def mistakes(
     file: Annotated[Path, typer.Argument(help="Rows with right answers, JSONL.")],
     out: Out,
-    experts: Annotated[Path, typer.Option(help="Trained experts of the model that answers.")] = SHIPPED[EDGE].path,
+    model: Answering = EDGE,
+    experts: Experts = None,
     temperature: Annotated[float, typer.Option(min=0.0, max=2.0, help="Temperature of the answers.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of an answer per row.")] = 0,
 ) -> None:
@@ -184,7 +187,7 @@ def mistakes(
     console = Console()
     with _refusing():
         rows, bad = _read([file])
-        made = _answered(console, [row for _, row in rows], experts, temperature, seed)
+        made = _answered(console, [row for _, row in rows], model, experts, temperature, seed)
     wrong = [each.pair for each in made if not each.is_right]
     pairs = evened(wrong)
     report = {"read": len(rows), "asked": len(rows), "wrong": len(wrong), "rows": len(pairs), **_bad(bad)}
@@ -194,14 +197,15 @@ def mistakes(
 @app.command()
 def confidence(
     file: Annotated[Path, typer.Argument(help="Rows with right answers that were not trained on, JSONL.")],
-    experts: Annotated[Path, typer.Option(help="Trained experts of the model that answers.")] = SHIPPED[EDGE].path,
+    model: Answering = EDGE,
+    experts: Experts = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of an answer per row.")] = 0,
 ) -> None:
     """Lets the model answer, and shows how a minimum confidence for calls reduces wrong calls."""
     console = Console()
     with _refusing():
         rows, bad = _read([file])
-        found = levels(_answered(console, [row for _, row in rows if row.get("tools")], experts, 0.0, seed))
+        found = levels(_answered(console, [row for _, row in rows if row.get("tools")], model, experts, 0.0, seed))
     best = max(found, key=lambda level: level.score)
     table = Table("confidence", box=box.SIMPLE, padding=(0, 1, 0, 0))
     for name in (
@@ -220,8 +224,12 @@ def confidence(
     _tell(console, map(str, bad))
 
 
-def _answered(console: Console, rows: Sequence[Row], experts: Path, temperature: float, seed: int) -> list[Answered]:
-    config = ModelConfig(experts=str(experts), slots=AT_ONCE, queue=len(rows) + 1)
+def _answered(
+    console: Console, rows: Sequence[Row], model: str, experts: Path | None, temperature: float, seed: int
+) -> list[Answered]:
+    if experts is None and model in SHIPPED:
+        experts = SHIPPED[model].path
+    config = ModelConfig(model, experts=None if experts is None else str(experts), slots=AT_ONCE, queue=len(rows) + 1)
     with _serving(config) as server, _bar(console, "answers", len(rows)) as told:
         [card] = server.models()
         made = asyncio.run(_asked(answers(server, card.id, rows, AT_ONCE, temperature, seed), told))

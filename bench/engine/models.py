@@ -7,7 +7,7 @@ from typing import get_args
 
 from bench.peers.checkpoint import random_checkpoint
 from bench.peers.shapes import DENSE, MIXTURE
-from model.config import STANDARD, Dtype, Kernels, ModelConfig
+from model.config import EDGE, STANDARD, Dtype, Kernels, ModelConfig
 from model.native.packed import PackedWeights
 from model.nn.shape import DecoderConfig
 from model.quant.grouped import GroupedLinear
@@ -23,7 +23,7 @@ from model.weights.tiny import TINY, embedded_tokenizer, random_decoder
 
 FORMATS: tuple[Dtype, ...] = tuple(dtype for dtype in get_args(Dtype) if dtype != "auto")
 
-WINDOW, RETRIEVED = 512, 512
+WINDOWS, RETRIEVED = {EDGE: 512, STANDARD: 2048}, 512
 """Settings for long inputs: tokens that heads with a window see, and older tokens that the other heads retrieve per
 decoded token (docs/decisions/0010-windows.md)."""
 
@@ -54,8 +54,9 @@ class Models:
 
     def windowed(self) -> LoadedModel:
         """The dense base in the fastest format, with a window for most attention heads."""
+        window = WINDOWS.get(self.name, WINDOWS[STANDARD])
         return load_model(
-            ModelConfig(self.name, routed_experts=0, attention_window=WINDOW, attention_retrieved=RETRIEVED)
+            ModelConfig(self.name, routed_experts=0, attention_window=window, attention_retrieved=RETRIEVED)
         )
 
     def mixture(self, dtype: Dtype) -> LoadedModel:

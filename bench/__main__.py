@@ -64,6 +64,19 @@ def retail(
 
 
 @app.command()
+def chat(
+    json: Json = None,
+    outputs: Annotated[Path | None, typer.Option(help="File for the answers, JSON lines.")] = None,
+    port: Port = 8000,
+) -> None:
+    """Ordinary questions without tools, judged by fixed words of the answers."""
+    from bench.chat import measure
+
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    _finish(measure(console, port, outputs), console, json, "chat")
+
+
+@app.command()
 def agent(
     json: Json = None,
     against: Annotated[str, typer.Option(help="Comma-separated names, or none; default: all.")] = "",

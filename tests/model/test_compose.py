@@ -129,6 +129,14 @@ def test_an_ask_gives_the_arguments_that_it_says(tmp_path):
         assert ("seats" in made.arguments) == (" seats" in made.text)
 
 
+def test_two_parameters_that_share_values_get_different_ones(tmp_path):
+    text = BOOK.replace("seats: {type: integer, value: 2..6, optional: true}", "to_2: {type: string, value: [a, b, c]}")
+    text = text.replace("to: {type: string, value: city}", "to: {type: string, value: [a, b, c]}")
+    shared = read(saved(tmp_path, text.replace("[ with {seats} seats]", " or {to_2}"))).tools[0]
+    drawn = [wish(shared, Source(seed)).arguments for seed in range(30)]
+    assert all(made["to"] != made["to_2"] for made in drawn)
+
+
 def test_renamed_parameters_are_renamed_in_the_call():
     parameters = {"sent_to": Parameter(type="string", value="city", also=["goal_city"])}
     tool = Tool(name="go_there", parameters=parameters, asks=["to {sent_to}"])
@@ -151,6 +159,7 @@ def test_renamed_parameters_are_renamed_in_the_call():
         ("value: 2..6", "value: city", "does not make a value of type integer"),
         (" plates of {meal.dish}", " plates", "without {meal.dish}"),
         ("value: street", "value: nothing_known", "is not a kind of value"),
+        ("value: street", "value: {off: [dark]}", "quote it"),
         ("seats], bill", "seats, bill", "brackets"),
         ("name: cancel", "name: 7", "name"),
     ],

@@ -198,10 +198,19 @@ def _parameter_problems(name: str, parameter: Parameter) -> Iterator[str]:
         yield f'{name}: the "value" of a boolean must map true and false to wordings'
     elif not _makes(parameter.value):
         yield f"{name}: {parameter.value!r} is not a kind of value"
+    yield from _key_problems(name, parameter)
     if parameter.type in ("integer", "number") and not _numbers(parameter.value):
         yield f"{name}: {parameter.value!r} does not make a value of type {parameter.type}"
     if parameter.enum and not isinstance(parameter.value, list | dict):
         yield f'{name}: "enum" requires a list or a mapping in "value"'
+
+
+def _key_problems(name: str, parameter: Parameter) -> Iterator[str]:
+    element = parameter.items if parameter.type == "array" else parameter.type
+    if element == "string" and isinstance(parameter.value, dict):
+        for argument in parameter.value:
+            if not isinstance(argument, str):
+                yield f"{name}: YAML reads {argument!r} as another type than string; quote it"
 
 
 def _ask_problems(ask: Ask, parameters: Mapping[str, Parameter]) -> Iterator[str]:

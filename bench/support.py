@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ from examples.support.shop.seed import reseed
 from flightloop import AsyncFlightloop, Flightloop
 
 TASKS = EMBEDDED / "tasks" / "support.jsonl"
+STRANGERS = Path(__file__).parent / "tasks" / "stranger.jsonl"
+"""Tasks in English and Chinese of somebody who knew neither the lessons nor what the model is trained on."""
 
 
 def measure(console: Console, tasks_file: Path | None, port: int, *, load: bool = False) -> list[Row]:
@@ -37,7 +40,8 @@ def measure(console: Console, tasks_file: Path | None, port: int, *, load: bool 
         TaskError: the task file is invalid.
         PlatformFailed: the platform did not start.
     """
-    tasks, messages = read_tasks(tasks_file or TASKS), intents.read()
+    tasks = [task for file in ([tasks_file] if tasks_file else [TASKS, STRANGERS]) for task in read_tasks(file)]
+    messages = intents.read()
     with tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder:
         home = Path(folder)
         with (
@@ -57,7 +61,7 @@ def measure(console: Console, tasks_file: Path | None, port: int, *, load: bool 
             if load:
                 reseed(home / "data" / "shop.db")
                 more.append(asyncio.run(_day(platform, [task for task in tasks if not task.setup], console)))
-    return [*rows(played), *more]
+    return [*rows(played), *parts(played), *more]
 
 
 async def _day(platform: Platform, tasks: Sequence[Task], console: Console) -> Row:
@@ -91,6 +95,18 @@ def rows(played: Sequence[Played]) -> list[Row]:
         median_row("support_turn_tokens", [run.usage.tokens for run in runs], "tokens", higher_is_better=False),
         *truths.rows([one.exchanges for one in played]),
     ]
+
+
+def parts(played: Sequence[Played]) -> list[Row]:
+    """Shares of solved tasks among those of a stranger (``s-``) and those in Chinese (``zh-``)."""
+    found = []
+    for name, belongs in (("stranger", r"s-"), ("zh", r"(s-)?zh-")):
+        solved = [one.judgement.solved for one in played if re.match(belongs, one.task.id)]
+        if solved:
+            share = sum(solved) / len(solved)
+            row = Row(f"support_solved_{name}", share, "share", interval=wilson(share, len(solved)), cases=len(solved))
+            found.append(row)
+    return found
 
 
 def outcomes(played: Sequence[Played]) -> Table:

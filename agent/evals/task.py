@@ -76,7 +76,8 @@ class Turn(_Strict):
         if isinstance(self.user, str):
             return self.user
         for word, text in self.user.if_asked.items():
-            if re.search(rf"\b{re.escape(word)}\b", last_answer, re.IGNORECASE):
+            # Not \b, which finds no word in a language without blanks.
+            if re.search(rf"(?<![a-z0-9_]){re.escape(word)}(?![a-z0-9_])", last_answer, re.IGNORECASE):
                 return text
         return self.user.default
 

@@ -14,6 +14,7 @@ from agent.evals.judging import judge
 from agent.evals.task import Task, load
 from agent.evals.transcript import Transcript
 from agent.project.project import EMBEDDED
+from bench.support import STRANGERS
 from examples.support.shop.database import FILE
 from examples.support.shop.seed import reseed
 from flightloop.tool import ToolContext, ToolRefused
@@ -61,6 +62,16 @@ def test_a_task_is_solved_by_the_right_calls_and_only_by_them(task: Task, tmp_pa
     # Where nothing should change, a write is a failure, whatever is answered.
     play(tmp_path, [("hand_over", {"reason": "one write too many"})])
     assert not judge(tmp_path, task, Transcript(said)).state_right
+
+
+def test_no_task_of_the_stranger_is_solved_by_silence(tmp_path: Path) -> None:
+    tasks = load(STRANGERS)
+    assert len(tasks) == 100
+    assert sum(task.id.startswith("s-zh-") for task in tasks) == 34
+    reseed(tmp_path / FILE)
+    for task in tasks:
+        assert not task.setup
+        assert not judge(tmp_path, task, Transcript([""])).solved, task.id
 
 
 def test_there_are_enough_tasks_of_each_kind() -> None:

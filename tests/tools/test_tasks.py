@@ -20,6 +20,10 @@ def test_a_turn_branches_on_what_was_asked() -> None:
     turn = Turn.model_validate({"user": {"default": "Order 7.", "if_asked": {"email": "a@b.example"}}})
     assert turn.text("What is your Email?") == "a@b.example"
     assert turn.text("Which order?") == "Order 7."
+    assert turn.text("Your emails?") == "Order 7."
+    assert turn.text("请提供您的email地址") == "a@b.example"
+    chinese = Turn.model_validate({"user": {"default": "10007", "if_asked": {"邮箱": "a@b.example"}}})
+    assert chinese.text("请提供您的邮箱地址。") == "a@b.example"
     assert Turn.model_validate({"user": "Hello"}).text("What is your email?") == "Hello"
 
 

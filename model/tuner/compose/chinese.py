@@ -33,6 +33,17 @@ class ChineseSource(Source):
         found: list[Any] | Mapping[Any, Any] = _words().get(kind) or words()[kind]
         return found
 
+    def dated(self, day: date) -> str:
+        return self.random.choice(
+            [
+                f"{day.year}年{day.month}月{day.day}日",
+                f"{day.year}年{day.month}月{day.day}号",
+                f"{day.year}年{written(day.month)}月{written(day.day)}号",
+                f"{day.year}.{day.month}.{day.day}",
+                day.isoformat(),
+            ]
+        )
+
     def spoken(self, number: int) -> str:
         if 0 < number < 100 and self.random.random() < 0.25:
             return written(number)
@@ -53,36 +64,9 @@ def written(number: int) -> str:
     return head + (_DIGITS[ones] if ones or not head else "")
 
 
-def _said(when: date, source: Source) -> str:
-    return source.random.choice(
-        [
-            f"{when.year}年{when.month}月{when.day}日",
-            f"{when.year}年{when.month}月{when.day}号",
-            f"{when.year}年{written(when.month)}月{written(when.day)}号",
-            f"{when.year}.{when.month}.{when.day}",
-            when.isoformat(),
-        ]
-    )
-
-
-def _date(source: Source) -> Value:
-    when = day(source)
-    return Value(when.isoformat(), _said(when, source))
-
-
 def _date_long(source: Source) -> Value:
     when = day(source)
     return plain(f"{when.year}年{when.month}月{when.day}日")
-
-
-def _past_date(source: Source) -> Value:
-    when = day(source, date(1900, 1, 1), 44_000)
-    return Value(when.isoformat(), _said(when, source))
-
-
-def _birth_date(source: Source) -> Value:
-    when = day(source, date(1940, 1, 1), 25_000)
-    return Value(when.isoformat(), _said(when, source))
 
 
 def _half(hour: int, minute: int, source: Source) -> str:
@@ -102,7 +86,7 @@ def _time(source: Source) -> Value:
 def _datetime(source: Source) -> Value:
     when, (hour, minute) = day(source), clock(source)
     exact = f"{when.isoformat()}T{hour:02}:{minute:02}:00"
-    return Value(exact, source.random.choice([f"{_said(when, source)}{_half(hour, minute, source)}", exact]))
+    return Value(exact, source.random.choice([f"{source.dated(when)}{_half(hour, minute, source)}", exact]))
 
 
 def _percent(source: Source) -> Value:
@@ -153,10 +137,7 @@ KINDS: Mapping[str, Maker] = {
     "last_name": lambda source: plain(source.fake.last_name()),
     "company": lambda source: plain(source.fake.company()),
     "phone": lambda source: plain(source.fake.phone_number()),
-    "date": _date,
     "date_long": _date_long,
-    "past_date": _past_date,
-    "birth_date": _birth_date,
     "time": _time,
     "datetime": _datetime,
     "weekday": _weekday,

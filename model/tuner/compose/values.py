@@ -94,6 +94,21 @@ class Source:
         whole = self.random.randint(int(low), int(high))
         return Value(whole, self.spoken(whole))
 
+    def dated(self, day: date) -> str:
+        """A day as it is said."""
+        ordinal = {1: "st", 2: "nd", 3: "rd"}.get(day.day if day.day < 20 else day.day % 10, "th")
+        return self.random.choice(
+            [
+                f"{day:%B} {day.day}, {day.year}",
+                f"{day:%B} {day.day}{ordinal}, {day.year}",
+                f"{day.day} {day:%B} {day.year}",
+                f"the {day.day}{ordinal} of {day:%B} {day.year}",
+                f"{day:%b} {day.day} {day.year}",
+                day.isoformat(),
+                f"{day:%m/%d/%Y}",
+            ]
+        )
+
     def spoken(self, number: int) -> str:
         """A whole number in digits, rarely in words or with a separator."""
         if 0 < number <= len(_SMALL) and self.random.random() < 0.25:
@@ -129,29 +144,14 @@ def day(source: Source, first: date = FIRST_DAY, days: int = DAYS) -> date:
     return first + timedelta(days=source.random.randrange(days))
 
 
-def _written(day: date, source: Source) -> str:
-    ordinal = {1: "st", 2: "nd", 3: "rd"}.get(day.day if day.day < 20 else day.day % 10, "th")
-    return source.random.choice(
-        [
-            f"{day:%B} {day.day}, {day.year}",
-            f"{day:%B} {day.day}{ordinal}, {day.year}",
-            f"{day.day} {day:%B} {day.year}",
-            f"the {day.day}{ordinal} of {day:%B} {day.year}",
-            f"{day:%b} {day.day} {day.year}",
-            day.isoformat(),
-            f"{day:%m/%d/%Y}",
-        ]
-    )
-
-
 def _date(source: Source) -> Value:
     when = day(source)
-    return Value(when.isoformat(), _written(when, source))
+    return Value(when.isoformat(), source.dated(when))
 
 
 def _date_us(source: Source) -> Value:
     when = day(source)
-    return Value(f"{when:%m/%d/%Y}", _written(when, source))
+    return Value(f"{when:%m/%d/%Y}", source.dated(when))
 
 
 def _date_long(source: Source) -> Value:
@@ -161,12 +161,12 @@ def _date_long(source: Source) -> Value:
 
 def _past_date(source: Source) -> Value:
     when = day(source, date(1900, 1, 1), 44_000)
-    return Value(when.isoformat(), _written(when, source))
+    return Value(when.isoformat(), source.dated(when))
 
 
 def _birth_date(source: Source) -> Value:
     when = day(source, date(1940, 1, 1), 25_000)
-    return Value(when.isoformat(), _written(when, source))
+    return Value(when.isoformat(), source.dated(when))
 
 
 def clock(source: Source) -> tuple[int, int]:
@@ -200,8 +200,8 @@ def _datetime(source: Source) -> Value:
     moment = datetime(when.year, when.month, when.day, hour, minute)
     said = source.random.choice(
         [
-            f"{_written(when, source)} at {_twelve(hour, minute, source)}",
-            f"{hour}:{minute:02} on {_written(when, source)}",
+            f"{source.dated(when)} at {_twelve(hour, minute, source)}",
+            f"{hour}:{minute:02} on {source.dated(when)}",
             moment.isoformat(),
         ]
     )

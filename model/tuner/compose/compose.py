@@ -23,7 +23,6 @@ from model.tuner.compose.wish import Wish, fill, results, wish
 
 Message = dict[str, Any]
 Row = dict[str, Any]
-WORDING = Path(__file__).parent
 
 
 def compose(domains: Sequence[Domain], rows: int, seed: int) -> Iterator[Row]:
@@ -337,5 +336,5 @@ def _json(value: Any) -> str:
 
 @cache
 def _wording(file: str) -> dict[str, list[str]]:
-    read: dict[str, list[str]] = yaml.safe_load((WORDING / file).read_text(encoding="utf-8"))
+    read: dict[str, list[str]] = yaml.safe_load((Path(__file__).parent / file).read_text(encoding="utf-8"))
     return read

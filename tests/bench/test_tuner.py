@@ -25,6 +25,7 @@ from bench.rows import Row
 from bench.tuner.duel import DUELS
 from bench.tuner.run import Wish, measure
 from bench.tuner.workload import LENGTHS, lessons
+from model.chat.compact import CompactChat
 from model.weights.tiny import embedded_tokenizer, tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,9 +53,10 @@ def test_batches_have_rows_of_about_a_length(lengths: list[int], tokens: int, se
 
 
 def test_rows_are_composed_by_the_seed_and_come_back_from_their_file(tmp_path: Path) -> None:
-    rows = lessons(2_000, 3, embedded_tokenizer())
-    assert rows == lessons(2_000, 3, embedded_tokenizer())
-    assert rows != lessons(2_000, 4, embedded_tokenizer())
+    chat = CompactChat(embedded_tokenizer())
+    rows = lessons(2_000, 3, chat)
+    assert rows == lessons(2_000, 3, chat)
+    assert rows != lessons(2_000, 4, chat)
     assert all(len(row) in LENGTHS and any(row.learned) for row in rows)
     assert 2_000 <= sum(map(len, rows)) < 2_000 + LENGTHS.stop
     write(tmp_path / "rows.jsonl", rows)

@@ -19,9 +19,9 @@ from model.chat.compact import turns_of
 from model.tuner.compose.chinese import ChineseSource, written
 from model.tuner.compose.compose import SITUATIONS, compose
 from model.tuner.compose.dress import dress, style
-from model.tuner.compose.family import Parameter, Tool, read, read_all
+from model.tuner.compose.family import Parameter, Tool, places, read, read_all
 from model.tuner.compose.values import KINDS, Source, words
-from model.tuner.compose.wish import wish
+from model.tuner.compose.wish import _slipped, wish
 
 
 def calls_of(row: dict) -> list[tuple[str, dict]]:
@@ -73,6 +73,36 @@ def test_all_situations_occur_and_only_some_of_them_call():
             assert len(calls_of(row)) > 1
 
 
+def test_the_latest_value_counts_and_a_known_result_is_not_looked_up_again():
+    rows = list(compose(read_all(), 2_000, 1))
+    corrected = [row for row in rows if row["intent"] == "corrected"]
+    assert {len(calls_of(row)) for row in corrected} == {1, 2}
+    for row in corrected:
+        calls = calls_of(row)
+        if len(calls) == 2:
+            (_, first), (_, second) = calls
+            assert len([name for name in first if first[name] != second[name]]) == 1
+    assert all(len(calls_of(row)) == 1 for row in rows if row["intent"] == "asked_again")
+
+
+def test_masked_tools_are_told_by_their_descriptions_alone():
+    masked = [row for row in compose(read_all(), 2_000, 1) if row["tools"][0]["function"]["name"].startswith("tool_")]
+    assert masked
+    for row in masked:
+        offered = {tool["function"]["name"]: tool["function"] for tool in row["tools"]}
+        for name, arguments in calls_of(row):
+            assert set(arguments) <= set(offered[name]["parameters"]["properties"])
+
+
+@given(st.integers(0, 10_000))
+def test_a_slip_changes_two_letters_of_a_word_and_no_value(seed):
+    text = "please find the {thing} between {place.street} and here"
+    slipped = _slipped(text, Source(seed))
+    assert sorted(slipped) == sorted(text)
+    assert places(slipped) == places(text)
+    assert sum(one != other for one, other in zip(text, slipped, strict=True)) in (0, 2)
+
+
 @pytest.mark.parametrize("source", [Source(3), ChineseSource(3)], ids=["en", "zh"])
 @pytest.mark.parametrize("kind", sorted({*KINDS, *words()}))
 def test_every_kind_makes_values_that_are_said(kind, source):
@@ -120,7 +150,8 @@ def saved(folder: Path, text: str) -> Path:
     return file
 
 
-def test_an_ask_gives_the_arguments_that_it_says(tmp_path):
+def test_an_ask_gives_the_arguments_that_it_says(tmp_path, monkeypatch):
+    monkeypatch.setattr("model.tuner.compose.wish.SLIP", 0.0)
     book = read(saved(tmp_path, BOOK)).tools[0]
     for seed in range(20):
         made = wish(book, Source(seed))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from model.tuner.data.ordinary import answered, prompts
+from model.tuner.compose.family import read_all
+from model.tuner.data.ordinary import answered, prompts, with_tools
 from model.tuner.data.row import Row
 from tests.model.test_mistakes import Parrot
 
@@ -56,3 +57,15 @@ async def test_answers_are_kept_if_whole_and_in_the_language_of_the_question(
 ) -> None:
     [row] = await made(Parrot(answer, finish), asked(kind, question))
     assert (row is not None) == kept
+
+
+def test_some_questions_are_answered_although_there_are_tools() -> None:
+    answer = {"role": "assistant", "content": "Paris."}
+    talk = [{**row, "messages": [*row["messages"], answer]} for row in prompts(300, 1)]
+    tooled = list(with_tools(talk, read_all(), 1))
+    assert tooled == list(with_tools(talk, read_all(), 1))
+    assert 50 < len(tooled) < 250
+    for row in tooled:
+        assert row["intent"].removesuffix("_zh") not in ("translate", "calculate", "code", "write")
+        assert row["tools"]
+        assert row["messages"][-1] == answer

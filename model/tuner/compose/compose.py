@@ -1,34 +1,28 @@
 """Composes conversations from tool families.
 
-Situations: one call, several, none, missing values, an error, several turns.
+Situations: one call, several, none, missing values, an error, several turns, corrections, questions about a result.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from model.tuner.compose.chinese import ChineseSource
-from model.tuner.compose.dress import Dressed, Style, dress, style
+from model.tuner.compose.dress import style
 from model.tuner.compose.family import Domain, Tool, parts, places
+from model.tuner.compose.scene import Message, Scene, replied
 from model.tuner.compose.values import Source
-from model.tuner.compose.wish import Wish, fill, results, wish
+from model.tuner.compose.wish import TRIES, Wish, fill, results, wish
 
-Message = dict[str, Any]
 Row = dict[str, Any]
 
 
 def compose(domains: Sequence[Domain], rows: int, seed: int) -> Iterator[Row]:
     """Composes rows for `model.tuner.examples.read`. The same seed gives the same rows.
 
-    Up to four consecutive conversations have the same tools and system message; only the other messages differ.
+    Up to six consecutive conversations have the same tools and system message; only the other messages differ.
     """
     sources = {"en": Source(seed), "zh": ChineseSource(seed)}
     return islice(_conversations(domains, sources), rows)
@@ -53,6 +47,16 @@ def _conversations(domains: Sequence[Domain], sources: Mapping[str, Source]) -> 
                 yield _row(situation, scene, [*opening, *situation(other)])
 
 
+def offers(domains: Sequence[Domain], seed: int) -> Iterator[list[Row]]:
+    """Definitions of tools as conversations offer them, for questions that none of them is needed for."""
+    sources = {"en": Source(seed), "zh": ChineseSource(seed)}
+    while True:
+        domain = sources["en"].random.choice(domains)
+        scene = Scene(domains, domain, style(sources[domain.language]), sources, [])
+        scene.offer()
+        yield [dressed.definition for dressed in scene.tools]
+
+
 def _drawn(situations: Mapping[Situation, int], source: Source) -> Situation:
     return source.random.choices(list(situations), weights=list(situations.values()))[0]
 
@@ -60,94 +64,6 @@ def _drawn(situations: Mapping[Situation, int], source: Source) -> Situation:
 def _row(situation: Situation, scene: Scene, messages: list[Message]) -> Row:
     tools = [dressed.definition for dressed in scene.tools]
     return {"source": "composed", "intent": situation.__name__, "tools": tools, "messages": messages}
-
-
-@dataclass
-class Scene:
-    """A conversation being composed: its tools, all in one style, and its domain."""
-
-    domains: Sequence[Domain]  # all domains, for tools that don't fit
-    domain: Domain
-    style: Style
-    sources: Mapping[str, Source]  # draw values, by language
-    tools: list[Dressed]
-    calls: int = 0  # number of calls so far, for their ids
-    settled: bool = False  # the tools are fixed
-
-    @property
-    def source(self) -> Source:
-        """Draws values in the domain's language."""
-        return self.sources[self.domain.language]
-
-    def again(self, fitting: bool) -> Scene:
-        """A scene with the same tools for another request. ``fitting``: whether one of the tools fits the request."""
-        domain = self.source.random.choice(self.tools).domain
-        offered = [dressed.tool for dressed in self.tools]
-        tools = [tool for tool in domain.tools if any(tool is other for other in offered) == fitting]
-        return replace(self, domain=domain.model_copy(update={"tools": tools}), settled=True)
-
-    def opening(self) -> list[Message]:
-        """A system message, or an empty list."""
-        if self.source.random.random() < 0.5:
-            return []
-        return [{"role": "system", "content": self.words("systems")}]
-
-    def words(self, kind: str, **given: str) -> str:
-        """A random text of a kind in the language's situations, filled with ``given`` or random values."""
-        text = self.source.random.choice(_wording(self.source.SITUATIONS)[kind])
-        for name in places(text):
-            text = text.replace("{" + name + "}", given[name] if name in given else self.source.of(name).said)
-        return text
-
-    def chance(self, probability: float) -> bool:
-        return self.source.random.random() < probability
-
-    def offer(self, *wanted: Tool, without: Tool | None = None) -> list[Dressed]:
-        """Offers the wanted tools, and more from all domains except the tool ``without``. Returns the wanted ones."""
-        if self.settled:
-            return [next(one for one in self.tools if one.tool is tool) for tool in wanted]
-        random = self.source.random
-        others = random.choices([0, 1, 2, 3, 4, 6, 9, 14], weights=[22, 12, 16, 14, 12, 12, 9, 3])[0]
-        near = [tool for tool in self.domain.tools if tool not in wanted and tool is not without]
-        random.shuffle(near)
-        count = min(len(near), others if self.chance(0.6) else random.randint(0, others))
-        offered = [(tool, self.domain) for tool in [*wanted, *near[:count]]]
-        while len(offered) < len(wanted) + others or not offered:
-            domain = random.choice(self.domains)
-            tool = random.choice(domain.tools)
-            if domain is not self.domain and all(tool is not other for other, _ in offered):
-                offered.append((tool, domain))
-        dressed = [dress(tool, domain, self.style, self.source) for tool, domain in offered]
-        kept = {one.name: one for one in reversed(dressed)}  # of tools with the same name, a wanted one
-        self.tools = random.sample(list(kept.values()), len(kept))
-        return dressed[: len(wanted)]
-
-    def call(self, *made: tuple[Dressed, Wish]) -> Message:
-        """The assistant's message with these calls."""
-        calls = []
-        for dressed, each in made:
-            self.calls += 1
-            function = {"name": dressed.name, "arguments": _json(dressed.names.of(each.arguments))}
-            calls.append({"id": f"call_{self.calls}", "type": "function", "function": function})
-        return {"role": "assistant", "tool_calls": calls}
-
-    def told(self, call: Message, *contents: Any) -> list[Message]:
-        """Tool messages with the results of a message's calls."""
-        return [
-            {
-                "role": "tool",
-                "tool_call_id": one["id"],
-                "content": content if isinstance(content, str) else _json(content),
-            }
-            for one, content in zip(call["tool_calls"], contents, strict=True)
-        ]
-
-    def user(self, text: str) -> Message:
-        if self.chance(0.12):
-            text = self.words("greetings") + text
-        if self.chance(0.1):
-            text = text + self.words("endings")
-        return {"role": "user", "content": text}
 
 
 def one_call(scene: Scene) -> list[Message]:
@@ -185,7 +101,7 @@ def none_fits(scene: Scene) -> list[Message]:
         tool = _tool(scene)
         text = wish(tool, scene.source).text
         scene.offer(without=tool)
-    return [scene.user(text), _said(_declined(scene))]
+    return [scene.user(text), replied(_declined(scene))]
 
 
 def something_missing(scene: Scene) -> list[Message]:
@@ -197,7 +113,7 @@ def something_missing(scene: Scene) -> list[Message]:
     one = scene.source.random.choice(tool.incomplete)
     [dressed] = scene.offer(tool)
     text = "".join(piece for piece, optional in parts(fill(one.ask, made)) if not optional)
-    messages = [scene.user(text), _said(fill(one.reply, made))]
+    messages = [scene.user(text), replied(fill(one.reply, made))]
     if scene.chance(0.5):
         return messages
     said = set(places("".join(piece for piece, optional in parts(one.ask) if not optional)))
@@ -220,7 +136,7 @@ def it_fails(scene: Scene) -> list[Message]:
     call = scene.call((dressed, made))
     says = fill(tool.error.says, made)
     told = f"error: {says}" if scene.chance(0.5) else {"error": says}
-    return [scene.user(made.text), call, *scene.told(call, told), _said(fill(tool.error.answer, made))]
+    return [scene.user(made.text), call, *scene.told(call, told), replied(fill(tool.error.answer, made))]
 
 
 def several_turns(scene: Scene) -> list[Message]:
@@ -234,30 +150,65 @@ def several_turns(scene: Scene) -> list[Message]:
         call = scene.call((shape, made))
         messages += [scene.user(made.text), call, *_answered(scene, call, made)]
     if scene.chance(0.3):
-        messages += [{"role": "user", "content": scene.words("thanks")}, _said(scene.words("welcomes"))]
+        messages += [{"role": "user", "content": scene.words("thanks")}, replied(scene.words("welcomes"))]
     return messages
+
+
+def corrected(scene: Scene) -> list[Message]:
+    """The user takes a value back: in the same message, or after the answer. The latest value counts."""
+    changed = _changed(scene)
+    if changed is None:
+        return one_call(scene)
+    first, second, name = changed
+    [dressed] = scene.offer(first.tool)
+    wrong, right = first.said[name], second.said[name]
+    if scene.chance(0.5):
+        text = first.text.replace(wrong, scene.words("slips", wrong=wrong, right=right))
+        return [scene.user(text), scene.call((dressed, second))]
+    call = scene.call((dressed, first))
+    answered = _answered(scene, call, first)
+    if not answered:
+        return [scene.user(first.text), call]
+    again = {"role": "user", "content": scene.words("corrections", wrong=wrong, right=right)}
+    return [scene.user(first.text), call, *answered, again, scene.call((dressed, second))]
+
+
+def asked_again(scene: Scene) -> list[Message]:
+    """After the answer, the user asks for it once more. The result is known, so no call is needed."""
+    made = wish(_tool(scene, lambda one: bool(one.answers)), scene.source)
+    [dressed] = scene.offer(made.tool)
+    call = scene.call((dressed, made))
+    answered = _answered(scene, call, made)
+    if not answered:
+        return [scene.user(made.text), call]
+    repeated = {"role": "user", "content": scene.words("pardons")}
+    return [scene.user(made.text), call, *answered, repeated, replied(answered[-1]["content"])]
 
 
 Situation = Callable[[Scene], list[Message]]
 SITUATIONS: dict[Situation, int] = {
-    one_call: 36,
-    several_calls: 18,
-    none_fits: 28,
-    something_missing: 8,
+    one_call: 40,
+    several_calls: 22,
+    none_fits: 16,
+    something_missing: 7,
     it_fails: 3,
-    several_turns: 7,
+    several_turns: 6,
+    corrected: 4,
+    asked_again: 2,
 }
 """Frequency of each situation, in percent."""
 AGAIN: dict[Situation, int] = {
     one_call: 40,
-    several_calls: 18,
-    none_fits: 30,
+    several_calls: 21,
+    none_fits: 22,
     something_missing: 7,
     it_fails: 2,
     several_turns: 3,
+    corrected: 4,
+    asked_again: 1,
 }
 """Frequency of each situation in conversations that reuse the previous one's tools, in percent."""
-MOST_AGAIN = 3
+MOST_AGAIN = 5
 CHINESE = 0.4
 """Share of Chinese conversations, where there are families in both languages."""
 
@@ -271,12 +222,7 @@ def _spread(scene: Scene, count: int) -> tuple[list[Wish], str] | None:
     """A request with several values in place of one (the weather in Oslo, Rome and Lima); None if not possible."""
     tool = _tool(scene)
     first = wish(tool, scene.source)
-    names = [
-        name
-        for name, value in first.arguments.items()
-        if isinstance(value, str) and not tool.parameters[name].enum and first.text.count(first.said[name]) == 1
-        and len(first.said[name]) > 1
-    ]  # fmt: skip
+    names = [name for name in _replaceable(first) if not tool.parameters[name].enum]
     if not names:
         return None
     name = scene.source.random.choice(names)
@@ -291,6 +237,31 @@ def _spread(scene: Scene, count: int) -> tuple[list[Wish], str] | None:
     return wishes, first.text.replace(first.said[name], scene.source.joined(said))
 
 
+def _changed(scene: Scene) -> tuple[Wish, Wish, str] | None:
+    """Two requests that differ in the value of one parameter, and its name; None if not possible."""
+    tool = _tool(scene)
+    first = wish(tool, scene.source)
+    names = _replaceable(first)
+    if not names or first.implies:
+        return None
+    name = scene.source.random.choice(names)
+    for _ in range(TRIES):
+        other = wish(tool, scene.source)
+        if name in other.arguments and other.arguments[name] != first.arguments[name]:
+            arguments = {**first.arguments, name: other.arguments[name]}
+            return first, Wish(tool, first.text, arguments, {**first.said, name: other.said[name]}), name
+    return None
+
+
+def _replaceable(made: Wish) -> list[str]:
+    """Parameters whose value is a string that is said exactly once."""
+    return [
+        name
+        for name, value in made.arguments.items()
+        if isinstance(value, str) and len(made.said[name]) > 1 and made.text.count(made.said[name]) == 1
+    ]
+
+
 def _answered(scene: Scene, call: Message, made: Wish) -> list[Message]:
     if not (made.tool.result and made.tool.answers):
         return []
@@ -301,7 +272,7 @@ def _answered(scene: Scene, call: Message, made: Wish) -> list[Message]:
     usable = [text for text in named if all(name in said or _mentioned(made, name) for name in places(text))]
     if not usable:
         return []
-    return [*told, _said(fill(scene.source.random.choice(usable), made, said))]
+    return [*told, replied(fill(scene.source.random.choice(usable), made, said))]
 
 
 def _mentioned(made: Wish, name: str) -> bool:
@@ -324,17 +295,3 @@ def _declined(scene: Scene) -> str:
     abouts = [dressed.definition["function"]["description"] for dressed in scene.tools]
     alike = [about for about in abouts if about and about.isascii() == (scene.domain.language == "en")]
     return scene.words("declines", abilities=" ".join(alike[:2]) or scene.words("nothing"))
-
-
-def _said(text: str) -> Message:
-    return {"role": "assistant", "content": text}
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-@cache
-def _wording(file: str) -> dict[str, list[str]]:
-    read: dict[str, list[str]] = yaml.safe_load((Path(__file__).parent / file).read_text(encoding="utf-8"))
-    return read

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from model.tuner.compose.family import Domain, Parameter, Tool
 from model.tuner.compose.values import Source
 
-Case = Literal["as written", "camel", "pascal", "dotted", "prefixed"]
-_CASES: tuple[Case, ...] = ("as written", "camel", "pascal", "dotted", "prefixed")
+Case = Literal["as written", "camel", "pascal", "dotted", "prefixed", "masked"]
+_CASES: tuple[Case, ...] = ("as written", "camel", "pascal", "dotted", "prefixed", "masked")
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,13 @@ class Dressed:
 
 
 def style(source: Source) -> Style:
-    """Draws a style. Most tools keep their original names and descriptions."""
-    case = source.random.choices(_CASES, weights=[50, 16, 6, 18, 10])[0]
+    """Draws a style. Most tools keep their original names and descriptions.
+
+    In some conversations, names are masked (Lin et al., 2024): only the descriptions tell what a tool does.
+    """
+    case = source.random.choices(_CASES, weights=[46, 15, 6, 17, 9, 7])[0]
+    if case == "masked":
+        return Style(case, 1.0, 0.0)
     return Style(case, source.random.choice([1.0, 1.0, 1.0, 0.6, 0.0]), source.random.choice([0.0, 0.3, 0.8]))
 
 
@@ -65,7 +70,9 @@ def dress(tool: Tool, domain: Domain, chosen: Style, source: Source) -> Dressed:
     """Writes a tool's definition in a style. In 30 % of definitions, the order of parameters is random."""
     properties, required, names = _members(tool.parameters, chosen, source)
     schema = {"type": "object", "properties": properties, "required": required}
-    function = {"name": _named(tool.name, domain.domain, chosen.case), "description": tool.about, "parameters": schema}
+    masked = chosen.case == "masked" and tool.about
+    name = _masked("tool", source) if masked else _named(tool.name, domain.domain, chosen.case)
+    function = {"name": name, "description": tool.about, "parameters": schema}
     return Dressed(tool, domain, {"type": "function", "function": function}, names)
 
 
@@ -85,6 +92,8 @@ def _members(
             shown = source.random.choice(parameter.also)
         if chosen.case in ("camel", "pascal"):
             shown = _camel(shown)
+        if chosen.case == "masked" and parameter.about:
+            shown = _masked("arg", source)
         if shown in properties:  # two parameters may have been given the same name
             shown = name
         own[name] = shown
@@ -120,6 +129,10 @@ def _schema(parameter: Parameter, chosen: Style, source: Source) -> tuple[dict[s
     if parameter.default is not None:
         schema["default"] = parameter.default
     return schema, inner
+
+
+def _masked(kind: str, source: Source) -> str:
+    return f"{kind}_{source.random.randrange(36**3):x}"
 
 
 def _named(name: str, domain: str, case: Case) -> str:

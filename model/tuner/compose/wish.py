@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,8 @@ from model.tuner.compose.values import Source, Value
 
 TRIES = 8
 """Attempts to draw a value that differs from others of its kind."""
+SLIP = 0.05
+"""Probability of a typo in a request's words; values are never changed."""
 SAID = 0.7
 """Probability that an optional part is included. Few wordings have a part for every optional parameter, so most of
 these are still omitted."""
@@ -49,12 +52,22 @@ def wish(tool: Tool, source: Source) -> Wish:
     drawn = _draw_all(tool.parameters, source)
     said = _said(drawn)
     kept = [piece for piece, optional in parts(ask.ask) if not optional or source.random.random() < SAID]
-    text = _fill("".join(kept), said)
+    words = "".join(kept)
+    text = _fill(_slipped(words, source) if source.random.random() < SLIP else words, said)
     named = {name for piece in kept for name in places(piece)}
     arguments = _arguments(tool.parameters, drawn, named)
     for name, implied in ask.implied.items():
         _put(arguments, name, implied)
     return Wish(tool, text, arguments, said, bool(ask.implied))
+
+
+def _slipped(text: str, source: Source) -> str:
+    """Swaps two letters of a word outside the placeholders."""
+    words = [found.start() for found in re.finditer(r"(?<![{\w.])[a-z]{4,}(?![\w.]*})", text)]
+    if not words:
+        return text
+    place = source.random.choice(words) + source.random.randint(1, 2)
+    return text[:place] + text[place + 1] + text[place] + text[place + 2 :]
 
 
 def fill(text: str, made: Wish, result: Mapping[str, str] = {}) -> str:

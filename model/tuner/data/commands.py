@@ -22,6 +22,7 @@ from model.config import EDGE, LARGE, SHIPPED, ModelConfig
 from model.engine.engine import Engine
 from model.engine.fakes import ManualStop
 from model.serve.server import ChatServer
+from model.tuner.compose.family import read_all
 from model.tuner.confidence import levels
 from model.tuner.data.clean import cleaned, fault, unsaid
 from model.tuner.data.contamination import decontaminated
@@ -30,7 +31,7 @@ from model.tuner.data.convert import convert as convert_folder
 from model.tuner.data.duplicates import SIMILAR, distinct
 from model.tuner.data.measured import read_measured
 from model.tuner.data.ordinary import answered as talked
-from model.tuner.data.ordinary import prompts
+from model.tuner.data.ordinary import prompts, with_tools
 from model.tuner.data.overview import KINDS, overview
 from model.tuner.data.row import Bad, Row, calls_of, read_rows, write_rows
 from model.tuner.examples import example_of
@@ -171,6 +172,7 @@ def ordinary(
         with _bar(console, "answers", len(asked)) as told:
             made = asyncio.run(_asked(talked(server, card.id, asked, AT_ONCE), told))
     rows = [row for row in made if row]
+    rows += with_tools(rows, read_all(), seed)
     _written(console, out, rows, {"model": model, "asked": len(asked), "rows": len(rows)}, [])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import yaml
 
 from flightloop.answer import completed
 from flightloop.chat import ChatRequest
+from model.tuner.compose.compose import offers
+from model.tuner.compose.family import Domain
 from model.tuner.data.row import Row
 from model.tuner.mistakes import Model
 
@@ -25,6 +27,11 @@ PROMPTS = Path(__file__).parents[1] / "ordinary.yaml"
 TOKENS = 160
 SYSTEM = 0.6
 """Share of the conversations with a system message."""
+TOOLED = 0.5
+"""Share of the conversations that are kept a second time with tools, if no tool would help with their kind."""
+_TALK = ("facts", "explain", "howto", "small_talk", "about_you", "follow_up")
+_HELPFUL = frozenset({"facts", "dictionary", "knowledge_base", "translation", "news", "zh_translation_notes"})
+"""Domains whose tools would help with ordinary questions."""
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _FREE = ("translate", "code")  # kinds whose answers may be in another language
 
@@ -52,6 +59,15 @@ async def answered(model: Model, name: str, rows: Sequence[Row], at_once: int) -
 
     for done in asyncio.as_completed([asyncio.create_task(one(row)) for row in rows]):
         yield await done
+
+
+def with_tools(rows: Sequence[Row], domains: Sequence[Domain], seed: int) -> Iterator[Row]:
+    """Some of the rows again, with tools that none of their questions needs: they are answered all the same."""
+    source = random.Random(seed)
+    unhelpful = [domain for domain in domains if domain.domain not in _HELPFUL]
+    for row, tools in zip(rows, offers(unhelpful, seed), strict=False):
+        if row["intent"].removesuffix("_zh") in _TALK and source.random() < TOOLED:
+            yield {**row, "tools": tools}
 
 
 async def _answered(model: Model, name: str, row: Row) -> Row | None:

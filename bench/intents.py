@@ -14,7 +14,8 @@ from agent.project.project import EMBEDDED
 from bench.rows import Row
 from flightloop import Flightloop
 
-MESSAGES = Path(__file__).parent / "tasks" / "intents.jsonl"
+TASKS = Path(__file__).parent / "tasks"
+ENGLISH, CHINESE = TASKS / "intents.jsonl", TASKS / "intents_zh.jsonl"
 """Held-out messages: no training text has these wordings."""
 
 
@@ -24,7 +25,7 @@ class Message:
     intent: str
 
 
-def read(path: Path = MESSAGES) -> list[Message]:
+def read(path: Path) -> list[Message]:
     """Reads messages. Raises TaskError: the file can't be read, or a line isn't ``{"text", "intent"}``."""
     try:
         return [Message(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -32,17 +33,21 @@ def read(path: Path = MESSAGES) -> list[Message]:
         raise TaskError(f"{path}: cannot be read: {error}") from None
 
 
-def measure(client: Flightloop, messages: Sequence[Message]) -> Row:
-    """The row ``intents``: share of messages whose intent the model finds.
+def measure(client: Flightloop) -> list[Row]:
+    """The rows ``intents`` and ``intents_zh``: share of messages whose intent the model finds, in English and Chinese.
 
     Raises:
         FlightloopError: the platform rejects a request.
     """
+    return [_measured(client, name, read(file)) for name, file in (("intents", ENGLISH), ("intents_zh", CHINESE))]
+
+
+def _measured(client: Flightloop, name: str, messages: Sequence[Message]) -> Row:
     intents = Intents.read(EMBEDDED)
     model = client.models.list().data[0].id
     right = sum(_found(client, intents, message, model) for message in messages)
     share = right / len(messages)
-    return Row("intents", share, "share", interval=wilson(share, len(messages)), cases=len(messages))
+    return Row(name, share, "share", interval=wilson(share, len(messages)), cases=len(messages))
 
 
 def _found(client: Flightloop, intents: Intents, message: Message, model: str) -> bool:

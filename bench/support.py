@@ -26,6 +26,8 @@ from flightloop import AsyncFlightloop, Flightloop
 TASKS = EMBEDDED / "tasks" / "support.jsonl"
 STRANGERS = Path(__file__).parent / "tasks" / "stranger.jsonl"
 """Tasks in English and Chinese of somebody who knew neither the lessons nor what the model is trained on."""
+CHINESE = Path(__file__).parent / "tasks" / "support_zh.jsonl"
+"""More tasks in Chinese, by such a person too."""
 
 
 def measure(console: Console, tasks_file: Path | None, port: int, *, load: bool = False) -> list[Row]:
@@ -40,8 +42,9 @@ def measure(console: Console, tasks_file: Path | None, port: int, *, load: bool 
         TaskError: the task file is invalid.
         PlatformFailed: the platform did not start.
     """
-    tasks = [task for file in ([tasks_file] if tasks_file else [TASKS, STRANGERS]) for task in read_tasks(file)]
-    messages = intents.read()
+    tasks = [
+        task for file in ([tasks_file] if tasks_file else [TASKS, STRANGERS, CHINESE]) for task in read_tasks(file)
+    ]
     with tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder:
         home = Path(folder)
         with (
@@ -57,7 +60,7 @@ def measure(console: Console, tasks_file: Path | None, port: int, *, load: bool 
             with Flightloop(base_url=platform.url, api_key=platform.key) as client:
                 played = play_all(Player(client, home / "data" / "shop.db"), tasks, console)
                 console.print(outcomes(played))
-                more = [intents.measure(client, messages)]
+                more = intents.measure(client)
             if load:
                 reseed(home / "data" / "shop.db")
                 more.append(asyncio.run(_day(platform, [task for task in tasks if not task.setup], console)))

@@ -28,7 +28,9 @@ uncontaminated() { # without what benchmarks ask
     bfcl=$(find "${XDG_CACHE_HOME:-$HOME/.cache}/flightloop/peers/bfcl" -type d -path '*bfcl_eval/data' | head -n 1)
     tau2=$(dirname "$(find "$(unpacked tau2-retail)" -name split_tasks.json)")
     tuner data decontaminate "$1" --against "bfcl=$bfcl" --against "tau2=$tau2" \
-        --against examples/support/tasks/support.jsonl --against bench/tasks/intents.jsonl --out "$2"
+        --against examples/support/tasks/support.jsonl --against bench/tasks/stranger.jsonl \
+        --against bench/tasks/support_zh.jsonl --against bench/tasks/intents.jsonl \
+        --against bench/tasks/intents_zh.jsonl --against rows=bench/tasks/chat.jsonl --out "$2"
 }
 
 # shellcheck disable=SC2086 # several words are meant

@@ -102,6 +102,7 @@ class Causal(Structure):
             (name, c_void_p)
             for name in (
                 "query", "key", "value", "mixed", "d_mixed", "d_query", "d_key", "d_value", "sums", "start", "length",
+                "begun",
             )
         ),
         *((name, c_int32) for name in ("tokens", "sequences", "heads", "kv_heads", "head_width")),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.nn.batch import AttentionBatch, Decode, Prefill, View
+from model.nn.batch import AttentionBatch, Decode, Prefill, View, Whole
 from model.nn.causal import Causal, attend, causal
 from model.nn.linear import Linear
 from model.nn.norm import RmsNorm
@@ -98,9 +98,9 @@ class Attention(nn.Module):
         heads: list[int] | None,
     ) -> Tensor:
         """Attention output of the queries, (T, N, H). ``heads``: key/value heads to use; None for all."""
-        if view.whole:
+        if view.whole is not None:
             key, value = (x if heads is None else x[:, heads] for x in (key_TKH, value_TKH))
-            return self.causal(query_TNH, key, value, [prefill.stop - prefill.start for prefill in view.prefills])
+            return self._causal(view.whole, query_TNH, key, value)
         parts = [self._prefill(prefill, query_TNH, key_TKH, value_TKH, kv, heads) for prefill in view.prefills]
         if view.decode is None:
             return torch.cat(parts) if len(parts) > 1 else parts[0]
@@ -112,6 +112,13 @@ class Attention(nn.Module):
             mixed_TNH[prefill.start : prefill.stop] = part
         mixed_TNH[view.decode.rows_S] = mixed_SNH
         return mixed_TNH
+
+    def _causal(self, whole: Whole, query_TNH: Tensor, key_TKH: Tensor, value_TKH: Tensor) -> Tensor:
+        if whole.shared is None:
+            return self.causal(query_TNH, key_TKH, value_TKH, whole.lengths, whole.begun)
+        # index_select, since the gradient of indexing is several times slower.
+        query, key, value = (x.index_select(0, whole.shared.rows_X) for x in (query_TNH, key_TKH, value_TKH))
+        return self.causal(query, key, value, whole.lengths, whole.begun).index_select(0, whole.shared.places_T)
 
     def _normed(self, x_TXH: Tensor) -> Tensor:
         if self.q_norm is None or self.k_norm is None:

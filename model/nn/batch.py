@@ -54,23 +54,47 @@ class Decode:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """Sequences of which some begin with rows of others. X: tokens of all sequences, with their beginnings.
+
+    Attributes:
+        rows_X: row in the batch of each sequence's tokens, one sequence after the other.
+        places_T: for each row of the batch, its place among ``rows_X`` as a token of its own sequence.
+    """
+
+    rows_X: Tensor
+    places_T: Tensor
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Sequences that the batch contains completely, for which plain causal attention is enough.
+
+    Attributes:
+        lengths: tokens of each sequence.
+        begun: how many of them, at its beginning, are rows of an earlier sequence and have been attended there.
+        shared: the rows, if sequences share some.
+    """
+
+    lengths: tuple[int, ...]
+    begun: tuple[int, ...]
+    shared: Shared | None
+
+
+@dataclass(frozen=True)
 class View:
     """Layout of a step for the heads of one reach: which keys and values they write and read.
 
     Attributes:
-        slots_T: cache slot for each token's key and value. prefills, decode: all queries of the step.
+        slots_T: cache slot for each token's key and value.
+        whole: all queries of the step, if the batch contains all sequences completely.
+        prefills, decode: all queries of the step otherwise.
     """
 
     slots_T: Tensor
+    whole: Whole | None
     prefills: tuple[Prefill, ...]
     decode: Decode | None
-
-    @property
-    def whole(self) -> bool:
-        """Whether this batch contains all sequences completely, and plain causal attention is enough for each."""
-        return self.decode is None and all(
-            one.slots_C is None and one.rows_C is None and one.mask_QC is None for one in self.prefills
-        )
 
 
 @dataclass(frozen=True)
@@ -187,6 +211,8 @@ class _Layout:
 
     def _view(self, window: int, contexts: list[Tensor]) -> View:
         written = [slots[context - query :] for (query, context), slots in zip(self.lens, contexts, strict=True)]
+        if whole := self._whole(contexts, window):
+            return View(torch.cat(written), whole, (), None)
         prefills: list[Prefill] = []
         rows, seen = [], []
         for (query, context), start, slots_C in zip(self.lens, self.starts, contexts, strict=True):
@@ -197,7 +223,20 @@ class _Layout:
                 prefills.append(Prefill(start, start + query, None, None, None))
             else:
                 prefills += self._tiles(start, query, context, slots_C, window)
-        return View(torch.cat(written), tuple(prefills), _decode(rows, seen, not prefills, self.dtype))
+        return View(torch.cat(written), None, tuple(prefills), _decode(rows, seen, not prefills, self.dtype))
+
+    def _whole(self, contexts: list[Tensor], window: int) -> Whole | None:
+        begun = tuple(context - query for query, context in self.lens)
+        lengths = tuple(context for _, context in self.lens)
+        if window and max(lengths) > window:
+            return None
+        if not any(begun):
+            return None if self.cached and any(length == 1 for length in lengths) else Whole(lengths, begun, None)
+        if self.cached:
+            return None
+        ends = torch.tensor(lengths).cumsum(0).tolist()
+        places = [torch.arange(end - query, end) for end, (query, _) in zip(ends, self.lens, strict=True)]
+        return Whole(lengths, begun, Shared(torch.cat(contexts), torch.cat(places)))
 
     def _tiles(self, start: int, query: int, context: int, slots_C: Tensor, window: int) -> list[Prefill]:
         """Splits a prefill that needs a mask into tiles; without a window, it is a single tile."""

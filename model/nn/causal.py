@@ -12,15 +12,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-Causal = Callable[[Tensor, Tensor, Tensor, Sequence[int]], Tensor]
-"""Maps queries (T, N, H), keys and values (T, K, H) and the sequences' lengths to the output (T, N, H)."""
+Causal = Callable[[Tensor, Tensor, Tensor, Sequence[int], Sequence[int]], Tensor]
+"""Maps queries (T, N, H), keys and values (T, K, H), the sequences' lengths, and how many of each sequence's first
+queries aren't wanted, to the output (T, N, H). Rows of unwanted queries have any finite values."""
 
 
-def causal(query_TNH: Tensor, key_TKH: Tensor, value_TKH: Tensor, lengths: Sequence[int]) -> Tensor:
+def causal(
+    query_TNH: Tensor, key_TKH: Tensor, value_TKH: Tensor, lengths: Sequence[int], begun: Sequence[int]
+) -> Tensor:
     """A `Causal` that runs torch's own kernel for one sequence after the other."""
     # Split instead of slices: the gradient of each slice is as long as the batch.
-    rows = zip(*(torch.split(x, list(lengths)) for x in (query_TNH, key_TKH, value_TKH)), strict=True)
-    return torch.cat([attend(query, key, value, None) for query, key, value in rows])
+    rows = zip(*(torch.split(x, list(lengths)) for x in (query_TNH, key_TKH, value_TKH)), begun, strict=True)
+    return torch.cat([part for query, key, value, first in rows for part in _parts(query, key, value, first)])
+
+
+def _parts(query_CNH: Tensor, key_CKH: Tensor, value_CKH: Tensor, first: int) -> list[Tensor]:
+    if not first:
+        return [attend(query_CNH, key_CKH, value_CKH, None)]
+    length = len(query_CNH)
+    unwanted, wanted = torch.split(query_CNH, [first, length - first])
+    mask = torch.full((length - first, length), float("-inf"), dtype=query_CNH.dtype).triu_(first + 1)
+    return [torch.zeros_like(unwanted), attend(wanted, key_CKH, value_CKH, mask)]
 
 
 def attend(query_QNH: Tensor, key_CKH: Tensor, value_CKH: Tensor, mask_QC: Tensor | None) -> Tensor:

@@ -8,7 +8,6 @@ gradient is the sum of the conversations' gradients. Losses and gradients equal 
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,12 +29,12 @@ class Group:
 
 
 def grouped(examples: Sequence[Example], tokens: int, seed: int) -> list[Group]:
-    """Groups examples with a common prefix, up to ``tokens`` tokens per group, in random order by ``seed``."""
-    alike: dict[tuple[int, ...], list[Example]] = defaultdict(list)
-    for example in examples:
-        alike[example.tokens[:ALIKE]].append(example)
+    """Groups examples that share most of their tokens, up to ``tokens`` tokens per group, in random order by ``seed``.
+
+    Chat templates begin with the same words whatever the tools are, so a common beginning alone isn't enough.
+    """
     groups: list[Group] = []
-    for family in alike.values():
+    for family in _families(examples):
         random.Random(seed).shuffle(family)
         group: list[Example] = []
         size = 0
@@ -48,6 +47,18 @@ def grouped(examples: Sequence[Example], tokens: int, seed: int) -> list[Group]:
             size += added
         groups.append(Group(tuple(group), size))
     return groups
+
+
+def _families(examples: Sequence[Example]) -> list[list[Example]]:
+    """Examples by their beginning: neighbours in alphabetical order of which one shares half of its tokens."""
+    families: list[list[Example]] = []
+    for example in sorted(examples, key=lambda each: each.tokens):
+        before = families[-1][-1] if families else None
+        if before is not None and 2 * _shared(before, example) >= min(len(before), len(example)):
+            families[-1].append(example)
+        else:
+            families.append([example])
+    return families
 
 
 @dataclass(frozen=True)

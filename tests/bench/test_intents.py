@@ -10,14 +10,15 @@ import pytest
 from agent.evals.task import TaskError
 from agent.project.intents import Intents
 from agent.project.project import EMBEDDED
-from bench.intents import read
+from bench.intents import CHINESE, ENGLISH, read
 
 
-def test_each_intent_has_as_many_messages() -> None:
-    messages = read()
+@pytest.mark.parametrize(("file", "each"), [(ENGLISH, 8), (CHINESE, 5)])
+def test_each_intent_has_as_many_messages(file: Path, each: int) -> None:
+    messages = read(file)
     counts = Counter(message.intent for message in messages)
     assert set(counts) == set(Intents.read(EMBEDDED).about)
-    assert set(counts.values()) == {8}
+    assert set(counts.values()) == {each}
     assert len({message.text for message in messages}) == len(messages)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ from agent.lessons.stage import Stage
 from agent.project.intents import Intents
 from agent.project.project import EMBEDDED, Project, load_project
 from agent.store import memory_journal
+from bench import intents
+from bench.support import CHINESE, STRANGERS, TASKS
 from examples.support.lessons import cases, goods
 from examples.support.lessons.desk import Desk, NoSuchOrder
 from examples.support.lessons.phrases import Phrases, Untold
@@ -31,7 +32,6 @@ from tests.shop import decisions, rows_of, stage_of
 from tools.builtin.knowledge import MOST_RESULTS
 from tools.knowledge.library import Library
 
-BENCH = Path(__file__).resolve().parents[2] / "bench" / "tasks"
 PHRASES = cases.phrases()
 
 
@@ -148,13 +148,18 @@ def runs(text: str, length: int) -> set[tuple[str, ...]]:
     return {tuple(words[index : index + length]) for index in range(len(words) - length + 1)}
 
 
+def alike(text: str) -> set[tuple[str, ...]]:
+    """What a wording has in common with others only if one was copied: six words, or ten Chinese characters."""
+    return runs(text, 6) | runs(" ".join(re.findall(r"[\u4e00-\u9fff]", text)), 10)
+
+
 def test_what_is_measured_is_worded_otherwise() -> None:
-    learned = {run for _, line in wordings() for run in runs(line, 6)}
-    said = [json.loads(line)["text"] for line in (BENCH / "intents.jsonl").read_text().splitlines()]
-    for task in load(EMBEDDED / "tasks" / "support.jsonl"):
+    learned = {run for _, line in wordings() for run in alike(line)}
+    said = [message.text for file in (intents.ENGLISH, intents.CHINESE) for message in intents.read(file)]
+    for task in (task for file in (TASKS, STRANGERS, CHINESE) for task in load(file)):
         for turn in task.turns:
             said += [turn.user] if isinstance(turn.user, str) else [turn.user.default, *turn.user.if_asked.values()]
-    assert [text for text in said if runs(text, 6) & learned] == []
+    assert [text for text in said if alike(text) & learned] == []
 
 
 def test_words_that_are_missing_in_a_language_are_told(stage: Stage) -> None:

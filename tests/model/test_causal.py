@@ -16,9 +16,9 @@ from model.nn.causal import causal
 CACHE = Path(ModelConfig.cache)
 
 
-def gradients(attention, tensors, lengths, given_TNH):
+def gradients(attention, tensors, lengths, given_TNH, begun=None):
     tensors = [tensor.detach().requires_grad_(True) for tensor in tensors]
-    mixed = attention(*tensors, lengths)
+    mixed = attention(*tensors, lengths, begun or [0] * len(lengths))
     return [mixed.detach(), *torch.autograd.grad(mixed, tensors, given_TNH)]
 
 
@@ -60,6 +60,25 @@ def test_sequences_do_not_see_each_other():
     alone = gradients(attention, [tensor[40:] for tensor in tensors], [50], given_TNH[40:])
     for together, single in zip(both, alone, strict=True):
         torch.testing.assert_close(together[40:], single, rtol=0, atol=0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(1, 50)), min_size=1, max_size=4), st.booleans())
+def test_unwanted_queries_change_nothing_else(spans, tiled):
+    attention = tiled_attention(CACHE, 64) if tiled else causal
+    if attention is None:
+        pytest.skip("the processor has no tiles")
+    torch.manual_seed(len(spans))
+    begun, lengths = [first for first, _ in spans], [first + more for first, more in spans]
+    tensors = [torch.randn(sum(lengths), heads, 64).bfloat16() for heads in (4, 2, 2)]
+    wanted = torch.cat([torch.arange(length) >= first for first, length in zip(begun, lengths, strict=True)])
+    given_TNH = torch.randn(sum(lengths), 4, 64).bfloat16() * wanted[:, None, None]
+    mixed, *grads = gradients(attention, tensors, lengths, given_TNH, begun)
+    mixed_all, *grads_all = gradients(attention, tensors, lengths, given_TNH)
+    assert mixed.isfinite().all()
+    torch.testing.assert_close(mixed[wanted], mixed_all[wanted], rtol=2e-2, atol=2e-2)
+    for found, whole in zip(grads, grads_all, strict=True):
+        assert apart(found, whole.float()) < 0.02 or float(whole.float().norm()) < 1e-3
 
 
 def test_widths_that_tiles_do_not_take_are_left_to_torch():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import cache
@@ -15,7 +16,7 @@ from ..shop.names import FIRST_NAMES, LAST_NAMES
 from ..shop.seed import SEED, Recipe, reseed
 from . import goods, orders, refunds, several, talk
 from .desk import Desk
-from .phrases import ENGLISH, OTHERS, Phrases
+from .phrases import CHINESE, ENGLISH, OTHERS, Phrases
 
 AGENT = "support"
 CASES: dict[Callable[[Desk], Case], int] = {
@@ -58,8 +59,8 @@ CASES: dict[Callable[[Desk], Case], int] = {
     several.follow_up: 7,
     several.long_talk: 5,
 }
-FOREIGN = 0.12
-"""Share of the cases in a language other than English."""
+SPOKEN = {ENGLISH: 60, CHINESE: 33, **dict.fromkeys(OTHERS, 2)}
+"""Frequency of each language, in percent (about). Some cases are told in English only."""
 
 
 @cache
@@ -80,7 +81,7 @@ def seed(data: Path, random: Random) -> None:
 
 def begin(data: Path, random: Random) -> Desk:
     """Creates the desk for one case, in a random language."""
-    return Desk(data, phrases(), random, random.choice(OTHERS) if random.random() < FOREIGN else ENGLISH)
+    return Desk(data, phrases(), random, random.choices(list(SPOKEN), list(SPOKEN.values()))[0])
 
 
 def messages() -> Mapping[str, Sequence[str]]:
@@ -89,7 +90,8 @@ def messages() -> Mapping[str, Sequence[str]]:
 
 def say(data: Path, random: Random, wording: str) -> str:
     """A customer's message: the wording with its slots filled, in a random style."""
-    desk = Desk(data, phrases(), random, ENGLISH)
+    language = CHINESE if re.search(r"[\u4e00-\u9fff]", wording) else ENGLISH
+    desk = Desk(data, phrases(), random, language)
     slots = {**desk.order().slots, "address": desk.address()}
     return desk.voice.say(wording, slots)
 

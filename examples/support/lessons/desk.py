@@ -13,7 +13,7 @@ from typing import Any
 from flightloop.lessons import NoCase
 
 from ..shop.database import FILE
-from .phrases import Phrases, fields_of
+from .phrases import CHINESE, Phrases, fields_of
 from .voice import Voice
 
 SHORT = {
@@ -28,7 +28,7 @@ SHORT = {
     "Wall Clock": "wall clock",
 }
 """Everyday names of products whose last word alone doesn't name them."""
-AND = {"en": "and", "de": "und", "es": "y", "fr": "et"}
+AND = {"en": " and ", "de": " und ", "es": " y ", "fr": " et ", "zh": "和"}
 SELECT = """SELECT o.id, c.name, c.email, p.name, o.total_cents,
     (SELECT COUNT(*) FROM orders x WHERE x.customer_id = o.customer_id) FROM orders o
   JOIN customers c ON c.id = o.customer_id
@@ -134,7 +134,8 @@ class Desk:
 
     def joined(self, parts: Sequence[str]) -> str:
         """Joins parts like ``a, b and c``, in the customer's language."""
-        return f"{', '.join(parts[:-1])} {AND[self.language]} {parts[-1]}" if len(parts) > 1 else "".join(parts)
+        between = "、" if self.language == CHINESE else ", "
+        return f"{between.join(parts[:-1])}{AND[self.language]}{parts[-1]}" if len(parts) > 1 else "".join(parts)
 
     def chance(self, share: float) -> bool:
         return self.random.random() < share

@@ -13,7 +13,7 @@ import yaml
 from flightloop.errors import ConfigError
 from flightloop.lessons import NoCase
 
-ENGLISH = "en"
+ENGLISH, CHINESE = "en", "zh"
 OTHERS = ("de", "es", "fr")
 
 
@@ -47,10 +47,12 @@ class Phrases:
     def read(cls, folder: Path) -> Phrases:
         """Reads the YAML files. Raises ConfigError if one is missing or invalid."""
         try:
-            asks, answers, facts, scenery, messages = (
-                _load(folder, name) for name in ("asks", "answers", "knowledge", "scenery", "messages")
+            asks, answers, facts, scenery = (
+                _load(folder, name) for name in ("asks", "answers", "knowledge", "scenery")
             )
-            return cls(asks, answers, tuple(map(_fact, facts)), _lines(scenery), _lines(messages))
+            english, chinese = (_lines(_load(folder, name)) for name in ("messages", "messages_zh"))
+            messages = {intent: (*lines, *chinese[intent]) for intent, lines in english.items()}
+            return cls(asks, answers, tuple(map(_fact, facts)), _lines(scenery), messages)
         except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{folder}: cannot read the lessons: {error}") from error
 

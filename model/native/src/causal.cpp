@@ -252,8 +252,11 @@ float product_sum(const uint16_t* a, const uint16_t* b, int width) {
   return _mm512_reduce_add_ps(sum);
 }
 
-// Adds to the gradients of keys and values. ``turned``: transpose of the keys.
-void one_query_head(const Causal& g, Work& work, int start, int length, int head, const uint16_t* turned,
+// The first block of queries of which some are wanted.
+int first_block(const Causal& g, int sequence) { return g.begun[sequence] / kBlock * kBlock; }
+
+// Adds to the gradients of keys and values. ``turned``: transpose of the keys. Queries before ``first`` are left out.
+void one_query_head(const Causal& g, Work& work, int start, int length, int first, int head, const uint16_t* turned,
                     float* d_key, float* d_value) {
   const int width = g.head_width, whole = padded(length);
   const size_t stride = static_cast<size_t>(g.heads) * width, at = start * stride + static_cast<size_t>(head) * width;
@@ -264,14 +267,14 @@ void one_query_head(const Causal& g, Work& work, int start, int length, int head
   work.d_mixed.take_columns(length, width);
   work.d_mixed.take_paired(length, width);
   float *sums = work.sums_buffer.need(whole), *common = work.common_buffer.need(whole);
-  for (int t = 0; t < whole; ++t) {
+  for (int t = first; t < whole; ++t) {
     const bool exists = t < length;
     sums[t] = exists ? g.sums[static_cast<size_t>(head) * g.tokens + start + t] : kNever;
     common[t] = exists ? product_sum(g.mixed + at + t * stride, g.d_mixed + at + t * stride, width) : 0.0f;
   }
   float* d_query = work.d_query_buffer.need(static_cast<size_t>(width) * kBlock);  // [width][query]
   Block& block = work.block;
-  for (int q = 0; q < whole; q += kBlock) {
+  for (int q = first; q < whole; q += kBlock) {
     std::memset(d_query, 0, static_cast<size_t>(width) * kBlock * sizeof(float));
     const uint16_t *query = work.query.paired_of(q, width), *d_mixed = work.d_mixed.paired_of(q, width);
     for (int k = 0; k <= q; k += kBlock) {
@@ -306,7 +309,7 @@ void attend(const Causal& g, Work& work, int sequence, int kv_head) {
     const size_t at = start * stride + static_cast<size_t>(head) * width;
     float* sums = g.sums + static_cast<size_t>(head) * g.tokens + start;
     work.query.take(g.query + at, stride, length, width);
-    for (int q = 0; q < whole; q += kBlock) {
+    for (int q = first_block(g, sequence); q < whole; q += kBlock) {
       const int seen = q + kBlock, rows = std::min(kBlock, length - q);
       for (int k = 0; k < seen; k += kBlock)
         multiply_rows(work.query.rows + q * static_cast<size_t>(width), work.key.columns_of(k, width), width, scores + k,
@@ -340,7 +343,7 @@ void differentiate(const Causal& g, Work& work, int sequence, int kv_head) {
   std::memset(d_value, 0, numbers * sizeof(float));
   const int group = g.heads / g.kv_heads;
   for (int head = kv_head * group; head < (kv_head + 1) * group; ++head)
-    one_query_head(g, work, start, length, head, turned, d_key, d_value);
+    one_query_head(g, work, start, length, first_block(g, sequence), head, turned, d_key, d_value);
   put_rows(d_key, width, length, g.d_key + at, stride);
   put_rows(d_value, width, length, g.d_value + at, stride);
 }

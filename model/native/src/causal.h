@@ -16,7 +16,8 @@ struct Causal {
   const uint16_t* d_mixed;
   uint16_t *d_query, *d_key, *d_value;
   float* sums;                    // [head][token]: logarithm to base 2 of the sum of a query's exponentiated scores
-  const int32_t *start, *length;  // of each sequence
+  // Of each sequence. begun: number of its first queries that are not wanted, in forward and backward.
+  const int32_t *start, *length, *begun;
   int32_t tokens, sequences, heads, kv_heads, head_width;  // the width is a multiple of 32
   float scale;                                             // of the scores
   std::atomic<int32_t> next;                               // next unit of work: one key/value head of one sequence

@@ -56,6 +56,7 @@ nestful nestful 36
 metatool metatool 160
 bitext bitext-support-intents 45
 clinc150 clinc150 45
+crosswoz crosswoz 50
 SETS
 
 if missing "$WORK/rows/support.jsonl"; then

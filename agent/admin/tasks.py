@@ -1,4 +1,4 @@
-"""``python -m agent eval`` and ``regress``: play tasks, and turn recorded runs into tasks."""
+"""``python -m agent eval``, ``regress`` and ``tune``: play tasks, turn runs into tasks, train on lessons and runs."""
 
 from __future__ import annotations
 
@@ -58,3 +58,25 @@ def regress(
 
     request = Request(run_id, tenant, answer or [], called or [], not_called or [], ends, good, mask, task_id, out)
     asyncio.run(write_regression(configured(project=project), request, tell))
+
+
+def tune(
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of rows and checkpoint; default: tuning, in FLIGHTLOOP_HOME.")
+    ] = None,
+    lessons: Annotated[int, typer.Option(min=8, help="Rows of the project's lessons.")] = 400,
+    tenant: Annotated[str, typer.Option(help="Tenant of the runs.")] = "default",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    force: Annotated[str | None, typer.Option(help="REASON: use the new experts even if they are worse.")] = None,
+    trusted: Annotated[
+        bool,
+        typer.Option("--trusted", help="Run the code of your own project in this process, without the sandbox."),
+    ] = False,
+    project: Project = None,
+) -> None:
+    """Train the embedded model on a project's lessons and good runs, and use the experts if they are no worse."""
+    from agent.admin.tuning import Wish, tune_project
+
+    settings = configured(project=project)
+    wish = Wish(out or settings.home / "tuning", lessons, tenant, seed, force, trusted)
+    asyncio.run(tune_project(settings, wish, tell))

@@ -12,17 +12,18 @@ from typing import Annotated, Literal
 import torch
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
+from rich.progress import track
 
 from flightloop.errors import ConfigError
 from model.config import EDGE, EMBEDDED, SHIPPED, ModelConfig
 from model.tuner import tuner
+from model.tuner.bar import fit_with_bar, reported
 from model.tuner.compose.compose import compose as compose_rows
 from model.tuner.compose.family import FOLDER, choose, read_all
-from model.tuner.curves import PICTURE, Picture, draw
+from model.tuner.curves import PICTURE, draw
 from model.tuner.curves import read as read_curves
 from model.tuner.data.commands import app as data
-from model.tuner.examples import BadRows, Example, Learned, Pair, Reading, read, read_pairs, total
+from model.tuner.examples import BadRows, Example, Pair, read, read_pairs
 from model.tuner.gate.command import promote
 from model.tuner.tuner import Task, Trained
 from model.weights.load import load_model
@@ -77,14 +78,14 @@ def fit(
             base = load_model(ModelConfig(model, dtype="bfloat16", experts=begun))
         learned: Sequence[Example] | Sequence[Pair]
         if task == "supervised":
-            learned = _reported(console, train, read(train, base.chat, longest, bad_rows))
+            learned = reported(console, train, read(train, base.chat, longest, bad_rows))
         else:
-            learned = _reported(console, train, read_pairs(train, base.chat, longest, bad_rows))
+            learned = reported(console, train, read_pairs(train, base.chat, longest, bad_rows))
         held_out: tuple[Example, ...] = ()
         if evaluation:
-            held_out = _reported(console, evaluation, read(evaluation, base.chat, longest, bad_rows))
+            held_out = reported(console, evaluation, read(evaluation, base.chat, longest, bad_rows))
         learner = tuner.Tuner(base.decoder.to(_device(device)), task, out, trained=trained, rank=rank, fused=True)
-        made = _fit(console, learner, learned, held_out, out, recipe)
+        made = fit_with_bar(console, learner, learned, held_out, out, recipe)
     except ConfigError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
@@ -134,49 +135,11 @@ def compose(
     Console().print(f"{out}: {rows:,} conversations from {tools} tools of {len(domains)} domains")
 
 
-def _fit(
-    console: Console,
-    learner: tuner.Tuner,
-    learned: Sequence[Example] | Sequence[Pair],
-    held_out: Sequence[Example],
-    out: Path,
-    recipe: tuner.Recipe,
-) -> list[Path]:
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
-    ]
-    with Progress(*columns, console=console) as bar:
-        steps = bar.add_task("steps", total=None, figures="")
-        picture = Picture(out, recipe.checkpoint_s)
-
-        def told(progress: tuner.Progress) -> None:
-            figures = f"loss {progress.loss:.3f} · {progress.tokens_per_second:.0f} tokens/s"
-            if progress.busiest is not None:
-                figures += f" · busiest {progress.busiest:.0%}"
-            bar.update(steps, total=progress.steps, completed=progress.step, figures=figures)
-            if progress.evaluation is not None:
-                bar.console.print(f"after {progress.step} steps: held-out loss {progress.evaluation:.4f}")
-            picture.told(progress)
-
-        return learner.fit(learned, held_out, recipe, told)
-
-
 def _device(name: Device) -> str:
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
         raise ConfigError("torch finds no CUDA device; use --device cpu", param="device")
     return "cuda" if there and name != "cpu" else "cpu"
-
-
-def _reported(console: Console, path: Path, reading: Reading[Learned]) -> tuple[Learned, ...]:
-    for bad in reading.bad:
-        console.print(f"skipped: {path.name}, {bad}", style="yellow", soft_wrap=True, highlight=False)
-    console.print(f"{path}: {len(reading.items):,} rows, {total(reading.items):,} tokens", soft_wrap=True)
-    return reading.items
 
 
 if __name__ == "__main__":

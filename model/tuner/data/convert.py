@@ -9,7 +9,17 @@ from pathlib import Path
 
 from flightloop.errors import ConfigError
 from model.tuner.data.row import Bad, Row
-from model.tuner.data.sources import api_bank, banking77, bitext, clinc150, metatool, nestful, seal_tools, sgd
+from model.tuner.data.sources import (
+    api_bank,
+    banking77,
+    bitext,
+    clinc150,
+    crosswoz,
+    metatool,
+    nestful,
+    seal_tools,
+    sgd,
+)
 from model.tuner.data.sources.plan import Plan, Source
 
 SOURCES: Mapping[str, Source] = {
@@ -17,6 +27,7 @@ SOURCES: Mapping[str, Source] = {
     "banking77": banking77.SOURCE,
     "bitext": bitext.SOURCE,
     "clinc150": clinc150.SOURCE,
+    "crosswoz": crosswoz.SOURCE,
     "metatool": metatool.SOURCE,
     "nestful": nestful.SOURCE,
     "seal-tools": seal_tools.SOURCE,

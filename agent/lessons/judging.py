@@ -43,6 +43,9 @@ class Judging:
             self._offensive: dict[str, str] = known["offensive"]
         except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}") from error
+        strange = [word for word in self._faults if not any(word in text for text in principles)]
+        if strange:
+            raise ConfigError(f"{path}: no principle of the constitution has the word {strange[0]!r}")
         self._principles = principles
         self._somebody = somebody
         self._random = random

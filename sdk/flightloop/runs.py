@@ -100,6 +100,8 @@ class Rating(Wire):
 class Feedback(Rating, Body):
     """Body of ``POST /v1/runs/{id}/feedback``."""
 
+    resolved: bool = Field(strict=True)
+
 
 class RunCreate(Body):
     """Body of ``POST /v1/runs``."""

@@ -76,7 +76,8 @@ class CompletionOwner:
         except Exhausted as error:
             raise self._exhausted(error.message) from None
         if granted.completion_tokens < count:
-            raise self._exhausted(f"{granted.completion_tokens} tokens are left for n={count} choices: reduce n")
+            several = f" for n={count} choices: reduce n" if count > 1 else ""
+            raise self._exhausted(f"{granted.completion_tokens} tokens are left{several}")
         return granted.completion_tokens // count
 
     def _exhausted(self, told: str) -> BudgetExhausted:

@@ -24,6 +24,7 @@ from model.weights.loaded import LoadedModel
 from model.weights.lora import merged
 from model.weights.packed_cache import loaded_weights
 from model.weights.tokenizer import tokenizer_from_gguf
+from model.weights.untrained import untrained_in_gguf
 from model.weights.upcycle import untrained_experts, upcycled
 
 __all__ = ["LoadedModel", "load_embedded", "load_gguf"]
@@ -53,7 +54,7 @@ def load_gguf(path: Path, config: ModelConfig, name: str, *, compact: bool = Fal
         ConfigError: a file is missing, broken or not supported.
     """
     file = GgufFile(path)
-    tokenizer = tokenizer_from_gguf(file.metadata)
+    tokenizer = tokenizer_from_gguf(file.metadata, untrained_in_gguf(file))
     chat = CompactChat(tokenizer) if compact else checkpoint_format(tokenizer, name)
     shape = windowed(gguf_shape(file), config)
     # A matrix with an adapter merged in has no exact form in the file's format.

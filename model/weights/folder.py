@@ -6,7 +6,8 @@ Suffixes: E experts, X gate and up rows, D model width, R expert width.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ from model.weights.loaded import LoadedModel
 from model.weights.lora import merged
 from model.weights.packed_cache import loaded_weights
 from model.weights.tokenizer_json import tokenizer_from_folder
+from model.weights.untrained import untrained
 
 Fetch = Callable[[str], Tensor]
+_EMBEDDING = "model.embed_tokens.weight"
 _DERIVED = ("rotary_emb.inv_freq",)
 """Ends of names of tensors that older checkpoints store although they follow from config.json."""
 
@@ -47,7 +50,7 @@ def load_folder(folder: Path, config: ModelConfig, name: str) -> LoadedModel:
     """
     settings, family, shape = described_in(folder, config)
     shape = windowed(shape, config)
-    tokenizer = tokenizer_from_folder(folder, settings.get("eos_token_id"))
+    tokenizer = tokenizer_from_folder(folder, settings.get("eos_token_id"), partial(_untrained, folder, shape.vocab))
     chat = checkpoint_format(tokenizer, name)
     form = form_for(config, shape)
     dtype = torch.float32 if form.dtype == "float32" else torch.bfloat16
@@ -63,6 +66,23 @@ def load_folder(folder: Path, config: ModelConfig, name: str) -> LoadedModel:
     files += [Path(config.lora)] if config.lora else []
     weights = loaded_weights(config, form, files, shape, decoder)
     return LoadedModel(weights, shape, tokenizer, name, chat, form)
+
+
+def _untrained(folder: Path, vocab: int, words: Collection[int]) -> Collection[int]:
+    """The untrained ones of these words. The last row of the embedding pads it, if it is no word itself."""
+    if not words or max(words) >= vocab - 1:
+        return ()
+
+    def row(index: int) -> Tensor:
+        found: Tensor = rows[index : index + 1][0].float()
+        return found
+
+    try:
+        opened: list[Any] = [safe_open(path, framework="pt") for path in sorted(folder.glob("*.safetensors"))]
+        rows = next(file.get_slice(_EMBEDDING) for file in opened if _EMBEDDING in file.keys())  # noqa: SIM118
+        return untrained(words, vocab - 1, row)
+    except (OSError, SafetensorError, StopIteration):  # told when the weights are read
+        return ()
 
 
 def described_in(folder: Path, config: ModelConfig) -> tuple[dict[str, Any], Family, DecoderConfig]:

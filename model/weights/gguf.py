@@ -74,6 +74,13 @@ class GgufFile:
         count = min(count, rows)
         return self._read(replace(info, shape=(count, columns), nbytes=info.nbytes // rows * count))
 
+    def row(self, name: str, row: int) -> Tensor:
+        """One row of a matrix, in float32."""
+        info = self.tensors[name]
+        rows, columns = info.shape
+        size = info.nbytes // rows
+        return self._read(replace(info, shape=(1, columns), offset=info.offset + row * size, nbytes=size))[0]
+
     def _read(self, info: TensorInfo) -> Tensor:
         raw = self._data[info.offset : info.offset + info.nbytes]
         if info.kind in (gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.F16):

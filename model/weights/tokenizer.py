@@ -7,7 +7,7 @@ able to end a turn.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,8 @@ from tokenizers import models, normalizers, pre_tokenizers
 
 from flightloop.errors import ConfigError
 
-_CONTROL, _USER_DEFINED = 3, 4  # GGUF's token types: special tokens, and words that are tokens wherever they occur
+CONTROL, USER_DEFINED, UNUSED = 3, 4, 5
+"""GGUF's types of tokens: special ones, words that are tokens wherever they occur, and padding of the vocabulary."""
 
 
 class Tokenizer:
@@ -121,8 +122,12 @@ class Tokenizer:
         return b"".join(table[index] for index in ids if not (skip_special and index in special))
 
 
-def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
+def tokenizer_from_gguf(metadata: Mapping[str, Any], untrained: Collection[int] = ()) -> Tokenizer:
     """The tokenizer in a GGUF's metadata.
+
+    Args:
+        metadata: the file's metadata.
+        untrained: words of the vocabulary to write in several tokens instead (`model.weights.untrained`).
 
     Raises:
         ConfigError: the tokenizer isn't GPT-2's BPE, or its pre-tokenizer is unknown.
@@ -134,22 +139,23 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
             param="model",
         )
     try:
-        return _bpe(metadata, pre)
+        return _bpe(metadata, pre, untrained)
     except KeyError as error:
         raise ConfigError(f"the GGUF's metadata has no {error.args[0]}", param="model") from error
 
 
-def _bpe(metadata: Mapping[str, Any], pre: str) -> Tokenizer:
+def _bpe(metadata: Mapping[str, Any], pre: str, untrained: Collection[int]) -> Tokenizer:
     tokens: Sequence[str] = metadata["tokenizer.ggml.tokens"]
     types: Sequence[int] = metadata["tokenizer.ggml.token_type"]
     merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
-    vocabulary = {text: index for index, text in enumerate(tokens)}
+    vocabulary = {text: index for index, text in enumerate(tokens) if index not in untrained}
     backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     _PRE_TOKENIZERS[pre](backend)
-    backend.add_tokens([text for index, text in enumerate(tokens) if types[index] == _USER_DEFINED])
+    words = [index for index, kind in enumerate(types) if kind == USER_DEFINED and index not in untrained]
+    backend.add_tokens([tokens[index] for index in words])
     return Tokenizer(
         backend,
-        special={text: index for index, text in enumerate(tokens) if types[index] == _CONTROL},
+        special={text: index for index, text in enumerate(tokens) if types[index] == CONTROL},
         eos_id=int(metadata["tokenizer.ggml.eos_token_id"]),
         bos_id=metadata.get("tokenizer.ggml.bos_token_id"),
         pad_id=metadata.get("tokenizer.ggml.padding_token_id"),

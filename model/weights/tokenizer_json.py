@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,17 @@ import tokenizers
 from flightloop.errors import ConfigError
 from model.weights.tokenizer import Tokenizer
 
+Untrained = Callable[[Collection[int]], Collection[int]]
+"""Maps ids of words that are tokens of their own to the untrained ones among them (`model.weights.untrained`)."""
 
-def tokenizer_from_folder(folder: Path, eos: object = None) -> Tokenizer:
+
+def tokenizer_from_folder(folder: Path, eos: object = None, untrained: Untrained = lambda words: ()) -> Tokenizer:
     """Reads tokenizer.json, and the chat template if there is one.
 
     Args:
         folder: the checkpoint's folder.
         eos: ``eos_token_id`` of config.json, used if tokenizer_config.json doesn't define the end token.
+        untrained: finds words to write in several tokens instead.
 
     Raises:
         ConfigError: tokenizer.json is missing or isn't byte-level BPE, or neither file defines the end token.
@@ -33,7 +38,9 @@ def tokenizer_from_folder(folder: Path, eos: object = None) -> Tokenizer:
     added = document.get("added_tokens") or []
     special = {token["content"]: token["id"] for token in added if token["special"]}
     # `Tokenizer` splits off special tokens, so that the backend can't find them in a user's text.
-    document["added_tokens"] = [token for token in added if not token["special"]]
+    words = {token["id"]: token for token in added if not token["special"]}
+    split = untrained(words)
+    document["added_tokens"] = [token for index, token in words.items() if index not in split]
     document["post_processor"] = None
     try:
         backend = tokenizers.Tokenizer.from_str(json.dumps(document))

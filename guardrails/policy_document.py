@@ -219,7 +219,8 @@ class AskRule(Strict):
     """Calls that a person decides about: calls of ``tool``, or of tools with ``effect``.
 
     With ``argument``, only calls whose value is above ``above`` or isn't a number. ``read``: see ``ReadRule``;
-    a value that cannot be read needs a person too.
+    a value that cannot be read needs a person too. With ``confidence_below``, only calls of a run whose model tells its
+    confidence, if it is lower.
     """
 
     tool: str | None = None
@@ -227,6 +228,7 @@ class AskRule(Strict):
     argument: str | None = None
     above: Limit | None = None
     read: ReadRule | None = None
+    confidence_below: float | None = Field(default=None, gt=0, le=1)
     reason: str = ""
 
     @model_validator(mode="after")

@@ -176,6 +176,8 @@ class CheckedCall:
     """Hash that all spellings of the call share; None: the hash of the arguments as given."""
     unsure: bool = False
     """Other spellings of the call may have other hashes."""
+    confidence: float | None = None
+    """Probability that the model assigned to the decision's calls together; None if it tells none."""
     spelt_alike: Callable[[dict[str, Any]], bool] | None = field(default=None, compare=False, repr=False)
     """Returns whether other arguments mean the same in the tool's current schema.
 

@@ -67,7 +67,7 @@ async def perform_new(deps: RunDependencies, gate: Gate, leased: LeasedRun, deci
     one and that of the results. If no call has an effect that must be journaled first, one commit can be enough.
     """
     most, decided = deps.agent.parallel_calls, apply(leased.state, decision)
-    states = call_states(leased.run.id, decided.run.usage.steps, decision.calls)
+    states = call_states(leased.run.id, decided.run.usage.steps, decision)
     performing = _Performing(deps, gate, leased, decided, states)
     leased.decide(decision)
     begun = await _together([performing.begin(state) for state in states[:most]])

@@ -98,7 +98,8 @@ class Understanding:
         except Unsure:
             unsure = True
         known_by = args_sha256(spec.name, checked.identity if told is None else told)
-        return CheckedCall(state.call.id, spec, arguments, known_by, unsure, partial(self._alike, spec.name, checked))
+        alike = partial(self._alike, spec.name, checked)
+        return CheckedCall(state.call.id, spec, arguments, known_by, unsure, state.confidence, alike)
 
     def _alike(self, tool: str, checked: Checked, arguments: dict[str, Any]) -> bool:
         """Whether arguments, possibly written under an earlier schema, mean the same under the current one."""

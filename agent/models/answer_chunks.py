@@ -33,7 +33,7 @@ def plan(goal: str, *tools: str) -> Turn:
     return text(dump({"goal": goal, "tools": list(tools)}))
 
 
-def calls(*wanted: tuple[str, dict[str, Any] | str]) -> Turn:
+def calls(*wanted: tuple[str, dict[str, Any] | str], confidence: float = 0.8) -> Turn:
     """Tool calls by name and arguments; a string is sent unchanged, valid or not."""
     deltas = [
         ToolCallDelta(
@@ -44,7 +44,7 @@ def calls(*wanted: tuple[str, dict[str, Any] | str]) -> Turn:
         )
         for index, (name, given) in enumerate(wanted)
     ]
-    return [_chunk(Delta(tool_calls=deltas)), _last("tool_calls", _usage(10), 0.8)]
+    return [_chunk(Delta(tool_calls=deltas)), _last("tool_calls", _usage(10), confidence)]
 
 
 def _chunk(delta: Delta) -> ChatChunk:

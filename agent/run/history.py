@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -36,6 +36,8 @@ class CallState:
     call: ToolCall
     key: str
     """Idempotency key."""
+    confidence: float | None = None
+    """Probability that the model assigned to the decision's calls together, if it told it."""
     request: ApprovalRequested | None = None
     """Latest request for approval."""
     decided: ApprovalDecided | None = None
@@ -79,9 +81,10 @@ class CallState:
         return self.result is None and delegated and self.returned is None
 
 
-def call_states(run_id: str, step: int, calls: Sequence[ToolCall]) -> list[CallState]:
+def call_states(run_id: str, step: int, decision: CallsDecided) -> list[CallState]:
     """States of the calls that a step decided, before any of them has begun."""
-    return [CallState(call, f"{run_id}:{step}:{index}") for index, call in enumerate(calls)]
+    sure = decision.model.confidence
+    return [CallState(call, f"{run_id}:{step}:{index}", sure) for index, call in enumerate(decision.calls)]
 
 
 @dataclass
@@ -202,7 +205,7 @@ class History:
             self.failed_since_plan = False
         elif isinstance(event, CallsDecided):
             self.unusable += not event.calls
-            turn.calls = call_states(self.run_id, event.step, event.calls)
+            turn.calls = call_states(self.run_id, event.step, event)
             self._calls |= {state.call.id: state for state in turn.calls}
         self.turns.append(turn)
 

@@ -19,7 +19,7 @@ from guardrails.aside import aside
 from guardrails.evidence.amounts import exceeds, is_number
 from guardrails.evidence.origins import Origins
 from guardrails.finders.hosts import Address, addresses_in, addresses_of, is_url, permitted
-from guardrails.policy_document import ArgumentRule, PolicyDocument
+from guardrails.policy_document import ArgumentRule, AskRule, PolicyDocument
 from guardrails.text.normalise import normalise
 from guardrails.text.scalars import scalar_texts
 from guardrails.text.spelling import most_characters
@@ -181,9 +181,17 @@ def _broken_rules(document: PolicyDocument, context: GuardContext, call: Checked
 
 def _asked(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> Iterator[Problem]:
     for rule in document.tools.ask:
-        if (call.spec.name == rule.tool or call.spec.effect is rule.effect) and exceeds(rule, _filled(call), context):
+        named = call.spec.name == rule.tool or call.spec.effect is rule.effect
+        if named and _is_unsure(rule, call) and exceeds(rule, _filled(call), context):
             label = BY_EFFECT if rule.effect else "ask"
             yield Action.ASK, label, rule.reason or f"the policy wants a person to decide about {call.spec.name}"
+
+
+def _is_unsure(rule: AskRule, call: CheckedCall) -> bool:
+    """Whether the model is as unsure as the rule demands."""
+    if rule.confidence_below is None:
+        return True
+    return call.confidence is not None and call.confidence < rule.confidence_below
 
 
 def _filled(call: CheckedCall) -> dict[str, Any]:

@@ -14,10 +14,13 @@ def guard(tools="", hosts=()):
     return Guard(parse_policy(f"name: mine\nversion: 1\ntools: {{{allow}{tools}}}\negress: {{hosts: {list(hosts)}}}\n"))
 
 
-async def rule(guard, arguments, *, name="act", effect=Effect.KEYED, sinks=(), permissions=(), **context):
+async def rule(
+    guard, arguments, *, name="act", effect=Effect.KEYED, sinks=(), permissions=(), confidence=None, **context
+):
     rights = frozenset(map(Permission, permissions))
     spec = ToolSpec(name, "a tool", {"type": "object"}, effect, sinks=tuple(sinks), permissions=rights)
-    checked = Checked(Stage.TOOL_CALL, "", GuardContext(agent="a", **context), CheckedCall("c", spec, arguments))
+    call = CheckedCall("c", spec, arguments, confidence=confidence)
+    checked = Checked(Stage.TOOL_CALL, "", GuardContext(agent="a", **context), call)
     return (await guard.check(checked)).action
 
 
@@ -123,6 +126,19 @@ async def test_ask_by_effect():
     careful = guard("ask: [{effect: unsafe}]")
     assert await rule(careful, {}, effect=Effect.UNSAFE) is Action.ASK
     assert await rule(careful, {}, effect=Effect.KEYED) is Action.ALLOW
+
+
+@pytest.mark.parametrize(
+    ("confidence", "action"),
+    [(0.2, Action.ASK), (0.5, Action.ALLOW), (0.9, Action.ALLOW), (None, Action.ALLOW)],
+)
+async def test_ask_by_confidence(confidence, action):
+    unsure = guard("ask: [{effect: keyed, confidence_below: 0.5}]")
+    assert await rule(unsure, {}, confidence=confidence) is action
+    assert await rule(unsure, {}, effect=Effect.PURE, confidence=confidence) is Action.ALLOW
+    both = guard("ask: [{tool: act, argument: amount, above: 100, confidence_below: 0.5}]")
+    assert await rule(both, {"amount": 99}, confidence=confidence) is Action.ALLOW
+    assert await rule(both, {"amount": 101}, confidence=confidence) is action
 
 
 @pytest.mark.parametrize(

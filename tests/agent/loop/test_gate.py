@@ -112,6 +112,26 @@ async def test_a_lock_to_the_plan_leaves_the_plan_itself_free(make_bench: Callab
     assert len(ran) == 1
 
 
+UNSURE = """\
+name: unsure
+version: 1
+tools: {allow: {"*": ["*"]}, ask: [{effect: transactional, confidence_below: 0.5}]}
+stages: {input: {rails: []}, plan: {rails: []}, tool_result: {rails: []}, final: {rails: []}}
+"""
+
+
+@pytest.mark.parametrize(("confidence", "status"), [(0.4, "waiting_approval"), (0.6, "succeeded")])
+async def test_a_person_decides_about_a_write_that_the_model_is_unsure_of(
+    confidence: float, status: str, make_bench: Callable[..., Any]
+) -> None:
+    pay, look = ("refund", {"order_id": 1, "amount": 5}), calls(("find", {"order_id": 1}), confidence=0.1)
+    script = [look, calls(pay, confidence=confidence), text("ok")]
+    bench = make_bench(script, [refund, find], guard=Guard(parse_policy(UNSURE)))
+    run = await bench.work(await bench.start("Pay 5 back for order 1."))
+    assert run.status == status
+    assert [each.split()[0] for each in ran] == ["find", *(["refund"] if status == "succeeded" else [])]
+
+
 async def test_a_blocked_call_is_not_performed(make_bench: Callable[..., Any]) -> None:
     guard = RuleGuard(on(Stage.TOOL_CALL, Action.BLOCK, tool="refund"))
     bench = make_bench([calls(("refund", {"order_id": 1, "amount": 5})), text("no")], [refund], guard=guard)

@@ -27,7 +27,7 @@ TASKS = EMBEDDED / "tasks" / "support.jsonl"
 STRANGERS = Path(__file__).parent / "tasks" / "stranger.jsonl"
 """Tasks in English and Chinese of somebody who knew neither the lessons nor what the model is trained on."""
 CHINESE = Path(__file__).parent / "tasks" / "support_zh.jsonl"
-"""More tasks in Chinese, by such a person too."""
+"""More tasks in Chinese, of somebody who knew neither of them either."""
 
 
 def measure(console: Console, tasks_file: Path | None, port: int, *, load: bool = False) -> list[Row]:

@@ -64,7 +64,7 @@ class _Streams:
 def _passed_on(checked: Checked, ruling: Ruling) -> Checked:
     call, context = checked.call, checked.context
     if call is not None and ruling.arguments is not None and ruling.arguments != call.arguments:
-        changed = CheckedCall(call.call_id, call.spec, ruling.arguments)
+        changed = CheckedCall(call.call_id, call.spec, ruling.arguments, confidence=call.confidence)
         if call.args_sha256 in context.approved_args:  # a person approved the arguments before the redaction
             context = replace(context, approved_args=context.approved_args | {changed.args_sha256})
         call = changed

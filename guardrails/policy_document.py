@@ -219,8 +219,8 @@ class AskRule(Strict):
     """Calls that a person decides about: calls of ``tool``, or of tools with ``effect``.
 
     With ``argument``, only calls whose value is above ``above`` or isn't a number. ``read``: see ``ReadRule``;
-    a value that cannot be read needs a person too. With ``confidence_below``, only calls of a run whose model tells its
-    confidence, if it is lower.
+    a value that cannot be read needs a person too. With ``confidence_below``, only calls whose confidence is known
+    and lower; it is known in runs whose model tells it.
     """
 
     tool: str | None = None

@@ -34,7 +34,7 @@ Host = Annotated[str | None, typer.Option(help="Address to listen on (FLIGHTLOOP
 Port = Annotated[int | None, typer.Option(help="Port of the HTTP API, 0: a free one (FLIGHTLOOP_PORT).")]
 Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]
 
-CASES = """JSONL of {stage, text, expect}; for calls also tool, arguments and effect (pure, keyed, …, unsafe);
+CASES = """JSONL of {stage, text, expect}; for calls also tool, arguments, effect (pure, keyed, …, unsafe), confidence;
 optional context: agent, user_text, plan (tool names), tainted."""
 
 

@@ -39,18 +39,23 @@ async def export_runs(
     finally:
         await journal.close()
     good = [sample.data() for sample in samples if sample.learnable and (sample.good or not wanted.rated)]
-    _write(out, good)
+    write_private(out, good)
     tell(f"{len(good)} of {len(samples)} ended runs in {out}")
     if pairs_out is not None:
         found = pairs(samples)
-        _write(pairs_out, found)
+        write_private(pairs_out, found)
         tell(f"{len(found)} pairs in {pairs_out}")
 
 
-def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+def write_private(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Writes rows as JSON lines that only this user can read, since they contain what users wrote.
+
+    Raises:
+        ConfigError: the file can't be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "w", encoding="utf-8", opener=private.opener) as file:  # contains what users wrote
+        with open(path, "w", encoding="utf-8", opener=private.opener) as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error

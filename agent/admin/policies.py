@@ -19,7 +19,8 @@ from guardrails.types import Checked, CheckedCall, GuardContext
 
 
 class Case(BaseModel):
-    """One line of a case file. ``arguments`` and ``effect`` belong to ``tool``; the last four fields are context."""
+    """One line of a case file. ``arguments``, ``effect`` and the model's ``confidence`` belong to ``tool``; the last
+    four fields are context."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,6 +30,7 @@ class Case(BaseModel):
     tool: str | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     effect: Effect = Effect.UNSAFE
+    confidence: float | None = None
     agent: str = ""
     user_text: str = ""
     plan: tuple[str, ...] = ()
@@ -39,7 +41,7 @@ class Case(BaseModel):
         call = None
         if self.tool is not None:
             spec = ToolSpec(self.tool, "", {"type": "object", "properties": {}}, self.effect)
-            call = CheckedCall("case", spec, self.arguments)
+            call = CheckedCall("case", spec, self.arguments, confidence=self.confidence)
         return Checked(self.stage, self.text, context, call)
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from agent.admin.export import Wanted, export_runs
+from agent.admin.export import Wanted, export_runs, write_private
 from agent.admin.lessons import write_lessons
 from agent.config import Settings
 from agent.lessons.project_lessons import FOLDER
@@ -24,21 +24,20 @@ from agent.project.project import EMBEDDED as EXAMPLE
 from agent.serve.home import open_home
 from flightloop import private
 from flightloop.errors import ConfigError
-from model.config import EMBEDDED, STANDARD, ModelConfig, promoted_experts
+from model.config import EMBEDDED, STANDARD, promoted_experts
 from model.tuner.bar import fit_with_bar, reported
 from model.tuner.compose.compose import compose
 from model.tuner.compose.family import read_all
 from model.tuner.examples import read
-from model.tuner.gate.command import WIDTH, compare, reason_for, table
+from model.tuner.gate.command import WIDTH, compare, fact_of, loaded, reason_for, table
 from model.tuner.gate.figure import Allowance, Figure, Verdict
 from model.tuner.gate.shelf import Shelf, digest_of
 from model.tuner.tuner import Recipe, Tuner
-from model.weights.load import load_model
 
-TRAIN, PROJECT, GENERAL = "train.jsonl", "project.jsonl", "general.jsonl"
-"""Rows to train on, and held-out rows about the project's tools and about other ones."""
+NOTE, TRAIN, PROJECT, GENERAL = "tuning.json", "train.jsonl", "project.jsonl", "general.jsonl"
+"""What is tuned, rows to train on, and held-out rows about the project's tools and about other ones."""
 HELD_OUT = 8
-"""Every so many-th row of the project isn't trained on."""
+"""Every so many-th conversation of the project isn't trained on."""
 OTHERS = 0.5
 """Composed conversations about other tools, for each row of the project."""
 LONGEST = 4096
@@ -71,29 +70,64 @@ async def tune_project(settings: Settings, wish: Wish, tell: Callable[[str], Non
     """Makes the rows, trains, compares and promotes.
 
     Raises:
-        ConfigError: the model has no experts to train, the project has neither lessons nor good runs, or the new
-            experts are worse.
+        ConfigError: the model has no experts to train, or others than those in the home are set; the project has
+            neither lessons nor good runs; ``wish.out`` belongs to another tuning; or the new experts are not better
+            founded than the ones in use.
     """
     model = settings.model or STANDARD
     if model not in EMBEDDED:
         raise ConfigError(f"only an embedded model ({', '.join(EMBEDDED)}) has experts to train, not {model}")
+    if settings.model_experts or settings.model_lora:
+        raise ConfigError(
+            "the platform would not use new experts: unset FLIGHTLOOP_MODEL_EXPERTS and FLIGHTLOOP_MODEL_LORA"
+        )
     open_home(settings.home)
-    private.folder(wish.out)
+    begun, level = settings.experts, settings.call_confidence
+    _begin(settings, model, begun, wish)
     if not (wish.out / GENERAL).exists():  # it is written last
         await _write_rows(settings, wish, tell)
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    experts = _train(console, model, settings.experts, wish)
-    figures = _figures(console, model, settings.experts, experts, wish)
-    console.print(table(figures, str(settings.experts or "untrained experts"), str(experts)))
-    if not wish.force and all(figure.verdict is Verdict.OPEN for figure in figures):
-        raise ConfigError(
-            f"not promoted: {len([*_read(wish.out / PROJECT)])} held-out rows are too few to compare on; train with"
-            " more lessons or runs in a new folder, or use --force REASON"
-        )
+    experts = _train(console, model, begun, wish)
+    figures = {name: _figures(console, model, begun, experts, wish, name) for name in (PROJECT, GENERAL)}
+    both = [figure for of in figures.values() for figure in of]
+    console.print(table(both, str(begun or "untrained experts"), str(experts)))
+    for name, of in figures.items():
+        if not wish.force and all(figure.verdict is Verdict.OPEN for figure in of):
+            raise ConfigError(
+                f"not promoted: {wish.out / name} has too few usable rows to compare on; train on more lessons or runs"
+                " in a new folder (--out), or use --force REASON"
+            )
     used = settings.home / promoted_experts(model)
-    facts = [{**asdict(figure), "verdict": figure.verdict} for figure in figures]
-    Shelf(used).promote(experts, digest_of(experts) or "", reason_for(figures, wish.force), facts)
+    Shelf(used).promote(experts, digest_of(experts) or "", reason_for(both, wish.force), list(map(fact_of, both)))
     tell(f"promoted to {used}; the platform uses them from its next start ('promote --undo' takes them back)")
+    if level and settings.model_call_confidence is None:
+        tell(
+            f"all their calls are made; those of less than {level:g} confidence were not. 'data"
+            " confidence' finds a new level for FLIGHTLOOP_MODEL_CALL_CONFIDENCE"
+        )
+
+
+def _begin(settings: Settings, model: str, experts: Path | None, wish: Wish) -> None:
+    """Notes in the folder whose tuning it is. Raises ConfigError if it is that of another one, or has ended."""
+    own = {
+        "model": model,
+        "experts": digest_of(experts) if experts else None,
+        "project": str((settings.project or EXAMPLE).resolve()),
+        "lessons": wish.lessons,
+        "tenant": wish.tenant,
+        "seed": wish.seed,
+    }
+    private.folder(wish.out)
+    note = wish.out / NOTE
+    if not note.exists():
+        write_private(note, [own])
+        return
+    [there] = _read(note)
+    other = [name for name, value in own.items() if there.get(name) != value]
+    if other:
+        raise ConfigError(
+            f"{wish.out} has a tuning with other {', '.join(other)}; give a new folder (--out), or remove it"
+        )
 
 
 async def _write_rows(settings: Settings, wish: Wish, tell: Callable[[str], None]) -> None:
@@ -103,26 +137,35 @@ async def _write_rows(settings: Settings, wish: Wish, tell: Callable[[str], None
     if ((settings.project or EXAMPLE) / FOLDER).is_dir():
         await write_lessons(settings, wish.lessons, wish.seed, lessons, True, tell, trusted=wish.trusted)
         rows += _read(lessons)
-    distinct = list({json.dumps(row): row for row in rows}.values())
-    if len(distinct) < HELD_OUT:
+    groups = _groups(rows)
+    if len(groups) < HELD_OUT:
         raise ConfigError(
-            f"{len(distinct)} rows to train on are too few: write lessons/cases.py for the project (docs/tuning.md),"
-            " or run its agents and rate the runs"
+            f"{len(groups)} conversations to train on are too few: write lessons/cases.py for the project"
+            " (docs/tuning.md), or run its agents and rate the runs"
         )
-    held_out = distinct[::HELD_OUT]
-    project = [row for place, row in enumerate(distinct) if place % HELD_OUT]
+    held_out = [row for group in groups[::HELD_OUT] for row in group]
+    project = [row for place, group in enumerate(groups) if place % HELD_OUT for row in group]
     others = compose(read_all(), round(OTHERS * len(project)) + len(held_out), wish.seed)
     general = [next(others) for _ in held_out]
-    _write(wish.out / TRAIN, [*project, *others])
-    _write(wish.out / PROJECT, held_out)
-    _write(wish.out / GENERAL, general)
+    write_private(wish.out / TRAIN, [*project, *others])
+    write_private(wish.out / PROJECT, held_out)
+    write_private(wish.out / GENERAL, general)
     tell(f"{len(project)} rows about the project's tools; {len(held_out)} more are held out")
+
+
+def _groups(rows: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Distinct rows, those of a conversation together: they begin with the same words of the user."""
+    groups: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        said = next((json.dumps(each["content"]) for each in row["messages"] if each["role"] == "user"), "")
+        groups.setdefault(said, {})[json.dumps(row)] = row
+    return [list(group.values()) for group in groups.values()]
 
 
 def _train(console: Console, model: str, experts: Path | None, wish: Wish) -> Path:
     recipe = replace(Recipe(), learning_rate=RATE, seed=wish.seed)
     with console.status("loading the model"):
-        base = load_model(_config(model, experts))
+        base = loaded(model, experts)
     learned = reported(console, wish.out / TRAIN, read(wish.out / TRAIN, base.chat, LONGEST, "skip"))
     held_out = reported(console, wish.out / PROJECT, read(wish.out / PROJECT, base.chat, LONGEST, "skip"))
     learner = Tuner(base.decoder, "supervised", wish.out, fused=True)
@@ -130,26 +173,12 @@ def _train(console: Console, model: str, experts: Path | None, wish: Wish) -> Pa
     return made
 
 
-def _figures(console: Console, model: str, old: Path | None, new: Path, wish: Wish) -> list[Figure]:
-    def load(experts: Path | None) -> Any:
-        return load_model(_config(model, experts))
-
-    measured = partial(compare, console, load, new, old)
-    found: list[Figure] = []
-    for name in (PROJECT, GENERAL):
-        figures = measured(wish.out / name, LONGEST, Allowance(0.01, {}), wish.seed)
-        found += [replace(figure, name=f"{Path(name).stem}_{figure.name}") for figure in figures]
-    return found
-
-
-def _config(model: str, experts: Path | None) -> ModelConfig:
-    return ModelConfig(model, dtype="bfloat16", experts=str(experts) if experts else None)
+def _figures(console: Console, model: str, old: Path | None, new: Path, wish: Wish, name: str) -> list[Figure]:
+    load, allowance = partial(loaded, model), Allowance(0.01, {})
+    figures = compare(console, load, new, old, wish.out / name, LONGEST, allowance, wish.seed)
+    return [replace(figure, name=f"{Path(name).stem}_{figure.name}") for figure in figures]
 
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:
-    return map(json.loads, path.read_text(encoding="utf-8").splitlines())
-
-
-def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    with open(path, "w", encoding="utf-8", opener=private.opener) as file:  # contains what users wrote
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    # Not `splitlines`: what users wrote may contain other separators of lines.
+    return map(json.loads, filter(None, path.read_text(encoding="utf-8").split("\n")))

@@ -266,19 +266,19 @@ async def _events(response: httpx.Response) -> AsyncIterator[str]:
 
 
 class _Confidence:
-    """Confidence of an answer from its mean log-probability."""
+    """Confidence of an answer: for calls the probability of all tokens together, for a text the mean of a token."""
 
     def __init__(self) -> None:
         self._sum, self._count = 0.0, 0
 
     def add(self, chunk: ChatChunk) -> ChatChunk:
-        """Adds a chunk's log-probabilities to the mean, and the confidence to the last chunk; returns the chunk."""
+        """Counts a chunk's log-probabilities, and adds the confidence to the last chunk; returns the chunk."""
         for choice in chunk.choices:
             for token in choice.logprobs.content if choice.logprobs else ():
                 self._sum, self._count = self._sum + token.logprob, self._count + 1
             if choice.finish_reason is not None and self._count:
-                mean = self._sum / self._count
-                sure = math.exp(min(0.0, mean)) if math.isfinite(mean) else None
+                whole = self._sum if choice.finish_reason == "tool_calls" else self._sum / self._count
+                sure = math.exp(min(0.0, whole)) if math.isfinite(whole) else None
                 chunk.flightloop = ResponseExtension(confidence=sure)
         return chunk
 

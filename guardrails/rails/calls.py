@@ -184,7 +184,10 @@ def _asked(document: PolicyDocument, context: GuardContext, call: CheckedCall) -
         named = call.spec.name == rule.tool or call.spec.effect is rule.effect
         if named and _is_unsure(rule, call) and exceeds(rule, _filled(call), context):
             label = BY_EFFECT if rule.effect else "ask"
-            yield Action.ASK, label, rule.reason or f"the policy wants a person to decide about {call.spec.name}"
+            why = f"the policy wants a person to decide about {call.spec.name}"
+            if rule.confidence_below is not None:
+                why += f": the model gives its calls a probability of {call.confidence:.0%}"
+            yield Action.ASK, label, rule.reason or why
 
 
 def _is_unsure(rule: AskRule, call: CheckedCall) -> bool:

@@ -14,7 +14,8 @@ from torch.nn import functional
 
 Causal = Callable[[Tensor, Tensor, Tensor, Sequence[int], Sequence[int]], Tensor]
 """Maps queries (T, N, H), keys and values (T, K, H), the sequences' lengths, and how many of each sequence's first
-queries aren't wanted, to the output (T, N, H). Rows of unwanted queries have any finite values."""
+queries aren't wanted, to the output (T, N, H). Rows of unwanted queries have any finite values, and must
+get no gradient."""
 
 
 def causal(
@@ -31,7 +32,7 @@ def _parts(query_CNH: Tensor, key_CKH: Tensor, value_CKH: Tensor, first: int) ->
         return [attend(query_CNH, key_CKH, value_CKH, None)]
     length = len(query_CNH)
     unwanted, wanted = torch.split(query_CNH, [first, length - first])
-    mask = torch.full((length - first, length), float("-inf"), dtype=query_CNH.dtype).triu_(first + 1)
+    mask = query_CNH.new_full((length - first, length), float("-inf")).triu_(first + 1)
     return [torch.zeros_like(unwanted), attend(wanted, key_CKH, value_CKH, mask)]
 
 

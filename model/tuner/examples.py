@@ -114,7 +114,7 @@ def _read(path: Path, made: Callable[[Any], list[Learned]], bad_rows: BadRows) -
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}", param="data") from error
-    for line, row in enumerate(text.splitlines(), start=1):
+    for line, row in enumerate(text.split("\n"), start=1):
         if not row.strip():
             continue
         try:

@@ -29,7 +29,9 @@ class Group:
 
 
 def grouped(examples: Sequence[Example], tokens: int, seed: int) -> list[Group]:
-    """Groups examples that share most of their tokens, up to ``tokens`` tokens per group, in random order by ``seed``.
+    """Groups examples whose neighbours share half of their tokens, in random order by ``seed``.
+
+    A group has up to ``tokens`` tokens.
 
     Chat templates begin with the same words whatever the tools are, so a common beginning alone isn't enough.
     """
@@ -50,11 +52,11 @@ def grouped(examples: Sequence[Example], tokens: int, seed: int) -> list[Group]:
 
 
 def _families(examples: Sequence[Example]) -> list[list[Example]]:
-    """Examples by their beginning: neighbours in alphabetical order of which one shares half of its tokens."""
+    """Examples by their beginning: neighbours in alphabetical order that are akin."""
     families: list[list[Example]] = []
     for example in sorted(examples, key=lambda each: each.tokens):
         before = families[-1][-1] if families else None
-        if before is not None and 2 * _shared(before, example) >= min(len(before), len(example)):
+        if before is not None and _akin(before, example):
             families[-1].append(example)
         else:
             families.append([example])
@@ -82,20 +84,23 @@ class Laid:
 
 
 def lay(batch: Sequence[Example]) -> Laid:
-    """Lays out conversations. Each reuses the rows of a prefix shared with its group's first or the preceding one."""
+    """Lays out conversations. Each reuses the rows of the longest prefix that it shares with an earlier one."""
     tokens: list[int] = []
     rows: list[tuple[int, ...]] = []
     lengths: list[int] = []
-    first: dict[tuple[int, ...], int] = {}
     for number, example in enumerate(batch):
-        kin = {first.setdefault(example.tokens[:ALIKE], number), max(0, number - 1)} - {number}
-        shared, other = max(((_shared(batch[one], example), one) for one in kin), default=(0, 0))
+        shared, other = max(((_shared(batch[one], example), one) for one in range(number)), default=(0, 0))
         begun = rows[other][:shared] if shared else ()
         own = example.tokens[len(begun) :]
         rows.append((*begun, *range(len(tokens), len(tokens) + len(own))))
         lengths.append(len(own))
         tokens += own
     return Laid(tuple(tokens), tuple(rows), tuple(lengths))
+
+
+def _akin(first: Example, other: Example) -> bool:
+    """Whether the shorter one shares half of its tokens."""
+    return 2 * _shared(first, other) >= min(len(first), len(other))
 
 
 def _shared(first: Example, other: Example) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def load_folder(folder: Path, config: ModelConfig, name: str) -> LoadedModel:
 
 
 def _untrained(folder: Path, vocab: int, words: Collection[int]) -> Collection[int]:
-    """The untrained ones of these words. The last row of the embedding pads it, if it is no word itself."""
+    """The untrained ones of these words. The last row of the embedding is taken for padding if words end before it."""
     if not words or max(words) >= vocab - 1:
         return ()
 
@@ -78,9 +79,10 @@ def _untrained(folder: Path, vocab: int, words: Collection[int]) -> Collection[i
         return found
 
     try:
-        opened: list[Any] = [safe_open(path, framework="pt") for path in sorted(folder.glob("*.safetensors"))]
-        rows = next(file.get_slice(_EMBEDDING) for file in opened if _EMBEDDING in file.keys())  # noqa: SIM118
-        return untrained(words, vocab - 1, row)
+        with ExitStack() as stack:
+            files = (stack.enter_context(safe_open(path, "pt")) for path in sorted(folder.glob("*.safetensors")))
+            rows = next(file.get_slice(_EMBEDDING) for file in files if _EMBEDDING in file.keys())  # noqa: SIM118
+            return untrained(words, vocab - 1, row) if rows.get_shape()[0] == vocab else ()
     except (OSError, SafetensorError, StopIteration):  # told when the weights are read
         return ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,9 @@ def tokenizer_from_folder(folder: Path, eos: object = None, untrained: Untrained
     # `Tokenizer` splits off special tokens, so that the backend can't find them in a user's text.
     words = {token["id"]: token for token in added if not token["special"]}
     split = untrained(words)
-    document["added_tokens"] = [token for index, token in words.items() if index not in split]
+    kept = {index: token for index, token in words.items() if index not in split}
+    document["added_tokens"] = list(kept.values())
+    _number(document, kept, {words[index]["content"] for index in split})
     document["post_processor"] = None
     try:
         backend = tokenizers.Tokenizer.from_str(json.dumps(document))
@@ -55,6 +57,18 @@ def tokenizer_from_folder(folder: Path, eos: object = None, untrained: Untrained
         pad_id=special.get(_content(settings.get("pad_token"))),
         chat_template=_template(folder, settings),
     )
+
+
+def _number(document: dict[str, Any], kept: Mapping[int, Any], split: Collection[str]) -> None:
+    """Writes the added words into the vocabulary, and takes ``split`` out of it.
+
+    The library numbers added words that the vocabulary lacks one after the other, whatever their ids, so the removal
+    of some would change those of others.
+    """
+    vocabulary = document["model"].get("vocab")
+    if isinstance(vocabulary, dict):
+        added = {token["content"]: index for index, token in kept.items()}
+        document["model"]["vocab"] = {word: at for word, at in vocabulary.items() if word not in split} | added
 
 
 def _eos(folder: Path, settings: dict[str, Any], special: dict[str, int], eos: object) -> int:

@@ -103,7 +103,7 @@ def test_each_product_is_found_by_what_people_call_it(project: Project, stage: S
             assert final or any(goods.RETURN.search(text) for text in texts), item
 
 
-@pytest.mark.parametrize("language", ["en", "de"])
+@pytest.mark.parametrize("language", ["en", "de", "zh"])
 async def test_questions_about_goods_are_answered_as_the_rail_knows_them(language: str, stage: Stage) -> None:
     makers = (goods.price, goods.stock, goods.warranty, goods.returning, goods.cheaper, goods.category, goods.follow_up)
     for maker in makers:

@@ -81,6 +81,7 @@ def test_the_latest_value_counts_and_a_known_result_is_not_looked_up_again():
         calls = calls_of(row)
         if len(calls) == 2:
             (_, first), (_, second) = calls
+            assert row["messages"][-1]["tool_calls"]
             assert len([name for name in first if first[name] != second[name]]) == 1
     assert all(len(calls_of(row)) == 1 for row in rows if row["intent"] == "asked_again")
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from model.tuner.data.duplicates import distinct
 from model.tuner.data.row import called, row, said, tool
+from model.tuner.data.words import grams, words_of
 
 PLANTS = ["fern", "moss", "ivy", "oak", "lily", "rose", "reed", "sage", "mint", "palm"]
 words = st.lists(st.sampled_from(PLANTS), min_size=1, max_size=12).map(" ".join)
@@ -46,6 +47,14 @@ def test_exact_duplicates_always_go(rows, draw):
 def test_case_signs_and_sources_make_no_difference():
     kept = distinct([asked("Water the fern!", {"a": 1}), {**asked("water: the FERN", {"a": 1}), "source": "other"}])
     assert (len(kept.rows), kept.exact) == (1, 1)
+
+
+def test_chinese_is_compared_by_characters():
+    assert words_of("查一下10312到哪了") == ["查一下", "10312", "到哪了"]
+    assert words_of("帮我查一下") == ["帮我查", "我查一", "查一下"]
+    asked = grams(words_of("上周买的那个黑色背包拉链坏了能退吗"))
+    assert asked & grams(words_of("你好，那个黑色背包拉链坏了能退吗？"))
+    assert not asked & grams(words_of("上周买的黑色背包，拉链坏掉了，可以退吗"))
 
 
 def test_what_is_nearly_the_same_goes_and_the_first_stays():

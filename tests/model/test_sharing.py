@@ -52,6 +52,20 @@ def test_groups_hold_each_conversation_once_and_are_not_larger_than_they_say(exa
         assert len(group) <= tokens or len(group.examples) == 1
 
 
+def test_groups_in_a_batch_are_as_large_as_alone():
+    """A chat template's first words are the same for all groups."""
+    preamble = tuple(range(ALIKE))
+    examples = [
+        Example((*preamble, *(100 * family + place for place in range(80)), 7, last), (False,) * (ALIKE + 82))
+        for family in range(4)
+        for last in range(5)
+    ]
+    groups = grouped(examples, 10_000, 1)
+    assert [len({example.tokens[ALIKE] for example in group.examples}) for group in groups] == [1] * 4
+    together = lay([example for group in groups for example in group.examples])
+    assert len(together.tokens) <= sum(map(len, groups))
+
+
 def conversation(beginning: int, ending: int, length: int) -> Example:
     """Random tokens, the same ones for the same number; about half of them are learned."""
     tokens = [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import gguf
+import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -12,7 +14,7 @@ from torch import Tensor
 from model.weights.files import embedded_path
 from model.weights.folder import _untrained
 from model.weights.gguf import GgufFile
-from model.weights.tokenizer import USER_DEFINED, tokenizer_from_gguf
+from model.weights.tokenizer import UNUSED, USER_DEFINED, tokenizer_from_gguf
 from model.weights.tokenizer_json import tokenizer_from_folder
 from model.weights.untrained import untrained, untrained_in_gguf
 
@@ -51,16 +53,32 @@ def test_an_untrained_word_of_a_gguf_file_is_written_in_several_tokens() -> None
     assert split.vocab_size <= whole.vocab_size
 
 
-def test_an_untrained_word_of_a_folder_is_written_in_several_tokens(tmp_path: Path) -> None:
+def test_an_untrained_word_of_a_gguf_file_is_found(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "model.gguf", "qwen2")
+    writer.add_token_types([1, 1, 1, USER_DEFINED, 1, USER_DEFINED, 1, UNUSED])
+    rows = embedding()
+    writer.add_tensor("token_embd.weight", rows.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    file = GgufFile(tmp_path / "model.gguf")
+    torch.testing.assert_close(file.row("token_embd.weight", READ), rows[READ])
+    assert untrained_in_gguf(file) == {CALL}
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["added words apart", "added words in the vocabulary"])
+def test_an_untrained_word_of_a_folder_is_written_in_several_tokens(inside: bool, tmp_path: Path) -> None:
     letters = {chr(code): code - 33 for code in range(33, 127)}
     added = [
-        {"id": 94, "content": "<read>", "special": False},
         {"id": 95, "content": "<call>", "special": False},
         {"id": 96, "content": "<end>", "special": True},
+        {"id": 97, "content": "<read>", "special": False},
     ]
+    named = {str(token["content"]): token["id"] for token in added} if inside else {}
     fields = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     document = {
-        "model": {"type": "BPE", "vocab": letters, "merges": []},
+        "model": {"type": "BPE", "vocab": letters | named, "merges": []},
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
         "added_tokens": [{**token, **fields} for token in added],
     }
@@ -69,7 +87,8 @@ def test_an_untrained_word_of_a_folder_is_written_in_several_tokens(tmp_path: Pa
     rows[95] = rows[98]
     save_file({"model.embed_tokens.weight": rows.bfloat16()}, tmp_path / "model.safetensors")
     found = tokenizer_from_folder(tmp_path, 96, lambda words: _untrained(tmp_path, 99, words))
-    assert found.encode("<read>") == [94]
+    assert found.encode("<read>") == [97]
     assert found.encode("<call>") == [letters[letter] for letter in "<call>"]
+    assert found.token_bytes[95] == b""
     # Without padding behind the last word, nothing can be told.
-    assert tokenizer_from_folder(tmp_path, 96, lambda words: _untrained(tmp_path, 96, words)).encode("<call>") == [95]
+    assert tokenizer_from_folder(tmp_path, 96, lambda words: _untrained(tmp_path, 98, words)).encode("<call>") == [95]

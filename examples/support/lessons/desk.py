@@ -13,7 +13,7 @@ from typing import Any
 from flightloop.lessons import NoCase
 
 from ..shop.database import FILE
-from .phrases import CHINESE, Phrases, fields_of
+from .phrases import Phrases, fields_of
 from .voice import Voice
 
 SHORT = {
@@ -28,7 +28,8 @@ SHORT = {
     "Wall Clock": "wall clock",
 }
 """Everyday names of products whose last word alone doesn't name them."""
-AND = {"en": " and ", "de": " und ", "es": " y ", "fr": " et ", "zh": "和"}
+BETWEEN, AND = {"zh": "、"}, {"en": " and ", "de": " und ", "es": " y ", "fr": " et ", "zh": "和"}
+"""Between the parts of a list, in other languages than those with commas, and before its last part."""
 SELECT = """SELECT o.id, c.name, c.email, p.name, o.total_cents,
     (SELECT COUNT(*) FROM orders x WHERE x.customer_id = o.customer_id) FROM orders o
   JOIN customers c ON c.id = o.customer_id
@@ -129,13 +130,21 @@ class Desk:
         """The agent's text. Raises Untold if there is no wording for it."""
         return self.phrases.answer(self.random, self.language, path, slots)
 
+    def named(self, word: str) -> str:
+        """A status or a way of paying as it is called in the customer's language."""
+        return str(self.phrases.answers["names"].get(self.language, {}).get(word, word))
+
     def goal(self, name: str, **slots: Any) -> str:
         return self.phrases.goal(name, **slots)
 
+    @property
+    def between(self) -> str:
+        """Stands between the parts of a list."""
+        return BETWEEN.get(self.language, ", ")
+
     def joined(self, parts: Sequence[str]) -> str:
         """Joins parts like ``a, b and c``, in the customer's language."""
-        between = "、" if self.language == CHINESE else ", "
-        return f"{between.join(parts[:-1])}{AND[self.language]}{parts[-1]}" if len(parts) > 1 else "".join(parts)
+        return f"{self.between.join(parts[:-1])}{AND[self.language]}{parts[-1]}" if len(parts) > 1 else "".join(parts)
 
     def chance(self, share: float) -> bool:
         return self.random.random() < share

@@ -73,17 +73,22 @@ def show(desk: Desk, number: int, kind: str) -> Saying:
 
 def told_orders(desk: Desk, orders: list[dict[str, Any]]) -> str:
     """A customer's orders as text for the middle of a sentence."""
-    return desk.joined([desk.say("one_order", **{**one, "items": ", ".join(one["items"])}) for one in orders])
+    return desk.joined(
+        [
+            desk.say("one_order", **{**one, "items": desk.between.join(one["items"]), "status": desk.named(one["status"])})
+            for one in orders
+        ]
+    )
 
 
 def told(desk: Desk, order: dict[str, Any], kind: str) -> str:
     """The detail of an order that the customer asked about, as text."""
     state = desk.say("state", order["status"], **order)
-    slots = {**order, "state": state, "items": desk.joined(order["items"])}
+    slots = {**order, "state": state, "items": desk.joined(order["items"]), "status": desk.named(order["status"])}
     if kind == "refunded" and order["refunded"].startswith("0.00"):
         return desk.say("not_refunded", **slots)
     if kind == "payment":
-        slots["payment"] = order["payment"].replace("paypal", "PayPal")
+        slots["payment"] = desk.named(order["payment"]).replace("paypal", "PayPal")
     return desk.say(kind, **slots)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from .phrases import ENGLISH, Phrases, fields_of
+from .phrases import CHINESE, ENGLISH, Phrases, fields_of
 
 SLIPS, SHOUTS = 0.08, 0.03
 OPENED, CLOSED, REASONED, BESIDE = 0.18, 0.14, 0.25, 0.08
@@ -56,8 +56,8 @@ class Voice:
         return text
 
     def _order(self, number: int) -> str:
-        written = self.random.choice(self.phrases.scenery["order"]) if self.language == ENGLISH else "{n}"
-        return written.format(n=number)
+        written = self.phrases.scenery.get({ENGLISH: "order", CHINESE: "order_zh"}.get(self.language, ""), ("{n}",))
+        return self.random.choice(written).format(n=number)
 
     def _chance(self, share: float) -> bool:
         return self.random.random() < share

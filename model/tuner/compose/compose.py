@@ -241,7 +241,9 @@ def _changed(scene: Scene) -> tuple[Wish, Wish, str] | None:
     """Two requests that differ in the value of one parameter, and its name; None if not possible."""
     tool = _tool(scene)
     first = wish(tool, scene.source)
-    names = _replaceable(first)
+    kinds = [str(parameter.value) for parameter in tool.parameters.values()]
+    # If two parameters have values of a kind, it is not clear which one is taken back.
+    names = [name for name in _replaceable(first) if kinds.count(str(tool.parameters[name].value)) == 1]
     if not names or first.implies:
         return None
     name = scene.source.random.choice(names)

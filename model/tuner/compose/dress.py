@@ -132,7 +132,7 @@ def _schema(parameter: Parameter, chosen: Style, source: Source) -> tuple[dict[s
 
 
 def _masked(kind: str, source: Source) -> str:
-    return f"{kind}_{source.random.randrange(36**3):x}"
+    return f"{kind}_{source.random.randrange(16**3):03x}"
 
 
 def _named(name: str, domain: str, case: Case) -> str:

@@ -108,6 +108,7 @@ class Scene:
 
 
 def replied(text: str) -> Message:
+    """The assistant's message with a text."""
     return {"role": "assistant", "content": text}
 
 

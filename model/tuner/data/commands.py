@@ -172,7 +172,7 @@ def ordinary(
         with _bar(console, "answers", len(asked)) as told:
             made = asyncio.run(_asked(talked(server, card.id, asked, AT_ONCE), told))
     rows = [row for row in made if row]
-    rows += with_tools(rows, read_all(), seed)
+    rows = [*rows, *with_tools(rows, read_all(), seed)]
     _written(console, out, rows, {"model": model, "asked": len(asked), "rows": len(rows)}, [])
 
 

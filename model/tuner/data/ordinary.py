@@ -30,7 +30,12 @@ SYSTEM = 0.6
 TOOLED = 0.5
 """Share of the conversations that are kept a second time with tools, if no tool would help with their kind."""
 _TALK = ("facts", "explain", "howto", "small_talk", "about_you", "follow_up")
-_HELPFUL = frozenset({"facts", "dictionary", "knowledge_base", "translation", "news", "zh_translation_notes"})
+_HELPFUL = frozenset(
+    {
+        *("facts", "dictionary", "knowledge_base", "translation", "news", "zh_translation_notes", "conversions"),
+        *("chemistry", "physics", "astronomy", "geology", "recipes", "algebra", "geometry", "dates", "health"),
+    }
+)
 """Domains whose tools would help with ordinary questions."""
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 _FREE = ("translate", "code")  # kinds whose answers may be in another language

@@ -121,7 +121,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row | Bad]]:
         ConfigError: the file can't be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}", param="file") from error
     for number, line in enumerate(lines, 1):

@@ -11,13 +11,23 @@ from datasketch import MinHash, MinHashLSH
 
 PERMUTATIONS = 128
 GRAM = 8
-_WORD = re.compile(r"[^\W_]+")
+_HAN = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_HAN}]+|[^\W_{_HAN}]+")
+_IS_HAN = re.compile(f"[{_HAN}]")
+CHARACTERS = 3
+"""Chinese has no spaces: this many characters count as a word, from each character on. A run of `GRAM` words then has
+ten characters."""
 
 
 def words_of(text: str) -> list[str]:
     """Words and numbers in lower case, without accents and punctuation."""
     plain = unicodedata.normalize("NFKD", text).casefold()
-    return _WORD.findall("".join(sign for sign in plain if not unicodedata.combining(sign)))
+    found = _WORD.findall("".join(sign for sign in plain if not unicodedata.combining(sign)))
+    return [word for each in found for word in (_chinese(each) if _IS_HAN.match(each) else [each])]
+
+
+def _chinese(text: str) -> list[str]:
+    return [text[at : at + CHARACTERS] for at in range(max(1, len(text) - CHARACTERS + 1))]
 
 
 def grams(words: Sequence[str], size: int = GRAM) -> set[tuple[str, ...]]:

@@ -80,10 +80,10 @@ def promote(
             benches = compare_benches(read_benches(bench_in_use or ()), read_benches(bench or ()), allowance)
             allowance.check([*NAMES, *(figure.name for figure in benches)])
             against = in_use or (to if to.exists() else _shipped(model))
-            load = partial(_load, model)
+            load = partial(loaded, model)
             figures = [*compare(console, load, experts, against, evaluation, longest, allowance, seed), *benches]
             console.print(table(figures, str(against or "untrained experts"), str(experts)))
-            entry = shelf.promote(experts, digest, reason_for(figures, force), list(map(_fact, figures)))
+            entry = shelf.promote(experts, digest, reason_for(figures, force), list(map(fact_of, figures)))
     except ConfigError as error:
         sys.exit(f"error: {error}")
     now = f"{to.resolve()} ({entry.digest[:DIGITS]})" if entry.digest else "the shipped experts"
@@ -101,7 +101,7 @@ def reason_for(figures: Sequence[Figure], force: str | None) -> str:
         raise ConfigError(
             f"not promoted: the new experts are worse in {', '.join(worse)}; use --force REASON to promote them anyway"
         )
-    return f"forced: {force}" if worse else "no figure is worse"
+    return f"forced: {force}" if force else "no figure is worse"
 
 
 def compare(
@@ -159,7 +159,8 @@ def _shipped(model: str) -> Path | None:
     return SHIPPED[model].path if model in SHIPPED else None
 
 
-def _load(model: str, experts: Path | None) -> LoadedModel:
+def loaded(model: str, experts: Path | None) -> LoadedModel:
+    """An embedded model with these experts, in bfloat16; None: untrained ones."""
     return load_model(ModelConfig(model, dtype="bfloat16", experts=str(experts) if experts else None))
 
 
@@ -180,5 +181,6 @@ def _allowed(text: str) -> tuple[str, float]:
         ) from None
 
 
-def _fact(figure: Figure) -> dict[str, Any]:
+def fact_of(figure: Figure) -> dict[str, Any]:
+    """A figure for the log."""
     return {**asdict(figure), "verdict": figure.verdict}

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from agent.admin import tuning
-from agent.admin.tuning import GENERAL, HELD_OUT, PROJECT, TRAIN, Wish, tune_project
+from agent.admin.tuning import GENERAL, PROJECT, TRAIN, Wish, tune_project
 from agent.config import Settings
 from flightloop.errors import ConfigError
-from model.config import ModelConfig, promoted_experts
+from model.config import promoted_experts
 from model.tuner.gate.figure import Figure
 from model.tuner.gate.shelf import Shelf, digest_of
 from model.tuner.tuner import EXPERTS, Tuner
@@ -22,11 +22,12 @@ from model.weights.loaded import LoadedModel
 from model.weights.tiny import TINY, tiny_model
 
 
-def tiny(config: ModelConfig) -> LoadedModel:
-    model = tiny_model(3)
-    if config.experts:
-        model.decoder.load_state_dict(load_experts(Path(config.experts), TINY), strict=False)
-    return model
+def tiny(model: str, experts: Path | None) -> LoadedModel:
+    assert model == "edge"
+    made = tiny_model(3)
+    if experts:
+        made.decoder.load_state_dict(load_experts(experts, TINY), strict=False)
+    return made
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +36,12 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         assert fused
         return Tuner(decoder, task, folder)
 
-    monkeypatch.setattr(tuning, "load_model", tiny)
+    monkeypatch.setattr(tuning, "loaded", tiny)
     monkeypatch.setattr(tuning, "Tuner", uncompiled)
+
+
+def asked(row: dict[str, Any]) -> str:
+    return next(str(message["content"]) for message in row["messages"] if message["role"] == "user")
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -61,13 +66,36 @@ async def test_a_project_is_trained_on_its_lessons_and_promoted(settings: Settin
     train, project, general = (rows(wish.out / name) for name in (TRAIN, PROJECT, GENERAL))
     own = [row for row in train if row["source"] != "composed"]
     assert len(own) + len(project) <= 24
-    assert len(project) == len(general) == -(-(len(own) + len(project)) // HELD_OUT)
+    assert len(project) == len(general) > 0
     assert len(train) - len(own) == round(len(own) / 2)
     assert not [row for row in [*project, *general] if row in train]
+    assert not {asked(row) for row in own} & {asked(row) for row in project}
     assert digest_of(promoted(settings)) == digest_of(wish.out / EXPERTS)
     names = {figure["name"] for figure in Shelf(promoted(settings)).log()[0].figures}
     assert {"project_loss_all", "general_loss_all"} <= names
-    assert "the platform uses them from its next start" in told[-1]
+    assert [line for line in told if "the platform uses them from its next start" in line]
+    with pytest.raises(ConfigError, match="a tuning with other experts; give a new folder"):
+        await tune_project(settings, wish, told.append)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"), [({"seed": 1}, "seed"), ({"lessons": 30, "tenant": "b"}, "lessons, tenant")]
+)
+async def test_a_folder_is_that_of_one_tuning(
+    changed: dict[str, Any], named: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "compare", lambda *given: [])
+    wish = Wish(tmp_path / "tuning", lessons=24)
+    with pytest.raises(ConfigError, match="too few usable rows"):
+        await tune_project(settings, wish, print)
+    with pytest.raises(ConfigError, match=f"other {named};"):
+        await tune_project(settings, replace(wish, **changed), print)
+
+
+async def test_experts_that_would_not_be_used_are_not_trained(settings: Settings, tmp_path: Path) -> None:
+    other = settings.model_copy(update={"model_experts": tmp_path / "own.safetensors"})
+    with pytest.raises(ConfigError, match="unset FLIGHTLOOP_MODEL_EXPERTS"):
+        await tune_project(other, Wish(tmp_path / "tuning"), print)
 
 
 async def test_worse_experts_are_not_used(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +105,7 @@ async def test_worse_experts_are_not_used(settings: Settings, tmp_path: Path, mo
     with pytest.raises(ConfigError, match="worse in project_loss_call, general_loss_call"):
         await tune_project(settings, wish, print)
     figures[:] = [replace(figures[0], interval=None)]
-    with pytest.raises(ConfigError, match="too few to compare on"):
+    with pytest.raises(ConfigError, match="too few usable rows"):
         await tune_project(settings, wish, print)
     assert not promoted(settings).exists()
 

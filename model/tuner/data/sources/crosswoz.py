@@ -61,6 +61,9 @@ MOST_FOUND, MOST_LISTED = 3, 3
 """Most places of a result, and most entries of a list in it."""
 LETTERS, CARS = "ABCDEFGHJKLMNPQRSTUVWXYZ", ("白色捷达", "黑色帕萨特", "蓝色现代", "红色卡罗拉", "灰色凯美瑞")
 
+_AMOUNT = re.compile(r"\D?(\d+(?:\.\d+)?)(?:元|分|元/人|元每人)?")
+"""An amount as answers tell it; results hold its number alone."""
+
 Places = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """By domain and name: what the database holds of a place."""
 
@@ -114,7 +117,8 @@ class _Talk:
         made = [said("user", asked["content"])]
         wanted = {act[1] for act in asked["dialog_act"] if act[0] in ("Inform", "Request")}
         for domain in (each for each in SLOTS if each in wanted):
-            for state in (told["sys_state_init"][domain], told["sys_state"][domain]):
+            first, last = (told[name][domain] for name in ("sys_state_init", "sys_state"))
+            for state in (last,) if _slots(first) == _slots(last) else (first, last):
                 made += self._call(domain, state, told["dialog_act"])
         tells = [act[3] for act in told["dialog_act"] if act[0] in ("Inform", "Recommend")]
         if not all(self._is_known(self._filled(value)) for value in tells):
@@ -122,7 +126,7 @@ class _Talk:
         return [*made, said("assistant", self._filled(told["content"]))]
 
     def _call(self, domain: str, state: Mapping[str, Any], acts: Sequence[Sequence[str]]) -> list[Message]:
-        given = {slot: value for slot, value in state.items() if slot in SLOTS[domain] and value}
+        given = {slot: value for slot, value in _slots(state).items() if slot in SLOTS[domain]}
         named = given.get("名称")
         if not given or given == self.last.get(domain) or (named and named in self.known):
             return []
@@ -152,8 +156,14 @@ class _Talk:
         return text.replace("#CX", self.car).replace("#CP", self.plate)
 
     def _is_known(self, value: str) -> bool:
-        number = re.search(r"\d+(\.\d+)?", value)
-        return value in self.known or bool(number and number[0] in self.known)
+        if value in self.known:
+            return True
+        number = _AMOUNT.fullmatch(value)
+        return number is not None and bool(re.search(rf"(?<![\d.]){re.escape(number[1])}(?![\d.])", self.known))
+
+
+def _slots(state: Mapping[str, Any]) -> dict[str, str]:
+    return {slot: value for slot, value in state.items() if slot != "selectedResults" and value}
 
 
 def _shown(place: Mapping[str, Any], said_of: set[str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from agent.models.chat_model import ChatModel
 from agent.models.remote import RemoteChatModel, RemoteConfig
 from agent.models.retrying import RUNS, RetryingChatModel
 from agent.project.project import EMBEDDED, LiveProject, Project, ToolCheck, load_project, unchecked
+from agent.project.project_file import FILE as PROJECT_FILE
 from agent.project.project_file import read_project_file
 from agent.run.deltas import Deltas
 from agent.serve.home import open_home, private_files
@@ -38,6 +39,7 @@ from tools.builtin.knowledge import search_knowledge
 from tools.config import ToolsConfig
 from tools.host import ToolHosts
 from tools.knowledge.library import Library
+from tools.seeding import FILE as SEED
 from tools.seeding import seed
 
 JUDGE_TOKENS = 256
@@ -60,8 +62,18 @@ def make_room(settings: Settings, *, keeps: bool = False) -> Room:
 
 
 def seed_data(settings: Settings) -> None:
-    """Runs the project's ``seed.py`` if the project's database is missing or empty. Raises ConfigError."""
-    database = read_project_file(settings.project or EMBEDDED).database
+    """Runs the project's ``seed.py`` if the project's database is missing or empty.
+
+    Raises:
+        ConfigError: ``seed.py`` fails, or would never run because the project names no database.
+    """
+    project = settings.project or EMBEDDED
+    database = read_project_file(project).database
+    if database is None and (project / SEED).exists():
+        raise ConfigError(
+            f"{project / SEED} would never run: name the database that it makes in {project / PROJECT_FILE}"
+            " (database: NAME.db)"
+        )
     if database is not None and _is_missing(settings.data / database):
         seed_into(settings, settings.data)
 

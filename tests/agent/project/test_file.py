@@ -93,6 +93,9 @@ def test_data_is_seeded_where_there_is_none(settings: Settings) -> None:
 
 def test_a_project_without_a_database_seeds_nothing(folder: Path, settings: Settings) -> None:
     (folder / "project.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"seed\.py would never run: name the database"):
+        seed_data(settings)
+    (folder / "seed.py").unlink()
     seed_data(settings)
     assert not settings.data.exists()
 

@@ -32,8 +32,10 @@ class ShippedExperts:
     call_confidence: float
 
 
+_WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED: Mapping[str, ShippedExperts] = {
-    EDGE: ShippedExperts(Path(__file__).parent / "weights" / "smollm2-135m-moe.safetensors", call_confidence=0.1),
+    EDGE: ShippedExperts(_WEIGHTS / "smollm2-135m-moe.safetensors", call_confidence=0.1),
+    STANDARD: ShippedExperts(_WEIGHTS / "qwen2.5-coder-0.5b-moe.safetensors", call_confidence=0.1),
 }
 """By the embedded model's name."""
 

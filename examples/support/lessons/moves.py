@@ -73,12 +73,8 @@ def show(desk: Desk, number: int, kind: str) -> Saying:
 
 def told_orders(desk: Desk, orders: list[dict[str, Any]]) -> str:
     """A customer's orders as text for the middle of a sentence."""
-    return desk.joined(
-        [
-            desk.say("one_order", **{**one, "items": desk.between.join(one["items"]), "status": desk.named(one["status"])})
-            for one in orders
-        ]
-    )
+    shown = [{**one, "items": desk.between.join(one["items"]), "status": desk.named(one["status"])} for one in orders]
+    return desk.joined([desk.say("one_order", **one) for one in shown])
 
 
 def told(desk: Desk, order: dict[str, Any], kind: str) -> str:

@@ -15,6 +15,7 @@ ROWS="${ROWS:-8000}"
 HELD_OUT="--held-out parking --held-out pets --held-out oceans --held-out gym --held-out colours --held-out surveys"
 HELD_OUT="$HELD_OUT --held-out zh_music --held-out zh_office"
 LONGEST=2048 # tokens of a row
+case "$MODEL" in edge) RATE=1e-3 ;; *) RATE=4e-4 ;; esac # those of the shipped experts
 
 mkdir -p "$WORK/sets" "$WORK/rows"
 tuner() { "$PYTHON" -m model.tuner "$@"; }
@@ -80,7 +81,7 @@ fi
 
 supervised="$WORK/supervised/experts.safetensors" preferred="$WORK/preferred/experts.safetensors"
 if missing "$supervised"; then
-    tuner fit "$WORK/train.jsonl" --model "$MODEL" --untrained --evaluation "$WORK/held-out.jsonl" \
+    tuner fit "$WORK/train.jsonl" --model "$MODEL" --untrained --learning-rate "$RATE" --evaluation "$WORK/held-out.jsonl" \
         --out "$WORK/supervised" --longest "$LONGEST" --bad-rows skip
 fi
 # shellcheck disable=SC2086

@@ -41,6 +41,7 @@ HELD_OUT = 8
 OTHERS = 0.5
 """Composed conversations about other tools, for each row of the project."""
 LONGEST = 4096
+"""Most tokens of a row. Prompts with an agent's examples are longer than composed conversations."""
 RATE = 1e-4
 """Peak learning rate: lower than for untrained experts, whose training this continues."""
 
@@ -71,8 +72,8 @@ async def tune_project(settings: Settings, wish: Wish, tell: Callable[[str], Non
 
     Raises:
         ConfigError: the model has no experts to train, or others than those in the home are set; the project has
-            neither lessons nor good runs; ``wish.out`` belongs to another tuning; or the new experts are not better
-            founded than the ones in use.
+            too few lessons and good runs; ``wish.out`` belongs to another tuning; or the new experts are worse than
+            those in use, or can't be compared with them.
     """
     model = settings.model or STANDARD
     if model not in EMBEDDED:
@@ -108,7 +109,10 @@ async def tune_project(settings: Settings, wish: Wish, tell: Callable[[str], Non
 
 
 def _begin(settings: Settings, model: str, experts: Path | None, wish: Wish) -> None:
-    """Notes in the folder whose tuning it is. Raises ConfigError if it is that of another one, or has ended."""
+    """Writes into ``wish.out`` which tuning it belongs to. Raises ConfigError if it belongs to another one.
+
+    A finished tuning is another one too, since its experts are in use.
+    """
     own = {
         "model": model,
         "experts": digest_of(experts) if experts else None,

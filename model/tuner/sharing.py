@@ -29,11 +29,14 @@ class Group:
 
 
 def grouped(examples: Sequence[Example], tokens: int, seed: int) -> list[Group]:
-    """Groups examples whose neighbours share half of their tokens, in random order by ``seed``.
+    """Groups examples that share a long beginning, in random order by ``seed``.
 
-    A group has up to ``tokens`` tokens.
+    Chat templates begin with the same words whatever the tools are, so half of the tokens must be shared.
 
-    Chat templates begin with the same words whatever the tools are, so a common beginning alone isn't enough.
+    Args:
+        examples: conversations.
+        tokens: most tokens of a group, unless it is a single longer conversation.
+        seed: seed of the order within groups.
     """
     groups: list[Group] = []
     for family in _families(examples):
@@ -52,7 +55,7 @@ def grouped(examples: Sequence[Example], tokens: int, seed: int) -> list[Group]:
 
 
 def _families(examples: Sequence[Example]) -> list[list[Example]]:
-    """Examples by their beginning: neighbours in alphabetical order that are akin."""
+    """Examples by their beginning: neighbours in the order of their tokens that are akin."""
     families: list[list[Example]] = []
     for example in sorted(examples, key=lambda each: each.tokens):
         before = families[-1][-1] if families else None

@@ -14,6 +14,7 @@ ROWS="${ROWS:-8000}"
 : "${DATA:?set DATA to the folder with the archives of the public sets: make train DATA=FOLDER}"
 HELD_OUT="--held-out parking --held-out pets --held-out oceans --held-out gym --held-out colours --held-out surveys"
 HELD_OUT="$HELD_OUT --held-out zh_music --held-out zh_office"
+HELD_OUT_DESKS="--held-out watch_repair --held-out bakery_orders --held-out zh_photo_studio"
 LONGEST=2048 # tokens of a row
 case "$MODEL" in edge) RATE=1e-3 ;; *) RATE=4e-4 ;; esac # those of the shipped experts
 
@@ -67,6 +68,10 @@ if missing "$WORK/rows/intents.jsonl"; then
     "$PYTHON" -m agent dataset intents --rows "$(share 750)" --seed 7 --out "$WORK/rows/intents.jsonl"
 fi
 
+# shellcheck disable=SC2086
+if missing "$WORK/rows/desks.jsonl"; then
+    tuner data desks --out "$WORK/rows/desks.jsonl" $HELD_OUT_DESKS
+fi
 if missing "$WORK/rows/ordinary.jsonl"; then
     tuner data ordinary --out "$WORK/rows/ordinary.jsonl"
 fi

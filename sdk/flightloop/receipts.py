@@ -1,12 +1,4 @@
-"""SQLite databases of tools: read-only access, and transactional writes that record a receipt.
-
-A database that ``write_once`` writes needs this table::
-
-    CREATE TABLE receipts (
-      key TEXT PRIMARY KEY, tool TEXT NOT NULL, arguments_sha256 TEXT NOT NULL,
-      result TEXT NOT NULL, created_at TEXT NOT NULL
-    );
-"""
+"""SQLite databases of tools: read-only access, and transactional writes that record a receipt."""
 
 from __future__ import annotations
 
@@ -22,6 +14,10 @@ from typing import Any
 from flightloop.tool import ToolContext, ToolRefused
 
 BUSY_SECONDS = 10.0
+_TABLE = """CREATE TABLE IF NOT EXISTS receipts (
+  key TEXT PRIMARY KEY, tool TEXT NOT NULL, arguments_sha256 TEXT NOT NULL,
+  result TEXT NOT NULL, created_at TEXT NOT NULL
+)"""
 
 
 @contextmanager
@@ -49,7 +45,8 @@ def write_once(
     """Calls ``effect`` and records its result under the call's key, in one transaction.
 
     A repeated key returns the recorded result without calling ``effect``, so a call lost in a crash can be repeated.
-    Made for tools with the effect ``transactional``.
+    Made for tools with the effect ``transactional``. Receipts are in the database's table ``receipts``, which the first
+    write creates.
 
     Raises:
         ToolRefused: raised by ``effect``, and rolled back; or the key was used for another call.
@@ -58,6 +55,7 @@ def write_once(
     with closing(_connect(context.data / file, "rw")) as database:
         database.execute("BEGIN IMMEDIATE")  # the check and the effect see the same state
         try:
+            create_table(database)
             earlier = database.execute("SELECT * FROM receipts WHERE key = ?", (context.key,)).fetchone()
             if earlier is not None:
                 return _earlier_result(earlier, tool, digest)
@@ -71,9 +69,19 @@ def write_once(
                 database.execute("ROLLBACK")
 
 
+def create_table(database: sqlite3.Connection) -> None:
+    """Creates the table ``receipts`` if there is none. The first write does so too; a task may ask for it before."""
+    database.execute(_TABLE)
+
+
 def receipt(data: Path, key: str, file: str) -> dict[str, Any] | None:
     """The result recorded under a call's key, or None if that call had no effect."""
     with reading(data, file) as database:
+        if (
+            database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'receipts'").fetchone()
+            is None
+        ):
+            return None
         row = database.execute("SELECT result FROM receipts WHERE key = ?", (key,)).fetchone()
     return dict(json.loads(row["result"])) if row else None
 

@@ -138,7 +138,7 @@ def wordings() -> Iterator[tuple[str, str]]:
 def test_each_intent_has_many_wordings() -> None:
     counts = Counter(intent for intent, _ in wordings())
     names = Intents.read(EMBEDDED).about
-    assert len(names) == 20
+    assert len(names) == 27
     assert set(counts) - set(names) == {"replies"}
     assert min(counts[name] for name in names) > 100
 

@@ -41,7 +41,7 @@ CASES: dict[Callable[[Desk], Case], int] = {
     refunds.unwanted: 7,
     refunds.by_email: 3,
     refunds.vague: 4,
-    talk.rule: 46,
+    talk.rule: 60,
     talk.warranty_claim: 2,
     talk.person: 7,
     talk.small_talk: 5,

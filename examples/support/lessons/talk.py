@@ -8,7 +8,20 @@ from .desk import Desk
 from .moves import hand_over, look_up
 from .phrases import Fact
 
-RULES_ALONE = ("account_privacy", "gift_cards", "payment", "promotions", "shipping_info")
+RULES_ALONE = (
+    "account_privacy",
+    "change_items",
+    "gift_cards",
+    "gift_wrap",
+    "jobs",
+    "payment",
+    "place_order",
+    "product_setup",
+    "promotions",
+    "recycling",
+    "reviews",
+    "shipping_info",
+)
 """Intents that only `rule` covers."""
 
 

@@ -28,6 +28,7 @@ from model.tuner.data.clean import cleaned, fault, unsaid
 from model.tuner.data.contamination import decontaminated
 from model.tuner.data.convert import SOURCES
 from model.tuner.data.convert import convert as convert_folder
+from model.tuner.data.desks import DESKS, desk_files, desk_rows
 from model.tuner.data.duplicates import SIMILAR, distinct
 from model.tuner.data.measured import read_measured
 from model.tuner.data.ordinary import answered as talked
@@ -174,6 +175,20 @@ def ordinary(
     rows = [row for row in made if row]
     rows = [*rows, *with_tools(rows, read_all(), seed)]
     _written(console, out, rows, {"model": model, "asked": len(asked), "rows": len(rows)}, [])
+
+
+@app.command()
+def desks(
+    out: Out,
+    folder: Annotated[Path, typer.Option(help="Folder of the desks' files.")] = DESKS,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of how the talks are told.")] = 0,
+    held_out: Annotated[list[str] | None, typer.Option(help="A desk to leave out; repeatable.")] = None,
+    only_held_out: Annotated[bool, typer.Option(help="Use only the held-out desks, for evaluation.")] = False,
+) -> None:
+    """Tells the written conversations of desks, as an agent's sessions or as a client's conversations."""
+    with _refusing():
+        rows = list(desk_rows(desk_files(folder, held_out or (), only_held_out), seed))
+    _written(Console(), out, rows, {"folder": str(folder), "rows": len(rows)}, [])
 
 
 @app.command()

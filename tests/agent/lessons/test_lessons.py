@@ -52,11 +52,12 @@ async def test_rows_are_conversations_and_the_same_for_a_seed(project: Project) 
 
 
 def test_messages_are_of_every_intent_and_the_same_for_a_seed(project: Project) -> None:
-    def said(seed: int, count: int = 40) -> list[tuple[str, str]]:
-        rows = islice(Lessons(project, seed).messages(), count)
+    intents = Intents.read(EMBEDDED)
+
+    def said(seed: int) -> list[tuple[str, str]]:
+        rows = islice(Lessons(project, seed).messages(), 2 * len(intents.about))
         return [(row["messages"][1]["content"], json.loads(row["messages"][2]["content"])["intent"]) for row in rows]
 
-    intents = Intents.read(EMBEDDED)
     found = said(3)
     assert Counter(intent for _, intent in found) == dict.fromkeys(intents.about, 2)
     assert not [text for text, _ in found if "{" in text]

@@ -5,7 +5,8 @@
 #   MODEL  the embedded model (default: standard)
 #   DATA   folder with the archives of the public sets (NAME.tar.xz)
 #   WORK   folder for everything that is made (default: .flightloop/training/MODEL)
-#   ROWS   composed conversations (default: 8000); the other sets keep their proportion to it
+#   ROWS   composed conversations (default: 8000); other sets keep their proportion to it, but written conversations and
+#          ordinary talk are taken whole
 set -eu
 PYTHON="${PYTHON:-.venv/bin/python}"
 MODEL="${MODEL:-standard}"
@@ -42,7 +43,9 @@ if missing "$WORK/rows/composed.jsonl"; then
 fi
 # shellcheck disable=SC2086
 if missing "$WORK/held-out.jsonl"; then
-    tuner compose "$WORK/held-out.jsonl" --rows 300 --seed 2 $HELD_OUT --only-held-out
+    tuner compose "$WORK/held-out-composed.jsonl" --rows 200 --seed 2 $HELD_OUT --only-held-out
+    tuner data desks --out "$WORK/held-out-desks.jsonl" $HELD_OUT_DESKS --only-held-out
+    cat "$WORK/held-out-composed.jsonl" "$WORK/held-out-desks.jsonl" >"$WORK/held-out.jsonl"
 fi
 
 while read -r set archive most; do

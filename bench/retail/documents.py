@@ -9,13 +9,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from flightloop.receipts import create_table
+
 FILE = "retail.db"
 """Name of the database in the folder of tool data."""
 KINDS = ("users", "orders", "products")
-SCHEMA = """
-CREATE TABLE documents (kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id));
-CREATE TABLE receipts (key TEXT PRIMARY KEY, tool TEXT, arguments_sha256 TEXT, result TEXT, created_at TEXT);
-"""
+SCHEMA = "CREATE TABLE documents (kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id))"
 
 Document = dict[str, Any]
 State = dict[tuple[str, str], Document]
@@ -30,7 +29,8 @@ def image(shop: Mapping[str, Mapping[str, Document]]) -> bytes:
     """
     rows = [(kind, name, json.dumps(document)) for kind in KINDS for name, document in shop[kind].items()]
     with closing(sqlite3.connect(":memory:")) as database:
-        database.executescript(SCHEMA)
+        database.execute(SCHEMA)
+        create_table(database)
         database.executemany("INSERT INTO documents VALUES (?, ?, ?)", rows)
         database.commit()
         return bytes(database.serialize())

@@ -70,19 +70,18 @@ def write_once(
 
 
 def create_table(database: sqlite3.Connection) -> None:
-    """Creates the table ``receipts`` if there is none. The first write does so too; a task may ask for it before."""
+    """Creates the table ``receipts`` if there is none, as the first write does.
+
+    Call it in ``seed.py`` if a task counts receipts: where nothing was written, the query would fail.
+    """
     database.execute(_TABLE)
 
 
 def receipt(data: Path, key: str, file: str) -> dict[str, Any] | None:
     """The result recorded under a call's key, or None if that call had no effect."""
     with reading(data, file) as database:
-        if (
-            database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'receipts'").fetchone()
-            is None
-        ):
-            return None
-        row = database.execute("SELECT result FROM receipts WHERE key = ?", (key,)).fetchone()
+        exists = database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'receipts'").fetchone()
+        row = database.execute("SELECT result FROM receipts WHERE key = ?", (key,)).fetchone() if exists else None
     return dict(json.loads(row["result"])) if row else None
 
 

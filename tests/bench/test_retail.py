@@ -45,7 +45,7 @@ from flightloop.errors import ContextTooLong
 from flightloop.runs import StopReason
 from guardrails.guard import Guard
 from guardrails.interrupt import InterruptWatch
-from guardrails.policy import parse_policy
+from guardrails.policy import parse_policy, unhurried
 from observability.tracing import Tracing
 from tools.host import ToolHosts
 
@@ -277,7 +277,7 @@ def test_the_project_has_the_policy_and_the_sixteen_tools(tmp_path: Path) -> Non
 @pytest.fixture
 def kits(tmp_path: Path) -> Iterator[AgentRuntimes]:
     live = LiveProject(write_project(tmp_path / "project", RULES), ())
-    return AgentRuntimes(live, Guard, lambda project: ToolHosts(project.tools))  # type: ignore[return-value]
+    return AgentRuntimes(live, lambda policy: Guard(unhurried(policy)), lambda project: ToolHosts(project.tools))  # type: ignore[return-value]
 
 
 async def test_the_agents_tools_work_on_the_shop_in_processes_of_their_own(kits: AgentRuntimes, tmp_path: Path) -> None:

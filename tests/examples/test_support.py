@@ -30,6 +30,7 @@ from flightloop.runs import Run
 from guardrails.audit import verify
 from guardrails.guard import Guard
 from guardrails.interrupt import InterruptWatch
+from guardrails.policy import unhurried
 from observability.tracing import Tracing
 from tests.shop import SHOP
 from tools.host import ToolHosts
@@ -55,7 +56,9 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
 @pytest.fixture
 async def kits(tmp_path: Path) -> AsyncIterator[AgentRuntimes]:
     lookup = EvidenceSource(frozenset({"search_knowledge"}), Library(tmp_path / "data", SHOP).statements)
-    made = AgentRuntimes(LiveProject(None, ()), Guard, lambda project: ToolHosts(project.tools), lookup)
+    made = AgentRuntimes(
+        LiveProject(None, ()), lambda policy: Guard(unhurried(policy)), lambda project: ToolHosts(project.tools), lookup
+    )
     yield made
     await made.close()
 

@@ -34,6 +34,13 @@ MOVED: list[Step] = [
     {"say": "That's not possible: we are closed on Saturday."},
 ]
 SHELF: list[Step] = [{"user": "and the shelf?", "goal": "tell the shelf"}, {"say": "It is on K7731, say 7731."}]
+CHINESE: list[Step] = [
+    {"user": "5513 什么时候还？", "goal": "查 5513"},
+    {"call": "find", "with": {"query": "5513"}, "gives": [{"booking": 5513, "back": "周六下午四点"}]},
+    {"say": "请放心，还早。"},
+    {"user": "几点啊", "goal": "说时间"},
+    {"say": "周六下午四点。"},
+]
 EMPTY: list[Step] = [
     {"user": "is it empty?", "goal": "look at the shelf"},
     {"call": "find", "with": {"query": "K7731"}, "gives": {"shelf": "K7731", "empty": True}},
@@ -78,6 +85,13 @@ def test_an_agents_session_has_a_row_a_turn_with_what_was_said_before(tmp_path: 
     assert [name for _, name, _ in calls_of(second)] == ["move"]
 
 
+def test_chinese_words_are_compared_too(tmp_path: Path) -> None:
+    rows = [row["messages"] for several in seeds(tmp_path, CHINESE) for row in several]
+    last = [messages for messages in rows if messages[-1]["content"] == "周六下午四点。"]
+    assert last
+    assert all("tool" in roles(messages) for messages in last)
+
+
 def test_plans_name_the_goal_and_the_tools_of_the_turn(tmp_path: Path) -> None:
     plans = {
         message["content"]
@@ -111,21 +125,46 @@ def test_calls_of_one_step_are_one_message(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "talk",
+    ("talk", "why"),
     [
-        [],
-        OWED[:1],
-        OWED[:2],
-        OWED[1:],
-        [*OWED, OWED[2]],
-        [OWED[0], {**OWED[1], "refuses": "no"}, OWED[2]],
-        [{"user": "no goal"}, {"call": "find", "with": {"query": "1"}}, {"say": "no outcome"}],
-        [{"user": "Hi", "goal": "greet"}, {"shout": "Hi"}, {"say": "Hi"}],
+        ([], "must end in an answer"),
+        (OWED[:1], "must end in an answer"),
+        (OWED[:2], "must end in an answer"),
+        (OWED[1:], "each turn is"),
+        ([*OWED, OWED[2]], "each turn is"),
+        ([OWED[0], {**OWED[1], "refuses": "no"}, OWED[2]], "one of gives, refuses and fails"),
+        ([OWED[0], {"call": "find", "with": {"query": "1"}}, OWED[2]], "one of gives, refuses and fails"),
+        ([OWED[0], {**OWED[1], "with": None}, OWED[2]], "has arguments"),
+        ([OWED[0], {**OWED[1], "call": "lose"}, OWED[2]], "no tool lose"),
+        ([OWED[0], {**OWED[1], "alsp": True}, OWED[2]], "its own keys"),
+        ([OWED[0], {**OWED[1], "also": True}, OWED[2]], "no call before"),
+        ([OWED[0], {**OWED[1], "gives": [{False: "x"}]}, OWED[2]], "the key False"),
+        ([{"user": "no goal"}, *OWED[1:]], "goal is missing"),
+        ([OWED[0], {"shout": "Hi"}, OWED[2]], "one of user, call and say"),
+        ([OWED[0], {"say": 5}], "a text"),
     ],
 )
-def test_a_wrong_talk_is_an_error_that_names_the_file(tmp_path: Path, talk: list[Step]) -> None:
+def test_a_wrong_talk_is_an_error_that_names_its_place(tmp_path: Path, talk: list[Step], why: str) -> None:
+    with pytest.raises(ConfigError, match=rf"rental\.yaml, talk 2: .*{why}"):
+        told(tmp_path, OWED, talk)
+
+
+@pytest.mark.parametrize("text", ["", "talks: [", "desk: rental", "{desk: a, systems: [], tools: [], talks: [[]]}"])
+def test_a_wrong_file_is_an_error_that_names_it(tmp_path: Path, text: str) -> None:
+    (tmp_path / "rental.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"rental\.yaml"):
-        told(tmp_path, talk)
+        list(desk_rows([tmp_path / "rental.yaml"], 0))
+
+
+def test_talk_without_tools_is_told_whole_and_needs_no_goal(tmp_path: Path) -> None:
+    desk = {"desk": "talk", "systems": ["", "Be kind."], "tools": [], "talks": [[{"user": "Hi"}, {"say": "Hello!"}]]}
+    (tmp_path / "talk.yaml").write_text(yaml.safe_dump(desk), encoding="utf-8")
+    rows = [row for seed in range(20) for row in desk_rows([tmp_path / "talk.yaml"], seed)]
+    assert {tuple(roles(row["messages"])) for row in rows} == {
+        ("user", "assistant"),
+        ("system", "user", "assistant"),
+    }
+    assert not any("tools" in row for row in rows)
 
 
 def test_held_out_desks_are_left_out_or_alone(tmp_path: Path) -> None:
@@ -133,10 +172,12 @@ def test_held_out_desks_are_left_out_or_alone(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text((tmp_path / "rental.yaml").read_text())
     assert [path.stem for path in desk_files(tmp_path, ["rental"], only=False)] == ["other"]
     assert [path.stem for path in desk_files(tmp_path, ["rental"], only=True)] == ["rental"]
-    with pytest.raises(ConfigError, match="no desk shop"):
+    with pytest.raises(ConfigError, match="has no desk shop"):
         desk_files(tmp_path, ["shop"], only=False)
     with pytest.raises(ConfigError, match="no desk is left"):
         desk_files(tmp_path, ["rental", "other"], only=False)
+    with pytest.raises(ConfigError, match="has no desks"):
+        desk_files(tmp_path / "none", [], only=False)
 
 
 def test_the_shipped_desks_are_without_faults() -> None:

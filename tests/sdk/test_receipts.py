@@ -24,31 +24,32 @@ def data(tmp_path: Path) -> Path:
 
 def lend(data: Path, key: str, book: int) -> dict[str, Any]:
     def effect(database: sqlite3.Connection) -> dict[str, Any]:
+        database.execute("INSERT INTO loans VALUES (?)", (book,))
         if book < 0:
             raise ToolRefused("There is no such book.")
-        database.execute("INSERT INTO loans VALUES (?)", (book,))
         return {"book": book}
 
     context = ToolContext(key, "default", "desk", "session", "run", data)
     return write_once(context, "lend", {"book": book}, effect, FILE)
 
 
-def loans(data: Path) -> int:
+def count(data: Path, what: str) -> int:
     with closing(sqlite3.connect(data / FILE)) as database:
-        [(count,)] = database.execute("SELECT count(*) FROM loans")
-    return int(count)
+        [(found,)] = database.execute(f"SELECT count(*) FROM {what}")
+    return int(found)
 
 
 def test_the_first_write_creates_the_table(data: Path) -> None:
     assert receipt(data, "a", FILE) is None
     assert lend(data, "a", 1) == lend(data, "a", 1) == receipt(data, "a", FILE) == {"book": 1}
-    assert loans(data) == 1
+    assert count(data, "loans") == 1
     assert receipt(data, "b", FILE) is None
 
 
 def test_a_refused_first_write_leaves_nothing(data: Path) -> None:
     with pytest.raises(ToolRefused):
         lend(data, "a", -1)
+    assert count(data, "loans") == count(data, "sqlite_master WHERE name = 'receipts'") == 0
     assert receipt(data, "a", FILE) is None
     assert lend(data, "a", 2) == {"book": 2}
 

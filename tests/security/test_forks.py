@@ -29,6 +29,7 @@ from flightloop.runs import RunStatus
 from guardrails.audit import verify
 from guardrails.guard import Guard
 from guardrails.interrupt import InterruptSnapshot, InterruptWatch
+from guardrails.policy import unhurried
 from observability.tracing import Tracing
 from tools.registry import Registry
 
@@ -120,7 +121,11 @@ async def working(folder: Path, *script: Turn) -> AsyncIterator[Desk]:
     agent = "name: desk\ninstructions: Help.\ntools: [find, refund]\npolicy: desk\nplanning: false\n"
     (project / "agents" / "desk.yaml").write_text(agent)
     live, journal = LiveProject(project, ()), memory_journal(poll_s=0.01)
-    kits = AgentRuntimes(live, Guard, lambda known: LocalHosts(Registry.load(known.tools.sources).tools()))
+    kits = AgentRuntimes(
+        live,
+        lambda policy: Guard(unhurried(policy)),
+        lambda known: LocalHosts(Registry.load(known.tools.sources).tools()),
+    )
     tracing = Tracing(TracerProvider(shutdown_on_exit=False))
     watch = InterruptWatch(lambda: InterruptSnapshot(0, ()), 60.0)
     config = WorkerConfig(poll_s=0.01, lease_s=30.0)

@@ -74,15 +74,6 @@ CREATE TABLE handovers (
   status TEXT NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'done'))
 );
 
--- One row for every write that a tool did, in the write's own transaction: the same key again returns the result.
-CREATE TABLE receipts (
-  key TEXT PRIMARY KEY,
-  tool TEXT NOT NULL,
-  arguments_sha256 TEXT NOT NULL,
-  result TEXT NOT NULL,
-  created_at TEXT NOT NULL
-);
-
 CREATE INDEX orders_by_customer ON orders (customer_id, placed_on);
 CREATE INDEX addresses_by_customer ON addresses (customer_id);
 CREATE INDEX refunds_by_order ON refunds (order_id);

@@ -15,6 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
+from flightloop.receipts import create_table
+
 from . import names
 
 SCHEMA = Path(__file__).parent / "schema.sql"
@@ -54,6 +56,7 @@ def _image(recipe: Recipe) -> bytes:
     """The seeded database as SQLite's file format."""
     with closing(sqlite3.connect(":memory:")) as database:
         database.executescript(SCHEMA.read_text(encoding="utf-8"))
+        create_table(database)
         _Seeder(database, recipe).fill()
         database.commit()
         return bytes(database.serialize())

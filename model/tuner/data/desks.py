@@ -1,8 +1,8 @@
-"""Written conversations of desks: agents of small businesses, each with a few tools of its own.
+"""Written conversations: those of desks (offices, small businesses, programs), and talk without tools.
 
-Composed conversations fill templates, so their answers follow the tool. These ones, in ``model/tuner/desks``, are
-written as wholes: an answer tells what was asked, in the words of the result. A file has the system messages, the
-tools and the talks of a desk. A talk is a list of steps, each with one of these keys:
+Composed conversations fill templates: an answer says what its tool's template says, whatever was asked. The
+conversations in ``model/tuner/desks`` are written by hand as wholes: an answer tells what was asked. A file has the
+system messages, the tools and the talks of a desk. A talk is a list of steps, each with one of these keys:
 
     user    a message; ``goal`` is what the assistant sets out to do (not needed without tools)
     call    a tool; ``with`` are its arguments; ``gives``, ``refuses`` or ``fails`` is its result, its refusal or its
@@ -33,17 +33,23 @@ PLANS = 0.4
 DRAWN_SYSTEM = 0.25
 """Share of the talks whose system message is drawn; the others have the desk's first one."""
 _OUTCOMES = ("gives", "refuses", "fails")
-_WORD = re.compile(r"(?=((?<!\d)\d+|\b[^\W\d_]{5,}|[\u4e00-\u9fff]{2}))")
+_KEYS = {"user": {"goal"}, "call": {"with", "also", *_OUTCOMES}, "say": set[str]()}
+_WORD = re.compile(r"(?=((?<!\d)\d+|\b[^\W\d_\u4e00-\u9fff]{5,}|[\u4e00-\u9fff]{2}))")
 Step = dict[str, Any]
 
 
 def desk_files(folder: Path, held_out: Sequence[str], only: bool) -> list[Path]:
-    """Files of a folder's desks without, or with only, the held-out ones. Raises ConfigError if one doesn't exist."""
+    """Files of a folder's desks without, or with only, the held-out ones.
+
+    Raises:
+        ConfigError: a held-out desk doesn't exist, or no desk is left.
+    """
     found = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-    unknown = [name for name in held_out if name not in found]
+    if unknown := [name for name in held_out if name not in found]:
+        raise ConfigError(f"{folder} has no desk {unknown[0]}", param="held_out")
     chosen = [path for name, path in found.items() if (name in held_out) == only]
-    if unknown or not chosen:
-        raise ConfigError(f"there is no desk {unknown[0]}" if unknown else "no desk is left", param="held_out")
+    if not chosen:
+        raise ConfigError("no desk is left; check --held-out" if found else f"{folder} has no desks", param="held_out")
     return chosen
 
 
@@ -54,27 +60,36 @@ def desk_rows(files: Sequence[Path], seed: int) -> Iterator[Row]:
         ConfigError: a file can't be read, or a talk is wrong; the message says where.
     """
     for path in files:
-        yield from _rows(path, random.Random(f"{seed} {path.stem}"))
-
-
-def _rows(path: Path, source: random.Random) -> Iterator[Row]:
-    try:
-        desk = yaml.safe_load(path.read_text(encoding="utf-8"))
+        source = random.Random(f"{seed} {path.stem}")
+        desk = _read(path)
         tools = [_tool(each) for each in desk["tools"]]
         for number, talk in enumerate(desk["talks"], 1):
-            turns = _turns(talk)
+            try:
+                turns = _turns(talk, {each["function"]["name"] for each in tools})
+            except ValueError as error:
+                raise ConfigError(f"{path}, talk {number}: {error}", param="desks") from error
             opening = _opening(desk["systems"], bool(tools), source)
             in_session = tools and source.random() < SESSIONS
             told = _session(opening, turns, source) if in_session else [_whole(opening, turns)]
             for messages in told:
                 yield row("desks", messages, tools, intent=f"{path.stem} {number}")
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        desk: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for each in desk["tools"]:
+            _tool(each)
+        if not desk["systems"] or not desk["talks"]:
+            raise ValueError("systems and talks must not be empty")
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"{path}: {type(error).__name__} {error}", param="desks") from error
+    return desk
 
 
-def _opening(systems: Sequence[str], shared: bool, source: random.Random) -> list[Message]:
+def _opening(systems: Sequence[str], has_tools: bool, source: random.Random) -> list[Message]:
     """The system message; mostly the first one where there are tools, which then begin the prompts of most talks."""
-    system = systems[0] if shared and source.random() >= DRAWN_SYSTEM else source.choice(systems)
+    system = systems[0] if has_tools and source.random() >= DRAWN_SYSTEM else source.choice(systems)
     return [{"role": "system", "content": system.strip()}] if system.strip() else []
 
 
@@ -88,18 +103,47 @@ def _tool(given: dict[str, Any]) -> Tool:
     return tool(given["name"], given["about"], properties, required)
 
 
-def _turns(talk: Sequence[Step]) -> list[list[Step]]:
-    """A talk's steps by turn. Raises ValueError if they don't follow each other as user, calls, answer."""
+def _turns(talk: Sequence[Step], tools: set[str]) -> list[list[Step]]:
+    """A talk's steps by turn. Raises ValueError if a step is wrong, or not in the order user, calls, answer."""
     turns: list[list[Step]] = []
     for step in talk:
-        if ("user" in step) == bool(turns and "say" not in turns[-1][-1]):
+        role = _role(step, tools)
+        if (role == "user") == bool(turns and "say" not in turns[-1][-1]):
             raise ValueError(f"each turn is a user's message, calls and one answer, unlike at {step}")
-        if "user" in step:
+        if step.get("also") and "call" not in turns[-1][-1]:
+            raise ValueError(f"there is no call before {step}")
+        if role == "user":
             turns.append([])
         turns[-1].append(step)
     if not turns or "say" not in turns[-1][-1]:
         raise ValueError("a talk must end in an answer")
     return turns
+
+
+def _role(step: Step, tools: set[str]) -> str:
+    """Which of user, call and say a step is. Raises ValueError if the step is wrong."""
+    roles = [role for role in _KEYS if role in step] if isinstance(step, dict) else []
+    if len(roles) != 1 or set(step) - _KEYS[roles[0]] - set(roles):
+        raise ValueError(f"a step is one of user, call and say with its own keys, unlike {step}")
+    [role] = roles
+    if role == "call":
+        if step["call"] not in tools:
+            raise ValueError(f"there is no tool {step['call']}")
+        if sum(key in step for key in _OUTCOMES) != 1 or not isinstance(step.get("with", {}), dict):
+            raise ValueError(f"a call has arguments and one of gives, refuses and fails, unlike {step}")
+    elif not isinstance(step[role], str) or (role == "user" and tools and not isinstance(step.get("goal"), str)):
+        raise ValueError(f"a text or a goal is missing at {step}")
+    if wrong := [key for key in _names(step) if not isinstance(key, str)]:
+        raise ValueError(f"the key {wrong[0]} is not a text; quote it")
+    return role
+
+
+def _names(value: Any) -> Iterator[Any]:
+    """Keys of all mappings in a value. YAML reads ``no:`` as a key that is false."""
+    if isinstance(value, dict):
+        yield from value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _names(each)
 
 
 def _whole(opening: Sequence[Message], turns: Sequence[Sequence[Step]]) -> list[Message]:
@@ -130,7 +174,7 @@ def _messages(turn: Sequence[Step], first: int) -> list[Message]:
     results: list[Message] = []
     for number, step in enumerate(turn, first):
         if "call" in step:
-            function = {"name": step["call"], "arguments": _dump(step.get("with") or {})}
+            function = {"name": step["call"], "arguments": _dump(step.get("with", {}))}
             made = {"id": f"call_{number}", "type": "function", "function": function}
             if step.get("also"):
                 messages[-1]["tool_calls"].append(made)
@@ -157,7 +201,7 @@ def _plan(turn: Sequence[Step]) -> Message:
 
 
 def _rests_on(hidden: set[str], turn: Sequence[Step], earlier: Sequence[Message]) -> bool:
-    """Whether a call or the answer of a turn has a word of the hidden ones that nothing before it in the prompt has."""
+    """Whether a turn uses a word that only results of earlier turns contain, which a session doesn't show."""
     known = _words([*(message["content"] for message in earlier), turn[0]["user"]])
     for step in turn[1:]:
         if _words([_dump(list(step.get("with", {}).values())) if "call" in step else step["say"]]) & (hidden - known):
@@ -168,7 +212,7 @@ def _rests_on(hidden: set[str], turn: Sequence[Step], earlier: Sequence[Message]
 
 def _words(texts: Iterable[str]) -> set[str]:
     """Numbers and longer words; of Chinese, each two characters that follow each other."""
-    return {match.group(1) for text in texts for match in _WORD.finditer(text)}
+    return {match.group(1) for text in texts for match in _WORD.finditer(text.lower())}
 
 
 def _dump(value: Any) -> str:

@@ -19,6 +19,7 @@ from flightloop.events import RunCreated
 from flightloop.runs import Budget, ProjectInfo
 from flightloop.tool import ToolContext
 from guardrails.guard import Guard
+from guardrails.policy import unhurried
 from model.engine.compiler import check_tools
 from tools.config import ToolsConfig
 from tools.host import ToolHosts
@@ -271,7 +272,9 @@ async def test_tools_that_break_before_their_first_call_serve_on(
     change(folder / "tools.py", "import nothing_of_that_name")
     created = RunCreated(agent="clerk", session_id="s", input="Hello", budget=Budget())
     run = (await memory_journal().create(created)).run
-    kits = AgentRuntimes(live, Guard, lambda project: ToolHosts(project.tools, ToolsConfig(spare=0)))
+    kits = AgentRuntimes(
+        live, lambda policy: Guard(unhurried(policy)), lambda project: ToolHosts(project.tools, ToolsConfig(spare=0))
+    )
     context = ToolContext("k:0:0", "default", "clerk", "s", run.id, tmp_path_factory.mktemp("data"))
     try:
         async with kits.using(run) as kit:

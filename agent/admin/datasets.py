@@ -36,6 +36,25 @@ def dataset_lessons(
     asyncio.run(write_lessons(configured(project=project), rows, seed, out, examples, tell, trusted=trusted))
 
 
+@dataset.command("attempts")
+def dataset_attempts(
+    out: Out,
+    rows: Annotated[int, typer.Option(min=1)] = 1000,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    project: Project = None,
+    trusted: Trusted = False,
+) -> None:
+    """Let a model play the project's lessons, and write its runs that end right.
+
+    The model is that of FLIGHTLOOP_MODEL_URL, or the running platform's.
+    """
+    from rich.console import Console
+
+    from agent.admin.lessons import write_attempts
+
+    asyncio.run(write_attempts(configured(project=project), rows, seed, out, Console(), trusted=trusted))
+
+
 @dataset.command("intents")
 def dataset_intents(
     out: Out,

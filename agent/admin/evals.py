@@ -7,31 +7,27 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import urlsplit
 
-from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from agent.admin.served_model import served_model
 from agent.config import Settings
 from agent.evals.dialogue import dialogue
-from agent.evals.play import Model, Played, Player
+from agent.evals.play import Played, Player
 from agent.evals.tally import Tally
 from agent.evals.task import Task, TaskError, read
-from agent.models.retrying import RUNS, RetryingChatModel
 from agent.project.project import ELSEWHERE, Project
 from agent.serve import factories
-from flightloop import AsyncFlightloop
 from flightloop.cli.console import PlainConsole
-from flightloop.errors import ConfigError, FlightloopError, NotFound
-from flightloop.settings import resolve
+from flightloop.errors import ConfigError, NotFound
 
 WIDTH = 120
 """Width of the table if the output is not a terminal."""
@@ -73,7 +69,7 @@ async def evaluate(settings: Settings, wish: Wish, console: Console | None = Non
     console = console or (PlainConsole() if sys.stdout.isatty() else PlainConsole(width=WIDTH))
     project = factories.read_project(settings)
     tasks = _chosen(project, wish)
-    async with _model(settings) as model:
+    async with served_model(settings) as model:
         count = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
         console.print(f"{count} of {project.folder}", highlight=False, markup=False, soft_wrap=True)
         console.print(f"model {model.name} at {model.where}", highlight=False, markup=False, soft_wrap=True)
@@ -124,45 +120,6 @@ def _chosen(project: Project, wish: Wish) -> list[tuple[str, Task]]:
         except NotFound as error:
             raise TaskError(f"{where}: agent: {error.message}") from error
     return chosen
-
-
-@asynccontextmanager
-async def _model(settings: Settings) -> AsyncIterator[Model]:
-    named_by = "FLIGHTLOOP_MODEL_URL"
-    if settings.model_url is None:
-        settings, named_by = await _served(settings), "the running platform"
-    remote = factories.remote_model(settings)
-    try:
-        name = await factories.model_name(settings, remote)
-        where = f"{_address(settings.model_url or '')} ({named_by})"
-        yield Model(RetryingChatModel(remote, RUNS), name, settings.prices, where)
-    finally:
-        await remote.close()
-
-
-def _address(url: str) -> str:
-    """The URL without its user, password and query, which may be secret."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-async def _served(settings: Settings) -> Settings:
-    """Settings with the model of the running platform. Raises ConfigError if no platform is running."""
-    try:
-        server = resolve()
-        async with AsyncFlightloop(server.base_url, server.api_key) as client:
-            card = (await client.models.list()).data[0]
-    except (FlightloopError, IndexError) as error:
-        told = error.message if isinstance(error, FlightloopError) else "it lists no models"
-        raise ConfigError(f"eval needs a model: set FLIGHTLOOP_MODEL_URL, or start the platform ({told})") from error
-    found = {
-        "model_url": f"{server.base_url}/v1",
-        "model_api_key": SecretStr(server.api_key),
-        "model_name": card.id,
-        "model_context": card.context_length,
-        "model_logprobs": True,
-    }
-    return settings.model_copy(update=found)
 
 
 @contextmanager

@@ -1,16 +1,22 @@
-"""``python -m agent dataset lessons``: runs a project's lessons with a model that knows their solutions."""
+"""``dataset lessons`` and ``dataset attempts``: a project's lessons, played by their solutions or by a model."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing, closing
 from itertools import islice
 from pathlib import Path
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from agent.admin.served_model import served_model
 from agent.config import Settings
+from agent.lessons.attempts import Attempts
 from agent.lessons.mix import Lessons
+from agent.lessons.stage import Player
 from agent.serve import factories
 from flightloop.errors import ConfigError
 
@@ -50,6 +56,42 @@ async def write_lessons(
         raise ConfigError(f"{out}: cannot be written ({error.strerror})") from error
     left_out = sum(lessons.dropped.values())
     tell(f"{written} rows in {out}; {left_out} cases left out, most because their language lacks phrases")
+
+
+async def write_attempts(
+    settings: Settings, rows: int, seed: int, out: Path, console: Console, *, trusted: bool = False
+) -> None:
+    """Lets a model play the lessons until enough of its runs end right, and writes these as JSON lines.
+
+    What was written stays if it is interrupted.
+
+    Raises:
+        ConfigError: the project has no lessons or is not trusted, no model answers, or ``out`` cannot be written.
+    """
+    _check_trusted(settings, trusted)
+    logging.getLogger("bm25s").disabled = True  # it sets itself to DEBUG
+    project = factories.read_project(settings)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    written = 0
+    try:
+        async with served_model(settings) as model:
+            attempts = Attempts(project, Player(model.chat, model.name), seed)
+            with out.open("w", encoding="utf-8", buffering=1) as file, Progress(*columns, console=console) as progress:
+                bar = progress.add_task("rows", total=rows)
+                async with aclosing(attempts.rows()) as made:
+                    async for kept in made:
+                        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
+                        written += len(kept)
+                        progress.update(bar, completed=min(written, rows), description=_endings(attempts.endings))
+                        if written >= rows:
+                            break
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written ({error.strerror})") from error
+    console.print(f"{written} rows in {out}; cases by how they ended: {_endings(attempts.endings)}", soft_wrap=True)
+
+
+def _endings(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {ending}" for ending, count in sorted(counts.items())) or "rows"
 
 
 def write_messages(

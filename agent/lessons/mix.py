@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from agent.lessons.judging import Judging
-from agent.lessons.project_lessons import read_lessons
+from agent.lessons.project_lessons import Maker, ProjectLessons, read_lessons
 from agent.lessons.stage import Stage
 from agent.project.intents import Intents
 from agent.project.project import Project
@@ -65,10 +65,9 @@ class Lessons:
                     yield _classified(intents, lessons.say(data, random, next(wordings[intent])), intent)
 
     async def _case(self, stage: Stage, random: Random) -> _Played:
-        begun, cases = self._lessons.begin(stage.data, random), self._lessons.CASES
-        maker = random.choices(list(cases), list(cases.values()))[0]
+        maker = drawn(self._lessons, random)
         try:
-            case = maker(begun)
+            case = maker(self._lessons.begin(stage.data, random))
             rows = await stage.play(case)
         except NoCase as error:
             self.dropped[f"{maker.__name__}: {type(error).__name__} {error}"] += 1
@@ -89,6 +88,12 @@ class Lessons:
         if random.random() < OFFENSIVE:
             rows += await judging.offensive()
         return rows
+
+
+def drawn(lessons: ProjectLessons, random: Random) -> Maker:
+    """A maker of cases, by the lessons' frequencies."""
+    [maker] = random.choices(list(lessons.CASES), list(lessons.CASES.values()))
+    return maker
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Runs lessons with the real loop, policy and tools on temporary data, and with an oracle as the model."""
+"""Runs lessons with the real loop, policy and tools on temporary data; an oracle or a model plays them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from agent.lessons.row import row_of
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.inline_runner import InlineRunner
 from agent.loop.local_hosts import LocalHosts
+from agent.models.chat_model import ChatModel
 from agent.project.agent_spec import AgentSpec
 from agent.project.project import Project
 from agent.run.journal import Journal, new_id
@@ -23,6 +24,14 @@ from flightloop.runs import RunStatus
 from guardrails.guard import Guard
 from guardrails.policy import unhurried
 from tools.registry import Registry
+
+
+@dataclass(frozen=True)
+class Player:
+    """A model that plays cases, and its name."""
+
+    model: ChatModel
+    name: str
 
 
 @dataclass
@@ -39,7 +48,7 @@ class Stage:
     agent: AgentSpec
     data: Path
     asked: list[ChatRequest] = field(default_factory=list)
-    """Requests of the loop to the model in the last case."""
+    """Requests of the loop to the oracle in the last case."""
 
     def __post_init__(self) -> None:
         told = {spec.name: spec.description for spec in self.project.tools.registry.specs()}
@@ -48,23 +57,28 @@ class Stage:
         lookup = local_lookup(self.data, self.project.data).of(self.agent)
         self._kit = AgentRuntime(self.agent, Guard(unhurried(self.project.policy_of(self.agent))), hosts, lookup)
 
-    async def play(self, case: Case, journal: Journal | None = None) -> list[dict[str, Any]]:
+    async def play(
+        self, case: Case, journal: Journal | None = None, player: Player | None = None, session: str = ""
+    ) -> list[dict[str, Any]]:
         """Runs a case. Returns a row for each of the customer's turns.
 
         Args:
             journal: journal for the runs; None: a temporary one.
+            player: answers in place of the oracle.
+            session: id of the runs' session; default: a new one.
 
         Raises:
-            OutOfStep: the run did not follow the case's solution, for example because a rail refused a message.
+            OutOfStep: a run did not end with an answer, or not as the case's solution does: for example because a rail
+                refused a message.
         """
         solo = InlineRunner(journal or memory_journal(), lambda run: self._kit, self.data, NAME)
-        session, rows = new_id("lesson"), []
+        session, rows = session or new_id("lesson"), []
         self.asked.clear()
         for turn in case.turns:
-            oracle = Oracle(turn.solution, self.asked)
+            model, name = (player.model, player.name) if player else (Oracle(turn.solution, self.asked), NAME)
             budget = self.agent.budget.budget()
             created = RunCreated(agent=self.agent.name, session_id=session, input=turn.said, budget=budget)
-            driven = await solo.run(created, oracle, NAME, lambda approval: case.denied)
+            driven = await solo.run(created, model, name, lambda approval: case.denied)
             if driven.run.status is not RunStatus.SUCCEEDED:
                 why = driven.run.error.message if driven.run.error else ""
                 raise OutOfStep(f"the run ended {driven.run.status}: {why}")

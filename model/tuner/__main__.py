@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import track
 
 from flightloop.errors import ConfigError
-from model.config import EDGE, EMBEDDED, SHIPPED, ModelConfig
+from model.config import EDGE, EMBEDDED, LARGE, SHIPPED, ModelConfig
 from model.tuner import tuner
-from model.tuner.bar import fit_with_bar, reported
+from model.tuner.bar import counted, fit_with_bar, reported
 from model.tuner.compose.compose import compose as compose_rows
 from model.tuner.compose.family import FOLDER, choose, read_all
 from model.tuner.curves import PICTURE, draw
@@ -25,7 +25,8 @@ from model.tuner.curves import read as read_curves
 from model.tuner.data.commands import app as data
 from model.tuner.examples import BadRows, Example, Pair, read, read_pairs
 from model.tuner.gate.command import promote
-from model.tuner.tuner import Task, Trained
+from model.tuner.teaching import Teaching, read_teaching, write_opinions
+from model.tuner.tuner import Task, Trained, fuse
 from model.weights.load import load_model
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Trains a model on conversations.")
@@ -59,6 +60,8 @@ def fit(
     device: Annotated[Device, typer.Option(help="auto: a CUDA device if there is one.")] = DEVICE,
     recompute: Annotated[bool, typer.Option(help="Recompute activations: less memory, a third more time.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the examples' order.")] = DEFAULTS.seed,
+    taught: Annotated[Path | None, typer.Option(help="A teacher's opinions on the rows, from `teach`.")] = None,
+    teaching: Annotated[float, typer.Option(min=0.0, max=1.0, help="The teacher's share of the loss.")] = 0.5,
 ) -> None:
     """Trains on the assistant's messages. After an interruption, run the same command again to continue."""
     console = Console()
@@ -77,15 +80,19 @@ def fit(
             begun = None if experts is None or untrained else str(experts)
             base = load_model(ModelConfig(model, dtype="bfloat16", experts=begun))
         learned: Sequence[Example] | Sequence[Pair]
+        opinions: Teaching | None = None
         if task == "supervised":
             learned = reported(console, train, read(train, base.chat, longest, bad_rows))
+            opinions = read_teaching(taught, learned, teaching) if taught else None
+        elif taught:
+            raise ConfigError("a teacher is for --task supervised", param="taught")
         else:
             learned = reported(console, train, read_pairs(train, base.chat, longest, bad_rows))
         held_out: tuple[Example, ...] = ()
         if evaluation:
             held_out = reported(console, evaluation, read(evaluation, base.chat, longest, bad_rows))
         learner = tuner.Tuner(base.decoder.to(_device(device)), task, out, trained=trained, rank=rank, fused=True)
-        made = fit_with_bar(console, learner, learned, held_out, out, recipe)
+        made = fit_with_bar(console, learner, learned, held_out, out, recipe, opinions)
     except ConfigError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
@@ -112,6 +119,35 @@ def curves(
     except (ConfigError, OSError) as error:
         sys.exit(f"error: {error}")
     Console().print(str(path), soft_wrap=True, highlight=False)
+
+
+@app.command()
+def teach(
+    rows: Annotated[Path, typer.Argument(help="Conversations, JSONL, as for `fit`.")],
+    out: Annotated[Path, typer.Option(help="File of the opinions.")],
+    model: Annotated[str, typer.Option(help="The teacher: an embedded model, or the path of a checkpoint.")] = LARGE,
+    experts: Annotated[Path | None, typer.Option(help="Its trained experts; default: none.")] = None,
+    batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens per step.")] = DEFAULTS.batch_tokens,
+    longest: Annotated[int, typer.Option(min=2, help="Maximum tokens per conversation.")] = 2048,
+    bad_rows: Annotated[BadRows, typer.Option(help="What to do with unusable rows.")] = "refuse",
+    device: Annotated[Device, typer.Option(help="auto: a CUDA device if there is one.")] = DEVICE,
+) -> None:
+    """Writes a larger model's opinion on each token that is learned, for ``fit --taught``. Continues if interrupted."""
+    console = Console()
+    try:
+        with console.status("loading the model"):
+            trained = {"routed_experts": 0} if experts is None else {"experts": str(experts)}
+            base = load_model(ModelConfig(model, dtype="bfloat16", **trained))
+        examples = reported(console, rows, read(rows, base.chat, longest, bad_rows))
+        decoder = base.decoder.requires_grad_(False).to(_device(device))
+        fuse(decoder)
+        with counted(console, "conversations", len(set(examples))) as told:
+            write_opinions(decoder, examples, batch_tokens, out, told)
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; run the same command to continue")
+    console.print(f"{out}: fit {rows} --taught {out}", soft_wrap=True, highlight=False)
 
 
 @app.command()

@@ -1,8 +1,9 @@
-"""Shows on a console what is trained on, and how far the training is."""
+"""Shows on a console what is trained on, and how far long work is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from model.tuner import tuner
 from model.tuner.curves import Picture
 from model.tuner.examples import Example, Learned, Pair, Reading, total
+from model.tuner.teaching import Teaching
 
 
 def fit_with_bar(
@@ -20,6 +22,7 @@ def fit_with_bar(
     held_out: Sequence[Example],
     out: Path,
     recipe: tuner.Recipe,
+    teaching: Teaching | None = None,
 ) -> list[Path]:
     """`Tuner.fit` with a bar of its steps, and the picture of its losses in ``out``."""
     columns = [
@@ -42,7 +45,16 @@ def fit_with_bar(
                 bar.console.print(f"after {progress.step} steps: held-out loss {progress.evaluation:.4f}")
             picture.told(progress)
 
-        return learner.fit(learned, held_out, recipe, told)
+        return learner.fit(learned, held_out, recipe, told, teaching)
+
+
+@contextmanager
+def counted(console: Console, title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar; the function that it yields is told how many are done. ``total``: None if unknown."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda done: progress.update(task, completed=done)
 
 
 def reported(console: Console, path: Path, reading: Reading[Learned]) -> tuple[Learned, ...]:

@@ -1,7 +1,7 @@
-"""Training loss: the cross-entropy of the answers' tokens.
+"""Training loss: the cross-entropy of the answers' tokens, or the divergence from a teacher's opinion on them.
 
 Suffixes: T tokens of a batch, D model width, N rows that predict a learned token, V vocabulary, A active experts,
-B conversations of a batch, L layers, E experts.
+B conversations of a batch, L layers, E experts, K kept tokens of a teacher.
 """
 
 from __future__ import annotations
@@ -58,6 +58,28 @@ class Losses:
         return torch.zeros(count).index_add(0, self.conversation_N, self.loss_N)
 
 
+@dataclass(frozen=True)
+class Opinion:
+    """A teacher's likeliest tokens at each learned token.
+
+    Attributes:
+        token_NK: the tokens.
+        log_NK: their log-probabilities; what is missing to one is the probability of all others.
+    """
+
+    token_NK: Tensor
+    log_NK: Tensor
+
+
+class Opinions(Protocol):
+    """Opinions on examples, and their ``weight`` in the loss, 0 to 1."""
+
+    @property
+    def weight(self) -> float: ...
+
+    def of(self, batch: Batch) -> Opinion: ...
+
+
 Item = TypeVar("Item", bound=Sized)
 
 
@@ -78,31 +100,73 @@ class Objective(Protocol[Item]):
 
 @dataclass(frozen=True)
 class Supervised:
-    """Objective that trains on the answers of examples, which are grouped by common prefix."""
+    """Objective that trains on the answers of examples, which are grouped by common prefix.
+
+    Attributes:
+        decoder: the model to train.
+        items: the examples.
+        recompute: as for `losses`.
+        teaching: a teacher's opinions, for distillation; None: only what the examples say.
+    """
 
     decoder: Decoder
     items: Sequence[Group]
     recompute: bool = False
+    teaching: Opinions | None = None
 
     def measure(self, batch: Sequence[Group]) -> Measured:
         examples = tuple(example for group in batch for example in group.examples)
-        return measure(self.decoder, examples, recompute=self.recompute)
+        return measure(self.decoder, examples, recompute=self.recompute, teaching=self.teaching)
 
 
-def measure(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Measured:
+def measure(decoder: Decoder, batch: Batch, *, recompute: bool = False, teaching: Opinions | None = None) -> Measured:
     """Supervised loss of a batch; arguments as for `losses`."""
-    found = losses(decoder, batch, recompute=recompute)
+    found = losses(decoder, batch, recompute=recompute, teaching=teaching)
     return Measured(found.loss_N.sum(), len(found.loss_N), found.chosen_LE)
 
 
-def losses(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Losses:
+def losses(decoder: Decoder, batch: Batch, *, recompute: bool = False, teaching: Opinions | None = None) -> Losses:
     """Runs a batch and scores only the rows that predict a learned token.
 
     Args:
         decoder: a mixture of experts or a dense model.
         batch: conversations; none attends to another.
         recompute: recompute each layer for its gradients instead of storing activations.
+        teaching: opinions of a teacher; their weight's share of the loss is the divergence from them.
     """
+    run = _run(decoder, batch, recompute)
+    pairs = zip(torch.split(run.hidden_ND, SCORED), torch.split(run.target_N, SCORED), strict=True)
+    if teaching is None:
+        parts = [checkpoint(_cross_entropy, decoder, part_ND, part_N, use_reentrant=False) for part_ND, part_N in pairs]
+    else:
+        opinion = teaching.of(batch)
+        views = zip(torch.split(opinion.token_NK, SCORED), torch.split(opinion.log_NK, SCORED), strict=True)
+        parts = [
+            checkpoint(_taught, decoder, part_ND, part_N, *view, teaching.weight, use_reentrant=False)
+            for (part_ND, part_N), view in zip(pairs, views, strict=True)
+        ]
+    return Losses(torch.cat(parts), run.conversation_N, run.chosen_LE)
+
+
+def opinions(decoder: Decoder, batch: Batch, kept: int) -> Opinion:
+    """A model's ``kept`` likeliest tokens at each learned token of a batch."""
+    hidden_ND = _run(decoder, batch, recompute=False).hidden_ND
+    logs = [functional.log_softmax(decoder.logits(part).float(), -1) for part in torch.split(hidden_ND, SCORED)]
+    best = [log_NV.topk(min(kept, log_NV.shape[-1]), -1) for log_NV in logs]
+    return Opinion(torch.cat([each.indices for each in best]), torch.cat([each.values for each in best]))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Hidden states of the rows that predict a learned token, that token, and its conversation."""
+
+    hidden_ND: Tensor
+    target_N: Tensor
+    conversation_N: Tensor
+    chosen_LE: Tensor
+
+
+def _run(decoder: Decoder, batch: Batch, recompute: bool) -> _Run:
     laid = lay(batch)
     tokens_T = torch.tensor(laid.tokens)
     row_N, target_N, conversation_N = map(torch.tensor, zip(*_predicting(batch, laid), strict=True))
@@ -118,10 +182,7 @@ def losses(decoder: Decoder, batch: Batch, *, recompute: bool = False) -> Losses
             x_TD, choice_TA = block(x_TD, rope, NoCache(), layout)
         experts = torch.empty(0, dtype=torch.int64) if choice_TA is None else choice_TA.flatten()
         chosen.append(experts.bincount(minlength=decoder.config.experts))
-    hidden_ND = decoder.norm(x_TD[row_N])
-    pairs = zip(torch.split(hidden_ND, SCORED), torch.split(target_N, SCORED), strict=True)
-    parts = [checkpoint(_cross_entropy, decoder, part_ND, part_N, use_reentrant=False) for part_ND, part_N in pairs]
-    return Losses(torch.cat(parts), conversation_N, torch.stack(chosen))
+    return _Run(decoder.norm(x_TD[row_N]), target_N, conversation_N, torch.stack(chosen))
 
 
 def _predicting(batch: Batch, laid: Laid) -> Iterator[tuple[int, int, int]]:
@@ -134,3 +195,21 @@ def _predicting(batch: Batch, laid: Laid) -> Iterator[tuple[int, int, int]]:
 
 def _cross_entropy(decoder: Decoder, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
     return functional.cross_entropy(decoder.logits(hidden_ND), target_N, reduction="none")
+
+
+def _taught(
+    decoder: Decoder, hidden_ND: Tensor, target_N: Tensor, token_NK: Tensor, log_NK: Tensor, weight: float
+) -> Tensor:
+    """Weighted sum of the cross-entropy and of the divergence (Kullback-Leibler) from the teacher's opinion."""
+    own_NV = functional.log_softmax(decoder.logits(hidden_ND).float(), -1)
+    said_N = -own_NV.gather(-1, target_N[:, None]).squeeze(-1)
+    own_NK = own_NV.gather(-1, token_NK)
+    apart_N = (log_NK.exp() * (log_NK - own_NK)).sum(-1)
+    left_N, own_left_N = (_left(each) for each in (log_NK, own_NK))
+    apart_N = apart_N + left_N * (left_N.log() - own_left_N.log())
+    return (1 - weight) * said_N + weight * apart_N
+
+
+def _left(log_NK: Tensor) -> Tensor:
+    """Probability of all tokens that were not kept; a millionth at least, so that it has a logarithm."""
+    return (1 - log_NK.exp().sum(-1)).clamp(min=1e-6)

@@ -29,6 +29,7 @@ from model.tuner.objective import Objective, Supervised, measure
 from model.tuner.packing import batches
 from model.tuner.preference import REFERENCE, Preference, judge
 from model.tuner.sharing import grouped
+from model.tuner.teaching import Teaching
 from model.weights.experts import BIAS, expert_state, stored_experts
 from model.weights.lora import lora_state
 from model.weights.trained import save_trained
@@ -150,7 +151,7 @@ class Tuner:
         for parameter in self._trained:
             parameter.requires_grad_(True)
         if fused and shutil.which("g++"):
-            _fuse(base)
+            fuse(base)
 
     def fit(
         self,
@@ -158,6 +159,7 @@ class Tuner:
         evaluation: Sequence[Example] = (),
         recipe: Recipe = Recipe(),
         told: Callable[[Progress], None] = lambda progress: None,
+        teaching: Teaching | None = None,
     ) -> list[Path]:
         """Trains, or continues an interrupted call with the same examples and recipe.
 
@@ -166,6 +168,7 @@ class Tuner:
             evaluation: held-out examples, measured after each epoch.
             recipe: settings.
             told: called with the progress after each step.
+            teaching: a teacher's opinions on the training examples, for distillation; supervised only.
 
         Returns:
             Files of the trained weights, for `ModelConfig.experts` and `ModelConfig.lora`.
@@ -174,7 +177,7 @@ class Tuner:
             ConfigError: the folder has a checkpoint of another tuning.
         """
         with self._device:
-            return self._fit(train, evaluation, recipe, told)
+            return self._fit(train, evaluation, recipe, told, teaching)
 
     def evaluate(self, examples: Sequence[Example], batch_tokens: int = 4096) -> float | None:
         """Mean loss per learned token, in nats; None without examples."""
@@ -193,11 +196,12 @@ class Tuner:
         evaluation: Sequence[Example],
         recipe: Recipe,
         told: Callable[[Progress], None],
+        teaching: Teaching | None,
     ) -> list[Path]:
         optimiser = torch.optim.AdamW(self._trained, lr=recipe.learning_rate, weight_decay=recipe.decay)
         file = self._folder / CHECKPOINT
-        objective = self._objective(train, recipe)
-        place = checkpoint.load(file, self._digest(train, recipe), self._state, optimiser)
+        objective = self._objective(train, recipe, teaching)
+        place = checkpoint.load(file, self._digest(train, recipe, teaching), self._state, optimiser)
         epochs = [batches(objective.items, recipe.batch_tokens, recipe.seed + epoch) for epoch in range(recipe.epochs)]
         steps = sum(map(len, epochs))
         began, before = time.monotonic(), place.tokens
@@ -236,11 +240,13 @@ class Tuner:
             save_trained(path, state, metadata)
         return list(made)
 
-    def _objective(self, train: Sequence[Example] | Sequence[Pair], recipe: Recipe) -> Objective[Any]:
+    def _objective(
+        self, train: Sequence[Example] | Sequence[Pair], recipe: Recipe, teaching: Teaching | None
+    ) -> Objective[Any]:
         if self._task == "supervised":
             most = round(SHARE * recipe.batch_tokens)
             groups = grouped(cast("Sequence[Example]", train), most, recipe.seed)
-            return Supervised(self._decoder, groups, recipe.recompute)
+            return Supervised(self._decoder, groups, recipe.recompute, teaching)
         with self._low():
             judged = judge(self._decoder, cast("Sequence[Pair]", train), recipe.batch_tokens, self._folder / REFERENCE)
         return Preference(self._decoder, judged, recipe.sharpness, recipe.anchor, recipe.recompute)
@@ -270,9 +276,10 @@ class Tuner:
         """Autocast context: matrix products in bfloat16 if the base is bfloat16."""
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._decoder.dtype == torch.bfloat16)
 
-    def _digest(self, train: Sequence[Example] | Sequence[Pair], recipe: Recipe) -> str:
+    def _digest(self, train: Sequence[Example] | Sequence[Pair], recipe: Recipe, teaching: Teaching | None) -> str:
         shapes = {name: list(value.shape) for name, value in self._state.items()}
-        digest = hashlib.sha256(json.dumps([{**asdict(recipe), "checkpoint_s": None}, shapes]).encode())
+        settings = {**asdict(recipe), "checkpoint_s": None, **({"teaching": teaching.weight} if teaching else {})}
+        digest = hashlib.sha256(json.dumps([settings, shapes]).encode())
         for each in train:
             digest.update(repr(each).encode())
         return digest.hexdigest()
@@ -289,7 +296,8 @@ class Tuner:
             file.write(json.dumps(asdict(progress)) + "\n")
 
 
-def _fuse(decoder: Decoder) -> None:
+def fuse(decoder: Decoder) -> None:
+    """Compiles norms and feed-forwards, and lets attention skip what no token sees."""
     # Attention is not compiled: its layer number would make each layer a separate program.
     tiled = None
     if decoder.dtype == torch.bfloat16 and decoder.embedding.weight_VD.device.type == "cpu":

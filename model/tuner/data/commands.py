@@ -14,7 +14,6 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from flightloop.errors import ConfigError, FlightloopError
@@ -22,6 +21,7 @@ from model.config import EDGE, LARGE, SHIPPED, ModelConfig
 from model.engine.engine import Engine
 from model.engine.fakes import ManualStop
 from model.serve.server import ChatServer
+from model.tuner.bar import counted
 from model.tuner.compose.family import read_all
 from model.tuner.confidence import levels
 from model.tuner.data.clean import cleaned, fault, unsaid
@@ -68,7 +68,7 @@ def convert(
 ) -> None:
     """Converts a public set to rows."""
     console = Console()
-    with _refusing(), _bar(console, source, None) as told:
+    with _refusing(), counted(console, source, None) as told:
         measure = _measure(model)
         made = convert_folder(source, folder, split, seed, most, lambda row: measure(row) <= longest, told)
     report = {"source": source, "rows": len(made.rows), **_bad(made.bad)}
@@ -86,7 +86,7 @@ def clean(
     with _refusing():
         rows, bad = _read(files)
     good: list[Row] = []
-    with _bar(console, "rows", len(rows)) as told:
+    with counted(console, "rows", len(rows)) as told:
         for number, (place, row) in enumerate(rows, 1):
             tidy = cleaned(row)
             wrong = fault(tidy)
@@ -95,7 +95,7 @@ def clean(
             else:
                 bad.append(Bad(place, wrong))
             told(number)
-    with _bar(console, "duplicates", len(good)) as told:
+    with counted(console, "duplicates", len(good)) as told:
         kept = distinct(good, similar, told)
     report = {
         "read": len(rows),
@@ -119,7 +119,7 @@ def decontaminate(
     with _refusing():
         rows, bad = _read([file])
         sets = [read_measured(each) for each in against]
-    with _bar(console, "rows", len(rows)) as told:
+    with counted(console, "rows", len(rows)) as told:
         made = decontaminated([row for _, row in rows], sets, told)
     report = {
         "read": len(rows),
@@ -144,7 +144,7 @@ def show(files: Files, model: Counted = EDGE) -> None:
     with _refusing():
         rows, bad = _read(files)
         measure = _measure(model)
-    with _bar(console, "rows", len(rows)) as told:
+    with counted(console, "rows", len(rows)) as told:
         found = overview([row for _, row in rows], measure, told)
     about = "tokens, tools and calls per row; then kinds of answers"
     table = Table("source", caption=about, caption_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
@@ -170,7 +170,7 @@ def ordinary(
     asked = prompts(most, seed)
     with _refusing(), _serving(ModelConfig(model, slots=AT_ONCE, queue=len(asked) + 1, routed_experts=0)) as server:
         [card] = server.models()
-        with _bar(console, "answers", len(asked)) as told:
+        with counted(console, "answers", len(asked)) as told:
             made = asyncio.run(_asked(talked(server, card.id, asked, AT_ONCE), told))
     rows = [row for row in made if row]
     rows = [*rows, *with_tools(rows, read_all(), seed)]
@@ -247,7 +247,7 @@ def _answered(
     if experts is None and model in SHIPPED:
         experts = SHIPPED[model].path
     config = ModelConfig(model, experts=None if experts is None else str(experts), slots=AT_ONCE, queue=len(rows) + 1)
-    with _serving(config) as server, _bar(console, "answers", len(rows)) as told:
+    with _serving(config) as server, counted(console, "answers", len(rows)) as told:
         [card] = server.models()
         made = asyncio.run(_asked(answers(server, card.id, rows, AT_ONCE, temperature, seed), told))
     return [each for each in made if each]
@@ -316,14 +316,6 @@ def _tell(console: Console, lines: Iterable[str]) -> None:
         console.print(line, style="yellow", highlight=False, markup=False)
     if len(given) > SHOWN:
         console.print(f"and {len(given) - SHOWN:,} more", style="yellow", highlight=False)
-
-
-@contextmanager
-def _bar(console: Console, title: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda done: progress.update(task, completed=done)
 
 
 @contextmanager

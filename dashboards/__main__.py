@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import sys
+from argparse import ArgumentParser, RawTextHelpFormatter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,7 @@ def check_free(address: str, port: int) -> None:
 
 
 def main() -> None:
+    ArgumentParser(prog="python -m dashboards", description=__doc__, formatter_class=RawTextHelpFormatter).parse_args()
     chosen = settings(os.environ)
     for name in ("FLIGHTLOOP_API_KEY", "FLIGHTLOOP_HOME"):  # the client would read an API key from these
         os.environ.pop(name, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
@@ -117,6 +118,7 @@ class ChatServer:
         self._engine = engine
         self._loaded = loaded
         self._name = name
+        self._created = int(time.time())
         self._call_confidence = call_confidence
         self._interval_s = interval_s
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -155,6 +157,7 @@ class ChatServer:
         return [
             ModelCard(
                 id=self._name,
+                created=self._created,
                 context_length=self._engine.max_context,
                 parameters=self._loaded.parameters,
                 active_parameters=self._loaded.active_parameters,

@@ -389,6 +389,7 @@ class ModelCard(Wire):
     id: str
     object: Literal["model"] = "model"
     created: int = 0
+    """Unix time at which the model was loaded; 0: unknown."""
     owned_by: str = "flightloop"
     context_length: int | None = None
     parameters: int | None = None

@@ -1,8 +1,10 @@
 """How the console is started."""
 
+import sys
+
 import pytest
 
-from dashboards.__main__ import settings
+from dashboards.__main__ import main, settings
 
 
 def test_it_listens_on_this_computer_alone_unless_told_otherwise() -> None:
@@ -21,3 +23,17 @@ def test_a_bad_port_is_named(port: str) -> None:
 def test_a_host_that_is_no_name_is_told(host: str) -> None:
     with pytest.raises(SystemExit, match="FLIGHTLOOP_CONSOLE_HOSTS"):
         settings({"FLIGHTLOOP_CONSOLE_HOSTS": f"fine.example, {host}"})
+
+
+@pytest.mark.parametrize(
+    ("argument", "status", "said"), [("--help", 0, "FLIGHTLOOP_CONSOLE_PORT"), ("--prot", 2, "--prot")]
+)
+def test_help_and_unknown_options_start_nothing(
+    argument: str, status: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["dashboards", argument])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == status
+    captured = capsys.readouterr()
+    assert said in captured.out + captured.err

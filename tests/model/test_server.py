@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -286,6 +287,7 @@ async def test_what_the_client_has_to_change(
 
 async def test_the_model_card(setup: Setup) -> None:
     (card,) = setup.server.models()
+    assert 0 <= time.time() - card.created < 600
     assert card.id == NAME
     assert card.context_length == 512
     assert 0 < (card.active_parameters or 0) < (card.parameters or 0)

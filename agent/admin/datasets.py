@@ -36,6 +36,14 @@ def dataset_lessons(
     asyncio.run(write_lessons(configured(project=project), rows, seed, out, examples, tell, trusted=trusted))
 
 
+@dataset.command("talks")
+def dataset_talks(out: Out, seed: Annotated[int, typer.Option(min=0)] = 0, project: Project = None) -> None:
+    """Check the project's written talks against its tools, and write their rows."""
+    from agent.admin.talks import write_talks
+
+    asyncio.run(write_talks(configured(project=project), seed, out, tell))
+
+
 @dataset.command("attempts")
 def dataset_attempts(
     out: Out,

@@ -1,6 +1,6 @@
 """``python -m agent tune``: trains the model on a project's own tools, and puts the experts in use if no worse.
 
-The experts in use are trained further, on rows of the project's lessons and good runs, mixed with composed
+The experts in use are trained further, on rows of the project's talks, lessons and good runs, mixed with composed
 conversations about other tools, so that the model doesn't forget the rest. Held-out rows of both kinds decide.
 """
 
@@ -18,9 +18,11 @@ from rich.console import Console
 
 from agent.admin.export import Wanted, export_runs, write_private
 from agent.admin.lessons import write_lessons
+from agent.admin.talks import talk_rows
 from agent.config import Settings
-from agent.lessons.project_lessons import FOLDER
+from agent.lessons.project_lessons import CASES
 from agent.project.project import EMBEDDED as EXAMPLE
+from agent.serve.factories import read_project
 from agent.serve.home import open_home
 from flightloop import private
 from flightloop.errors import ConfigError
@@ -137,15 +139,15 @@ def _begin(settings: Settings, model: str, experts: Path | None, wish: Wish) -> 
 async def _write_rows(settings: Settings, wish: Wish, tell: Callable[[str], None]) -> None:
     runs, lessons = wish.out / "runs.jsonl", wish.out / "lessons.jsonl"
     await export_runs(settings, Wanted(wish.tenant), runs, None, tell)
-    rows = [*_read(runs)]
-    if ((settings.project or EXAMPLE) / FOLDER).is_dir():
+    rows = [*_read(runs), *await talk_rows(read_project(settings), wish.seed)]
+    if ((settings.project or EXAMPLE) / CASES).is_file():
         await write_lessons(settings, wish.lessons, wish.seed, lessons, True, tell, trusted=wish.trusted)
         rows += _read(lessons)
     groups = _groups(rows)
     if len(groups) < HELD_OUT:
         raise ConfigError(
-            f"{len(groups)} conversations to train on are too few: write lessons/cases.py for the project"
-            " (docs/tuning.md), or run its agents and rate the runs"
+            f"{len(groups)} conversations to train on are too few: write some in lessons/talks/AGENT.yaml"
+            " (docs/tuning.md), or run the project's agents and rate the runs"
         )
     held_out = [row for group in groups[::HELD_OUT] for row in group]
     project = [row for place, group in enumerate(groups) if place % HELD_OUT for row in group]

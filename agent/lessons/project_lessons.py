@@ -13,6 +13,7 @@ from tools.project_modules import import_module
 
 FOLDER = "lessons"
 MODULE = f"{FOLDER}.cases"
+CASES = Path(FOLDER) / "cases.py"
 
 Maker = Callable[[Any], Case]
 """Makes a case from the result of ``begin``. Raises NoCase."""
@@ -51,7 +52,7 @@ def read_lessons(project: Path) -> ProjectLessons:
     Raises:
         ConfigError: the project has no lessons, or they can't be imported.
     """
-    path = project / FOLDER / "cases.py"
+    path = project / CASES
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; the project has no lessons")
     try:

@@ -10,8 +10,9 @@ import yaml
 
 from flightloop.errors import ConfigError
 from model.tuner.data.clean import cleaned, fault
-from model.tuner.data.desks import DESKS, Step, desk_files, desk_rows
+from model.tuner.data.desks import DESKS, desk_files, desk_rows
 from model.tuner.data.row import Message, Row, calls_of
+from model.tuner.data.talks import Step
 
 FIND = {"name": "find", "about": "Find a booking.", "parameters": {"query": {"type": "string", "about": "its number"}}}
 MOVE = {

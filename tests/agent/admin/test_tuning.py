@@ -115,7 +115,7 @@ async def test_a_project_without_lessons_and_runs_is_told_what_to_do(settings: S
     (project / "agents").mkdir(parents=True)
     (project / "agents" / "clerk.yaml").write_text("name: clerk\ninstructions: Be brief.\n")
     bare = settings.model_copy(update={"project": project})
-    with pytest.raises(ConfigError, match=r"write lessons/cases\.py"):
+    with pytest.raises(ConfigError, match=r"write some in lessons/talks/AGENT\.yaml"):
         await tune_project(bare, Wish(tmp_path / "tuning"), print)
 
 

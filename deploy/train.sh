@@ -17,7 +17,7 @@ HELD_OUT="--held-out parking --held-out pets --held-out oceans --held-out gym --
 HELD_OUT="$HELD_OUT --held-out zh_music --held-out zh_office"
 HELD_OUT_DESKS="--held-out watch_repair --held-out bakery_orders --held-out zh_photo_studio"
 LONGEST=2600 # tokens of a row: desks with a dozen tools have long prompts
-case "$MODEL" in edge) RATE=1e-3 ;; *) RATE=4e-4 ;; esac # those of the shipped experts
+case "$MODEL" in edge) RATE=1e-3 ;; *) RATE=4e-4 ;; esac # those with which the shipped experts began
 
 mkdir -p "$WORK/sets" "$WORK/rows"
 tuner() { "$PYTHON" -m model.tuner "$@"; }

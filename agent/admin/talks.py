@@ -1,4 +1,4 @@
-"""Written talks of a project, ``lessons/talks/AGENT.yaml``: conversations by hand with its agents and tools."""
+"""Written talks of a project, ``lessons/talks/AGENT.yaml``: conversations with its agents and tools."""
 
 from __future__ import annotations
 

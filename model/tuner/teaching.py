@@ -29,7 +29,7 @@ from model.tuner.packing import batches
 from model.tuner.sharing import grouped
 
 KEPT = 16
-"""Tokens that are kept of each distribution; beyond them, a trained teacher rarely has more than a percent."""
+"""Tokens that are kept of each distribution."""
 SAVED_S = 300.0
 """Seconds between two saves of a teacher's unfinished work."""
 

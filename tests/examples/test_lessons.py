@@ -78,7 +78,7 @@ async def test_answers_say_what_the_tools_or_the_customer_said(project: Project)
     for row in await rows_of(project, 80):
         if row["source"] == "support":
             said = [one.get("content") or "" for one in row["messages"] if one["role"] in ("user", "tool")]
-            # A number between Chinese characters isn't read as evidence (a limit of the groundedness rail).
+            # The groundedness rail doesn't read a number that touches Chinese characters as evidence.
             evidence = Evidence.of(
                 tuple(re.sub(r"(?<=[\u4e00-\u9fff])(?=\d)|(?<=\d)(?=[\u4e00-\u9fff])", " ", one) for one in said)
             )

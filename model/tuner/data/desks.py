@@ -1,7 +1,7 @@
 """Written conversations: those of desks (offices, small businesses, programs), and talk without tools.
 
 Composed conversations fill templates: an answer says what its tool's template says, whatever was asked. The
-conversations in ``model/tuner/desks`` are written by hand as wholes: an answer tells what was asked. A file has the
+conversations in ``model/tuner/desks`` are written one by one: an answer tells what was asked. A file has the
 system messages, the tools and the `talks <model.tuner.data.talks>` of a desk.
 """
 

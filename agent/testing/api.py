@@ -30,7 +30,7 @@ from flightloop.chat import (
 from flightloop.overview import Overview
 from flightloop.runs import AgentInfo, Budget, PolicyInfo, ProjectInfo, ToolInfo
 from guardrails.guard import Guard
-from guardrails.policy import Policy, parse_policy
+from guardrails.policy import Policy, parse_policy, unhurried
 from guardrails.types import Guarding
 from observability.aggregator import Aggregator
 from observability.metrics import Metrics
@@ -174,7 +174,7 @@ def api_deps(*answers: Said, streaming: str = "held", **overrides: Any) -> ApiDe
         "journal": journal,
         "keys": journal.keys,
         "keyring": Keyring({KEY: "default", OTHER_KEY: "other"}, journal.keys),
-        "catalogue": FixedCatalogue(policy, Guard(policy)),
+        "catalogue": FixedCatalogue(policy, Guard(unhurried(policy))),
         "model": ScriptedChat(list(answers) or [Said("ok")]),
         "deltas": LocalDeltas(),
         "metrics": metrics,

@@ -1,6 +1,7 @@
 """Test platform in a thread of this process: the real API, journal rules and worker, with a scripted model.
 
-The journal is in memory, tools run in this process, and the API answers on a free port of 127.0.0.1::
+The journal is in memory, tools run in this process, rails have ten minutes (a test must not depend on how busy
+the machine is), and the API answers on a free port of 127.0.0.1::
 
     with Platform(project_of([agent], [find], [policy]), model) as platform:
         client = Flightloop(platform.url, platform.api_key)
@@ -43,7 +44,7 @@ from flightloop.runs import ProjectInfo, Run, RunStatus
 from flightloop.tool import Tool, tool_of
 from guardrails.guard import Guard
 from guardrails.interrupt import InterruptSnapshot, InterruptWatch
-from guardrails.policy import Policy, default_policy
+from guardrails.policy import Policy, default_policy, unhurried
 from observability.tracing import Tracing
 from tools.describe import LoadedTools
 from tools.registry import Registry
@@ -62,6 +63,10 @@ def project_of(
     known = {policy.name: policy for policy in (*policies, default_policy())}
     named = {agent.name: agent for agent in agents}
     return Project(Path(), named, known, LoadedTools((), {}, registry), registry, tools_sha256="")
+
+
+def _guard(policy: Policy) -> Guard:
+    return Guard(unhurried(policy))
 
 
 @dataclass
@@ -116,7 +121,7 @@ class Platform:
                 journal=self.journal,
                 keys=self.journal.keys,
                 keyring=Keyring({KEY: DEFAULT_TENANT, **(keys or {})}, self.journal.keys),
-                catalogue=ProjectCatalogue(self.project, Guard, self._name),
+                catalogue=ProjectCatalogue(self.project, _guard, self._name),
                 model=model,
                 deltas=self._deltas,
                 overview=self._overview,
@@ -204,7 +209,7 @@ class Platform:
     async def _work(self) -> None:
         worker = Worker(
             self.journal,
-            AgentRuntimes(self.project, Guard, lambda project: LocalHosts(project.registry.tools())),
+            AgentRuntimes(self.project, _guard, lambda project: LocalHosts(project.registry.tools())),
             self.model,
             self._name,
             InterruptWatch(self._stops, ANSWER_S),

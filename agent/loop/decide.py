@@ -89,7 +89,7 @@ async def decide(deps: RunDependencies, gate: Gate, leased: LeasedRun, conversat
         Interrupted: the emergency stop ended the answer.
         InvalidCall: the model repeated an unusable answer, such as a call written as text.
     """
-    planning = _plan_due(deps, leased)
+    planning = _plan_of_use(deps) and _plan_due(leased, deps.agent.replans)
     tools = await gate.tools(planning=planning) if deps.tools else []
     asking = _Asking(deps, gate, leased, conversation, tools)
     if tools and planning:
@@ -97,13 +97,18 @@ async def decide(deps: RunDependencies, gate: Gate, leased: LeasedRun, conversat
     return await asking.act()
 
 
-def _plan_due(deps: RunDependencies, leased: LeasedRun) -> bool:
-    history = leased.history
+def _plan_of_use(deps: RunDependencies) -> bool:
+    """Whether the model or the policy reads the plan. It costs a call of the model."""
     if not deps.agent.planning:
         return False
+    return deps.model.capabilities.reads_plans or deps.guard.policy.document.tools.lock_to_plan != "off"
+
+
+def _plan_due(leased: LeasedRun, replans: int) -> bool:
+    history = leased.history
     if history.plans == 0:
         return history.unusable < PLAN_TRIES
-    return history.failed_since_plan and history.plans <= deps.agent.replans
+    return history.failed_since_plan and history.plans <= replans
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ class Capabilities:
     """Whether the server itself checks for interrupts (emergency stops), once per token."""
     parts: frozenset[str] = frozenset({"text"})
     """Content part types that the model accepts."""
+    reads_plans: bool = True
+    """Whether its prompts show the plan of a run. Without it, runs are planned only if their policy locks to the plan."""
     context_length: int | None = None
     """Context length in tokens; None: the server does not report it."""
 

@@ -44,6 +44,10 @@ async def connect_model(
     # Our engine reports the confidence itself. Log-probabilities per token would cost a decode step for every token
     # that the grammar determines.
     capabilities = Capabilities(
-        logprobs=False, interrupts=True, parts=frozenset(card.parts), context_length=card.context_length
+        logprobs=False,
+        interrupts=True,
+        parts=frozenset(card.parts),
+        reads_plans=card.reads_plans,
+        context_length=card.context_length,
     )
     return ServeChatModel(handle, capabilities), card.id

@@ -163,6 +163,7 @@ class ChatServer:
                 active_parameters=self._loaded.active_parameters,
                 weights=self._loaded.form.title,
                 parts=["text", "table"],
+                reads_plans=self._loaded.chat.shows_plans,
             )
         ]
 

@@ -398,3 +398,5 @@ class ModelCard(Wire):
     """Number format of the weights, and what computes with them; None: unknown."""
     parts: list[str] = Field(default_factory=lambda: ["text"])
     """Content part types that the model accepts."""
+    reads_plans: bool = True
+    """Whether its prompts show the plan of a run."""

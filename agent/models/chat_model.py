@@ -23,7 +23,7 @@ class Capabilities:
     parts: frozenset[str] = frozenset({"text"})
     """Content part types that the model accepts."""
     reads_plans: bool = True
-    """Whether its prompts show the plan of a run. Without it, runs are planned only if their policy locks to the plan."""
+    """Whether its prompts show the plan of a run. If not, runs are planned only if their policy locks to the plan."""
     context_length: int | None = None
     """Context length in tokens; None: the server does not report it."""
 

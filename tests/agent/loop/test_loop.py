@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from agent.models.answer_chunks import calls, plan, text
+from agent.models.chat_model import Capabilities
 from agent.run.budgets import Prices, TenantBudgets
 from agent.run.commands import resume
 from agent.run.state import fold
+from agent.testing.fakes import ScriptedChatModel
 from flightloop.chat import Usage
 from flightloop.content import text_of
 from flightloop.errors import Conflict
@@ -19,6 +21,8 @@ from flightloop.runs import Budget, StopReason
 from flightloop.tool import ToolRefused, tool
 from flightloop.usage import Amounts
 from flightloop.verdicts import Stage
+from guardrails.guard import Guard
+from guardrails.policy import parse_policy, unhurried
 
 ran: list[str] = []
 
@@ -177,6 +181,22 @@ async def test_without_a_plan_after_two_unusable_ones(make_bench: Callable[..., 
     run = await bench.work(await bench.start())
     assert text_of(run.output) == "An answer."
     assert bench.model.requests[2].response_format is None
+
+
+async def test_a_model_that_reads_no_plans_is_asked_for_none(make_bench: Callable[..., Any]) -> None:
+    bench = make_bench([], [find], planning=True)
+    bench.model = ScriptedChatModel([text("An answer.")], Capabilities(reads_plans=False))
+    run = await bench.work(await bench.start())
+    assert text_of(run.output) == "An answer."
+
+
+async def test_a_policy_that_locks_to_the_plan_needs_one_from_every_model(make_bench: Callable[..., Any]) -> None:
+    policy = parse_policy("name: locked\nversion: '1'\ntools: {allow: {'*': ['*']}, lock_to_plan: block}\n")
+    bench = make_bench([], [find], Guard(unhurried(policy)), planning=True)
+    script = [plan("Find the order", "find"), text("An answer.")]
+    bench.model = ScriptedChatModel(script, Capabilities(reads_plans=False))
+    run = await bench.work(await bench.start())
+    assert run.plan == ["find"]
 
 
 async def test_escalation(make_bench: Callable[..., Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -137,7 +137,11 @@ def losses(decoder: Decoder, batch: Batch, *, recompute: bool = False, teaching:
     run = _run(decoder, batch, recompute)
     pairs = zip(torch.split(run.hidden_ND, SCORED), torch.split(run.target_N, SCORED), strict=True)
     if teaching is None:
-        parts = [checkpoint(_cross_entropy, decoder, part_ND, part_N, use_reentrant=False) for part_ND, part_N in pairs]
+        weight_VD = decoder.head.weight_OI.detach()
+        parts = [
+            _CrossEntropy.apply(part_ND, weight_VD, part_N)  # type: ignore[no-untyped-call]
+            for part_ND, part_N in pairs
+        ]
     else:
         opinion = teaching.of(batch)
         views = zip(torch.split(opinion.token_NK, SCORED), torch.split(opinion.log_NK, SCORED), strict=True)
@@ -193,8 +197,28 @@ def _predicting(batch: Batch, laid: Laid) -> Iterator[tuple[int, int, int]]:
                 yield rows[place - 1], example.tokens[place], number
 
 
-def _cross_entropy(decoder: Decoder, hidden_ND: Tensor, target_N: Tensor) -> Tensor:
-    return functional.cross_entropy(decoder.logits(hidden_ND), target_N, reduction="none")
+class _CrossEntropy(torch.autograd.Function):
+    """Cross-entropy under a frozen output projection.
+
+    The gradient is computed together with the loss: the logits, the largest tensor of a step, are then computed once
+    and never kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, target_N: Tensor) -> Tensor:
+        logits_NV = functional.linear(hidden_ND, weight_VD).float()
+        total_N1 = logits_NV.logsumexp(-1, keepdim=True)
+        loss_N1 = total_N1 - logits_NV.gather(-1, target_N[:, None])
+        if ctx.needs_input_grad[0]:
+            slope_NV = logits_NV.sub_(total_N1).exp_()
+            slope_NV.scatter_add_(-1, target_N[:, None], torch.full_like(loss_N1, -1.0))
+            ctx.save_for_backward(slope_NV.to(weight_VD.dtype) @ weight_VD)
+        return loss_N1.squeeze(-1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (slope_ND,) = ctx.saved_tensors
+        return grads[0][:, None].to(slope_ND.dtype) * slope_ND, None, None
 
 
 def _taught(

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from agent.models.answer_chunks import Turn as Chunks
 from agent.models.answer_chunks import calls, plan, text
 from agent.models.chat_model import Capabilities
-from flightloop.chat import ChatChunk, ChatRequest, ModelCard
+from flightloop.chat import ChatChunk, ChatRequest
 from flightloop.lessons import Call, NoCase, Outcome, Plan, Say, Solution, Step
+from flightloop.model_card import ModelCard
 
 NAME = "oracle"
 

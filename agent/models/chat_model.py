@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from flightloop.chat import ChatChunk, ChatRequest, ModelCard
+from flightloop.chat import ChatChunk, ChatRequest
+from flightloop.model_card import ModelCard
 
 
 @dataclass(frozen=True)

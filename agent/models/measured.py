@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 
 from agent.models.chat_model import Capabilities, ChatModel
 from flightloop.answer import is_part
-from flightloop.chat import ChatChunk, ChatRequest, ModelCard, Usage
+from flightloop.chat import ChatChunk, ChatRequest, Usage
+from flightloop.model_card import ModelCard
 from observability import catalog
 from observability.metrics import Metrics
 

@@ -17,13 +17,14 @@ import structlog
 from agent.models.chat_model import Capabilities
 from agent.models.normalise import Normaliser
 from agent.models.server_error import MOST_LOGGED, server_error
-from flightloop.chat import ChatChunk, ChatRequest, FunctionCall, ModelCard, ResponseExtension
+from flightloop.chat import ChatChunk, ChatRequest, FunctionCall, ResponseExtension
 from flightloop.errors import (
     ConfigError,
     FlightloopError,
     ModelUnavailable,
     UnsupportedContent,
 )
+from flightloop.model_card import ModelCard
 from flightloop.sse import EventTooLong, SSEDecoder
 from flightloop.wellformed import whole
 from guardrails.aside import aside, on_behalf_of

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from agent.models.chat_model import Capabilities, ChatModel
 from flightloop.answer import is_part
-from flightloop.chat import ChatChunk, ChatRequest, ModelCard
+from flightloop.chat import ChatChunk, ChatRequest
 from flightloop.errors import FlightloopError, Overloaded
+from flightloop.model_card import ModelCard
 
 _SHORTEST_QUEUE_S, _LONGEST_WAIT_S = 0.5, 30.0
 

@@ -10,8 +10,9 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from agent.models.chat_model import Capabilities
-from flightloop.chat import ChatChunk, ChatRequest, ModelCard
+from flightloop.chat import ChatChunk, ChatRequest
 from flightloop.errors import FlightloopError, InternalError, ModelUnavailable, Overloaded
+from flightloop.model_card import ModelCard
 
 
 class ServeChatModel:

@@ -21,12 +21,12 @@ from flightloop.chat import (
     Delta,
     FinishReason,
     FunctionDelta,
-    ModelCard,
     ResponseExtension,
     TokenLogprob,
     ToolCallDelta,
     Usage,
 )
+from flightloop.model_card import ModelCard
 from flightloop.overview import Overview
 from flightloop.runs import AgentInfo, Budget, PolicyInfo, ProjectInfo, ToolInfo
 from guardrails.guard import Guard

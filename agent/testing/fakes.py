@@ -11,9 +11,9 @@ from agent.models.chat_model import Capabilities
 from flightloop.chat import (
     ChatChunk,
     ChatRequest,
-    ModelCard,
     ToolDef,
 )
+from flightloop.model_card import ModelCard
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.policy import Policy, default_policy
 from guardrails.types import Checked, GuardContext, Ruling, severest

@@ -27,8 +27,9 @@ from agent.testing.conversations import (
 from agent.testing.fakes import AnsweringChatModel
 from agent.testing.figures import Figures
 from agent.testing.platform import Platform, project_of
-from flightloop.chat import ChatRequest, ModelCard, Usage
+from flightloop.chat import ChatRequest, Usage
 from flightloop.events import FeedbackGiven, RunCreated
+from flightloop.model_card import ModelCard
 from flightloop.runs import Feedback, Run, RunStatus
 from guardrails.policy import parse_policy
 

@@ -41,9 +41,10 @@ from agent.testing.fakes import PlainStream
 from bench.engine.quiet import only_warnings
 from bench.peers.protocol import Answer, Task, serve
 from bench.peers.stepping import ANSWER, ARGUMENT, INSTRUCTIONS, MODEL, QUESTION, TOOL, Load, Orders, timed
-from flightloop.chat import ChatChunk, ChatRequest, ModelCard, ToolDef
+from flightloop.chat import ChatChunk, ChatRequest, ToolDef
 from flightloop.content import text_of
 from flightloop.events import RunCreated
+from flightloop.model_card import ModelCard
 from flightloop.runs import Run
 from flightloop.tool import Effect, Tool, ToolContext, tool, tool_of
 from flightloop.verdicts import Action

@@ -8,8 +8,9 @@ import ray
 import torch
 from ray import serve
 
-from flightloop.chat import ChatChunk, ChatRequest, ModelCard
+from flightloop.chat import ChatChunk, ChatRequest
 from flightloop.errors import InternalError
+from flightloop.model_card import ModelCard
 from model.config import ModelConfig
 from model.engine.engine import Engine, StopSignal
 from model.serve.autoscaling import UTILISATION

@@ -15,8 +15,9 @@ from uuid import uuid4
 
 import structlog
 
-from flightloop.chat import ChatChunk, ChatRequest, ModelCard
+from flightloop.chat import ChatChunk, ChatRequest
 from flightloop.errors import FlightloopError, InternalError, ModelUnavailable
+from flightloop.model_card import ModelCard
 from model.engine.compiler import GrammarCompiler
 from model.engine.engine import Engine
 from model.engine.request import EngineLoad, EngineOutput, EngineRequest, joined

@@ -7,11 +7,11 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from flightloop.call import Call, Steps, parsed_by
-from flightloop.chat import ModelCard
 from flightloop.content import Part
 from flightloop.events import RunEvent
 from flightloop.feeds import RunFeed
 from flightloop.keys import ApiKey, ApiKeyCreate, Caller, NewApiKey, Role
+from flightloop.model_card import ModelCard
 from flightloop.overview import Overview
 from flightloop.resource import Resource, X, endpoint, feed, sequence
 from flightloop.runs import (

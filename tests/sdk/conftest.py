@@ -11,7 +11,8 @@ from agent.run.history import dump
 from agent.testing.fakes import AnsweringChatModel
 from agent.testing.platform import Platform, project_of
 from flightloop import AsyncFlightloop, Flightloop
-from flightloop.chat import ChatRequest, ModelCard, Usage
+from flightloop.chat import ChatRequest, Usage
+from flightloop.model_card import ModelCard
 from flightloop.tool import tool
 from guardrails.policy import parse_policy
 from tests.faulty_proxy import FaultyProxy

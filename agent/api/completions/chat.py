@@ -26,9 +26,9 @@ from flightloop.chat import (
     ChatChunk,
     ChatCompletion,
     ChatRequest,
-    ModelCard,
 )
 from flightloop.errors import FlightloopError, InternalError
+from flightloop.model_card import ModelCard
 
 router = APIRouter(prefix="/v1", tags=["chat"], route_class=BodyRoute)
 log = structlog.get_logger(__name__)

@@ -9,7 +9,7 @@ from fastapi import Request
 
 from agent.api.pages import unknown
 from agent.models.chat_model import ChatModel
-from flightloop.chat import ModelCard
+from flightloop.model_card import ModelCard
 
 FRESH_S = 30.0
 

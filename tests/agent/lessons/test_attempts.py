@@ -18,8 +18,9 @@ from agent.lessons.stage import Player
 from agent.models.answer_chunks import text
 from agent.models.chat_model import Capabilities
 from agent.project.project import EMBEDDED, Project, load_project
-from flightloop.chat import ChatChunk, ChatRequest, ModelCard
+from flightloop.chat import ChatChunk, ChatRequest
 from flightloop.lessons import Case, NoCase, Solution
+from flightloop.model_card import ModelCard
 
 SEED = 11
 

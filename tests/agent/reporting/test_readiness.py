@@ -9,8 +9,8 @@ from agent.reporting.readiness import Readiness, not_ready
 from agent.store import memory_journal, sql_journal
 from agent.testing.api import api_deps
 from agent.testing.fakes import ScriptedChatModel
-from flightloop.chat import ModelCard
 from flightloop.errors import ModelUnavailable
+from flightloop.model_card import ModelCard
 from tests.agent.api.test_runs import calling
 
 

@@ -89,7 +89,7 @@ async def decide(deps: RunDependencies, gate: Gate, leased: LeasedRun, conversat
         Interrupted: the emergency stop ended the answer.
         InvalidCall: the model repeated an unusable answer, such as a call written as text.
     """
-    planning = _plan_of_use(deps) and _plan_due(leased, deps.agent.replans)
+    planning = _reads_plan(deps) and _plan_due(leased, deps.agent.replans)
     tools = await gate.tools(planning=planning) if deps.tools else []
     asking = _Asking(deps, gate, leased, conversation, tools)
     if tools and planning:
@@ -97,7 +97,7 @@ async def decide(deps: RunDependencies, gate: Gate, leased: LeasedRun, conversat
     return await asking.act()
 
 
-def _plan_of_use(deps: RunDependencies) -> bool:
+def _reads_plan(deps: RunDependencies) -> bool:
     """Whether the model or the policy reads the plan. It costs a call of the model."""
     if not deps.agent.planning:
         return False

@@ -198,7 +198,7 @@ def _predicting(batch: Batch, laid: Laid) -> Iterator[tuple[int, int, int]]:
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Cross-entropy under a frozen output projection.
+    """Cross-entropy of each row under a frozen output projection, (N,), in nats.
 
     The gradient is computed together with the loss: the logits, the largest tensor of a step, are then computed once
     and never kept.

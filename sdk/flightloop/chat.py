@@ -208,9 +208,11 @@ ToolChoice = Annotated[
 
 
 class ChatRequest(Asked):
+    """A request to a model. A run's own may be longer than a client's, which is a `ChatCreate`."""
+
     model: str = Field(max_length=NAME_CHARS)
-    messages: Many[ChatMessage] = Field(min_length=1, max_length=MESSAGES)
-    tools: Many[ToolDef] | None = Field(default=None, max_length=TOOLS)
+    messages: Many[ChatMessage] = Field(min_length=1)
+    tools: Many[ToolDef] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool = True
     response_format: ResponseFormat | None = None
@@ -263,6 +265,13 @@ class ChatRequest(Asked):
     @property
     def token_limit(self) -> int | None:
         return self.max_completion_tokens or self.max_tokens
+
+
+class ChatCreate(ChatRequest):
+    """The body of ``POST /v1/chat/completions``: a request within the limits of `flightloop.limits`."""
+
+    messages: Many[ChatMessage] = Field(min_length=1, max_length=MESSAGES)
+    tools: Many[ToolDef] | None = Field(default=None, max_length=TOOLS)
 
 
 class TopLogprob(Wire):

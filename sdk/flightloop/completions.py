@@ -9,8 +9,8 @@ from flightloop.call import Call, parsed_by, refused_here
 from flightloop.chat import (
     ChatChunk,
     ChatCompletion,
+    ChatCreate,
     ChatMessage,
-    ChatRequest,
     NamedToolChoice,
     ResponseFormat,
     ToolDef,
@@ -32,7 +32,7 @@ from flightloop.transport import AsyncTransport, SyncTransport
 
 
 class ChatOptions(TypedDict, total=False):
-    """Optional fields of the request; see ``flightloop.chat.ChatRequest``."""
+    """Optional fields of the request; see ``flightloop.chat.ChatCreate``."""
 
     tools: list[ToolDef] | list[dict[str, Any]]
     tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | dict[str, Any]
@@ -98,7 +98,7 @@ class Completions(Resource[X]):
         """
         fields = {"model": model, "messages": messages, "stream": stream, **options}
         with refused_here():
-            request = ChatRequest.model_validate(fields)
+            request = ChatCreate.model_validate(fields)
         transport = cast(Any, self._transport)
         if stream:
             return transport.stream(ChatFeed(request))

@@ -25,7 +25,7 @@ from flightloop.answer import completed
 from flightloop.chat import (
     ChatChunk,
     ChatCompletion,
-    ChatRequest,
+    ChatCreate,
 )
 from flightloop.errors import FlightloopError, InternalError
 from flightloop.model_card import ModelCard
@@ -57,7 +57,7 @@ async def get_model(model_id: str, request: Request, caller: Viewer) -> ModelCar
         **documented(404, 413, 422, 423, 429, 503),
     },
 )
-async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Operator) -> Response:
+async def complete(body: ChatCreate, request: Request, deps: Deps, caller: Operator) -> Response:
     """Answers a conversation. If the client disconnects, checks and decoding stop."""
     admission = admit(deps, known_models(request), body, caller, request.headers)
     admitted = await first_of(admission, caller_gone(request, deps))

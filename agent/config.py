@@ -77,6 +77,8 @@ class Settings(BaseSettings):
     """Whether the remote server returns log-probabilities."""
     model_context: int | None = Field(default=None, ge=1)
     """Context length of the remote model in tokens; None: unknown."""
+    model_reads_plans: bool = True
+    """Whether runs on the remote model are planned. A plan costs a call of the model, and pays if the model follows it."""
     model_timeout_s: float = Field(default=120.0, gt=0)
     """Seconds without data from the remote server after which a request fails."""
     model: str | None = None

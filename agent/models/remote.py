@@ -58,6 +58,8 @@ class RemoteConfig:
     parts: frozenset[str] = frozenset({"text"})
     """Content part types that the server accepts."""
     context_length: int | None = None
+    reads_plans: bool = True
+    """Whether runs on this model are planned."""
     timeout_s: float = 120.0
     """Longest time without data, in seconds."""
 
@@ -86,6 +88,7 @@ class RemoteChatModel:
             logprobs=config.logprobs,
             parts=config.parts,
             context_length=config.context_length,
+            reads_plans=config.reads_plans,
         )
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:

@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     model_context: int | None = Field(default=None, ge=1)
     """Context length of the remote model in tokens; None: unknown."""
     model_reads_plans: bool = True
-    """Whether runs on the remote model are planned. A plan costs a call of the model, and pays if the model follows it."""
+    """Whether runs on the remote model are planned. A plan costs a call, and pays if the model follows it."""
     model_timeout_s: float = Field(default=120.0, gt=0)
     """Seconds without data from the remote server after which a request fails."""
     model: str | None = None

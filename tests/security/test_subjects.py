@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from agent.api import auth
+from agent.api import auth, create_app
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.inline_runner import InlineRunner
 from agent.loop.local_hosts import LocalHosts
@@ -18,7 +19,7 @@ from agent.models.answer_chunks import Turn, calls, text
 from agent.project.project import EMBEDDED, load_project
 from agent.run.journal import all_events
 from agent.store import memory_journal
-from agent.testing.api import api_deps
+from agent.testing.api import KEY, api_deps
 from agent.testing.fakes import AnsweringChatModel
 from bench.guardrails.cross_subject import Attack, Defence, Field, attacks
 from flightloop.chat import ChatRequest
@@ -256,3 +257,31 @@ def test_a_binding_that_names_no_tool_or_one_with_effects_is_refused(tmp_path: P
 def test_runs_of_old_journals_are_anonymous() -> None:
     document = created().model_dump(mode="json", exclude={"subject"})
     assert RunCreated.model_validate(document).subject is None
+
+
+async def test_a_bound_key_decides_nothing_and_sees_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "FRESH_S", 0.0)
+    deps = api_deps()
+    transport = httpx.ASGITransport(create_app(deps), raise_app_exceptions=False)
+    theirs = (await deps.journal.create(created("secret of bob", agent="support", subject=Subject(id="bob")))).run
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        owner = {"authorization": f"Bearer {KEY}"}
+        made = await client.post("/v1/keys", json={"name": "phone", "subject": "ann"}, headers=owner)
+        bound = {"authorization": f"Bearer {made.json()['key']}"}
+        for method, path, body in (
+            ("POST", "/v1/approvals/apr_1", {"decision": "approve"}),
+            ("GET", "/v1/approvals", None),
+            ("GET", "/v1/audit", None),
+            ("POST", "/v1/interrupts", {"scope": "all"}),
+            ("POST", f"/v1/runs/{theirs.id}/resume", None),
+            ("POST", f"/v1/runs/{theirs.id}/fork", {"step": 0}),
+            ("POST", "/v1/keys", {"name": "more"}),
+        ):
+            answer = await client.request(method, path, json=body, headers=bound)
+            assert answer.status_code == 403, (method, path)
+        for path in (f"/v1/runs/{theirs.id}", f"/v1/runs/{theirs.id}/events"):
+            answer = await client.get(path, headers=bound)
+            assert (answer.status_code, "secret" in answer.text) == (404, False)
+        assert (await client.get("/v1/runs", headers=bound)).json()["data"] == []
+        run = {"agent": "support", "input": "x", "subject": "bob"}
+        assert (await client.post("/v1/runs", json=run, headers=bound)).status_code == 403

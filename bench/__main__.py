@@ -102,6 +102,18 @@ def agent(
 
 
 @app.command()
+def guardrails(
+    json: Json = None,
+    rows: Annotated[str, typer.Option(help="Comma-separated names; default: all.")] = "",
+) -> None:
+    """What attacks achieve against the guardrails, with a model that does everything that it is told."""
+    from bench.guardrails.run import measure
+
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    _finish(measure(console, _names(rows)), console, json, "guardrails")
+
+
+@app.command()
 def scaling(json: Json = None, port: Port = 8000) -> None:
     """Scaling to two replicas under the load of 16 streams, and back."""
     from bench.scaling import measure

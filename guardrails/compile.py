@@ -25,6 +25,7 @@ from guardrails.rails.forbidden import forbidden_rail
 from guardrails.rails.groundedness import groundedness_rail
 from guardrails.rails.injection import injection_rail
 from guardrails.rails.repeats import repeats_rail
+from guardrails.rails.subject import calls_rail, results_rail
 from guardrails.text.normalise import normalise_rail
 from guardrails.types import Checked, Judge, Judgement, Rail
 
@@ -49,7 +50,10 @@ def compile_stage(policy: Policy, stage: Stage, judge: Judge | None, clock: Cloc
                 sealed("repeats", repeats_rail(document)),
                 sealed("forbidden", forbidden_rail(document)),
             )
-            rails = [structure, *listed]
+            bound = [sealed("subject", calls_rail(document.subject))] if document.subject is not None else []
+            rails = [structure, *bound, *listed]
+        case Stage.TOOL_RESULT if document.subject is not None:
+            rails = [sealed("subject", results_rail(document.subject)), *listed]
         case Stage.FINAL:
             listed = [sealed(RAIL, claims_rail(document)), *listed]
             rails = listed

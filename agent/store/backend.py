@@ -33,6 +33,8 @@ class RunFilter:
     agent: str | None = None
     status: RunStatus | None = None
     session_id: str | None = None
+    subject: str | None = None
+    """Id of the subject."""
     parent: str | None = None
     """Id of the run whose sub-runs are listed."""
     roots: bool = False
@@ -77,6 +79,8 @@ class Reserved:
     holder: str
     """Process that makes the call."""
     amounts: Amounts = field(default_factory=Amounts)
+    subject: str | None = None
+    """Id of the subject; None: anonymous."""
 
 
 class Transaction(Protocol):
@@ -93,6 +97,10 @@ class Transaction(Protocol):
 
     def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> tuple[list[Run], bool]:
         """A page of runs, newest first, and whether there are more."""
+        ...
+
+    def first_in_session(self, tenant_id: str, session_id: str) -> Run | None:
+        """A session's first run."""
         ...
 
     def count_runs(self, tenant_id: str, statuses: Collection[RunStatus]) -> dict[RunStatus, int]: ...
@@ -226,14 +234,28 @@ class Transaction(Protocol):
         """Removes the tenant's oldest revoked key. Returns whether there was one."""
         ...
 
-    def spend(self, tenant_id: str, session_id: str | None, day: str, used: Amounts) -> None:
-        """Adds amounts to the usage of a tenant on a day and, if given, of a session."""
+    def spend(
+        self, tenant_id: str, session_id: str | None, day: str, used: Amounts, subject: str | None = None
+    ) -> None:
+        """Adds amounts to the usage of a tenant on a day and, if given, of a session and of a subject on that day."""
         ...
 
     def spent_since(self, tenant_id: str, day: str) -> Amounts: ...
     def spent_in_session(self, tenant_id: str, session_id: str) -> Amounts: ...
-    def reserved(self, tenant_id: str, session_id: str | None, but: str = "", gone: Collection[str] = ()) -> Amounts:
-        """Sum of a tenant's or session's reservations, except the one with id ``but`` and those of ``gone`` holders."""
+    def spent_by_subject(self, tenant_id: str, subject: str, day: str) -> Amounts:
+        """Usage of a subject since a day."""
+        ...
+
+    def reserved(
+        self,
+        tenant_id: str,
+        session_id: str | None,
+        but: str = "",
+        gone: Collection[str] = (),
+        subject: str | None = None,
+    ) -> Amounts:
+        """Sum of a tenant's, session's or subject's reservations, except the one with id ``but`` and those of ``gone``
+        holders."""
         ...
 
     def reservation(self, reservation_id: str) -> Reserved | None: ...

@@ -20,6 +20,7 @@ from guardrails.evidence.amounts import exceeds, is_number
 from guardrails.evidence.origins import Origins
 from guardrails.finders.hosts import Address, addresses_in, addresses_of, is_url, permitted
 from guardrails.policy_document import ArgumentRule, AskRule, PolicyDocument
+from guardrails.rails.filled import filled, has_unknown_default
 from guardrails.text.normalise import normalise
 from guardrails.text.scalars import scalar_texts
 from guardrails.text.spelling import most_characters
@@ -163,14 +164,14 @@ def _off_plan(document: PolicyDocument, context: GuardContext, call: CheckedCall
 
 
 def _broken_rules(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> Iterator[Problem]:
-    filled = _filled(call)
+    given = filled(call)
     for name, rule in document.tools.arguments.get(call.spec.name, {}).items():
-        if name not in filled:
-            if _has_unknown_default(call, name):
+        if name not in given:
+            if has_unknown_default(call, name):
                 why = "must be given: the policy limits it, and its default is not known"
                 yield Action.BLOCK, "argument", f"{name} {why}"
             continue
-        value = filled[name]
+        value = given[name]
         if reason := violation(rule, value):
             yield Action.BLOCK, "argument", f"{name} {reason}"
         # An empty text is no word of the user's; some tools take it to mean everything.
@@ -182,7 +183,7 @@ def _broken_rules(document: PolicyDocument, context: GuardContext, call: Checked
 def _asked(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> Iterator[Problem]:
     for rule in document.tools.ask:
         named = call.spec.name == rule.tool or call.spec.effect is rule.effect
-        if named and _is_unsure(rule, call) and exceeds(rule, _filled(call), context):
+        if named and _is_unsure(rule, call) and exceeds(rule, filled(call), context):
             label = BY_EFFECT if rule.effect else "ask"
             why = f"the policy wants a person to decide about {call.spec.name}"
             if rule.confidence_below is not None:
@@ -195,20 +196,6 @@ def _is_unsure(rule: AskRule, call: CheckedCall) -> bool:
     if rule.confidence_below is None:
         return True
     return call.confidence is not None and call.confidence < rule.confidence_below
-
-
-def _filled(call: CheckedCall) -> dict[str, Any]:
-    """The arguments, with the tool's defaults for those that are left out."""
-    declared = call.spec.parameters.get("properties", {})
-    defaults = {name: one["default"] for name, one in declared.items() if isinstance(one, dict) and "default" in one}
-    return {**defaults, **call.arguments}
-
-
-def _has_unknown_default(call: CheckedCall, name: str) -> bool:
-    """Whether an argument's default is known only to the tool's code (``default_factory``) or to a server."""
-    declared = call.spec.parameters.get("properties", {}).get(name)
-    required = call.spec.parameters.get("required", ())
-    return isinstance(declared, dict) and "default" not in declared and name not in required
 
 
 def _addresses(arguments: dict[str, Any], sinks: tuple[str, ...]) -> Iterator[Address]:

@@ -33,6 +33,7 @@ from flightloop.limits import (
     STOPS,
     TOOLS,
 )
+from flightloop.subject import GivenSubject
 from flightloop.wellformed import LARGEST_INTEGER, LEVELS, key_given_twice, levels, unkept_number
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -176,6 +177,8 @@ class Tags(Asked):
     agent: str | None = Field(default=None, max_length=NAME_CHARS)
     session_id: str | None = Field(default=None, max_length=NAME_CHARS)
     run_id: str | None = Field(default=None, max_length=NAME_CHARS)
+    subject: str | None = Field(default=None, max_length=NAME_CHARS)
+    """Id of the subject."""
 
 
 class RequestExtension(Asked):
@@ -236,6 +239,8 @@ class ChatRequest(Asked):
     stream: bool = False
     stream_options: StreamOptions | None = None
     user: str | None = Field(default=None, max_length=NAME_CHARS)
+    subject: GivenSubject | None = None
+    """Extension: the end user on whose behalf the completion acts. ``user`` is never trusted as one."""
     flightloop: RequestExtension = Field(default_factory=RequestExtension)
 
     @field_validator("stop", mode="before")

@@ -28,6 +28,7 @@ from flightloop.responses import (
     ResponseObject,
     TextConfig,
 )
+from flightloop.subject import Subject
 from flightloop.transport import AsyncTransport, SyncTransport
 
 
@@ -48,6 +49,7 @@ class ChatOptions(TypedDict, total=False):
     top_logprobs: int
     stream_options: dict[str, Any]
     user: str
+    subject: str | Subject | dict[str, Any]
 
 
 Messages = list[ChatMessage] | list[dict[str, Any]]
@@ -127,6 +129,7 @@ class ResponseOptions(TypedDict, total=False):
     top_logprobs: int
     metadata: dict[str, str]
     user: str
+    subject: str | Subject | dict[str, Any]
 
 
 Input = str | Sequence[InputItem | OutputMessage | OutputCall | dict[str, Any]]

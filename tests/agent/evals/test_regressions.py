@@ -77,6 +77,7 @@ async def test_a_session_becomes_turns_and_recorded_calls(project: Project) -> N
         ("add_reminder", {"added": "call +49 170 1234567"}),
         ("list_reminders", ["call +49 170 1234567"]),
     ]
+    assert task.subject is None
     alone = await regression(journal, "default", first.id, Wanted(answer=["done"]))
     assert len(alone.turns) == len(alone.recorded or ()) == 1
 

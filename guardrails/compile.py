@@ -16,11 +16,14 @@ from guardrails.policy_document import (
     NormaliseEntry,
     PolicyDocument,
 )
-from guardrails.rails.calls import arguments_rail, egress_rail, origin_rail, plan_rail
+from guardrails.rails.calls import arguments_rail, origin_rail, plan_rail
 from guardrails.rails.claims import RAIL, claims_rail
+from guardrails.rails.contacts import RAIL as CONTACTS_RAIL
+from guardrails.rails.contacts import contacts_detector, contacts_rail
 from guardrails.rails.content import content_rail
 from guardrails.rails.detector import Detector, detector_rail
 from guardrails.rails.detectors import detector_of
+from guardrails.rails.egress import egress_rail
 from guardrails.rails.forbidden import forbidden_rail
 from guardrails.rails.groundedness import groundedness_rail
 from guardrails.rails.injection import injection_rail
@@ -49,9 +52,11 @@ def compile_stage(policy: Policy, stage: Stage, judge: Judge | None, clock: Cloc
                 sealed("repeats", repeats_rail(document)),
                 sealed("forbidden", forbidden_rail(document)),
             )
-            rails = [structure, *listed]
+            rails = [structure, *listed, sealed(CONTACTS_RAIL, contacts_rail(document.egress))]
         case Stage.FINAL:
-            listed = [sealed(RAIL, claims_rail(document)), *listed]
+            contacts = contacts_detector(document.egress)
+            last = [sealed(CONTACTS_RAIL, detector_rail(contacts))] if contacts else []
+            listed = [sealed(RAIL, claims_rail(document)), *listed, *last]
             rails = listed
             if document.constitution.enabled:
                 critique = constitution_rail(document.constitution, judge, chain(*listed))
@@ -63,7 +68,8 @@ def compile_stage(policy: Policy, stage: Stage, judge: Judge | None, clock: Cloc
 
 def detectors(document: PolicyDocument) -> tuple[Sequence[Detector], bool]:
     """Detectors of the stream stage, and whether invisible characters are stripped first."""
-    found = [detector_of(entry, document.egress.hosts) for entry in document.stages.stream.rails]
+    listed = [detector_of(entry, document.egress) for entry in document.stages.stream.rails]
+    found = [*listed, contacts_detector(document.egress)]
     strip = any(isinstance(entry, NormaliseEntry) for entry in document.stages.stream.rails)
     return [detector for detector in found if detector], strip
 
@@ -89,6 +95,6 @@ def _untargeted(entry: AnyEntry, document: PolicyDocument, judge: Judge | None) 
         case GroundednessEntry():
             return groundedness_rail(entry)
         case _:
-            detector = detector_of(entry, document.egress.hosts)
+            detector = detector_of(entry, document.egress)
             assert detector is not None, entry
             return detector_rail(detector)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,13 @@ class Detector:
     def not_allowed(self, text: str, findings: list[Finding], context: GuardContext) -> list[Finding]:
         """The findings that the context doesn't allow."""
         return merged(self.filter_for(context)(text, findings)) if findings else []
+
+
+def found_in(finder: Finder, arguments: Any) -> Iterator[tuple[str, Finding]]:
+    """Findings in the strings, numbers and keys of arguments, each with the text that contains it."""
+    detector = Detector("", finder, Action.ALLOW)
+    for text in scalar_texts(arguments):
+        yield from ((text, finding) for finding in detector.find(text))
 
 
 def found_reason(labels: list[str], places: int) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable
 
 import regex
 
+from guardrails.egress_document import Egress
 from guardrails.finders.pattern import Finding, Pattern, PatternFinder, not_after
 from guardrails.finders.pii import pii_finder, values
 from guardrails.finders.secrets import secrets_finder
 from guardrails.policy_document import AnyEntry, LinksEntry, PiiEntry, SecretsEntry, Source, TermsEntry
 from guardrails.rails.detector import Detector, FilterForContext
-from guardrails.rails.links import LINKS, vouched_for
+from guardrails.rails.links import ANY_HOSTS, vouched_for
 from guardrails.text.spelling import compatible
 from guardrails.types import GuardContext
 
@@ -19,7 +20,7 @@ _START, _BLANKS = not_after(r"\w"), r"(?:\s|\\[nrt]){1,8}"
 Keep = Callable[[str, list[Finding]], list[Finding]]
 
 
-def detector_of(entry: AnyEntry, egress: tuple[str, ...]) -> Detector | None:
+def detector_of(entry: AnyEntry, egress: Egress) -> Detector | None:
     """The detector that an entry declares; None if it declares another kind of rail."""
     match entry:
         case SecretsEntry():
@@ -30,7 +31,7 @@ def detector_of(entry: AnyEntry, egress: tuple[str, ...]) -> Detector | None:
         case TermsEntry():
             return Detector("terms", terms_finder(entry.terms), entry.action)
         case LinksEntry():
-            return Detector("links", LINKS, entry.action, vouched_for(entry, egress))
+            return Detector("links", ANY_HOSTS, entry.action, vouched_for(entry, egress))
         case _:
             return None
 

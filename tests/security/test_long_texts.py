@@ -23,8 +23,10 @@ from flightloop.chat import ChatChunk, ChatRequest, ChunkChoice, Delta, Tags
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.aside import LONG, aside, on_behalf_of
+from guardrails.egress_document import Egress
 from guardrails.evidence.acts import Act
 from guardrails.finders.hosts import BARE, addresses_in
+from guardrails.finders.links import LINKS
 from guardrails.finders.pattern import merged
 from guardrails.finders.secrets import secrets_finder
 from guardrails.guard import Guard
@@ -33,7 +35,7 @@ from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 from guardrails.policy import default_policy, parse_policy
 from guardrails.rails.claims import LABEL, MOST_CLAIMS, claims_rail
 from guardrails.rails.injection import scan
-from guardrails.rails.links import LINKS, vouched_for
+from guardrails.rails.links import ANY_HOSTS, vouched_for
 from guardrails.rails.repeats import repeats_rail
 from guardrails.types import Checked, CheckedCall, GuardContext, Judgement, Past, Write, args_sha256
 from observability.tracing import Tracing
@@ -54,7 +56,7 @@ def final(said: str, **context: Any) -> Judgement:
 
 
 def judge_link(said: str) -> None:
-    vouched_for(LINKS_ENTRY, ())(GuardContext())(said, LINKS.find(said))
+    vouched_for(LINKS_ENTRY, Egress())(GuardContext())(said, ANY_HOSTS.find(said))
 
 
 def begun(said: str) -> None:

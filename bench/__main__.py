@@ -223,6 +223,21 @@ def tools(
 
 
 @app.command()
+def guardrails(
+    json: Json = None,
+    rows: Annotated[str, typer.Option(help="Comma-separated names of modules in bench/guardrails; default: all.")] = "",
+) -> None:
+    """What leaves an answer or a call though it must not, and what is lost though it may leave."""
+    from bench.guardrails import ROWS
+
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    if unknown := set(_names(rows)) - set(ROWS):
+        raise BenchError(f"--rows: unknown: {', '.join(sorted(unknown))}; known: {', '.join(ROWS)}")
+    chosen = _names(rows) or tuple(ROWS)
+    _finish([row for name in chosen for row in ROWS[name](console)], console, json, "guardrails")
+
+
+@app.command()
 def tuner(
     json: Json = None,
     against: Annotated[str, typer.Option(help="Comma-separated names, or none; default: all.")] = "",

@@ -55,8 +55,10 @@ def compile_stage(policy: Policy, stage: Stage, judge: Judge | None, clock: Cloc
             rails = [structure, *listed, sealed(CONTACTS_RAIL, contacts_rail(document.egress))]
         case Stage.FINAL:
             contacts = contacts_detector(document.egress)
-            last = [sealed(CONTACTS_RAIL, detector_rail(contacts))] if contacts else []
-            listed = [sealed(RAIL, claims_rail(document)), *listed, *last]
+            if contacts:  # before rails that replace a part of a contact, but after the one that undisguises it
+                at = sum(isinstance(entry, NormaliseEntry) for entry in document.stages.final.rails[:1])
+                listed.insert(at, sealed(CONTACTS_RAIL, detector_rail(contacts)))
+            listed = [sealed(RAIL, claims_rail(document)), *listed]
             rails = listed
             if document.constitution.enabled:
                 critique = constitution_rail(document.constitution, judge, chain(*listed))

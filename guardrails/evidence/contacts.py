@@ -33,6 +33,8 @@ class Contacts:
 
     def know(self, label: str, form: str) -> bool:
         """Whether a found contact is among these. A ``*@domain`` stands for all addresses of the domain."""
+        if label not in ("email", "phone"):
+            return False
         if label == "email":
             email = plain_email(form)
             return email in self.emails or f"*@{email.rpartition('@')[2]}" in self.emails
@@ -40,10 +42,13 @@ class Contacts:
         return any(same_phone(digits, phone) for phone in self.phones)
 
 
-def known_contacts(context: GuardContext, egress: Egress) -> Contacts:
+def known_contacts(context: GuardContext, egress: Egress, *, results: bool | None = None) -> Contacts:
     """Contacts that the policy's sources vouch for, cached for the run's texts.
 
     A trusted result may repeat what the model wrote before it, so it does not vouch for that.
+
+    Args:
+        results: whether all results vouch; None: as the policy says, unless the run is tainted.
     """
     key = (
         Contacts,
@@ -56,13 +61,13 @@ def known_contacts(context: GuardContext, egress: Egress) -> Contacts:
     found = context.memo.get(key)
     if not isinstance(found, Contacts):
         found = Contacts()
-        for contacts in _vouching(context, egress):
+        for contacts in _vouching(context, egress, results):
             found |= contacts
         context.memo[key] = found
     return found
 
 
-def _vouching(context: GuardContext, egress: Egress) -> Iterator[Contacts]:
+def _vouching(context: GuardContext, egress: Egress, results: bool | None) -> Iterator[Contacts]:
     own = [one.strip() for one in egress.own_contacts]
     yield Contacts(frozenset(one.casefold() for one in own if "@" in one), frozenset(map(digits_of, own)) - {""})
     if "user" in egress.contacts_from:
@@ -73,7 +78,9 @@ def _vouching(context: GuardContext, egress: Egress) -> Iterator[Contacts]:
         for text, before in pairs:
             if isinstance(text, str) and isinstance(before, int):
                 yield _without(_kept(context, text), written[:before])
-    if "results" in egress.contacts_from and not context.tainted:
+    if results is None:
+        results = "results" in egress.contacts_from and not context.tainted
+    if results:
         yield from (_kept(context, text) for text in context.results)
 
 

@@ -37,8 +37,9 @@ _SLASH = rf"(?:{spelt('/' + chr(92))}|[{_WIDE_SLASHES}]|%2f|%5c)"
 _COLON = rf"(?:{spelt(':')}|[：﹕]|\[:\]|%3a)"
 _MORE = rf"[^\s<>\"'`]{{0,{MOST_CHARS}}}+"
 _BODY = rf"[^\s<>\"'`]{{1,{MOST_CHARS}}}+"
+_BEFORE_SLASHES = rf"(?<![:：/\\.{_WIDE_SLASHES}]|[^\W_{CJK}])"
 _OTHER_SCHEME = r"(?<![\w+.-])(?!(?:https?|ftp|wss?):)[a-z][a-z\d+.-]{1,20}+"
-_TAIL = rf"(?P<tail>\(|(?:{_COLON}\d{{1,5}}+)?(?:(?:{_SLASH}|{spelt('?#')}|%3f|%23){_MORE})?)"
+_TAIL = rf"(?P<tail>\(|(?:(?:{DOT})?{_COLON}\d{{1,5}}+)?(?:(?:{DOT})?(?:{_SLASH}|{spelt('?#')}|%3f|%23){_MORE})?)"
 _NAME = rf"(?P<name>(?:{LABEL}{DOT}){{1,127}}{LABEL})(?P<mail>(?:[+%][\w.+%-]{{0,64}}+)?@)?{_TAIL}"
 _BEFORE_NAME = (
     rf"(?<![.%/\\\p{{M}}-]|[\w.+%-]@|\w[\[({{] ?(?:\.|dot) ?[\])}}]|{_LATIN}[{_WIDE_DOTS}])"
@@ -185,13 +186,15 @@ HOSTS = PatternFinder(
         Pattern(HOST, f"{_BEFORE_QUAD}{_QUAD}", numbers, ignore_case=True),
         Pattern(HOST, rf"{_BEFORE_QUAD}{_HEX}", with_scheme, ignore_case=True),
         Pattern(HOST, rf"(?<![\w)\].:])(?:{_V6})", version_six, ignore_case=True),
-        Pattern(HOST, rf"(?<![:：\w/\\.{_WIDE_SLASHES}])(?:{_SLASH}){{2}}{_BODY}", with_scheme, ignore_case=True),
+        Pattern(
+            HOST, rf"(?<![:：/\\.{_WIDE_SLASHES}]|[^\W_{CJK}])(?:{_SLASH}){{2}}{_BODY}", with_scheme, ignore_case=True
+        ),
         Pattern(
             HOST,
             rf"{_OTHER_SCHEME}{_COLON}{_SLASH}{{2}}{_BODY}",
             with_scheme,
             ignore_case=True,
         ),
-        Pattern(OPAQUE, f"{_OPAQUE}{_BODY}", opaque, ignore_case=True),
+        Pattern(OPAQUE, rf"{_OPAQUE}\S{{1,{MOST_CHARS}}}+", opaque, ignore_case=True),
     ]
 )

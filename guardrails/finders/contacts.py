@@ -20,12 +20,15 @@ _SPACED_DOT = rf"(?:{DOT}| (?:dot|punkt) | ?[\[({{] ?(?:\.|dot) ?[\])}}] ?)"
 _DOMAIN = rf"(?:{LABEL}{_SPACED_DOT}){{1,20}}{LABEL}|\[[\da-f:.]{{3,45}}\]"
 _EMAIL = rf"(?P<local>{_LOCAL})(?:{_AT}|(?P<spoken> at ))(?P<domain>{_DOMAIN})"
 _BEFORE_EMAIL = (
-    rf"(?:(?<![^\W{CJK}])(?<![.+%'\\\p{{Cf}}-]|[{CJK}](?=[{CJK}]))|{AFTER_ESCAPE}|(?<=\\)(?![bfnrtu])"
+    rf"(?:(?<![^\W{CJK}])(?<![.+%'\\\p{{Cf}}-]|//|[{CJK}](?=[{CJK}]))|{AFTER_ESCAPE}|(?<=\\)(?![bfnrtu])"
     rf"|(?<=%(?:3a|3d|20)))"
     rf"(?={_LOCAL}(?:{_AT}| at ))"
 )
+_TAIL = r"(?:[?&/#;][^\s<>\"'`]{1,2000}+)?"
+"""What a URL has after a contact. It would be left behind, out of reach of the rail for links."""
 _NATIONAL = r"\(?0\d{1,4}\)?[ /.-]\d{2,4}(?:[ /.-]?\d{2,4}){1,4}(?!\d)"
 _CALLED = r"(?:tel|sms|smsto|callto|facetime)(?::|&colon;|%3a)(?://)?\+?\d(?:[ ().-]{0,2}\d){3,14}(?!\d)"
+_QUAD = regex.compile(r"\d+(?:\.\d+){3}")
 _RUN = regex.compile(r"\d(?:[ ()./-]{0,3}\d){5,17}")
 LEAST_DIGITS = 7
 """Fewer digits at the end of two numbers do not make them the same phone."""
@@ -33,7 +36,7 @@ LEAST_DIGITS = 7
 
 def plain_email(form: str) -> str:
     """An e-mail address as mail programs read it, in lower case."""
-    match = _FORM.match(form)
+    match = _FORM.search(form)
     if match is None:
         return form.casefold()
     domain = as_read(_SPELT_DOT.sub(".", match["domain"]))
@@ -43,7 +46,7 @@ def plain_email(form: str) -> str:
 
 def digits_of(form: str) -> str:
     """Digits of a phone number, without leading zeros."""
-    return regex.sub(r"\D", "", compatible(form)).lstrip("0")
+    return regex.sub(r"\D", "", regex.split("[?&#;]", compatible(form), maxsplit=1)[0]).lstrip("0")
 
 
 def digit_runs(text: str) -> Iterator[str]:
@@ -67,7 +70,7 @@ def _email(matched: str) -> Iterator[Window]:
 
 
 def _national(matched: str) -> Iterator[Window]:
-    if not NO_PHONE.match(matched) and is_phone(matched, least=8):
+    if not NO_PHONE.match(matched) and not _QUAD.fullmatch(matched) and is_phone(matched, least=8):
         yield 0, len(matched)
 
 
@@ -79,9 +82,9 @@ _SPELT_DOT = regex.compile(_SPACED_DOT, regex.IGNORECASE)
 _FORM = regex.compile(_EMAIL, regex.IGNORECASE)
 CONTACTS = PatternFinder(
     [
-        Pattern("email", _BEFORE_EMAIL + _EMAIL, _email, ignore_case=True),
+        Pattern("email", _BEFORE_EMAIL + _EMAIL + _TAIL, _email, ignore_case=True),
         *PATTERNS["phone"],
         Pattern("phone", not_after(r"\w+.,/-") + _NATIONAL, _national),
-        Pattern("phone", not_after(r"\w.-") + _CALLED, _dialled, ignore_case=True),
+        Pattern("phone", not_after(r"\w.-") + _CALLED + _TAIL, _dialled, ignore_case=True),
     ]
 )

@@ -8,6 +8,7 @@ from typing import Any
 import regex
 
 from flightloop.patterns import to_the_end
+from flightloop.tool import Permission, ToolSpec
 from flightloop.verdicts import Action, Verdict
 from guardrails.aside import aside
 from guardrails.evidence.amounts import exceeds, is_number
@@ -112,6 +113,11 @@ def call_of(checked: Checked) -> CheckedCall:
     if checked.call is None:
         raise ValueError("stage tool_call needs a call")
     return checked.call
+
+
+def stays_here(spec: ToolSpec) -> bool:
+    """Whether a call's arguments can't leave: the tool only reads, has no network, and names no destination."""
+    return not (spec.writes or Permission.NETWORK in spec.permissions or spec.sinks)
 
 
 def _not_allowed(document: PolicyDocument, context: GuardContext, tool: str) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from guardrails.egress_document import Egress
 from guardrails.evidence.contacts import Contacts, known_contacts
 from guardrails.finders.contacts import CONTACTS
 from guardrails.finders.pattern import Finding
-from guardrails.rails.calls import Problem, call_of, characters_of, judgement_of
+from guardrails.rails.calls import Problem, call_of, characters_of, judgement_of, stays_here
 from guardrails.rails.detector import Detector, found_in
 from guardrails.types import Checked, CheckedCall, GuardContext, Judgement, Rail
 
@@ -35,7 +35,10 @@ def _unknown(context: GuardContext, egress: Egress) -> Callable[[str, list[Findi
 
 
 def contacts_rail(egress: Egress) -> Rail:
-    """Checks the contacts in a call's arguments. A call isn't redacted, so it waits for a person instead."""
+    """Checks the contacts in a call's arguments. A call isn't redacted, so it waits for a person instead.
+
+    Results that aren't trusted vouch only for arguments that can't leave, whatever the policy says about answers.
+    """
     action = Action.ASK if egress.contacts is Action.REDACT else egress.contacts
 
     async def check(checked: Checked) -> Judgement:
@@ -53,5 +56,5 @@ def contacts_rail(egress: Egress) -> Rail:
 def _unknown_in(call: CheckedCall, context: GuardContext, egress: Egress) -> list[tuple[str, str]]:
     """Kind and text of the unknown contacts in a call."""
     found = [(one.label, text[one.start : one.end]) for text, one in found_in(CONTACTS, call.arguments)]
-    known = known_contacts(context, egress) if found else Contacts()
+    known = known_contacts(context, egress, results=stays_here(call.spec)) if found else Contacts()
     return [(label, form) for label, form in dict.fromkeys(found) if not known.know(label, form)]

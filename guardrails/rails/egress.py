@@ -14,7 +14,7 @@ from guardrails.finders.argument_hosts import addresses_in_arguments
 from guardrails.finders.bare_hosts import HOST, OPAQUE, as_url
 from guardrails.finders.hosts import Address, addresses_of, permitted
 from guardrails.policy_document import PolicyDocument
-from guardrails.rails.calls import Problem, call_of, characters_of, judgement_of
+from guardrails.rails.calls import Problem, call_of, characters_of, judgement_of, stays_here
 from guardrails.rails.detector import found_in
 from guardrails.rails.links import ANY_HOSTS, bare_addresses, hosts_named, links_of, vouched
 from guardrails.types import Checked, CheckedCall, GuardContext, Judgement, Rail
@@ -73,10 +73,9 @@ def _unknown_hosts(call: CheckedCall, context: GuardContext, egress: Egress) -> 
 
 
 def _vouching(call: CheckedCall, context: GuardContext, form: str) -> Iterator[str]:
-    """Results that vouch for a form in a call: trusted ones that did not repeat it from an earlier call, and, for tools
-    without a way out, all results of a run that isn't tainted."""
-    local = not (call.spec.permissions or call.spec.sinks or call.spec.returns_untrusted or context.tainted)
-    if local:
+    """Results that vouch for a form in a call: all of them if the arguments stay here, otherwise trusted ones that did
+    not repeat it from an earlier call."""
+    if stays_here(call.spec):
         yield from context.results
     for index, text in enumerate(context.trusted_results):
         before = context.written_before[index] if index < len(context.written_before) else len(context.written)

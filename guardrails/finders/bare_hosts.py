@@ -29,7 +29,7 @@ CJK = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}"
 """Scripts written without blanks: a name in another script may stand between their characters."""
 _SIGN = spelt(".:/?#@" + chr(92), escaped=False)
 _LETTER = rf"(?:[^\W{CJK}]|[\p{{M}}\p{{Cf}}-]|(?!{_SIGN})&(?:\#\d{{1,7}}|\#x[\da-f]{{1,6}}|[a-z]{{2,6}});)"
-LABEL = rf"(?>{_LETTER}{{1,63}}|[{CJK}]{{1,63}})"
+LABEL = rf"(?>(?:[a-zA-Z\d-]{{1,63}}+|{_LETTER}){{1,63}}|[{CJK}]{{1,63}})"
 _LATIN = r"[A-Za-z0-9\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff]"
 _WIDE_DOTS, _WIDE_SLASHES = "。．｡․﹒", "／⁄∕⧸╱＼﹨⧵∖"
 DOT = rf"(?:{spelt('.')}|%2e|[\[({{] ?(?:\.|dot) ?[\])}}]|(?<={_LATIN})[{_WIDE_DOTS}](?={_LATIN}))"
@@ -42,6 +42,7 @@ _OTHER_SCHEME = r"(?<![\w+.-])(?!(?:https?|ftp|wss?):)[a-z][a-z\d+.-]{1,20}+"
 _TAIL = rf"(?P<tail>\(|(?:(?:{DOT})?{_COLON}\d{{1,5}}+)?(?:(?:{DOT})?(?:{_SLASH}|{spelt('?#')}|%3f|%23){_MORE})?)"
 _NAME = rf"(?P<name>(?:{LABEL}{DOT}){{1,127}}{LABEL})(?P<mail>(?:[+%][\w.+%-]{{0,64}}+)?@)?{_TAIL}"
 _BEFORE_NAME = (
+    r"(?<![a-z\d](?<!%(?:2f|3a|3d|40|20)))"  # rules out most positions at once
     rf"(?<![.%/\\\p{{M}}-]|[\w.+%-]@|\w[\[({{] ?(?:\.|dot) ?[\])}}]|{_LATIN}[{_WIDE_DOTS}])"
     rf"(?:(?<![^\W{CJK}])(?={_LETTER})|(?<=%(?:2f|3a|3d|40|20))|(?<![{CJK}])(?=[{CJK}]))"
 )
@@ -104,6 +105,8 @@ def bare_name(matched: str) -> Iterator[Window]:
     if match is None or match["mail"]:
         return
     name, tail = match["name"], match["tail"]
+    if name.replace(".", "").isdecimal():
+        return  # a number or a version; ``numbers`` knows addresses
     if _is_host(name.lower() if _ORDINARY.fullmatch(name) else host_of(as_url(name)), tail):
         yield 0, _end(matched)
         return

@@ -14,15 +14,15 @@ from guardrails.finders.pii import NO_PHONE, PATTERNS, is_phone
 from guardrails.text.spelling import as_read, compatible, spelt
 from guardrails.text.suffixes import Name, kind_of
 
-_LOCAL = rf"(?>(?:[^\W{CJK}]|(?!%40)[.+%'\p{{Cf}}-]){{1,64}}|[{CJK}]{{1,64}})"
+_LOCAL = rf"(?>(?:[a-zA-Z\d._-]{{1,64}}+|[^\W{CJK}]|(?!%40)[.+%'\p{{Cf}}-]){{1,64}}|[{CJK}]{{1,64}})"
 _AT = rf"(?:{spelt('@')}|[＠﹫]|%40| ?[\[({{<] ?(?:at|@) ?[\])}}>] ?)"
 _SPACED_DOT = rf"(?:{DOT}| (?:dot|punkt) | ?[\[({{] ?(?:\.|dot) ?[\])}}] ?)"
 _DOMAIN = rf"(?:{LABEL}{_SPACED_DOT}){{1,20}}{LABEL}|\[[\da-f:.]{{3,45}}\]"
 _EMAIL = rf"(?P<local>{_LOCAL})(?:{_AT}|(?P<spoken> at ))(?P<domain>{_DOMAIN})"
 _BEFORE_EMAIL = (
+    r"(?<![a-z\d](?<!\\[bfnrt]|\\u[\da-f]{4}|%(?:3a|3d|20)))"
     rf"(?:(?<![^\W{CJK}])(?<![.+%'\\\p{{Cf}}-]|//|[{CJK}](?=[{CJK}]))|{AFTER_ESCAPE}|(?<=\\)(?![bfnrtu])"
     rf"|(?<=%(?:3a|3d|20)))"
-    rf"(?={_LOCAL}(?:{_AT}| at ))"
 )
 _TAIL = r"(?:[?&/#;][^\s<>\"'`]{1,2000}+)?"
 """What a URL has after a contact. It would be left behind, out of reach of the rail for links."""

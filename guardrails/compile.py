@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flightloop.verdicts import Stage
 from guardrails.combinators import Clock, chain, for_tools, named, parallel
@@ -13,6 +13,7 @@ from guardrails.policy_document import (
     ContentEntry,
     GroundednessEntry,
     InjectionEntry,
+    LinksEntry,
     NormaliseEntry,
     PolicyDocument,
 )
@@ -21,7 +22,7 @@ from guardrails.rails.claims import RAIL, claims_rail
 from guardrails.rails.contacts import RAIL as CONTACTS_RAIL
 from guardrails.rails.contacts import contacts_detector, contacts_rail
 from guardrails.rails.content import content_rail
-from guardrails.rails.detector import Detector, detector_rail
+from guardrails.rails.detector import Detector, detector_rail, together
 from guardrails.rails.detectors import detector_of
 from guardrails.rails.egress import egress_rail
 from guardrails.rails.forbidden import forbidden_rail
@@ -54,11 +55,7 @@ def compile_stage(policy: Policy, stage: Stage, judge: Judge | None, clock: Cloc
             )
             rails = [structure, *listed, sealed(CONTACTS_RAIL, contacts_rail(document.egress))]
         case Stage.FINAL:
-            contacts = contacts_detector(document.egress)
-            if contacts:  # before rails that replace a part of a contact, but after the one that undisguises it
-                at = sum(isinstance(entry, NormaliseEntry) for entry in document.stages.final.rails[:1])
-                listed.insert(at, sealed(CONTACTS_RAIL, detector_rail(contacts)))
-            listed = [sealed(RAIL, claims_rail(document)), *listed]
+            listed = [sealed(RAIL, claims_rail(document)), *_final(document, judge, sealed)]
             rails = listed
             if document.constitution.enabled:
                 critique = constitution_rail(document.constitution, judge, chain(*listed))
@@ -66,6 +63,18 @@ def compile_stage(policy: Policy, stage: Stage, judge: Judge | None, clock: Cloc
         case _:
             rails = listed
     return chain(*rails) if rails else _nothing
+
+
+def _final(document: PolicyDocument, judge: Judge | None, sealed: Callable[[str, Rail], Rail]) -> list[Rail]:
+    """Rails of the final answer: ``normalise`` if it is first, then links and contacts together, then the others."""
+    entries = document.stages.final.rails
+    undisguise = [entry for entry in entries[:1] if isinstance(entry, NormaliseEntry)]
+    links = [entry for entry in entries if isinstance(entry, LinksEntry) and entry.tools is None]
+    others = [entry for entry in entries[len(undisguise) :] if entry not in links]
+    found = [detector_of(entry, document.egress) for entry in links]
+    leaving = [detector for detector in (*found, contacts_detector(document.egress)) if detector]
+    before, after = ([sealed(one.rail, _rail(one, document, judge)) for one in part] for part in (undisguise, others))
+    return [*before, *([sealed(leaving[0].name, together(leaving))] if leaving else []), *after]
 
 
 def detectors(document: PolicyDocument) -> tuple[Sequence[Detector], bool]:

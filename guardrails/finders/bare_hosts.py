@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import regex
 
 from flightloop.egress import is_address, plain_host
-from guardrails.finders.pattern import Pattern, PatternFinder, Window
+from guardrails.finders.pattern import EdgeFinder, Pattern, Refine, Window
 from guardrails.text.spelling import as_read, compatible, spelt
 from guardrails.text.suffixes import METHODS, Name, before_sentence, kind_of
 
@@ -32,7 +32,7 @@ _LETTER = rf"(?:[^\W{CJK}]|[\p{{M}}\p{{Cf}}-]|(?!{_SIGN})&(?:\#\d{{1,7}}|\#x[\da
 LABEL = rf"(?>(?:[a-zA-Z\d-]{{1,63}}+|{_LETTER}){{1,63}}|[{CJK}]{{1,63}})"
 _LATIN = r"[A-Za-z0-9\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff]"
 _WIDE_DOTS, _WIDE_SLASHES = "。．｡․﹒", "／⁄∕⧸╱＼﹨⧵∖"
-DOT = rf"(?:{spelt('.')}|%2e|[\[({{] ?(?:\.|dot) ?[\])}}]|(?<={_LATIN})[{_WIDE_DOTS}](?={_LATIN}))"
+DOT = rf"(?:{spelt('.')}|%2e|[\[({{](?:\.|dot)[\])}}]|(?<={_LATIN})[{_WIDE_DOTS}](?={_LATIN}))"
 _SLASH = rf"(?:{spelt('/' + chr(92))}|[{_WIDE_SLASHES}]|%2f|%5c)"
 _COLON = rf"(?:{spelt(':')}|[：﹕]|\[:\]|%3a)"
 _MORE = rf"[^\s<>\"'`]{{0,{MOST_CHARS}}}+"
@@ -43,7 +43,7 @@ _TAIL = rf"(?P<tail>\(|(?:(?:{DOT})?{_COLON}\d{{1,5}}+)?(?:(?:{DOT})?(?:{_SLASH}
 _NAME = rf"(?P<name>(?:{LABEL}{DOT}){{1,127}}{LABEL})(?P<mail>(?:[+%][\w.+%-]{{0,64}}+)?@)?{_TAIL}"
 _BEFORE_NAME = (
     r"(?<![a-z\d](?<!%(?:2f|3a|3d|40|20)))"  # rules out most positions at once
-    rf"(?<![.%/\\\p{{M}}-]|[\w.+%-]@|\w[\[({{] ?(?:\.|dot) ?[\])}}]|{_LATIN}[{_WIDE_DOTS}])"
+    rf"(?<![.%/\\\p{{M}}-]|[\w.+%-]@|\w[\[({{](?:\.|dot)[\])}}]|{_LATIN}[{_WIDE_DOTS}])"
     rf"(?:(?<![^\W{CJK}])(?={_LETTER})|(?<=%(?:2f|3a|3d|40|20))|(?<![{CJK}])(?=[{CJK}]))"
 )
 _NUMBER = r"(?:0x[\da-f]{1,12}|\d{1,12})"
@@ -65,6 +65,8 @@ _END_OF_HOST = regex.compile(rf"{_SLASH}|{spelt('?#')}|%3f|%23", regex.IGNORECAS
 DOTTED = regex.compile(DOT, regex.IGNORECASE)
 _NAMED = regex.compile(_NAME, regex.IGNORECASE)
 _ORDINARY = regex.compile(r"(?:[A-Za-z\d](?:[\w-]*[A-Za-z\d])?\.)+[A-Za-z]+", regex.ASCII)
+_BEGINS_SENTENCE = regex.compile(r"(?:\w*[a-z][\w-]*)\.(?!(?i:com|org|net|example)$)[A-Z][A-Za-z]+")
+"""Two words without a blank after the full stop: "his.Then"."""
 _NUMBERED = regex.compile(rf"{_NUMBER}(?:\.{_NUMBER}){{0,3}}", regex.IGNORECASE)
 _TRAILING = ".,;:!?*_)]}>|。，、；：！？）」』】》…\\"
 _CALLED = regex.compile(r"[(=.%&/;]")
@@ -105,8 +107,8 @@ def bare_name(matched: str) -> Iterator[Window]:
     if match is None or match["mail"]:
         return
     name, tail = match["name"], match["tail"]
-    if name.replace(".", "").isdecimal():
-        return  # a number or a version; ``numbers`` knows addresses
+    if name.replace(".", "").isdecimal() or (not tail and _BEGINS_SENTENCE.fullmatch(name)):
+        return  # a number or a version, or two sentences; ``numbers`` knows addresses
     if _is_host(name.lower() if _ORDINARY.fullmatch(name) else host_of(as_url(name)), tail):
         yield 0, _end(matched)
         return
@@ -183,21 +185,23 @@ def names_in(text: str) -> frozenset[str]:
 
 
 _FREE = regex.compile(_BEFORE_NAME + _NAMED.pattern, regex.IGNORECASE)
-HOSTS = PatternFinder(
+
+
+def _pattern(expression: str, refine: Refine, needs: str, label: str = HOST) -> Pattern:
+    return Pattern(label, expression, refine, ignore_case=True, needs=needs)
+
+
+_DOT_WITHIN = rf"[.{_WIDE_DOTS}]\S|&|%2e|[\[({{](?:\.|dot)"
+_COLON_OR_SLASHES = rf"[:：﹕&]\S|%3a|(?:[/\\{_WIDE_SLASHES}]|%2f|%5c){{2}}"
+HOSTS = EdgeFinder(
     [
-        Pattern(HOST, _BEFORE_NAME + _NAMED.pattern, bare_name, ignore_case=True),
-        Pattern(HOST, f"{_BEFORE_QUAD}{_QUAD}", numbers, ignore_case=True),
-        Pattern(HOST, rf"{_BEFORE_QUAD}{_HEX}", with_scheme, ignore_case=True),
-        Pattern(HOST, rf"(?<![\w)\].:])(?:{_V6})", version_six, ignore_case=True),
-        Pattern(
-            HOST, rf"(?<![:：/\\.{_WIDE_SLASHES}]|[^\W_{CJK}])(?:{_SLASH}){{2}}{_BODY}", with_scheme, ignore_case=True
-        ),
-        Pattern(
-            HOST,
-            rf"{_OTHER_SCHEME}{_COLON}{_SLASH}{{2}}{_BODY}",
-            with_scheme,
-            ignore_case=True,
-        ),
-        Pattern(OPAQUE, rf"{_OPAQUE}\S{{1,{MOST_CHARS}}}+", opaque, ignore_case=True),
-    ]
+        _pattern(_BEFORE_NAME + _NAMED.pattern, bare_name, _DOT_WITHIN),
+        _pattern(f"{_BEFORE_QUAD}{_QUAD}", numbers, _DOT_WITHIN),
+        _pattern(f"{_BEFORE_QUAD}{_HEX}", with_scheme, "0x"),
+        _pattern(rf"(?<![\w)\].:])(?:{_V6})", version_six, r":\S"),
+        _pattern(rf"{_BEFORE_SLASHES}(?:{_SLASH}){{2}}{_BODY}", with_scheme, _COLON_OR_SLASHES),
+        _pattern(rf"{_OTHER_SCHEME}{_COLON}{_SLASH}{{2}}{_BODY}", with_scheme, _COLON_OR_SLASHES),
+        _pattern(rf"{_OPAQUE}\S{{1,{MOST_CHARS}}}+", opaque, _COLON_OR_SLASHES, OPAQUE),
+    ],
+    within_word=True,
 )

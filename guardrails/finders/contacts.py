@@ -9,7 +9,7 @@ import regex
 
 from flightloop.egress import is_address, plain_host
 from guardrails.finders.bare_hosts import CJK, DOT, LABEL
-from guardrails.finders.pattern import AFTER_ESCAPE, Pattern, PatternFinder, Window, not_after
+from guardrails.finders.pattern import AFTER_ESCAPE, EdgeFinder, Pattern, Window, not_after
 from guardrails.finders.pii import NO_PHONE, PATTERNS, is_phone
 from guardrails.text.spelling import as_read, compatible, spelt
 from guardrails.text.suffixes import Name, kind_of
@@ -28,7 +28,8 @@ _TAIL = r"(?:[?&/#;][^\s<>\"'`]{1,2000}+)?"
 """What a URL has after a contact. It would be left behind, out of reach of the rail for links."""
 _NATIONAL = r"\(?0\d{1,4}\)?[ /.-]\d{2,4}(?:[ /.-]?\d{2,4}){1,4}(?!\d)"
 _CALLED = r"(?:tel|sms|smsto|callto|facetime)(?::|&colon;|%3a)(?://)?\+?\d(?:[ ().-]{0,2}\d){3,14}(?!\d)"
-_QUAD = regex.compile(r"\d+(?:\.\d+){3}")
+_OTHER_NUMBER = regex.compile(r"\d+(?:\.\d+){3}(?!\.?\d)|\d\d([-./ ])\d\d\1(?:19|20)\d\d(?!\d)")
+"""An address of four parts, or a date, of which the month may be wrong."""
 _RUN = regex.compile(r"\d(?:[ ()./-]{0,3}\d){5,17}")
 LEAST_DIGITS = 7
 """Fewer digits at the end of two numbers do not make them the same phone."""
@@ -70,7 +71,7 @@ def _email(matched: str) -> Iterator[Window]:
 
 
 def _national(matched: str) -> Iterator[Window]:
-    if not NO_PHONE.match(matched) and not _QUAD.fullmatch(matched) and is_phone(matched, least=8):
+    if not NO_PHONE.match(matched) and not _OTHER_NUMBER.match(matched) and is_phone(matched, least=8):
         yield 0, len(matched)
 
 
@@ -80,11 +81,12 @@ def _dialled(matched: str) -> Iterator[Window]:
 
 _SPELT_DOT = regex.compile(_SPACED_DOT, regex.IGNORECASE)
 _FORM = regex.compile(_EMAIL, regex.IGNORECASE)
-CONTACTS = PatternFinder(
+_SIGN_OF_EMAIL = r"[@＠﹫&]|%40|[\[({<] ?at|\bat .{1,80}(?:dot|punkt)\b"
+CONTACTS = EdgeFinder(
     [
-        Pattern("email", _BEFORE_EMAIL + _EMAIL + _TAIL, _email, ignore_case=True),
+        Pattern("email", _BEFORE_EMAIL + _EMAIL + _TAIL, _email, ignore_case=True, needs=_SIGN_OF_EMAIL),
         *PATTERNS["phone"],
         Pattern("phone", not_after(r"\w+.,/-") + _NATIONAL, _national),
-        Pattern("phone", not_after(r"\w.-") + _CALLED + _TAIL, _dialled, ignore_case=True),
+        Pattern("phone", not_after(r"\w.-") + _CALLED + _TAIL, _dialled, ignore_case=True, needs="[:&%]"),
     ]
 )

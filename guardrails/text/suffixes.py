@@ -38,7 +38,7 @@ def kind_of(host: str) -> Name:
     """What a dotted name is, by its last labels. ``host`` is in the form of ``flightloop.egress.plain_host``."""
     labels = host.split(".")
     last = labels[-1]
-    if len(labels) < 2 or not all(labels) or not (last in RESERVED or _is_top_level(last)):
+    if len(labels) < 2 or not all(labels) or "_" in labels[-2] or not (last in RESERVED or _is_top_level(last)):
         return Name.OTHER
     if host in _PRODUCTS:
         return Name.AMBIGUOUS

@@ -106,7 +106,7 @@ def guardrails(
     json: Json = None,
     rows: Annotated[str, typer.Option(help="Comma-separated names; default: all.")] = "",
 ) -> None:
-    """What attacks achieve against the guardrails, with a model that does everything that it is told."""
+    """What attacks achieve against the guardrails, and what these lose, with a model that does all that it is told."""
     from bench.guardrails.run import measure
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 import regex
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, field_validator, model_validator
 
-from flightloop.egress import EgressEntry
 from flightloop.patterns import to_the_end
 from flightloop.tool import Effect
 from flightloop.verdicts import Action, Stage
+from guardrails.egress_document import Egress
 from guardrails.subject_policy import SubjectPolicy
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -285,19 +285,6 @@ class ToolsPolicy(Strict):
 
     def allowed(self, agent: str) -> frozenset[str]:
         return frozenset(self.allow.get(agent, self.allow.get("*", ())))
-
-
-class Egress(Strict):
-    """Hosts that may be reached, in the format of ``flightloop.egress``: ``host``, ``host:port``, ``*.host``."""
-
-    hosts: tuple[str, ...] = ()
-
-    @field_validator("hosts")
-    @classmethod
-    def _entries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for text in value:
-            EgressEntry.parse(text)
-        return value
 
 
 class Constitution(Strict):

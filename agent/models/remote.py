@@ -129,7 +129,9 @@ class RemoteChatModel:
 
     def _payload(self, request: ChatRequest) -> dict[str, Any]:
         self._refuse_unsupported(request)
-        payload = request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"flightloop", "n"})
+        payload = request.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude={"flightloop", "n", "subject"}
+        )
         payload["model"] = self._config.name or request.model
         payload |= {"stream": True, "stream_options": {"include_usage": True}}
         if not payload.get("tools"):

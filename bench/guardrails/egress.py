@@ -33,13 +33,9 @@ async def egress() -> list[Row]:
 
     leaks = await _those(every, leaves)
     changes = await _those(ordinary, lost)
+    left, where = [form.text for form in leaks], "in an answer, at every cut, and in an argument"
     return [
-        _share(
-            "egress_leaks",
-            [form.text for form in leaks],
-            len(every),
-            "forms in an answer, at every cut, and in an argument",
-        ),
+        _share("egress_leaks", left, len(every), f"forms {where}"),
         _share("egress_benign_lost", changes, len(ordinary), "texts in an answer and in an argument"),
     ]
 

@@ -70,6 +70,8 @@ def known_contacts(context: GuardContext, egress: Egress, *, results: bool | Non
 def _vouching(context: GuardContext, egress: Egress, results: bool | None) -> Iterator[Contacts]:
     own = [one.strip() for one in egress.own_contacts]
     yield Contacts(frozenset(one.casefold() for one in own if "@" in one), frozenset(map(digits_of, own)) - {""})
+    if context.subject is not None:
+        yield Contacts.of("\n".join(map(str, (context.subject.id, *context.subject.claims.values()))))
     if "user" in egress.contacts_from:
         yield _kept(context, context.user_text)
     if "trusted" in egress.contacts_from:

@@ -69,6 +69,13 @@ class Fork:
 
 
 @dataclass(frozen=True)
+class SessionOwner:
+    """To whom a session belongs. ``subject``: id of the subject; None: anonymous."""
+
+    subject: str | None
+
+
+@dataclass(frozen=True)
 class Reserved:
     """Reservation of a model call in progress."""
 
@@ -99,8 +106,8 @@ class Transaction(Protocol):
         """A page of runs, newest first, and whether there are more."""
         ...
 
-    def first_in_session(self, tenant_id: str, session_id: str) -> Run | None:
-        """A session's first run."""
+    def session_owner(self, tenant_id: str, session_id: str) -> SessionOwner | None:
+        """The subject of a session's first run; None: the session has no run."""
         ...
 
     def count_runs(self, tenant_id: str, statuses: Collection[RunStatus]) -> dict[RunStatus, int]: ...

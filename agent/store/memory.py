@@ -13,7 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from agent.run.journal import Projection, Recorded, Written
-from agent.store.backend import Answer, Fork, RunFilter, T, Transaction, WriteFilter
+from agent.store.backend import Answer, Fork, RunFilter, SessionOwner, T, Transaction, WriteFilter
 from agent.store.memory_spending import MemorySpending
 from agent.store.rules.page import EVENT_CHARS, page
 from agent.store.rules.row import Row
@@ -82,9 +82,10 @@ class _Tables(MemorySpending):
         runs = [row.state.run for row in self._runs.values() if row.tenant_id == tenant_id]
         return page(_older([run for run in runs if _matches(run, wanted)], runs, after), limit, _length)
 
-    def first_in_session(self, tenant_id: str, session_id: str) -> Run | None:
+    def session_owner(self, tenant_id: str, session_id: str) -> SessionOwner | None:
         runs = (row.state.run for row in self._runs.values() if row.tenant_id == tenant_id)
-        return next((run for run in runs if run.session_id == session_id), None)
+        first = next((run for run in runs if run.session_id == session_id), None)
+        return first and SessionOwner(first.subject.id if first.subject else None)
 
     def count_runs(self, tenant_id: str, statuses: Collection[RunStatus]) -> dict[RunStatus, int]:
         own = (row.status for row in self._runs.values() if row.tenant_id == tenant_id)

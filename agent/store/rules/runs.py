@@ -58,8 +58,8 @@ def create(tx: Transaction, new: Beginning, idempotency: Idempotency | None, now
 
 def _check_session(tx: Transaction, created: RunCreated) -> None:
     """Raises Conflict if the session belongs to another subject, whose words and answers the run would read."""
-    first = tx.first_in_session(created.tenant_id, created.session_id)
-    if first is not None and (first.subject and first.subject.id) != (created.subject and created.subject.id):
+    owner = tx.session_owner(created.tenant_id, created.session_id)
+    if owner is not None and owner.subject != (created.subject.id if created.subject else None):
         raise Conflict(
             f"session {created.session_id} belongs to another subject, or was begun by an anonymous one: start a new"
             " session",

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agent.run.state import RunState
-from agent.store.backend import RunFilter
+from agent.store.backend import RunFilter, SessionOwner
 from agent.store.notifier import CHANNEL, topics
 from agent.store.rules.page import page
 from agent.store.rules.row import Row
@@ -54,9 +54,9 @@ PAGE = Statement(
     ORDER BY number DESC LIMIT :most
     """
 )
-FIRST_IN_SESSION = Statement(
+SESSION_OWNER = Statement(
     """
-    SELECT document FROM runs
+    SELECT subject_id FROM runs
     WHERE tenant_id = :tenant_id AND session_id = :session_id ORDER BY number LIMIT 1
     """
 )
@@ -134,9 +134,9 @@ class SqlRuns:
             found, more = page((document for (document,) in rows), limit, len)
         return [Run.model_validate_json(document) for document in found], more
 
-    def first_in_session(self, tenant_id: str, session_id: str) -> Run | None:
-        found = self._connection.column(FIRST_IN_SESSION, tenant_id=tenant_id, session_id=session_id)
-        return Run.model_validate_json(found[0]) if found else None
+    def session_owner(self, tenant_id: str, session_id: str) -> SessionOwner | None:
+        found = self._connection.row(SESSION_OWNER, tenant_id=tenant_id, session_id=session_id)
+        return SessionOwner(found[0]) if found else None
 
     def count_runs(self, tenant_id: str, statuses: Collection[RunStatus]) -> dict[RunStatus, int]:
         wanted = [status.value for status in statuses]

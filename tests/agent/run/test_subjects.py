@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
 from agent.api.auth import digest
+from agent.models.answer_chunks import text as turn
 from agent.run.budgets import Exhausted, Prices, Reservation, Shared, TenantBudgets, Window
 from agent.run.commands import resume
 from agent.run.journal import Journal
@@ -26,9 +28,10 @@ from flightloop.chat import Usage
 from flightloop.errors import Conflict
 from flightloop.events import CallsDecided, ModelCall, RunCreated, RunEnded, RunEvent
 from flightloop.keys import ApiKey, Role
-from flightloop.runs import Budget, Origin, RunStatus, StopReason
+from flightloop.runs import Budget, Interrupt, Origin, RunStatus, StopReason
 from flightloop.subject import SpeaksFor, Subject
 from flightloop.usage import Amounts
+from guardrails.interrupt import InterruptSnapshot
 from tests.agent.conftest import created
 
 ANN, BOB = Subject(id="ann", claims={"email": "ann@example.com"}), Subject(id="bob")
@@ -119,6 +122,27 @@ async def test_a_run_that_used_its_subjects_budget_up_is_resumed_once_there_is_m
         await resume(journal, "default", claim.run.id, tenants=TenantBudgets(subject=Budget(tokens=100)))
     more = TenantBudgets(subject=Budget(tokens=200))
     assert (await resume(journal, "default", claim.run.id, tenants=more)).status is RunStatus.QUEUED
+
+
+async def test_a_run_ends_when_its_subject_has_nothing_left(make_bench: Callable[..., Any]) -> None:
+    bench = make_bench([turn("Hello."), turn("Hi.")])
+    bench.tenants = TenantBudgets(subject=Budget(steps=1))
+    first = await bench.work(await bench.start(subject=ANN))
+    second = await bench.work(await bench.start(subject=ANN))
+    other = await bench.work(await bench.start(subject=BOB, session_id="s2"))
+    assert [run.status for run in (first, second, other)] == ["succeeded", "failed", "succeeded"]
+    assert second.stop_reason is StopReason.BUDGET_SUBJECT
+    assert second.error is not None
+    assert "the subject's 1 steps" in second.error.message
+
+
+async def test_a_stop_of_a_subject_ends_their_run_at_work(make_bench: Callable[..., Any]) -> None:
+    bench = make_bench([turn("Hello."), turn("Hi.")])
+    stop = Interrupt(id="i", scope="subject", target="ann", epoch=1, created_at=datetime.now(UTC))
+    bench.snapshot = InterruptSnapshot(1, (stop,))
+    assert (await bench.work(await bench.start(subject=ANN))).status is RunStatus.INTERRUPTED
+    assert (await bench.work(await bench.start(subject=BOB, session_id="s2"))).status is RunStatus.SUCCEEDED
+    assert (await bench.work(await bench.start(session_id="s3"))).status is RunStatus.SUCCEEDED
 
 
 async def test_a_stop_of_a_subject_holds_back_their_runs(journal: Journal) -> None:

@@ -197,12 +197,18 @@ class Flow:
             return replace(self._env[name], text=name)
         typed = f"{owner.origin}.{node.name}" if owner.origin else name
         found = self._knowledge.source(name) or self._knowledge.source(typed)
+        if name.startswith("self.") and not self._serves_requests():
+            found = None
         if found is not None and owner.level is not Level.SOURCE:
             return replace(found, text=name)
         level = owner.level if owner.level >= Level.PARAMETER else Level.LOCAL
         clean = owner.clean | self._knowledge.cleans((name, typed))
         roots = owner.roots | {name}
         return replace(owner, level=level, origin=typed, constant=UNKNOWN, type="", text=name, roots=roots, clean=clean)
+
+    def _serves_requests(self) -> bool:
+        """Whether ``self.path`` and ``self.headers`` belong to a request."""
+        return self._owner is not None and any("Handler" in dotted(base) for base in self._owner.parts)
 
     def _subscript(self, node: Node) -> Value:
         owner = self._value(node.receiver) if node.receiver is not None else Value()

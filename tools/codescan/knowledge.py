@@ -31,6 +31,7 @@ class Knowledge:
     route_parameters: tuple[str, ...] = ()  # annotations of parameters that come from a request
     safe_types: tuple[str, ...] = ()  # types that hold no text
     trusted_types: tuple[str, ...] = ()  # types of parameters that the program passes itself
+    trusted: tuple[str, ...] = ()  # names below a source that the program sets itself
     cli: tuple[str, ...] = ()  # functions whose parameters come from the command line
     pure: tuple[str, ...] = ()  # calls whose result is constant if their arguments are
     _known: dict[str, Value | None] = field(default_factory=dict, init=False, compare=False, repr=False)
@@ -45,7 +46,7 @@ class Knowledge:
         names = {
             name: tuple(document.get(name, ()))
             for name in ("lookups", "builders", "constants", "collectors", "routes", "route_parameters", "safe_types",
-                         "trusted_types", "cli", "pure")
+                         "trusted_types", "cli", "pure", "trusted")
         }  # fmt: skip
         return Knowledge(topics("sources"), topics("cleaners"), topics("checks"), topics("validators"), **names)
 
@@ -59,6 +60,8 @@ class Knowledge:
         labels = _topics(self.sources, (name,))
         if labels:
             return Value(Level.SOURCE, labels=labels, origin=name)
+        if matches(self.trusted, (name,)):
+            return Value(origin=name)
         return Value(Level.CONSTANT, text=name, origin=name) if matches(self.constants, (name,)) else None
 
     def is_route(self, function: Node) -> bool:
@@ -99,8 +102,8 @@ class Knowledge:
                     return found.checked(self.cleans(names))
         if matches(self.lookups, names):
             return Value()
-        if receiver is not None and receiver.level is Level.CONSTANT and last(names[0]) == "get":
-            return Value(Level.CONSTANT)  # an entry of a fixed mapping
+        if receiver is not None and receiver.level is Level.CONSTANT and last(names[0]) in ("get", "getOrDefault"):
+            return joined([receiver, *args[1:]])  # an entry of a fixed mapping, or the default
         pure = matches(self.pure, names)
         given = [*([receiver] if receiver is not None and not pure else []), *args]
         value = joined(given) if given else Value()

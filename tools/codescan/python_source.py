@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from tools.codescan.limits import Budget, NotExamined
 from tools.codescan.node import Kind, Node, dotted
@@ -18,6 +20,18 @@ _TEXT_OPERATORS = (ast.Add, ast.Mod, ast.Div)
 """``/`` joins paths."""
 
 
+_FILTERS = threading.Lock()
+"""Warning filters belong to the process. Two threads that change and restore them would leave them changed."""
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Ignores warnings inside the context."""
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def parse_python(text: str) -> ast.Module:
     """Python's own syntax tree. The text is not compiled further, and never run.
 
@@ -25,8 +39,7 @@ def parse_python(text: str) -> ast.Module:
         NotExamined: the text is not valid Python, or too deeply nested for the parser.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the scanned text: invalid escapes, "is" with a literal
+        with without_warnings():  # about the scanned text: invalid escapes, "is" with a literal
             return ast.parse(text)
     except SyntaxError as error:
         raise NotExamined(f"line {error.lineno or 1}: not valid Python: {error.msg}") from None

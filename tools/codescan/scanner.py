@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+from tools.codescan.bandit_tests import bandit_findings
 from tools.codescan.checks import CHECKS
 from tools.codescan.finding import Finding, Language, Report
 from tools.codescan.flow import Flow
@@ -15,6 +17,8 @@ from tools.codescan.ruleset import Rule, rules_of
 from tools.codescan.secrets import lines_with_secrets
 from tools.codescan.site import Module, Site
 
+_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Characters that change the direction of text, by which code can look like other code (trojansource.codes)."""
 Found = dict[tuple[str, int], Finding]
 
 
@@ -50,13 +54,17 @@ class _Scan:
     def report(self) -> Report:
         lines = self._text.split("\n")
         try:
-            self._find_secrets(lines)
+            self._find_in_lines(lines)
             tree = self._tree()
             self._flow(tree, lines)
+            if self._language is Language.PYTHON:
+                self._keep(bandit_findings(self._text, self._file))
         except NotExamined as error:
             self._errors.append(str(error))
         except RecursionError:
             self._errors.append("nested too deeply; split the code into functions")
+        except Exception as error:  # a scanner that fails must not look like a safe text
+            self._errors.append(f"the scanner failed: {type(error).__name__}: {error}")
         findings = tuple(sorted(self._found.values(), key=lambda one: (one.line, -one.severity.rank, one.rule)))
         return Report(self._language, self._file, findings[: self._limits.findings], tuple(self._errors))
 
@@ -83,12 +91,24 @@ class _Scan:
             for line in CHECKS[rule.check](sites):
                 self._add(rule, line)
 
-    def _find_secrets(self, lines: list[str]) -> None:
-        rule = next(rule for rule in self._rules.rules if rule.check == "secrets")
+    def _rule(self, name: str) -> Rule:
+        return next(rule for rule in self._rules.rules if rule.id == f"{self._language}.{name}")
+
+    def _find_in_lines(self, lines: list[str]) -> None:
+        rule = self._rule("hard-coded-secret")
         for line, kind in lines_with_secrets(lines, self._budget):
             self._add(rule, line, f"{rule.reason} ({kind})")
+        for number in (number for number, line in enumerate(lines, 1) if _BIDI.search(line)):
+            self._add(self._rule("trojan-source"), number)
         for number in _long_lines(lines, self._limits):
             self._errors.append(f"line {number}: more than {self._limits.line_characters} characters")
+
+    def _keep(self, findings: list[Finding]) -> None:
+        """Keeps findings of another tool, unless a rule found the same weakness in the same line."""
+        known = {(finding.cwe, finding.line) for finding in self._found.values()}
+        for finding in findings:
+            if (finding.cwe, finding.line) not in known and len(self._found) < self._limits.findings:
+                self._found[finding.rule, finding.line] = finding
 
     def _add(self, rule: Rule, line: int, reason: str = "") -> None:
         if len(self._found) >= self._limits.findings:

@@ -22,6 +22,7 @@ _PLACEHOLDER = re.compile(
     r"|^(access|refresh)_token$|^[\w.-]+\.(txt|json|pem|key)$",
     re.IGNORECASE,
 )
+_SETTER = re.compile(r"(?:set|with)_?([A-Z]\w+)$")
 _CONNECT = ("DriverManager.getConnection",)
 _RANDOM = ("random.random", "random.randint", "random.choice", "random.choices", "random.randrange", "random.sample",
            "random.getrandbits", "random.shuffle", "random.uniform", "random.randbytes", "Random.next*", "new Random",
@@ -50,7 +51,11 @@ def secrets(sites: list[Site]) -> Iterator[int]:
 
 
 def _passes_secret(site: Site) -> bool:
-    return matches(_CONNECT, site.names) and len(site.args) == 3 and _is_secret(site.args[2].constant)
+    if matches(_CONNECT, site.names) and len(site.args) == 3:
+        return _is_secret(site.args[2].constant)
+    setter = _SETTER.match(last(site.names[0]))  # setPassword("..."), withApiKey("...")
+    named = setter is not None and bool(_SECRET_NAME.search(_snake(setter[1])))
+    return named and len(site.args) == 1 and _is_secret(site.args[0].constant)
 
 
 def _assigns_secret(site: Site) -> bool:
@@ -84,7 +89,9 @@ def weak_random(sites: list[Site]) -> Iterator[int]:
         for part in node.parts
         for below in part.walk()
     }
-    everywhere = bool(_GUARDS.search(_snake(scope.name)))
+    owner = found[0].scope.owner
+    names = (scope.name, owner.name if owner is not None else "")
+    everywhere = any(_GUARDS.search(_snake(name)) for name in names)
     yield from (site.line for site in found if everywhere or id(site.node) in guarded)
 
 

@@ -10,6 +10,7 @@ from guardrails.critique import constitution_rail
 from guardrails.policy import Policy
 from guardrails.policy_document import (
     AnyEntry,
+    CodeScanEntry,
     ContentEntry,
     GroundednessEntry,
     InjectionEntry,
@@ -18,6 +19,7 @@ from guardrails.policy_document import (
 )
 from guardrails.rails.calls import arguments_rail, egress_rail, origin_rail, plan_rail
 from guardrails.rails.claims import RAIL, claims_rail
+from guardrails.rails.code import CodeScan, code_rail
 from guardrails.rails.content import content_rail
 from guardrails.rails.detector import Detector, detector_rail
 from guardrails.rails.detectors import detector_of
@@ -29,7 +31,9 @@ from guardrails.text.normalise import normalise_rail
 from guardrails.types import Checked, Judge, Judgement, Rail
 
 
-def compile_stage(policy: Policy, stage: Stage, judge: Judge | None, clock: Clock) -> Rail:
+def compile_stage(
+    policy: Policy, stage: Stage, judge: Judge | None, clock: Clock, code_scan: CodeScan | None = None
+) -> Rail:
     """Builds the rail of a stage: the built-in checks, which no policy can leave out, then the listed rails."""
     document = policy.document
     fail_open = document.stages.of(stage).fail_open
@@ -37,7 +41,7 @@ def compile_stage(policy: Policy, stage: Stage, judge: Judge | None, clock: Cloc
     def sealed(name: str, rail: Rail) -> Rail:
         return named(name, rail, fail_open=fail_open, clock=clock, policy_sha256=policy.sha256)
 
-    listed = [sealed(entry.rail, _rail(entry, document, judge)) for entry in document.stages.of(stage).rails]
+    listed = [sealed(entry.rail, _rail(entry, document, judge, code_scan)) for entry in document.stages.of(stage).rails]
     match stage:
         case Stage.PLAN:
             rails = [sealed("plan", plan_rail(document)), *listed]
@@ -73,8 +77,8 @@ async def _nothing(checked: Checked) -> Judgement:
     return Judgement()
 
 
-def _rail(entry: AnyEntry, document: PolicyDocument, judge: Judge | None) -> Rail:
-    rail = _untargeted(entry, document, judge)
+def _rail(entry: AnyEntry, document: PolicyDocument, judge: Judge | None, code_scan: CodeScan | None) -> Rail:
+    rail = code_rail(entry, code_scan) if isinstance(entry, CodeScanEntry) else _untargeted(entry, document, judge)
     return rail if entry.tools is None else for_tools(entry.tools, rail)
 
 

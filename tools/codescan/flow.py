@@ -33,6 +33,9 @@ class Flow:
         self._sites: list[Site] = []
         self._scope = Scope(module.tree, module)
         self._env: Environment = {}
+        self._returned: dict[str, list[Value]] = {}
+        self._results: dict[str, Value] = {}
+        """What functions of the module return, by name, for foreign arguments."""
         self._later: list[tuple[Node, Node | None, Environment]] = []
         self._owner: Node | None = None
         self._evaluate: dict[Kind, Callable[[Node], Value]] = {
@@ -55,7 +58,7 @@ class Flow:
             Kind.LOOP: self._loop,
             Kind.WITH: self._with,
             Kind.TRY: self._try,
-            Kind.RETURN: lambda node: self._leaf("return", node),
+            Kind.RETURN: self._return,
             Kind.RAISE: lambda node: self._leaf("raise", node),
             Kind.ASSERT: self._assert,
             Kind.BLOCK: lambda node: self._block(node.body),
@@ -64,7 +67,20 @@ class Flow:
         }
 
     def run(self) -> None:
-        """Reads everything. Raises NotExamined: a limit is passed."""
+        """Reads everything twice: what functions return is known in the second time, which hands out the sites.
+
+        Raises:
+            NotExamined: a limit is passed.
+        """
+        visit, self._visit = self._visit, lambda sites: None
+        self._read()
+        self._results = {name: joined(values) for name, values in self._returned.items()}
+        self._visit, self._env = visit, {}
+        self._read()
+
+    def _read(self) -> None:
+        self._returned.clear()
+        self._scope, self._owner = Scope(self._module.tree, self._module), None
         self._block(self._module.tree.body)
         self._module.calls |= self._scope.calls
         self._close()
@@ -160,6 +176,11 @@ class Flow:
         if node.orelse:
             self._add("finally", node, ("finally",), [])
         self._block(node.orelse)
+
+    def _return(self, node: Node) -> None:
+        values = [self._value(one) for one in node.parts]
+        self._returned.setdefault(self._scope.node.name, []).extend(values)
+        self._add("return", node, ("return",), node.parts, values)
 
     def _leaf(self, event: str, node: Node) -> None:
         self._add(event, node, (event,), node.parts, [self._value(one) for one in node.parts])
@@ -301,9 +322,18 @@ class Flow:
         self._block(node.body)
         self._collected(node, receiver, args)
         everything = [*args, *keywords.values()]
-        value = self._knowledge.result(names, receiver, everything)
+        value = self._returned_by(node, everything) or self._knowledge.result(names, receiver, everything)
         self._checked_arguments(names, node)
         return replace(value, origin=names[-1] + "()", type=node.type)
+
+    def _returned_by(self, node: Node, args: list[Value]) -> Value | None:
+        """The result of a call of the module's own function; None for other calls."""
+        own = node.receiver is None or node.receiver.name in _OWN
+        known = self._results.get(last(node.name)) if own else None
+        if known is None or known.level < Level.PARAMETER:
+            return known
+        given = joined(args) if args else Value()
+        return replace(given, built=given.built or (known.built and given.level > Level.CONSTANT)).checked(known.clean)
 
     def _names(self, node: Node, receiver: Value | None) -> tuple[str, ...]:
         names = [node.name]

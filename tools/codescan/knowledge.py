@@ -110,11 +110,16 @@ class Knowledge:
         if value.level is Level.CONSTANT and receiver is None and not pure:
             value = replace(value, level=Level.LOCAL)
         if matches(self.builders, names):
-            given = [*([receiver] if receiver is not None and receiver.origin != receiver.text else []), *args]
+            given = [*([receiver] if receiver is not None and not _is_module(receiver) else []), *args]
             inner = any(one.level > Level.CONSTANT for one in given[1:])
             prefix = given[0].constant if given and isinstance(given[0].constant, str) else ""
             value = replace(value, built=value.built or inner, prefix=prefix.partition("{")[0])
         return value.checked(self.cleans(names))
+
+
+def _is_module(receiver: Value) -> bool:
+    """Whether a receiver is only where a function is found, such as ``os.path`` or ``Paths``."""
+    return bool(receiver.text) and receiver.origin == receiver.text
 
 
 def _topics(known: Topics, names: Iterable[str]) -> frozenset[str]:

@@ -18,8 +18,8 @@ class ScanLimits:
     characters: int = 200_000
     line_characters: int = 10_000
     """Longer lines are not searched for secrets."""
-    nodes: int = 100_000
-    """Nodes of the syntax tree."""
+    nodes: int = 400_000
+    """Nodes of the syntax tree, each counted as often as it is read: about three times."""
     depth: int = 90
     """Nesting of the syntax tree. Chains of operators and of ``elif`` count once."""
     seconds: float = 10.0

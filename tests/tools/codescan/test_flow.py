@@ -155,3 +155,40 @@ def test_numbers_are_no_text_in_java() -> None:
     }
     """
     assert found(body, Language.JAVA) == {}
+
+
+def test_what_own_functions_return_is_known() -> None:
+    body = """
+    def where(name):
+        return "name = '" + name + "'"
+
+    def table():
+        return "users"
+
+    def find(db, name):
+        db.execute(where(name))
+        db.execute("SELECT * FROM " + table())
+        db.execute(where("fixed"))
+    """
+    assert found(body) == {8: SQL}
+
+
+def test_a_function_that_checks_what_it_returns_cleans_it() -> None:
+    body = """
+    from pathlib import Path
+    ROOT = Path("/srv")
+
+    def inside(name):
+        path = (ROOT / name).resolve()
+        if not path.is_relative_to(ROOT):
+            raise ValueError(name)
+        return path
+
+    def read(name):
+        return inside(name).read_text()
+    """
+    assert found(body) == {}
+
+
+def test_formatted_texts_are_built() -> None:
+    assert found("def find(db, name):\n    db.execute('SELECT {}'.format(name))\n") == {2: SQL}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from tools.codescan.globs import matches
 from tools.codescan.node import Kind, Node, dotted, last
 from tools.codescan.values import EVERY, Level, Value, joined
 
+Key = TypeVar("Key")
+Kept = TypeVar("Kept")
+MOST_KEPT = 20_000
+"""Names whose facts are kept between scans."""
 Topics = tuple[tuple[tuple[str, ...], frozenset[str]], ...]
 """Patterns of names, with the topics that they stand for."""
 
@@ -35,6 +39,7 @@ class Knowledge:
     cli: tuple[str, ...] = ()  # functions whose parameters come from the command line
     pure: tuple[str, ...] = ()  # calls whose result is constant if their arguments are
     _known: dict[str, Value | None] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _clean: dict[tuple[str, ...], frozenset[str]] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @staticmethod
     def of(document: dict[str, Any]) -> Knowledge:
@@ -52,9 +57,11 @@ class Knowledge:
 
     def source(self, name: str) -> Value | None:
         """The value of a name that is read from outside or fixed by a library; None for other names."""
-        if name not in self._known:
-            self._known[name] = self._source(name)
-        return self._known[name]
+        if name in self._known:
+            return self._known[name]
+        found = self._source(name)
+        _keep(self._known, name, found)
+        return found
 
     def _source(self, name: str) -> Value | None:
         labels = _topics(self.sources, (name,))
@@ -92,7 +99,12 @@ class Knowledge:
 
     def cleans(self, names: Iterable[str]) -> frozenset[str]:
         """Topics that the result of a call, or an attribute, is safe for."""
-        return _topics(self.cleaners, names)
+        given = tuple(names)
+        found = self._clean.get(given)
+        if found is None:
+            found = _topics(self.cleaners, given)
+            _keep(self._clean, given, found)
+        return found
 
     def result(self, names: tuple[str, ...], receiver: Value | None, args: list[Value]) -> Value:
         """The value of a call."""
@@ -115,6 +127,13 @@ class Knowledge:
             prefix = given[0].constant if given and isinstance(given[0].constant, str) else ""
             value = replace(value, built=value.built or inner, prefix=prefix.partition("{")[0])
         return value.checked(self.cleans(names))
+
+
+def _keep(cache: dict[Key, Kept], key: Key, value: Kept) -> None:
+    """Adds to a cache that texts of strangers fill: it is emptied when it is full."""
+    if len(cache) >= MOST_KEPT:
+        cache.clear()
+    cache[key] = value
 
 
 def _is_module(receiver: Value) -> bool:

@@ -162,3 +162,36 @@ def test_any_text_gives_a_report(language: Language, pieces: list[str]) -> None:
 @given(text=st.text(max_size=300))
 def test_any_characters_give_a_report(language: Language, text: str) -> None:
     told(scan(text, language))
+
+
+MANY = "class A { void f() { " + "".join(f"int a{number}=b;" for number in range(1500))
+LARGE = {
+    "variables and functions": "".join(f"a{number}=b\ndef f{number}(x):\n x()\n" for number in range(3000)),
+    "variables and branches": MANY + "if (a) b();" + " else if (a) b();" * 2500 + "}}",
+    "variables and cases": MANY + "switch (x) {" + "case 1: b(); break;" * 3000 + "}}}",
+    "variables and handlers": "".join(f"a{number}=b\n" for number in range(2500))
+    + "try:\n f()\n"
+    + "except E:\n g()\n" * 3000,
+    "names": "f(" + ",".join(f"a.b{number}.c()" for number in range(8000)) + ")",
+    "one chain": "x = " + "+".join(["x"] * 30000),
+}
+
+
+MEASURED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (1024**3, 1024**3))
+from tools.codescan import Language, scan
+text = sys.stdin.read()
+scan(text, Language.JAVA if text.startswith("class") else Language.PYTHON)
+print("ended")
+"""
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_memory_is_bounded(name: str) -> None:
+    path = f"{ROOT}:{ROOT / 'sdk'}"
+    out = subprocess.run(
+        [sys.executable, "-c", MEASURED], input=LARGE[name], env={"PYTHONPATH": path}, cwd=ROOT, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert out.stdout.startswith("ended"), out.stderr[-2000:]

@@ -99,12 +99,6 @@ def test_chosen_tests_of_bandit_are_run() -> None:
     assert [finding.rule for finding in scan(text, Language.PYTHON).findings] == ["bandit.B612"]
 
 
-def test_comments_switch_nothing_off() -> None:
-    for comment in ("# nosec", "# nosec B612", "# noqa", "# type: ignore"):
-        text = f"import logging.config\nserver = logging.config.listen(9999)  {comment}\neval(server)  {comment}\n"
-        assert {finding.cwe for finding in scan(text, Language.PYTHON).findings} == {94, 95}
-
-
 needs_javac = pytest.mark.skipif(shutil.which("javac") is None, reason="needs a JDK")
 
 

@@ -12,20 +12,29 @@ from tools.codescan.limits import Budget, NotExamined
 from tools.codescan.node import Kind, Node
 
 if TYPE_CHECKING:
+    from tree_sitter import Language as Grammar
     from tree_sitter import Node as Syntax
     from tree_sitter import Parser
 
 _TYPES = ("class_declaration", "interface_declaration", "enum_declaration", "record_declaration")
 
 
-@cache
 def _parser() -> Parser:
+    """A new parser: scans run in several threads, and a parser serves one."""
     try:
-        import tree_sitter_java
-        from tree_sitter import Language, Parser
+        from tree_sitter import Parser
+
+        return Parser(_grammar())
     except ImportError:
         raise NotExamined("Java needs the packages of the group code: pip install -e '.[code]'") from None
-    return Parser(Language(tree_sitter_java.language()))
+
+
+@cache
+def _grammar() -> Grammar:
+    import tree_sitter_java
+    from tree_sitter import Language
+
+    return Language(tree_sitter_java.language())
 
 
 def java_tree(text: str, budget: Budget) -> tuple[Node, list[str]]:

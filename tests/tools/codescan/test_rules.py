@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import yaml
 
@@ -23,6 +25,16 @@ def test_a_case_is_judged_as_its_rule_says(case: Case) -> None:
         assert case.rule in {finding.rule for finding in report.findings}
     else:
         assert [str(finding) for finding in report.findings] == []
+
+
+def test_scans_side_by_side_find_what_scans_one_by_one_do() -> None:
+    chosen = CASES[::6]
+
+    def found(case: Case) -> list[str]:
+        return [str(finding) for finding in scan(case.text, case.language).findings]
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(found, chosen)) == list(map(found, chosen))
 
 
 @pytest.mark.parametrize("language", Language)

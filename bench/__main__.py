@@ -256,6 +256,18 @@ def tuner(
     show(measure(console, wish, done=lambda rows: write(rows, json) if json else None), console, "tuner")
 
 
+@app.command()
+def code(
+    json: Json = None,
+    rows: Annotated[str, typer.Option(help="Comma-separated kinds; default: all. Known: scanner.")] = "",
+) -> None:
+    """Code: share of weaknesses that the scanner finds, and of safe programs in which it finds something."""
+    from bench.code.run import measure
+
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    _finish(measure(_names(rows)), console, json, "code")
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 

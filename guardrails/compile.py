@@ -10,6 +10,7 @@ from guardrails.critique import constitution_rail
 from guardrails.policy import Policy
 from guardrails.policy_document import (
     AnyEntry,
+    CodeScanEntry,
     ContentEntry,
     GroundednessEntry,
     InjectionEntry,
@@ -19,6 +20,7 @@ from guardrails.policy_document import (
 )
 from guardrails.rails.calls import arguments_rail, origin_rail, plan_rail
 from guardrails.rails.claims import RAIL, claims_rail
+from guardrails.rails.code import CodeScan, code_rail
 from guardrails.rails.contacts import RAIL as CONTACTS_RAIL
 from guardrails.rails.contacts import contacts_detector, contacts_rail
 from guardrails.rails.content import content_rail
@@ -34,7 +36,9 @@ from guardrails.text.normalise import normalise_rail
 from guardrails.types import Checked, Judge, Judgement, Rail
 
 
-def compile_stage(policy: Policy, stage: Stage, judge: Judge | None, clock: Clock) -> Rail:
+def compile_stage(
+    policy: Policy, stage: Stage, judge: Judge | None, clock: Clock, code_scan: CodeScan | None = None
+) -> Rail:
     """Builds the rail of a stage: the built-in checks, which no policy can leave out, then the listed rails."""
     document = policy.document
     fail_open = document.stages.of(stage).fail_open
@@ -42,7 +46,10 @@ def compile_stage(policy: Policy, stage: Stage, judge: Judge | None, clock: Cloc
     def sealed(name: str, rail: Rail) -> Rail:
         return named(name, rail, fail_open=fail_open, clock=clock, policy_sha256=policy.sha256)
 
-    listed = [sealed(entry.rail, _rail(entry, document, judge)) for entry in document.stages.of(stage).rails]
+    def made(entry: AnyEntry) -> Rail:
+        return sealed(entry.rail, _rail(entry, document, judge, code_scan))
+
+    listed = [made(entry) for entry in document.stages.of(stage).rails]
     match stage:
         case Stage.PLAN:
             rails = [sealed("plan", plan_rail(document)), *listed]
@@ -59,7 +66,7 @@ def compile_stage(policy: Policy, stage: Stage, judge: Judge | None, clock: Cloc
         case Stage.TOOL_RESULT if document.subject is not None:
             rails = [sealed("subject", results_rail(document.subject)), *listed]
         case Stage.FINAL:
-            listed = [sealed(RAIL, claims_rail(document)), *_final(document, judge, sealed)]
+            listed = [sealed(RAIL, claims_rail(document)), *_final(document, made, sealed)]
             rails = listed
             if document.constitution.enabled:
                 critique = constitution_rail(document.constitution, judge, chain(*listed))
@@ -69,7 +76,9 @@ def compile_stage(policy: Policy, stage: Stage, judge: Judge | None, clock: Cloc
     return chain(*rails) if rails else _nothing
 
 
-def _final(document: PolicyDocument, judge: Judge | None, sealed: Callable[[str, Rail], Rail]) -> list[Rail]:
+def _final(
+    document: PolicyDocument, made: Callable[[AnyEntry], Rail], sealed: Callable[[str, Rail], Rail]
+) -> list[Rail]:
     """Rails of the final answer: ``normalise`` if it is first, then links and contacts together, then the others."""
     entries = document.stages.final.rails
     undisguise = [entry for entry in entries[:1] if isinstance(entry, NormaliseEntry)]
@@ -77,7 +86,7 @@ def _final(document: PolicyDocument, judge: Judge | None, sealed: Callable[[str,
     others = [entry for entry in entries[len(undisguise) :] if entry not in links]
     found = [detector_of(entry, document.egress) for entry in links]
     leaving = [detector for detector in (*found, contacts_detector(document.egress)) if detector]
-    before, after = ([sealed(one.rail, _rail(one, document, judge)) for one in part] for part in (undisguise, others))
+    before, after = ([made(one) for one in part] for part in (undisguise, others))
     return [*before, *([sealed(leaving[0].name, together(leaving))] if leaving else []), *after]
 
 
@@ -94,8 +103,8 @@ async def _nothing(checked: Checked) -> Judgement:
     return Judgement()
 
 
-def _rail(entry: AnyEntry, document: PolicyDocument, judge: Judge | None) -> Rail:
-    rail = _untargeted(entry, document, judge)
+def _rail(entry: AnyEntry, document: PolicyDocument, judge: Judge | None, code_scan: CodeScan | None) -> Rail:
+    rail = code_rail(entry, code_scan) if isinstance(entry, CodeScanEntry) else _untargeted(entry, document, judge)
     return rail if entry.tools is None else for_tools(entry.tools, rail)
 
 

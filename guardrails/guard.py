@@ -16,6 +16,7 @@ from guardrails.holdback import HoldBack
 from guardrails.holdback import StreamBlocked as StreamBlocked
 from guardrails.narrow import narrow, unread_characters
 from guardrails.policy import Policy
+from guardrails.rails.code import CodeScan
 from guardrails.types import Checked, GuardContext, Judge, Judgement, Rail, Ruling, asked_about, severest
 
 APPROVED = "approved"
@@ -30,6 +31,7 @@ class Guard:
             that needs one blocks.
         clock: returns seconds; measures the time of each stage.
         rails: rails that replace those of the policy at some stages, for programs with their own checks.
+        code_scan: scanner for the rail ``code_scan``. Without it, a policy that lists the rail blocks.
     """
 
     def __init__(
@@ -38,10 +40,11 @@ class Guard:
         judge: Judge | None = None,
         clock: Clock = time.perf_counter,
         rails: dict[Stage, Rail] | None = None,
+        code_scan: CodeScan | None = None,
     ) -> None:
         self.policy = policy
         self._clock = clock
-        compiled = {stage: compile_stage(policy, stage, judge, clock) for stage in Stage}
+        compiled = {stage: compile_stage(policy, stage, judge, clock, code_scan) for stage in Stage}
         self._rails = compiled | (rails or {})
         self._detectors, self._strip = detectors(policy.document)
 

@@ -114,6 +114,21 @@ class GroundednessEntry(RailEntry):
     action: Action = Action.ALLOW
 
 
+class CodeScanEntry(RailEntry):
+    """Weaknesses in code: in fenced blocks of texts, and in arguments of calls."""
+
+    rail: Literal["code_scan"]
+    severity: Literal["low", "medium", "high", "critical"] = "medium"
+    """Weaknesses below this severity are ignored."""
+    action: Action = Action.BLOCK
+    unread: Literal["act", "allow"] = "act"
+    """What happens to code that could not be examined, for instance because it is not valid."""
+    arguments: tuple[str, ...] = ("code", "source", "script", "program")
+    """Names of arguments that are code as a whole. Fenced blocks are found in every argument."""
+    language: Literal["python", "java"] | None = None
+    """Language of code that names none; None: guess it."""
+
+
 AnyEntry = Annotated[
     NormaliseEntry
     | SecretsEntry
@@ -122,7 +137,8 @@ AnyEntry = Annotated[
     | LinksEntry
     | ContentEntry
     | InjectionEntry
-    | GroundednessEntry,
+    | GroundednessEntry
+    | CodeScanEntry,
     Discriminator("rail"),
     BeforeValidator(lambda value: {"rail": value} if isinstance(value, str) else value),
 ]

@@ -16,6 +16,7 @@ from agent.project.project import Project
 from agent.project.subagent import as_tool, tool_name
 from agent.run.history import History
 from agent.run.journal import PAGE, Journal, all_events
+from agent.serve.code_scan import code_scan
 from flightloop.content import with_text
 from flightloop.events import OutcomeVerified, RunEvent
 from flightloop.runs import Rating, Run, RunStatus
@@ -97,7 +98,9 @@ class Exporter:
             agent = self._project.agent(name)
             asked = [as_tool(self._project.agent(other)) for other in agent.agents]
             tools = [*(self._registry.tool(tool) for tool in agent.tools), *asked]
-            self._kits[name] = AgentRuntime(agent, Guard(self._project.policy_of(agent)), LocalHosts(tools))
+            self._kits[name] = AgentRuntime(
+                agent, Guard(self._project.policy_of(agent), code_scan=code_scan), LocalHosts(tools)
+            )
         return self._kits[name]
 
 

@@ -15,6 +15,7 @@ from agent.models.chat_model import ChatModel
 from agent.project.agent_spec import AgentSpec
 from agent.project.project import Project
 from agent.run.journal import Journal, new_id
+from agent.serve.code_scan import code_scan
 from agent.serve.factories import local_lookup
 from agent.store import memory_journal
 from flightloop.chat import ChatRequest
@@ -55,7 +56,8 @@ class Stage:
         registry = Registry.load(self.project.tools.sources).with_descriptions(told)
         hosts = LocalHosts(registry.tools(), project=self.project.data)
         lookup = local_lookup(self.data, self.project.data).of(self.agent)
-        self._kit = AgentRuntime(self.agent, Guard(unhurried(self.project.policy_of(self.agent))), hosts, lookup)
+        guard = Guard(unhurried(self.project.policy_of(self.agent)), code_scan=code_scan)
+        self._kit = AgentRuntime(self.agent, guard, hosts, lookup)
 
     async def play(
         self, case: Case, journal: Journal | None = None, player: Player | None = None, session: str = ""

@@ -19,6 +19,7 @@ from agent.project.project import EMBEDDED, LiveProject, Project, ToolCheck, loa
 from agent.project.project_file import FILE as PROJECT_FILE
 from agent.project.project_file import read_project_file
 from agent.run.deltas import Deltas
+from agent.serve.code_scan import code_scan
 from agent.serve.home import open_home, private_files
 from agent.store import StoreJournal, sql_journal
 from agent.store.sql.disk_room import Room
@@ -145,7 +146,7 @@ def make_judge(model: ChatModel, name: str) -> Judge:
 
 def make_guards(model: ChatModel, name: str) -> Callable[[Policy], Guard]:
     judge = make_judge(model, name)
-    return lambda policy: Guard(policy, judge)
+    return lambda policy: Guard(policy, judge, code_scan=code_scan)
 
 
 def make_runtimes(settings: Settings, live: LiveProject, guards: Callable[[Policy], Guard]) -> AgentRuntimes:

@@ -33,6 +33,7 @@ from agent.run.budgets import TenantBudgets
 from agent.run.deltas import LocalDeltas
 from agent.run.journal import all_events
 from agent.run.lease import Lease
+from agent.serve.code_scan import code_scan
 from agent.serve.http_server import bind, running
 from agent.store.journal import StoreJournal, utcnow
 from agent.store.memory import MemoryBackend
@@ -66,7 +67,7 @@ def project_of(
 
 
 def _guard(policy: Policy) -> Guard:
-    return Guard(unhurried(policy))
+    return Guard(unhurried(policy), code_scan=code_scan)
 
 
 @dataclass

@@ -376,5 +376,5 @@ def test_the_tuple_names_them_all() -> None:
     from tools.builtin import TOOLS
 
     assert [function.__name__ for function in TOOLS] == [
-        "search_knowledge", "check_facts", "calculator", "run_python", "http_get", "query_sql",
+        "search_knowledge", "check_facts", "calculator", "run_python", "http_get", "query_sql", "read_image",
     ]  # fmt: skip

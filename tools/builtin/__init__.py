@@ -2,10 +2,20 @@
 
 from tools.builtin.calculator import calculator
 from tools.builtin.http import http_get
+from tools.builtin.image import read_image
 from tools.builtin.knowledge import check_facts, search_knowledge
 from tools.builtin.python import run_python
 from tools.builtin.sql import query_sql
 
-TOOLS = (search_knowledge, check_facts, calculator, run_python, http_get, query_sql)
+TOOLS = (search_knowledge, check_facts, calculator, run_python, http_get, query_sql, read_image)
 
-__all__ = ["TOOLS", "calculator", "check_facts", "http_get", "query_sql", "run_python", "search_knowledge"]
+__all__ = [
+    "TOOLS",
+    "calculator",
+    "check_facts",
+    "http_get",
+    "query_sql",
+    "read_image",
+    "run_python",
+    "search_knowledge",
+]

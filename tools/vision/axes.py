@@ -15,6 +15,8 @@ from tools.vision.scale import Scale, Tick, fit
 
 ALIGNED = 5.0
 """Pixels between the edges of labels of one axis; of large text more, since a tick may be taken for a part of it."""
+COMMA = 0.15
+"""Depth of a comma below the digits, as a share of the text's height."""
 UNIT = re.compile(r"[(（\[]\s*([^()（）\[\]]{1,12})\s*[)）\]]\s*$")
 
 
@@ -90,6 +92,9 @@ def _axis_of(group: Sequence[Word], vertical: bool) -> ScaleAxis | None:
 
 
 def _tick(word: Word, value: float, vertical: bool) -> Tick:
+    if vertical and "," in word.text:
+        # A comma reaches below the line.
+        return Tick(word.box[1] + (1 - COMMA) * word.height / 2, value)
     return Tick(word.y if vertical else word.x, value)
 
 

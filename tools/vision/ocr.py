@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -34,7 +35,7 @@ class Word:
     angle: float = 0.0
     """Degrees counter-clockwise in which the text runs: 0 level, 90 upwards, -90 downwards."""
     anchor: tuple[float, float] = (0.0, 0.0)
-    """Middle of the end of the text that is higher in the image; for level text, the middle of the top."""
+    """Middle of the end of the text that is higher in the image, where slanted labels touch their axis."""
 
     @property
     def x(self) -> float:
@@ -95,6 +96,8 @@ def words(pixels: Pixels) -> list[Word]:
 
 def _is_text(text: str) -> bool:
     """Whether there is a letter or digit, or a lone sign of a table; marks of charts are taken for other signs."""
+    if re.fullmatch(r"[Il|]{3,}", text):  # minor ticks
+        return False
     return any(character.isalnum() for character in text) or text in SIGNS
 
 
@@ -151,18 +154,18 @@ def _word(quad: Any, text: str, score: float, angle: float) -> Word:
     left, top = quad.min(axis=0)
     right, bottom = quad.max(axis=0)
     turned = (angle + 180) % 360 - 180
-    ends = sorted(_short_ends(quad), key=lambda point: point[1])
-    anchor = ends[0] if abs(turned) >= UPRIGHT else ((left + right) / 2, top)
     box = (float(left), float(top), float(right), float(bottom))
-    return Word(text, box, score, turned, (float(anchor[0]), float(anchor[1])))
+    return Word(text, box, score, turned, _upper_end(quad, turned))
 
 
-def _short_ends(quad: Any) -> list[Any]:
-    """Middles of the two shorter sides."""
-    first = np.linalg.norm(quad[0] - quad[1]), np.linalg.norm(quad[1] - quad[2])
-    if first[0] < first[1]:
-        return [(quad[0] + quad[1]) / 2, (quad[2] + quad[3]) / 2]
-    return [(quad[1] + quad[2]) / 2, (quad[3] + quad[0]) / 2]
+def _upper_end(quad: Any, angle: float) -> tuple[float, float]:
+    """Middle of the side where text of this angle begins or ends, whichever is higher in the image."""
+    run = math.degrees(math.atan2(quad[0][1] - quad[1][1], quad[1][0] - quad[0][0]))
+    along = abs((angle - run + 180) % 360 - 180) < 45
+    sides = ((0, 3), (1, 2)) if along else ((0, 1), (2, 3))
+    ends = [(quad[first] + quad[second]) / 2 for first, second in sides]
+    higher = min(ends, key=lambda end: end[1])
+    return float(higher[0]), float(higher[1])
 
 
 def _tight(word: Word, pixels: Pixels) -> Word:
@@ -179,4 +182,4 @@ def _tight(word: Word, pixels: Pixels) -> Word:
         return word
     box = (left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1)
     tight = (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
-    return replace(word, box=tight, anchor=((tight[0] + tight[2]) / 2, tight[1]))
+    return replace(word, box=tight)

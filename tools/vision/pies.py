@@ -28,6 +28,8 @@ LEAST_SLICE = 4
 """Steps below which a run of one colour is a border between slices."""
 AGREES = 0.015
 """Largest difference between a printed and a measured share of the whole."""
+PROPORTIONAL = 0.07
+"""Largest relative difference between printed values and slices, if the values are those of the slices."""
 FAR = 0.75
 """Distance of labels from the disc, in radii."""
 
@@ -187,8 +189,8 @@ def _reading(parts: ChartParts, disc: Disc, slices: Sequence[Slice]) -> ChartRea
     for place, (one, group, found) in enumerate(zip(slices, owned, numbers, strict=True), 1):
         share = one.length / total
         named = " ".join(filter(None, (without_numbers(word.text) for word in group)))
-        name = name_of(one.colour, parts.legend) or named or _plain(group) or f"#{place}"
         value, printed = _value(found, share, whole)
+        name = name_of(one.colour, parts.legend) or named or _plain(group, value) or f"#{place}"
         reach = (disc.hole + disc.radius) / 2
         pixel = (disc.x + math.sin(one.middle) * reach, disc.y - math.cos(one.middle) * reach)
         points.append(Point(name, value, pixel, 0.97 if printed else 0.85, printed))
@@ -199,27 +201,79 @@ def _reading(parts: ChartParts, disc: Disc, slices: Sequence[Slice]) -> ChartRea
 
 
 def _owned(disc: Disc, slices: Sequence[Slice], words: Sequence[Word]) -> list[list[Word]]:
-    """Words of each slice, by angle."""
+    """Words of each slice: those on it by angle, those outside in the order of the slices around the disc."""
     owned: list[list[Word]] = [[] for _ in slices]
+    outside = []
     for word in words:
         away = math.hypot(word.x - disc.x, word.y - disc.y)
-        if disc.hole and away < disc.hole:
-            continue
-        nearest_x = float(np.clip(disc.x, word.box[0], word.box[2])) if away > disc.radius else word.x
-        # Outside, the end of a label that is nearer to the disc points to its slice.
-        x = (word.x + nearest_x) / 2 if away > disc.radius else word.x
-        angle = math.atan2(x - disc.x, disc.y - word.y) % (2 * math.pi) * STEPS / (2 * math.pi)
-        for index, one in enumerate(slices):
-            if (angle - one.start) % STEPS < one.length:
-                owned[index].append(word)
-                break
+        if away >= disc.radius:
+            outside.append(word)
+        elif away >= disc.hole:
+            owned[_slice_at(slices, _angle(disc, word.x, word.y))].append(word)
+    labels = sorted(_blocks(outside), key=lambda block: _label_angle(disc, block))
+    if len(labels) == len(slices):
+        order = sorted(range(len(slices)), key=lambda index: slices[index].middle)
+        for index, block in zip(order, _turned(disc, labels, [slices[place] for place in order]), strict=True):
+            owned[index] += block
+        return owned
+    for block in labels:
+        owned[_slice_at(slices, _label_angle(disc, block))] += block
     return owned
 
 
-def _plain(group: Sequence[Word]) -> str:
-    """A label that is only a number, such as a year, where another number is the value."""
-    outside = [word.text for word in group]
-    return outside[0] if len(outside) > 1 else ""
+def _turned(disc: Disc, labels: list[list[Word]], slices: Sequence[Slice]) -> list[list[Word]]:
+    """Labels in the order of the slices: the rotation with the least sum of angles between them."""
+    whole = 2 * math.pi
+    angles = [_label_angle(disc, block) for block in labels]
+    costs = []
+    for turn in range(len(labels)):
+        away = [abs((angles[(place + turn) % len(labels)] - one.middle + math.pi) % whole - math.pi)
+                for place, one in enumerate(slices)]  # fmt: skip
+        costs.append((sum(away), turn))
+    turn = min(costs)[1]
+    return labels[turn:] + labels[:turn]
+
+
+def _blocks(words: Sequence[Word]) -> list[list[Word]]:
+    """Words in blocks: lines of one label stand under each other."""
+    blocks: list[list[Word]] = []
+    for word in sorted(words, key=lambda word: (word.y, word.x)):
+        for block in blocks:
+            last = block[-1]
+            under = word.box[1] - last.box[3] < 0.5 * last.height and abs(word.x - last.x) < 0.5 * max(
+                word.width, last.width
+            )
+            beside = abs(word.y - last.y) < 0.4 * last.height and 0 <= word.box[0] - last.box[2] < 0.9 * last.height
+            if under or beside:
+                block.append(word)
+                break
+        else:
+            blocks.append([word])
+    return blocks
+
+
+def _label_angle(disc: Disc, block: Sequence[Word]) -> float:
+    """Direction of a label outside the disc: that of its end which is nearer to the disc."""
+    left, right = min(word.box[0] for word in block), max(word.box[2] for word in block)
+    near = float(np.clip(disc.x, left, right))
+    return _angle(disc, near, float(np.mean([word.y for word in block])))
+
+
+def _angle(disc: Disc, x: float, y: float) -> float:
+    """Radians clockwise from the top."""
+    return math.atan2(x - disc.x, disc.y - y) % (2 * math.pi)
+
+
+def _slice_at(slices: Sequence[Slice], angle: float) -> int:
+    step = angle * STEPS / (2 * math.pi)
+    inside = [index for index, one in enumerate(slices) if (step - one.start) % STEPS < one.length]
+    return inside[0] if inside else 0
+
+
+def _plain(group: Sequence[Word], value: float) -> str:
+    """A label that is only a number, such as a year, and not the value."""
+    texts = [word.text for word in group if all(number.value != value for number in numbers_in(word.text))]
+    return texts[0] if texts else ""
 
 
 def _whole_value(numbers: Sequence[Sequence[Numeral]], slices: Sequence[Slice], total: int) -> float | None:
@@ -229,9 +283,9 @@ def _whole_value(numbers: Sequence[Sequence[Numeral]], slices: Sequence[Slice], 
         ratios += [number.value * total / one.length for number in found if number.unit != "%" and number.value > 0]
     if not ratios:
         return None
-    best = max(ratios, key=lambda ratio: sum(abs(other / ratio - 1) < 0.1 for other in ratios))
-    agreed = [ratio for ratio in ratios if abs(ratio / best - 1) < 0.1]
-    return float(np.median(agreed)) if len(agreed) >= max(2, 0.5 * len(slices)) else None
+    best = max(ratios, key=lambda ratio: sum(abs(other / ratio - 1) < PROPORTIONAL for other in ratios))
+    agreed = [ratio for ratio in ratios if abs(ratio / best - 1) < PROPORTIONAL]
+    return float(np.median(agreed)) if len(agreed) >= max(2, 0.6 * len(slices)) else None
 
 
 def _value(found: Sequence[Numeral], share: float, whole: float | None) -> tuple[float, bool]:

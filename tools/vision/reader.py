@@ -8,16 +8,19 @@ from tools.vision.axes import scale_axes
 from tools.vision.bars import read_bars
 from tools.vision.chart_parts import ChartParts
 from tools.vision.fills import coloured_areas
+from tools.vision.gaps import divided
 from tools.vision.images import Picture, Pixels, load
 from tools.vision.layout import read_text
 from tools.vision.legend import legend_of
 from tools.vision.libraries import opencv
 from tools.vision.lines import read_lines
-from tools.vision.ocr import words
+from tools.vision.missed import missed_words
+from tools.vision.ocr import Word, words
 from tools.vision.pies import read_pie
 from tools.vision.readings import ChartReading, Reading, TableReading, TextReading
 from tools.vision.resizing import resized
 from tools.vision.scene import scene_of
+from tools.vision.snapping import snapped
 from tools.vision.tables import read_table
 
 LONGEST_SIDE = 1800
@@ -44,10 +47,11 @@ def read_picture(picture: Picture) -> Reading:
 
 
 def _read(pixels: Pixels) -> ChartReading | TableReading | TextReading:
-    found = words(pixels)
+    found = all_words(pixels)
     scene = scene_of(pixels, found)
     parts = ChartParts(
-        scene, tuple(scale_axes(found, vertical=True)), tuple(scale_axes(found, vertical=False)),
+        scene, tuple(snapped(axis, scene) for axis in scale_axes(found, vertical=True)),
+        tuple(snapped(axis, scene) for axis in scale_axes(found, vertical=False)),
         tuple(legend_of(scene, found)), tuple(coloured_areas(scene)),
     )  # fmt: skip
     chart = read_pie(parts) or read_bars(parts)
@@ -59,6 +63,13 @@ def _read(pixels: Pixels) -> ChartReading | TableReading | TextReading:
         return table
     # Grid lines look like a table's rules, but only some of their cells have text.
     return read_lines(parts) or chart or table or read_text(scene)
+
+
+def all_words(pixels: Pixels) -> list[Word]:
+    """Text that is detected, that was missed, and none of it across wide gaps."""
+    found = words(pixels)
+    whole = [piece for word in [*found, *missed_words(pixels, found)] for piece in divided(word, pixels)]
+    return sorted(whole, key=lambda word: (word.y, word.x))
 
 
 def _scaled(pixels: Pixels, factor: float) -> Pixels:

@@ -10,6 +10,9 @@ import numpy as np
 from tools.vision.axes import text_rows
 from tools.vision.ocr import Word
 
+SLANTED = 8.0
+"""Degrees above which text is slanted, where other labels clearly are: short text's angle is inexact."""
+
 
 @dataclass(frozen=True)
 class Label:
@@ -32,8 +35,9 @@ def labels_below(
         marks: positions of marks, at which labels that were read as one are divided; default: ``places``
     """
     below = [word for word in words if (word.y if word.level else word.anchor[1]) > bottom - 3]
-    slanted = [word for word in below if not word.level]
-    if len(slanted) >= 2 and len(slanted) >= 0.6 * len(below):
+    turned = [word for word in below if not word.level]
+    slanted = [word for word in below if abs(word.angle) > SLANTED] if len(turned) >= 2 else []
+    if len(slanted) >= 0.6 * len(below) and slanted:
         return _slanted(slanted, places)
     rows = text_rows([word for word in below if word.level])
     if not rows:
@@ -82,7 +86,8 @@ def _divided(word: Word, marks: Sequence[float], usual: float) -> list[Label]:
     spanned = sorted(mark for mark in marks if word.box[0] - 2 <= mark <= word.box[2] + 2)
     if len(tokens) >= 2 and len(tokens) == len(spanned):
         return [Label(token, place, (word,)) for token, place in zip(tokens, spanned, strict=True)]
-    if len(tokens) < 2 or word.width < 1.8 * usual:
+    alone = len(tokens) >= 3 and word.width > 18 * word.height
+    if len(tokens) < 2 or (word.width < 1.8 * usual and not alone):
         return [Label(word.text, word.x, (word,))]
     per = word.width / len(word.text)
     labels, start = [], 0

@@ -268,6 +268,21 @@ def code(
     _finish(measure(_names(rows)), console, json, "code")
 
 
+@app.command()
+def charts(
+    json: Json = None,
+    seed: Annotated[str, typer.Option(help="Seed of data and styles.")] = "report",
+    cases: Annotated[int, typer.Option(min=1, help="Charts per kind and library.")] = 20,
+    tables: Annotated[int, typer.Option(min=1, help="Number of tables.")] = 40,
+    keep: Annotated[Path | None, typer.Option(help="Folder for images that were not read entirely right.")] = None,
+) -> None:
+    """Values read from images of charts and tables, and hostile image files."""
+    from bench.charts.run import Wish, measure
+
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    _finish(measure(console, Wish(seed, cases, tables, keep=keep)), console, json, "charts")
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 

@@ -26,11 +26,11 @@ KEPT = 4
 WORTH = 32 * 2**20
 """Bytes of packed weights below which packing is as fast as reading."""
 CALIBRATION = """The river rises in the mountains of the north and reaches the sea after 1,240 km. Its water is cold.
-Where is my order 10442? It was to come on Monday, 3 March, by 9:30. Please don't send it to the old address again!
+Where is my parcel 10442? It was to come on Monday, 3 March, by 9:30. Please don't send it to the old address again!
 我的订单在哪里？我上周三买了两件衬衫，一共付了 58.90 元，到现在还没有收到。
 def mean(values: list[float]) -> float:
     return sum(values) / len(values)  # of at least one value
-{"name": "get_order", "arguments": {"order_id": 10442, "fields": ["status", "total"]}}
+{"name": "find_parcel", "arguments": {"number": 10442, "fields": ["status", "weight"]}}
 ¿Dónde está la estación? La séance commence à huit heures, et il fait déjà nuit."""
 """The text that keys are measured on: prose, questions, several languages, code and data."""
 _CODE = [Path(__file__).parents[1] / room for room in ("native", "quant", "weights")]

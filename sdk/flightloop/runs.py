@@ -6,10 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat
+from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, ValidationInfo, field_validator
 
 from flightloop.content import Body, Content, Wire, text_of
-from flightloop.limits import METADATA, check_metadata
+from flightloop.limits import METADATA, at_most, check_metadata
 from flightloop.subject import ID_CHARS, GivenSubject, Subject
 
 Metadata = Annotated[dict[str, str], AfterValidator(check_metadata)]
@@ -257,6 +257,10 @@ class ApprovalDecision(Body):
     reason: str | None = Field(default=None, max_length=2000)
 
 
+TARGET_CHARS = 128
+"""Characters of the name of an agent or session; ids of subjects may be longer."""
+
+
 class InterruptCreate(Body):
     """Body of ``POST /v1/interrupts``. ``target``: name of an agent (of the project, or as tagged in completions), id
     of a session or of a subject; None for scope ``all``."""
@@ -264,6 +268,13 @@ class InterruptCreate(Body):
     scope: Literal["all", "agent", "session", "subject"] = "all"
     target: str | None = Field(default=None, max_length=ID_CHARS, pattern=r"^[^\x00]*$")
     reason: str = Field(default="", max_length=2000)
+
+    @field_validator("target")
+    @classmethod
+    def _could_be_one(cls, target: str | None, info: ValidationInfo) -> str | None:
+        if target is not None and info.data.get("scope") != "subject":
+            at_most(TARGET_CHARS, len(target), "characters of the name of an agent or session")
+        return target
 
 
 class Interrupt(Wire):

@@ -98,6 +98,8 @@ async def test_a_scopes_target_is_not_another_scopes() -> None:
         {"scope": "session", "target": ""},
         {"scope": "agent", "target": "x" * 129},
         {"scope": "session", "target": "a\0b"},
+        {"scope": "subject"},
+        {"scope": "subject", "target": "x" * 201},
         {"scope": "all", "target": "support"},
     ],
 )

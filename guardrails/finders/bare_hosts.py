@@ -81,6 +81,8 @@ def as_url(text: str) -> str:
     host, tail = (rest, "") if end is None else (rest[: end.start()], rest[end.start() :])
     plain = unquote(compatible(DOTTED.sub(".", host)))
     plain = regex.sub(r"\p{Cf}|^[\s&_*~-]+|[_*~.]+$", "", plain).rsplit("&")[-1]
+    if ":" in plain and is_address(plain):
+        plain = f"[{plain}]"
     return f"https://{plain}{tail if not tail or tail[0] in '/?#' else '/' + tail[1:]}"
 
 
@@ -198,7 +200,7 @@ HOSTS = EdgeFinder(
         _pattern(_BEFORE_NAME + _NAMED.pattern, bare_name, _DOT_WITHIN),
         _pattern(f"{_BEFORE_QUAD}{_QUAD}", numbers, _DOT_WITHIN),
         _pattern(f"{_BEFORE_QUAD}{_HEX}", with_scheme, "0x"),
-        _pattern(rf"(?<![\w)\].:])(?:{_V6})", version_six, r":\S"),
+        _pattern(rf"(?<![\w)\].:/\\@\[])(?:{_V6})", version_six, r":\S"),
         _pattern(rf"{_BEFORE_SLASHES}(?:{_SLASH}){{2}}{_BODY}", with_scheme, _COLON_OR_SLASHES),
         _pattern(rf"{_OTHER_SCHEME}{_COLON}{_SLASH}{{2}}{_BODY}", with_scheme, _COLON_OR_SLASHES),
         _pattern(rf"{_OPAQUE}\S{{1,{MOST_CHARS}}}+", opaque, _COLON_OR_SLASHES, OPAQUE),

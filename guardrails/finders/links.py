@@ -26,6 +26,8 @@ _DEFINED = regex.compile(rf"(?<=\]:{LEADING})", regex.IGNORECASE)
 _PUNCTUATION = ".,;:!?*"
 _SIGNS = r")\]}>.,;:!?*_~'\"|。，、；：！？）」』】》"
 _CLOSING = regex.compile(rf"[`{_SIGNS}]*|[{_SIGNS}]*</?[a-z][a-z0-9]*/?>.*", regex.IGNORECASE)
+_WITH_LITERAL = regex.compile(r"[^/\\\[]*[/\\]{1,4}\[[\da-f:.]{2,45}\]", regex.IGNORECASE)
+"""The beginning of a URL whose host is an IPv6 address."""
 _BLANK = spelt(BLANKS)
 _BLANK_OR_SLASH = rf"(?:{spelt(BLANKS, escaped=False)}|[/\\])"
 """A backslash matches in one way only. Otherwise a run of backslashes could match in exponentially many ways."""
@@ -81,7 +83,9 @@ def _finding(text: str, match: regex.Match[str]) -> Finding:
 
 
 def _core(link: str) -> str:
-    return regex.split(r"[)\]]", link, maxsplit=1)[0].rstrip(_PUNCTUATION)
+    literal = _WITH_LITERAL.match(link)
+    head = literal.group() if literal else ""
+    return (head + regex.split(r"[)\]]", link[len(head) :], maxsplit=1)[0]).rstrip(_PUNCTUATION)
 
 
 def _opener(text: str, start: int) -> str:

@@ -16,7 +16,7 @@ from guardrails.finders.hosts import Address, addresses_of, permitted
 from guardrails.policy_document import PolicyDocument
 from guardrails.rails.calls import Problem, call_of, characters_of, judgement_of, stays_here
 from guardrails.rails.detector import found_in
-from guardrails.rails.links import ANY_HOSTS, bare_addresses, hosts_named, links_of, vouched
+from guardrails.rails.links import ANY_HOSTS, bare_addresses, end_of_cover, hosts_named, links_of, vouched
 from guardrails.types import Checked, CheckedCall, GuardContext, Judgement, Rail
 
 SHOWN = 100
@@ -85,11 +85,15 @@ def _vouching(call: CheckedCall, context: GuardContext, form: str) -> Iterator[s
 
 def _hosts_in(arguments: dict[str, Any]) -> Iterator[tuple[str, str, frozenset[Address]]]:
     """Links and hosts in arguments: the form, its URL and its addresses, of which an opaque link has none."""
+    within, covered = "", 0
     for text, finding in found_in(ANY_HOSTS, arguments):
+        if text is not within:
+            within, covered = text, 0
         form = text[finding.start : finding.end]
         if finding.label == OPAQUE:
             yield form, form, frozenset()
-        elif finding.label == HOST:
-            yield form, as_url(form), bare_addresses(as_url(form))
-        else:
+        elif finding.label != HOST:
+            covered = max(covered, end_of_cover(text, finding))
             yield form, form, addresses_of(form)
+        elif finding.start >= covered:  # otherwise a part of a link, which decides
+            yield form, as_url(form), bare_addresses(as_url(form))

@@ -73,8 +73,7 @@ class _Vouched:
             return True  # a part of a link that is kept
         stays = self._bare(text, finding, form) if finding.label == HOST else self._link(text, finding, form)
         if stays:
-            end = _DELIMITER.search(text, finding.start, finding.end)
-            self._covered = max(self._covered, end.start() if end else finding.end)
+            self._covered = max(self._covered, end_of_cover(text, finding))
         return stays
 
     def _link(self, text: str, finding: Finding, link: str) -> bool:
@@ -109,6 +108,12 @@ class _Vouched:
     @cached_property
     def _own(self) -> frozenset[str]:
         return links_of(self._said, self._context)
+
+
+def end_of_cover(text: str, finding: Finding) -> int:
+    """Where a link or host ends for people: up to here, names in it belong to it."""
+    end = _DELIMITER.search(text, finding.start, finding.end)
+    return end.start() if end else finding.end
 
 
 def hosts_named(text: str) -> frozenset[str]:

@@ -1,0 +1,89 @@
+import pytest
+
+from guardrails.finders.bare_hosts import HOSTS, as_url, host_of, names_in
+from guardrails.finders.contacts import CONTACTS, digits_of, plain_email, same_phone
+from guardrails.text.suffixes import Name, kind_of
+
+
+@pytest.mark.parametrize(
+    ("form", "host"),
+    [
+        ("evil.com/x", "evil.com"),
+        ("EVIL.COM.", "evil.com"),
+        ("//evil.com/x", "evil.com"),
+        ("evil。com", "evil.com"),
+        ("hxxp://evil[.]com", "evil.com"),
+        ("evil&#46;com", "evil.com"),
+        ("evil%2ecom", "evil.com"),
+        ("_evil.com_", "evil.com"),
+        ("ev\u200bil.com", "evil.com"),
+        ("good.com:80@evil.com", "evil.com"),
+        ("例子.中国", "xn--fsqu00a.xn--fiqs8s"),
+        ("//0x7f.1/x", "127.0.0.1"),
+        ("//2130706433", "127.0.0.1"),
+        ("0177.0.0.1", "127.0.0.1"),
+        ("2001:db8:0:0::1", "2001:db8::1"),
+        ("evil.com:8080/x", "evil.com"),
+    ],
+)
+def test_a_form_is_read_as_clients_read_it(form: str, host: str) -> None:
+    assert host_of(as_url(form)) == host
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("evil.com", Name.HOST),
+        ("evil.co.uk", Name.HOST),
+        ("a.example", Name.HOST),
+        ("xn--fsqu00a.xn--fiqs8s", Name.HOST),
+        ("order.id", Name.AMBIGUOUS),
+        ("asyncio.run", Name.AMBIGUOUS),
+        ("asp.net", Name.AMBIGUOUS),
+        ("main.py", Name.FILE),
+        ("node.js", Name.OTHER),
+        ("mr.smith", Name.OTHER),
+        ("com", Name.OTHER),
+        ("a..com", Name.OTHER),
+        ("self.my_list.add", Name.OTHER),
+    ],
+)
+def test_the_last_label_tells_a_host(name: str, kind: Name) -> None:
+    assert kind_of(name) is kind
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("see evil.com/a, or not", ["evil.com/a"]),
+        ("(evil.com)", ["evil.com"]),
+        ("evil.com.Then", ["evil.com"]),
+        ("order.id/x", ["order.id/x"]),
+        ("main.py/x", ["main.py/x"]),
+        ("docs/main.py/x", []),
+        ("README.md#a", []),
+        ("a.b@evil.com", []),
+        ("1.2.3.4.5", []),
+        ("version 1.2.3.4", []),
+        ("10.0.0.300", []),
+        ("x[::2]", []),
+        ("well.Then", []),
+    ],
+)
+def test_a_host_is_a_whole_word(text: str, found: list[str]) -> None:
+    assert [text[one.start : one.end] for one in HOSTS.find(text)] == found
+
+
+def test_names_that_a_user_wrote_include_ambiguous_ones() -> None:
+    assert {"cafe.run", "evil.com", "10.0.0.7"} <= names_in("is cafe.run or evil.com on 10.0.0.7?")
+    assert "mail.com" not in names_in("I am anna@mail.com")
+
+
+def test_contacts_are_compared_as_they_are_read() -> None:
+    forms = "Anna@Shop.com", "anna [at] shop [dot] com", "anna＠shop.com", "anna&#64;shop.com", "anna%40shop.com?body=x"
+    for form in forms:
+        (one, *_) = CONTACTS.find(form)
+        assert plain_email(form[one.start : one.end]) == "anna@shop.com"
+    assert same_phone(digits_of("+49 171 2345678"), digits_of("0171/2345678"))
+    assert not same_phone(digits_of("+49 171 2345678"), digits_of("0171 2345679"))
+    assert not same_phone("345678", digits_of("0171 2345678"))

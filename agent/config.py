@@ -56,12 +56,16 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
     requests_per_minute: int = Field(default=6000, ge=1)
     """Requests per API key and API process; further requests get a 429."""
+    subject_requests_per_minute: int = Field(default=120, ge=1)
+    """Runs and completions per subject (end user) and API process; further ones get a 429."""
 
     # Budgets of tenants, shared by their runs and completions
     tenant_budget: StrictBudget = Field(default_factory=StrictBudget)
     """Budget of each tenant, as JSON: ``{"tokens": 1000000, "cost": 5}``, also ``steps`` and ``seconds``."""
     tenant_budgets: dict[str, StrictBudget] = Field(default_factory=dict)
     """Budgets of single tenants, which replace ``tenant_budget``, as JSON: ``{"tenant": {"tokens": 5000000}}``."""
+    subject_budget: StrictBudget = Field(default_factory=StrictBudget)
+    """Budget of each subject (end user) in the same period, as JSON."""
     tenant_budget_window: Window = Window.DAY
     """Period of tenant budgets: a calendar day or month, in UTC."""
 
@@ -77,6 +81,8 @@ class Settings(BaseSettings):
     """Whether the remote server returns log-probabilities."""
     model_context: int | None = Field(default=None, ge=1)
     """Context length of the remote model in tokens; None: unknown."""
+    model_reads_plans: bool = True
+    """Whether runs on the remote model are planned. A plan costs a call, and pays if the model follows it."""
     model_timeout_s: float = Field(default=120.0, gt=0)
     """Seconds without data from the remote server after which a request fails."""
     model: str | None = None
@@ -219,7 +225,7 @@ class Settings(BaseSettings):
 
     @property
     def tenants(self) -> TenantBudgets:
-        return TenantBudgets(self.tenant_budget, self.tenant_budgets, self.tenant_budget_window)
+        return TenantBudgets(self.tenant_budget, self.tenant_budgets, self.tenant_budget_window, self.subject_budget)
 
     def observability(self) -> ObservabilityConfig:
         business = BusinessConfig(

@@ -102,6 +102,18 @@ def agent(
 
 
 @app.command()
+def guardrails(
+    json: Json = None,
+    rows: Annotated[str, typer.Option(help="Comma-separated names; default: all.")] = "",
+) -> None:
+    """What attacks achieve against the guardrails, and what these lose, with a model that does all that it is told."""
+    from bench.guardrails.run import measure
+
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    _finish(measure(console, _names(rows)), console, json, "guardrails")
+
+
+@app.command()
 def scaling(json: Json = None, port: Port = 8000) -> None:
     """Scaling to two replicas under the load of 16 streams, and back."""
     from bench.scaling import measure
@@ -254,6 +266,21 @@ def code(
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     _finish(measure(_names(rows)), console, json, "code")
+
+
+@app.command()
+def charts(
+    json: Json = None,
+    seed: Annotated[str, typer.Option(help="Seed of data and styles.")] = "report",
+    cases: Annotated[int, typer.Option(min=1, help="Charts per kind and library.")] = 20,
+    tables: Annotated[int, typer.Option(min=1, help="Number of tables.")] = 40,
+    keep: Annotated[Path | None, typer.Option(help="Folder for images that were not read entirely right.")] = None,
+) -> None:
+    """Values read from images of charts and tables, and hostile image files."""
+    from bench.charts.run import Wish, measure
+
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    _finish(measure(console, Wish(seed, cases, tables, keep=keep)), console, json, "charts")
 
 
 def _names(text: str) -> tuple[str, ...]:

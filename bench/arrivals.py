@@ -113,7 +113,9 @@ async def _converse(client: AsyncFlightloop, task: Task, seconds: list[float]) -
     answer = ""
     for turn in task.turns:
         began = time.perf_counter()
-        run = await client.runs.create(agent=task.agent, input=turn.text(answer), session_id=session)
+        run = await client.runs.create(
+            agent=task.agent, input=turn.text(answer), session_id=session, subject=task.subject
+        )
         async for event in client.runs.stream(run.id):
             if isinstance(event, ApprovalRequested):
                 decision: Literal["approve", "deny"] = "approve" if task.approve else "deny"

@@ -18,6 +18,7 @@ from flightloop import Flightloop
 from flightloop.content import text_of
 from flightloop.events import ApprovalRequested, RunEvent
 from flightloop.runs import Run
+from flightloop.subject import Subject
 
 OPERATOR = "decided by the task runner, as the task says"
 
@@ -74,7 +75,7 @@ class Player:
                 self.told(event)
 
             began = time.perf_counter()
-            run = say(self.client, task.agent, session, said, heard, approve=task.approve)
+            run = say(self.client, task.agent, session, said, heard, approve=task.approve, subject=task.subject)
             seconds.append(time.perf_counter() - began)
             exchanges.append(Exchange(run, tuple(events)))
             answer = text_of(run.output or [])
@@ -101,16 +102,18 @@ def say(
     told: Callable[[RunEvent], None] = lambda event: None,
     *,
     approve: bool = True,
+    subject: Subject | None = None,
 ) -> Run:
     """Sends one of the customer's turns. Returns its run, once it has ended.
 
     Args:
         approve: the operator's decision on every approval.
+        subject: the customer who is signed in; None: nobody is.
 
     Raises:
         FlightloopError: the platform rejects a request.
     """
-    run = client.runs.create(agent=agent, input=said, session_id=session)
+    run = client.runs.create(agent=agent, input=said, session_id=session, subject=subject)
     for event in client.runs.stream(run.id):
         told(event)
         if isinstance(event, ApprovalRequested):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flightloop.verdicts import Stage
 from guardrails.combinators import Clock, chain, for_tools, named, parallel
@@ -14,19 +14,24 @@ from guardrails.policy_document import (
     ContentEntry,
     GroundednessEntry,
     InjectionEntry,
+    LinksEntry,
     NormaliseEntry,
     PolicyDocument,
 )
-from guardrails.rails.calls import arguments_rail, egress_rail, origin_rail, plan_rail
+from guardrails.rails.calls import arguments_rail, origin_rail, plan_rail
 from guardrails.rails.claims import RAIL, claims_rail
 from guardrails.rails.code import CodeScan, code_rail
+from guardrails.rails.contacts import RAIL as CONTACTS_RAIL
+from guardrails.rails.contacts import contacts_detector, contacts_rail
 from guardrails.rails.content import content_rail
-from guardrails.rails.detector import Detector, detector_rail
+from guardrails.rails.detector import Detector, detector_rail, together
 from guardrails.rails.detectors import detector_of
+from guardrails.rails.egress import egress_rail
 from guardrails.rails.forbidden import forbidden_rail
 from guardrails.rails.groundedness import groundedness_rail
 from guardrails.rails.injection import injection_rail
 from guardrails.rails.repeats import repeats_rail
+from guardrails.rails.subject import calls_rail, results_rail
 from guardrails.text.normalise import normalise_rail
 from guardrails.types import Checked, Judge, Judgement, Rail
 
@@ -41,7 +46,10 @@ def compile_stage(
     def sealed(name: str, rail: Rail) -> Rail:
         return named(name, rail, fail_open=fail_open, clock=clock, policy_sha256=policy.sha256)
 
-    listed = [sealed(entry.rail, _rail(entry, document, judge, code_scan)) for entry in document.stages.of(stage).rails]
+    def made(entry: AnyEntry) -> Rail:
+        return sealed(entry.rail, _rail(entry, document, judge, code_scan))
+
+    listed = [made(entry) for entry in document.stages.of(stage).rails]
     match stage:
         case Stage.PLAN:
             rails = [sealed("plan", plan_rail(document)), *listed]
@@ -53,9 +61,12 @@ def compile_stage(
                 sealed("repeats", repeats_rail(document)),
                 sealed("forbidden", forbidden_rail(document)),
             )
-            rails = [structure, *listed]
+            bound = [sealed("subject", calls_rail(document.subject))] if document.subject is not None else []
+            rails = [structure, *bound, *listed, sealed(CONTACTS_RAIL, contacts_rail(document.egress))]
+        case Stage.TOOL_RESULT if document.subject is not None:
+            rails = [sealed("subject", results_rail(document.subject)), *listed]
         case Stage.FINAL:
-            listed = [sealed(RAIL, claims_rail(document)), *listed]
+            listed = [sealed(RAIL, claims_rail(document)), *_final(document, made, sealed)]
             rails = listed
             if document.constitution.enabled:
                 critique = constitution_rail(document.constitution, judge, chain(*listed))
@@ -65,9 +76,24 @@ def compile_stage(
     return chain(*rails) if rails else _nothing
 
 
+def _final(
+    document: PolicyDocument, made: Callable[[AnyEntry], Rail], sealed: Callable[[str, Rail], Rail]
+) -> list[Rail]:
+    """Rails of the final answer: ``normalise`` if it is first, then links and contacts together, then the others."""
+    entries = document.stages.final.rails
+    undisguise = [entry for entry in entries[:1] if isinstance(entry, NormaliseEntry)]
+    links = [entry for entry in entries if isinstance(entry, LinksEntry) and entry.tools is None]
+    others = [entry for entry in entries[len(undisguise) :] if entry not in links]
+    found = [detector_of(entry, document.egress) for entry in links]
+    leaving = [detector for detector in (*found, contacts_detector(document.egress)) if detector]
+    before, after = ([made(one) for one in part] for part in (undisguise, others))
+    return [*before, *([sealed(leaving[0].name, together(leaving))] if leaving else []), *after]
+
+
 def detectors(document: PolicyDocument) -> tuple[Sequence[Detector], bool]:
     """Detectors of the stream stage, and whether invisible characters are stripped first."""
-    found = [detector_of(entry, document.egress.hosts) for entry in document.stages.stream.rails]
+    listed = [detector_of(entry, document.egress) for entry in document.stages.stream.rails]
+    found = [*listed, contacts_detector(document.egress)]
     strip = any(isinstance(entry, NormaliseEntry) for entry in document.stages.stream.rails)
     return [detector for detector in found if detector], strip
 
@@ -93,6 +119,6 @@ def _untargeted(entry: AnyEntry, document: PolicyDocument, judge: Judge | None) 
         case GroundednessEntry():
             return groundedness_rail(entry)
         case _:
-            detector = detector_of(entry, document.egress.hosts)
+            detector = detector_of(entry, document.egress)
             assert detector is not None, entry
             return detector_rail(detector)

@@ -31,7 +31,8 @@ def matches(interrupt: Interrupt, tags: Tags) -> bool:
         return False
     if interrupt.scope == "all":
         return True
-    owner = {"agent": tags.agent, "session": tags.session_id, "run": tags.run_id}[interrupt.scope]
+    owners = {"agent": tags.agent, "session": tags.session_id, "subject": tags.subject, "run": tags.run_id}
+    owner = owners[interrupt.scope]
     return owner is not None and owner == interrupt.target
 
 

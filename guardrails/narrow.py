@@ -25,10 +25,11 @@ def narrow(
     """
     allowed = document.tools.allowed(context.agent)
     return [
-        _narrowed(tool, document.tools.arguments.get(tool.function.name, {}), context)
+        _narrowed(_bound(document, tool, context), document.tools.arguments.get(tool.function.name, {}), context)
         for tool in tools
         if (tool.function.name in allowed or "*" in allowed)
         and not (tool.function.name in writes and _blocked(document, tool.function.name, context))
+        and not _barred(document, tool.function.name, context)
     ]
 
 
@@ -47,6 +48,41 @@ def unread_characters(document: PolicyDocument, tools: Sequence[ToolDef], contex
 def _blocked(document: PolicyDocument, tool: str, context: GuardContext) -> bool:
     off_plan = document.tools.lock_to_plan == "block" and not context.plans(tool)
     return off_plan or (context.tainted and document.tools.tainted_writes == "block")
+
+
+def _barred(document: PolicyDocument, tool: str, context: GuardContext) -> bool:
+    """Whether an anonymous subject may not call a tool, not even if a person agrees."""
+    if context.subject is not None or document.subject is None:
+        return False
+    anonymous = document.subject.anonymous
+    return anonymous.otherwise == "block" and not anonymous.permits(tool)
+
+
+def _bound(document: PolicyDocument, tool: ToolDef, context: GuardContext) -> ToolDef:
+    """The tool with arguments that can only have the subject's own value, where no evidence is needed to know it."""
+    if document.subject is None or context.subject is None:
+        return tool
+    properties = tool.function.parameters.get("properties", {})
+    changed = {}
+    for name, binding in document.subject.arguments.items():
+        if binding.compared(name) is None and not binding.unless and binding.applies_to(tool.function.name):
+            value = _typed(properties.get(name), context.subject.value(binding.equals))
+            if value is not None:
+                changed[name] = {**properties[name], "const": value}
+    if not changed:
+        return tool
+    parameters = {**tool.function.parameters, "properties": {**properties, **changed}}
+    return tool.model_copy(update={"function": tool.function.model_copy(update={"parameters": parameters})})
+
+
+def _typed(schema: Any, value: Any) -> str | int | None:
+    """A subject's value in the type that a schema wants; None if it has no such form."""
+    kind = schema.get("type") if isinstance(schema, dict) else None
+    if kind == "string" and isinstance(value, str):
+        return value
+    if kind == "integer" and isinstance(value, str | int) and str(value).isdecimal() and str(value).isascii():
+        return int(value)
+    return None
 
 
 def _narrowed(tool: ToolDef, rules: dict[str, ArgumentRule], context: GuardContext) -> ToolDef:

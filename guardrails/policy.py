@@ -54,6 +54,11 @@ def unhurried(policy: Policy) -> Policy:
     return policy_of(document.model_copy(update={"stages": document.stages.model_copy(update=stages)}))
 
 
+def unbound(policy: Policy) -> Policy:
+    """The policy without bindings to the subject, for offline work on results that were given to this subject."""
+    return policy_of(policy.document.model_copy(update={"subject": None}))
+
+
 def parse_policy(text: str, source: str = "policy") -> Policy:
     """Reads a policy from YAML text. Missing sections and stages come from the default policy.
 

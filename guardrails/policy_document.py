@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal
 import regex
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, field_validator, model_validator
 
-from flightloop.egress import EgressEntry
 from flightloop.patterns import to_the_end
 from flightloop.tool import Effect
 from flightloop.verdicts import Action, Stage
+from guardrails.egress_document import Egress
+from guardrails.subject_policy import SubjectPolicy
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Limit = Annotated[float, Field(allow_inf_nan=False)]
@@ -302,19 +303,6 @@ class ToolsPolicy(Strict):
         return frozenset(self.allow.get(agent, self.allow.get("*", ())))
 
 
-class Egress(Strict):
-    """Hosts that may be reached, in the format of ``flightloop.egress``: ``host``, ``host:port``, ``*.host``."""
-
-    hosts: tuple[str, ...] = ()
-
-    @field_validator("hosts")
-    @classmethod
-    def _entries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for text in value:
-            EgressEntry.parse(text)
-        return value
-
-
 class Constitution(Strict):
     """Principles for an answer. The model checks its answer against them, and revises one that breaks them."""
 
@@ -338,11 +326,20 @@ class PolicyDocument(Strict):
     tools: ToolsPolicy
     egress: Egress
     constitution: Constitution = Field(default_factory=Constitution)
+    subject: SubjectPolicy | None = None  # binds calls and results to the end user; None: nothing is bound
     refusal: str = "I'm sorry, I can't help with that."  # text in place of a blocked answer
 
     def canonical(self) -> dict[str, Any]:
-        """The whole document as JSON data, including defaults."""
-        return self.model_dump(mode="json", by_alias=True)
+        """The whole document as JSON data, including defaults. Without ``subject`` if there is none, so that such
+        policies keep the hash that they had before that section existed."""
+        return self.model_dump(mode="json", by_alias=True, exclude=None if self.subject else {"subject"})
+
+    @model_validator(mode="after")
+    def _bindings_fail_closed(self) -> PolicyDocument:
+        for stage in (Stage.TOOL_CALL, Stage.TOOL_RESULT) if self.subject is not None else ():
+            if self.stages.of(stage).fail_open:
+                raise ValueError(f'stages.{stage}.fail_open must be false: "subject" binds calls and results')
+        return self
 
     def arguments_named(self) -> Iterator[tuple[str, str, str]]:
         """Yields triples: a field's path, and the tool and the argument that the field names."""
@@ -354,6 +351,8 @@ class PolicyDocument(Strict):
                 yield f"tools.ask.{index}.argument", rule.tool, rule.argument
                 if rule.read is not None:
                     yield f"tools.ask.{index}.read.key", rule.tool, rule.read.key
+        if self.subject is not None:
+            yield from self.subject.evidence_named()
 
     def tools_named(self) -> Iterator[tuple[str, str]]:
         """Yields pairs: a field's path, and a tool that the field names, such as ``("tools.ask.0.tool", "transfer")``.
@@ -362,6 +361,7 @@ class PolicyDocument(Strict):
         lists["tools.arguments"] = self.tools.arguments
         lists |= {f"tools.ask.{index}.tool": [rule.tool] for index, rule in enumerate(self.tools.ask) if rule.tool}
         lists["tools.harmless"] = self.tools.harmless
+        lists |= dict(self.subject.tools_named()) if self.subject is not None else {}
         for stage in Stage:
             for index, entry in enumerate(self.stages.of(stage).rails):
                 lists[f"stages.{stage}.rails.{index}.tools"] = entry.tools or ()

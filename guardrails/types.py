@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from flightloop.chat import ToolDef
+from flightloop.subject import Subject
 from flightloop.tool import ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.policy import Policy
@@ -44,6 +45,20 @@ Facts = Callable[[str, str], Awaitable[Sequence[Statement]]]
 async def no_facts(text: str, asked: str) -> Sequence[Statement]:
     """Null object: returns no statements."""
     return ()
+
+
+LookUp = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+"""Calls a pure tool of the project, by name and with arguments, as evidence; returns the fields of its result. Raises
+NoEvidence."""
+
+
+class NoEvidence(Exception):
+    """There is no evidence about an object: it does not exist, or the tool failed. The message says which."""
+
+
+async def no_evidence(tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Evidence where no tools can be called, as in completions."""
+    raise NoEvidence(f"{tool} can't be called here")
 
 
 @dataclass(frozen=True)
@@ -134,6 +149,10 @@ class GuardContext:
     """The ``args_sha256`` that a person approved under this policy."""
     approved_for: frozenset[str] = frozenset()
     """The questions that the person was asked (see ``asked_about``)."""
+    subject: Subject | None = None
+    """End user on whose behalf the run acts; None: anonymous."""
+    look_up: LookUp = no_evidence
+    """Evidence about objects that calls and results name."""
     facts: Facts = no_facts
     """Statements that the agent's data can confirm or refute."""
     looked_up: tuple[str, ...] = ()

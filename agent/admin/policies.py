@@ -12,16 +12,17 @@ from agent.config import Settings
 from agent.serve import factories
 from agent.serve.code_scan import code_scan
 from flightloop.errors import ConfigError
-from flightloop.tool import Effect, ToolSpec
+from flightloop.subject import GivenSubject
+from flightloop.tool import Effect, Permission, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.policy import load_policy
-from guardrails.types import Checked, CheckedCall, GuardContext
+from guardrails.types import Checked, CheckedCall, GuardContext, NoEvidence
 
 
 class Case(BaseModel):
-    """One line of a case file. ``arguments``, ``effect`` and the model's ``confidence`` belong to ``tool``; the last
-    four fields are context."""
+    """One line of a case file. ``arguments``, ``effect``, ``permissions``, ``sinks`` and the model's ``confidence``
+    belong to ``tool``; the fields from ``agent`` on are context."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -31,17 +32,44 @@ class Case(BaseModel):
     tool: str | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     effect: Effect = Effect.UNSAFE
+    permissions: frozenset[Permission] = frozenset()
+    sinks: tuple[str, ...] = ()
     confidence: float | None = None
     agent: str = ""
     user_text: str = ""
     plan: tuple[str, ...] = ()
     tainted: bool = False
+    results: tuple[str, ...] = ()
+    """Results of tools that return text from outside."""
+    trusted_results: tuple[str, ...] = ()
+    subject: GivenSubject | None = None
+    """End user; None: anonymous."""
+    evidence: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    """What tools tell as evidence: by tool and by the argument's value as text. All else is unknown to them."""
+
+    async def look_up(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The case's evidence. Raises NoEvidence."""
+        (value,) = arguments.values()
+        try:
+            return self.evidence[tool][str(value)]
+        except KeyError:
+            raise NoEvidence(f"the case has no evidence of {tool} about {value!r}") from None
 
     def to_check(self) -> Checked:
-        context = GuardContext(agent=self.agent, user_text=self.user_text, plan=self.plan, tainted=self.tainted)
+        context = GuardContext(
+            agent=self.agent,
+            user_text=self.user_text,
+            plan=self.plan,
+            tainted=self.tainted,
+            subject=self.subject,
+            look_up=self.look_up,
+            results=(*self.results, *self.trusted_results),
+            trusted_results=self.trusted_results,
+        )
         call = None
         if self.tool is not None:
-            spec = ToolSpec(self.tool, "", {"type": "object", "properties": {}}, self.effect)
+            parameters = {"type": "object", "properties": {}}
+            spec = ToolSpec(self.tool, "", parameters, self.effect, permissions=self.permissions, sinks=self.sinks)
             call = CheckedCall("case", spec, self.arguments, confidence=self.confidence)
         return Checked(self.stage, self.text, context, call)
 

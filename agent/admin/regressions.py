@@ -21,8 +21,8 @@ from flightloop.errors import ConfigError, InvalidRequest
 from flightloop.runs import RunStatus
 
 FILE = "regressions.jsonl"
-MASKED = ("turns", "answer", "called", "not_called", "recorded")
-"""Fields of a task with text of users, models or tools."""
+MASKED = ("subject", "turns", "answer", "called", "not_called", "recorded")
+"""Fields of a task with text of users, models or tools, or about a user."""
 
 
 @dataclass(frozen=True)

@@ -57,5 +57,6 @@ async def _served(settings: Settings) -> Settings:
         "model_name": card.id,
         "model_context": card.context_length,
         "model_logprobs": True,
+        "model_reads_plans": card.reads_plans,
     }
     return settings.model_copy(update=found)

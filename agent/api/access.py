@@ -15,6 +15,7 @@ from agent.api.local_clients import has_foreign_name, is_direct, is_from_here
 from agent.api.rates import Rates
 from flightloop.errors import Forbidden, ModelUnavailable
 from flightloop.keys import Role
+from flightloop.subject import Subject
 from guardrails.turns import TENANT
 
 RESTART_S = 5.0
@@ -40,20 +41,37 @@ async def principal_of(request: Request, deps: Deps, _: Annotated[object, Securi
     return caller
 
 
-def having(needed: Role) -> Callable[[Principal], Principal]:
-    """Returns a dependency that requires a role; it raises Forbidden."""
+def having(needed: Role, *, bound: bool = False) -> Callable[[Principal], Principal]:
+    """Returns a dependency that requires a role; it raises Forbidden.
+
+    Args:
+        bound: whether keys that are bound to a subject are admitted. Such a route must show them nothing of others.
+    """
 
     def check(caller: Annotated[Principal, Depends(principal_of)]) -> Principal:
         if not caller.role.allows(needed):
             raise Forbidden(f"this needs the role {needed}; the key {caller.name} has the role {caller.role}")
+        if caller.bound and not bound:
+            raise Forbidden(
+                f"the key {caller.name} is bound to a subject: it only starts, reads and cancels their runs"
+            )
         return caller
 
     return check
 
 
 Viewer = Annotated[Principal, Depends(having(Role.VIEWER))]
+AnyViewer = Annotated[Principal, Depends(having(Role.VIEWER, bound=True))]
+"""Also a key that is bound to a subject."""
 Operator = Annotated[Principal, Depends(having(Role.OPERATOR))]
+AnyOperator = Annotated[Principal, Depends(having(Role.OPERATOR, bound=True))]
 Admin = Annotated[Principal, Depends(having(Role.ADMIN))]
+
+
+def admit_subject(request: Request, caller: Principal, subject: Subject | None) -> None:
+    """Counts work that begins on behalf of a subject. Raises Overloaded above the subject's rate limit."""
+    rates: Rates = request.app.state.rates
+    rates.admit_subject(caller.tenant_id, subject)
 
 
 async def stream_over(request: Request, deps: ApiDeps) -> None:
@@ -86,6 +104,8 @@ async def probe(request: Request, deps: Deps) -> None:
         caller = await deps.keyring.principal(request.headers.get("authorization"))
         rates: Rates = request.app.state.rates
         rates.admit(caller)
+        if caller.bound:
+            raise Forbidden(f"the key {caller.name} is bound to a subject: it has access to their runs only")
 
 
 async def reader(request: Request, deps: Deps) -> None:

@@ -33,7 +33,7 @@ def create_app(deps: ApiDeps) -> FastAPI:
     app.state.deps = deps
     app.state.models = KnownModels(deps.model)
     app.state.in_flight = set()
-    app.state.rates = Rates(deps.requests_per_minute)
+    app.state.rates = Rates(deps.requests_per_minute, deps.subject_requests_per_minute)
     errors.install(app)
     app.state.routers = [
         module.router for module in (chat, responses, runs, events, approvals, keys, catalogue, usage, whoami, probes)

@@ -21,6 +21,7 @@ from flightloop import private
 from flightloop.errors import ConfigError, Unauthorized
 from flightloop.keys import ApiKey, Role
 from flightloop.runs import Page
+from flightloop.subject import SpeaksFor, Subject
 
 log = structlog.get_logger(__name__)
 DEFAULT_TENANT = "default"
@@ -70,6 +71,13 @@ class Principal:
     deployment: bool = False
     """Whether the request was sent with the deployment's own key, which can create keys for any tenant. Keys of other
     tenants can't, even if they were configured at start."""
+    speaks_for: SpeaksFor = SpeaksFor.ANY
+    subject: Subject | None = None
+    """The only subject that the key speaks for, if it is bound to one."""
+
+    @property
+    def bound(self) -> bool:
+        return self.speaks_for is SpeaksFor.ONE
 
 
 class Keyring:
@@ -147,7 +155,14 @@ class Keyring:
         if until <= now:
             key = await self._store.by_digest(sha256)
             if key is not None and key.revoked_at is None:
-                principal = Principal(key.tenant_id, f"key:{key.name}", key.id, key.role)
+                principal = Principal(
+                    key.tenant_id,
+                    f"key:{key.name}",
+                    key.id,
+                    key.role,
+                    speaks_for=key.speaks_for,
+                    subject=key.subject,
+                )
             else:
                 principal = None
             if len(self._known) >= MOST_KNOWN:

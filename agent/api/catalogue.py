@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from agent.api.access import Deps, Viewer
+from agent.api.access import AnyViewer, Deps, Viewer
 from agent.api.errors import documented
 from agent.api.pages import After, Limit, page_of
 from flightloop.overview import Overview
@@ -21,7 +21,7 @@ def _name(known: AgentInfo | ToolInfo | PolicyInfo) -> str:
 
 
 @router.get("/agents", responses=documented(404))
-async def list_agents(deps: Deps, caller: Viewer, after: After = None, limit: Limit = 200) -> Page[AgentInfo]:
+async def list_agents(deps: Deps, caller: AnyViewer, after: After = None, limit: Limit = 200) -> Page[AgentInfo]:
     return page_of(deps.catalogue.agents(), _name, after, limit)
 
 

@@ -79,6 +79,7 @@ class ApiDeps:
     """Set at shutdown, to end open streams."""
     max_body_bytes: int = 4 * 1024 * 1024
     requests_per_minute: int = 6000
+    subject_requests_per_minute: int = 120
     room: Room = field(default_factory=Room)
     """Free space on the journal's disk, checked before large writes."""
     prices: Prices = field(default_factory=Prices)

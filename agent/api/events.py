@@ -11,11 +11,12 @@ from anyio import CancelScope
 from fastapi import APIRouter, Header, Query, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from agent.api.access import Deps, Viewer, stream_over
+from agent.api.access import AnyViewer, Deps, stream_over
 from agent.api.completions.cancellation import ended, until
 from agent.api.deps import ApiDeps
 from agent.api.errors import documented
 from agent.api.runs import RunId
+from agent.api.vouching import visible
 from flightloop.errors import InvalidRequest
 from flightloop.events import DeltaEvent, RunEvent, run_event
 
@@ -34,7 +35,7 @@ async def run_events(
     run_id: RunId,
     request: Request,
     deps: Deps,
-    caller: Viewer,
+    caller: AnyViewer,
     after: Annotated[int, Query(ge=0, le=MOST, description="Only events after this sequence number.")] = 0,
     last_event_id: Annotated[
         str | None, Header(max_length=32, description="Overrides `after`; browsers send it when they reconnect.")
@@ -45,7 +46,7 @@ async def run_events(
 
     The stream ends after the event that ended the run, or when the caller's key is revoked.
     """
-    run = await deps.journal.get(caller.tenant_id, run_id)  # an unknown run is a 404 instead of a stream
+    run = visible(caller, await deps.journal.get(caller.tenant_id, run_id))  # a 404 instead of a stream
     begin = after if last_event_id is None else _sequence(last_event_id)
     stream = until(follow(deps, caller.tenant_id, run.id, begin), stream_over(request, deps))
     return EventSourceResponse(stream, ping=deps.heartbeat_s, sep="\n")

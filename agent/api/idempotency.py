@@ -1,7 +1,7 @@
 """``Idempotency-Key`` (draft-ietf-httpapi-idempotency-key-header): repeated requests take effect once.
 
-A key belongs to a tenant and identifies one request: path and payload. The response is stored in the same transaction
-as the effect, so neither exists without the other.
+A key belongs to a tenant and identifies one request: path, payload and subject. The response is stored in the same
+transaction as the effect, so neither exists without the other.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from agent.run.journal import Idempotency
 from flightloop.errors import IdempotencyInFlight
+from flightloop.subject import Subject
 
 IdempotencyKey = Annotated[
     str | None,
@@ -30,8 +31,13 @@ IdempotencyKey = Annotated[
 
 
 @contextmanager
-def once(request: Request, tenant_id: str, body: BaseModel, key: str | None) -> Iterator[Idempotency | None]:
+def once(
+    request: Request, tenant_id: str, body: BaseModel, key: str | None, subject: Subject | None = None
+) -> Iterator[Idempotency | None]:
     """Yields the idempotency record to store with the request's effect; None without a key.
+
+    Args:
+        subject: the subject for whom the request acts, which may come from the caller's key instead of the body.
 
     Raises:
         IdempotencyInFlight: a request with the key is still in progress.
@@ -48,7 +54,7 @@ def once(request: Request, tenant_id: str, body: BaseModel, key: str | None) -> 
         )
     in_flight.add((tenant_id, key))
     try:
-        yield Idempotency(key, _digest(request.url.path, body))
+        yield Idempotency(key, _digest(request.url.path, body, subject))
     finally:
         in_flight.discard((tenant_id, key))
 
@@ -58,7 +64,10 @@ def tell_replayed(response: Response) -> None:
     response.headers["idempotent-replayed"] = "true"
 
 
-def _digest(path: str, body: BaseModel) -> str:
-    """Digest of a request, independent of its JSON formatting."""
-    plain: Any = [path, body.model_dump(mode="json")]
+def _digest(path: str, body: BaseModel, subject: Subject | None) -> str:
+    """Digest of a request, independent of its JSON formatting. That of an anonymous request has no subject, as in
+    records of versions before subjects."""
+    plain: Any = [path, body.model_dump(mode="json", exclude={"subject"})]
+    if subject is not None:
+        plain.append(subject.model_dump(mode="json"))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

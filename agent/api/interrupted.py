@@ -11,6 +11,7 @@ from agent.api.deps import ApiDeps
 from agent.model_call.call import STOPPED
 from flightloop.chat import Tags
 from flightloop.errors import Interrupted
+from flightloop.subject import Subject
 from guardrails.interrupt import InterruptWatch
 
 T = TypeVar("T")
@@ -19,7 +20,11 @@ _SOON_S = 0.05
 
 
 async def refuse_if_interrupted(
-    deps: ApiDeps, tenant_id: str, agent: str | None = None, session_id: str | None = None
+    deps: ApiDeps,
+    tenant_id: str,
+    agent: str | None = None,
+    session_id: str | None = None,
+    subject: Subject | None = None,
 ) -> int:
     """Checks that no interrupt stops the work, and returns the current interrupt epoch.
 
@@ -29,7 +34,8 @@ async def refuse_if_interrupted(
     snapshot = await deps.journal.interrupt_snapshot()
     watch = InterruptWatch(lambda: snapshot, max_silence_s=60.0)
     watch.poll()
-    found = watch.active(Tags(tenant_id=tenant_id, agent=agent, session_id=session_id))
+    whose = subject.id if subject is not None else None
+    found = watch.active(Tags(tenant_id=tenant_id, agent=agent, session_id=session_id, subject=whose))
     if found is not None:
         why = f" ({found.reason})" if found.reason else ""
         raise Interrupted(f"interrupt {found.id} stops {_scope(found.scope, found.target)}{why}; clear it to continue")

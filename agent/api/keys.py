@@ -36,10 +36,12 @@ async def create_key(
         tenant_id=tenant_id,
         name=body.name,
         role=body.role,
+        speaks_for=body.speaks,
+        subject=body.subject,
         created_at=datetime.now(UTC),
         created_by=caller.name,
     )
-    with once(request, caller.tenant_id, body, idempotency_key) as idempotency:
+    with once(request, caller.tenant_id, body, idempotency_key, body.subject) as idempotency:
         kept = await deps.keys.add(made, digest(secret.encode()), tenant_id=caller.tenant_id, idempotency=idempotency)
     if kept.id != made.id:
         raise Conflict(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from agent.api.access import Deps, Operator, Viewer
+from agent.api.access import AnyOperator, AnyViewer, Deps, Operator
 from agent.api.bodies import BodyRoute
 from agent.api.deps import ApiDeps
 from agent.api.errors import documented
@@ -14,6 +14,7 @@ from agent.api.forking import policy_of_fork, turn
 from agent.api.interrupted import refuse_if_interrupted
 from agent.api.pages import After, Limit, unknown
 from agent.api.starting import IdempotencyKey, started
+from agent.api.vouching import visible, visible_subject, vouched
 from agent.loop.context import CHARS_PER_TOKEN
 from agent.run import commands
 from agent.run.budgets import resolve
@@ -48,17 +49,23 @@ async def create_run(
     request: Request,
     response: Response,
     deps: Deps,
-    caller: Operator,
+    caller: AnyOperator,
     idempotency_key: IdempotencyKey = None,
 ) -> Run:
-    """Queues a run of an agent and returns immediately."""
+    """Queues a run of an agent and returns immediately.
+
+    `subject` is the end user on whose behalf it acts: an id, or an object with `id` and `claims`. The caller's key
+    vouches for it. A session belongs to one subject.
+    """
+    subject = vouched(caller, body.subject)
     agent = _agent(deps, body.agent)
     check_input(deps, body.input)
-    await refuse_if_interrupted(deps, caller.tenant_id, body.agent, body.session_id)
+    await refuse_if_interrupted(deps, caller.tenant_id, body.agent, body.session_id, subject)
     created = RunCreated(
         agent=agent.name,
         session_id=body.session_id or new_id("ses"),
         tenant_id=caller.tenant_id,
+        subject=subject,
         input=body.input,
         budget=resolve(agent.budget, body.budget),
         session_budget=resolve(agent.session_budget, body.session_budget),
@@ -66,34 +73,45 @@ async def create_run(
         policy_sha256=agent.policy_sha256,
         traceparent=valid_traceparent(request.headers.get("traceparent")),
     )
-    return await started(request, response, deps, created, body, idempotency_key)
+    return await started(request, response, deps, caller, created, body, idempotency_key)
 
 
 @router.get("", responses=documented(404))
 async def list_runs(
     deps: Deps,
-    caller: Viewer,
+    caller: AnyViewer,
     agent: str | None = None,
     status: RunStatus | None = None,
     session_id: str | None = None,
+    subject: Annotated[str | None, Query(description="Only runs for the subject with this id.", max_length=200)] = None,
     parent: Annotated[str | None, Query(description="Only sub-runs of this run.", max_length=128)] = None,
     after: After = None,
     limit: Limit = 50,
 ) -> Page[Run]:
     """Lists runs, newest first."""
+    if after is not None and caller.bound:
+        visible(caller, await deps.journal.get(caller.tenant_id, after))
     return await deps.journal.runs(
-        caller.tenant_id, agent=agent, status=status, session_id=session_id, parent=parent, after=after, limit=limit
+        caller.tenant_id,
+        agent=agent,
+        status=status,
+        session_id=session_id,
+        subject=visible_subject(caller, subject),
+        parent=parent,
+        after=after,
+        limit=limit,
     )
 
 
 @router.get("/{run_id}", responses=documented(404))
-async def get_run(run_id: RunId, deps: Deps, caller: Viewer) -> Run:
-    return await deps.journal.get(caller.tenant_id, run_id)
+async def get_run(run_id: RunId, deps: Deps, caller: AnyViewer) -> Run:
+    return visible(caller, await deps.journal.get(caller.tenant_id, run_id))
 
 
 @router.post("/{run_id}/cancel", responses=documented(404, 409))
-async def cancel_run(run_id: RunId, deps: Deps, caller: Operator) -> Run:
+async def cancel_run(run_id: RunId, deps: Deps, caller: AnyOperator) -> Run:
     """Ends the run at its next step. Tools in progress get 0.4 s to finish."""
+    visible(caller, await deps.journal.get(caller.tenant_id, run_id))
     return await commands.cancel(deps.journal, caller.tenant_id, run_id, caller.name)
 
 
@@ -127,11 +145,12 @@ async def fork_run(
 ) -> Run:
     """Queues a run that begins with the first steps of this one, optionally with another input or model.
 
-    The fork keeps this run's policy. Another policy needs the role admin and is audited.
+    The fork keeps this run's subject and policy. Another policy needs the role admin and is audited.
     """
     parent = await deps.journal.get(caller.tenant_id, run_id)
     if parent.parent is not None:
         raise Conflict(f"run {run_id} is a sub-run of run {parent.parent.run_id}: fork that run instead")
+    subject = vouched(caller, parent.subject)
     agent, model = _agent(deps, parent.agent), body.model or parent.model
     known = {policy.name: policy.sha256 for policy in deps.catalogue.policies()}
     policy = policy_of_fork(parent, agent, body, known, caller)
@@ -141,11 +160,12 @@ async def fork_run(
     check_input(deps, content)
     session_id = new_id("ses")
     # A stop of the session of the run that the fork goes on with holds for the fork too.
-    await refuse_if_interrupted(deps, caller.tenant_id, agent.name, parent.session_id)
+    await refuse_if_interrupted(deps, caller.tenant_id, agent.name, parent.session_id, subject)
     created = RunCreated(
         agent=agent.name,
         session_id=session_id,
         tenant_id=caller.tenant_id,
+        subject=subject,
         input=content,
         budget=resolve(agent.budget, body.budget or parent.budget),
         session_budget=resolve(agent.session_budget, parent.session_budget),
@@ -158,14 +178,14 @@ async def fork_run(
     )
     record = [policy.record] if policy.record else []
     async with turn(deps.forks, caller.tenant_id):
-        return await started(request, response, deps, created, body, idempotency_key, record)
+        return await started(request, response, deps, caller, created, body, idempotency_key, record)
 
 
 @router.post("/{run_id}/feedback", responses=documented(404, 409))
-async def give_feedback(run_id: RunId, body: Feedback, deps: Deps, caller: Operator) -> Run:
+async def give_feedback(run_id: RunId, body: Feedback, deps: Deps, caller: AnyOperator) -> Run:
     """Records the user's satisfaction; replaces earlier feedback."""
     deps.room.check()
-    run = await deps.journal.get(caller.tenant_id, run_id)
+    run = visible(caller, await deps.journal.get(caller.tenant_id, run_id))
     await deps.journal.append(run_id, [FeedbackGiven(feedback=body, step=run.usage.steps)])
     return await deps.journal.get(caller.tenant_id, run_id)
 

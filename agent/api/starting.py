@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from fastapi import Request, Response
 from pydantic import BaseModel
 
+from agent.api.access import admit_subject
+from agent.api.auth import Principal
 from agent.api.deps import ApiDeps
 from agent.api.idempotency import IdempotencyKey, once, tell_replayed
 from flightloop.events import RunCreated
@@ -20,6 +22,7 @@ async def started(
     request: Request,
     response: Response,
     deps: ApiDeps,
+    caller: Principal,
     created: RunCreated,
     body: BaseModel,
     key: str | None,
@@ -34,10 +37,11 @@ async def started(
     Raises:
         IdempotencyInFlight: a request with the key is still in progress.
         IdempotencyMismatch: the key was used for another request.
-        Overloaded: the journal's disk is nearly full.
+        Overloaded: the journal's disk is nearly full, or the subject's rate limit is reached.
     """
     deps.room.check()
-    with once(request, created.tenant_id, body, key) as idempotency:
+    admit_subject(request, caller, created.subject)
+    with once(request, created.tenant_id, body, key, created.subject) as idempotency:
         made = await deps.journal.create(created, idempotency, record)
     if made.replayed:
         tell_replayed(response)

@@ -25,7 +25,7 @@ from agent.store import memory_journal
 from flightloop.content import text_of
 from flightloop.events import RunCreated
 from flightloop.runs import Approval, Run, RunStatus
-from guardrails.policy import Policy
+from guardrails.policy import Policy, unbound
 from guardrails.types import Guarding
 
 NAME = "eval"
@@ -89,6 +89,8 @@ class Player:
         self._model = model
         self._make_hosts = make_hosts
         self._guards = Guards(make_guard)
+        # Recorded results were given to this subject; the evidence about their owners is not recorded.
+        self._unbound = Guards(lambda policy: make_guard(unbound(policy)))
         self._fill = fill
         self._hosts: Hosts | None = None
         self._stack = AsyncExitStack()
@@ -127,7 +129,9 @@ class Player:
         agent, lookup = self._project.agent(task.agent), local_lookup(data, self._project.data)
 
         def runtime(run: Run) -> AgentRuntime:
-            return runtime_of(self._project, run, hosts, self._guards, lookup, recorded=task.recorded is not None)
+            recorded = task.recorded is not None
+            guards = self._unbound if recorded else self._guards
+            return runtime_of(self._project, run, hosts, guards, lookup, recorded=recorded)
 
         journal = memory_journal()
         runner = InlineRunner(journal, runtime, data, NAME, self._model.prices)
@@ -137,6 +141,7 @@ class Player:
             created = RunCreated(
                 agent=agent.name,
                 session_id=session,
+                subject=task.subject,
                 input=turn.text(answer),
                 budget=agent.budget.budget(),
                 policy_sha256=self._project.policy_of(agent).sha256,

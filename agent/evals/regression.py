@@ -49,6 +49,7 @@ async def regression(journal: Journal, tenant_id: str, run_id: str, wanted: Want
     task = Task(
         id=run.id,
         agent=run.agent,
+        subject=run.subject,
         turns=[_turn(one) for one in runs],
         answer=list(wanted.answer),
         called=list(wanted.called),

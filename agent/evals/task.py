@@ -4,7 +4,7 @@ One JSON object per line::
 
     {"id": "...", "agent": "notes", "database": "notes.db",
      "turns": [{"user": "..."}, {"user": {"default": "...", "if_asked": {"email": "..."}}}],
-     "setup": ["SQL", ...], "approve": true,
+     "setup": ["SQL", ...], "approve": true, "subject": "17",
      "expect": [{"sql": "SELECT ...", "rows": [[...], ...], "database": "other.db"}],
      "answer": ["regex", ...], "says": ["regex", ...], "says_not": ["regex", ...],
      "called": [{"tool": "...", "arguments": {...}}], "not_called": [{"tool": "..."}], "asked": [{"tool": "..."}],
@@ -38,6 +38,7 @@ from flightloop import plain
 from flightloop.errors import ConfigError
 from flightloop.nearest import did_you_mean
 from flightloop.runs import RunStatus
+from flightloop.subject import GivenSubject
 from tools.validation import is_large
 
 Cell = str | int | float | None
@@ -131,6 +132,8 @@ class Task(_Strict):
     """SQL to run before the first turn."""
     approve: bool = True
     """Whether calls that need a person's approval are approved; otherwise they are denied."""
+    subject: GivenSubject | None = None
+    """User who is signed in: an id, or an object with ``id`` and ``claims``; None: an anonymous user."""
     expect: list[Expectation] = Field(default_factory=list)
     """Expected rows in the databases after the last turn."""
     answer: list[str] = Field(default_factory=list)

@@ -54,7 +54,7 @@ class Stage:
     def __post_init__(self) -> None:
         told = {spec.name: spec.description for spec in self.project.tools.registry.specs()}
         registry = Registry.load(self.project.tools.sources).with_descriptions(told)
-        hosts = LocalHosts([registry.tool(name) for name in self.agent.tools], project=self.project.data)
+        hosts = LocalHosts(registry.tools(), project=self.project.data)
         lookup = local_lookup(self.data, self.project.data).of(self.agent)
         guard = Guard(unhurried(self.project.policy_of(self.agent)), code_scan=code_scan)
         self._kit = AgentRuntime(self.agent, guard, hosts, lookup)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from agent.loop.context import Conversation
 from agent.loop.leased_run import LeasedRun
@@ -12,14 +13,14 @@ from agent.run.history import Turn, dump, result_text
 from agent.run.past import writes_of
 from flightloop.events import ApprovalRequested, ToolResult
 from flightloop.tool import ToolContext
-from guardrails.types import GuardContext, Past, Write
+from guardrails.types import GuardContext, NoEvidence, Past, Write
 
 
 class Evidence:
     """Evidence of one run, updated when the run's history has changed.
 
     Args:
-        tools: context for calls of the tools that look up facts.
+        tools: context for calls of the tools that look up facts and owners of objects.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class Evidence:
         self._deps = deps
         self._leased = leased
         self._conversation = conversation
+        self._tools = tools
         self._facts = deps.lookup.facts(deps.hosts, tools)
         self._results: list[str] = []
         self._trusted: list[str] = []
@@ -97,6 +99,8 @@ class Evidence:
             agent=run.agent,
             session_id=run.session_id,
             run_id=run.id,
+            subject=run.subject,
+            look_up=self._look_up,
             user_text=self.user_text,
             plan=history.plan,
             callers_plan=self._callers_plan(),
@@ -132,6 +136,18 @@ class Evidence:
         if self._past is None or self._past[0] != events:
             self._past = (events, await self._leased.past(asked))
         return self._past[1]
+
+    async def _look_up(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Calls a pure tool of the project, which the agent need not have. Raises NoEvidence."""
+        toolbox = self._deps.hosts.registry
+        if tool not in toolbox or toolbox.get(tool).writes or toolbox.get(tool).agent is not None:
+            raise NoEvidence(f"no pure tool is named {tool}")
+        outcome = await self._deps.hosts.call(tool, arguments, self._tools)
+        if not outcome.ok:
+            raise NoEvidence(f"{tool} refused or failed")
+        if not isinstance(outcome.content, dict):
+            raise NoEvidence(f"{tool} returned no object")
+        return outcome.content
 
     def _callers_plan(self) -> tuple[str, ...] | None:
         """Tools that the callers' plans allow, and this agent's sub-agents, since delegating itself changes nothing."""

@@ -21,7 +21,8 @@ from agent.loop.run_dependencies import RunDependencies
 from agent.model_call.call import GuardedCall, GuardedModel
 from agent.run.budgets import reserve
 from agent.run.history import CallState
-from flightloop.chat import ChatRequest, RequestExtension, Tags, ToolDef
+from agent.run.state import tags_of
+from flightloop.chat import ChatRequest, RequestExtension, ToolDef
 from flightloop.events import ApprovalRequested, DeltaEvent
 from flightloop.tool import ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
@@ -105,7 +106,7 @@ class Gate:
             FlightloopError: the model's own errors.
         """
         run = self._leased.run
-        tags = Tags(tenant_id=run.tenant_id, agent=run.agent, session_id=run.session_id, run_id=run.id)
+        tags = tags_of(run)
         extension = RequestExtension(tags=tags, epoch=self._deps.epoch)
         asked = request.model_copy(update={"flightloop": extension})
         call = GuardedCall(self._guarded, self, self._evidence.context(), asked, prompt_tokens)
@@ -178,6 +179,7 @@ class Gate:
             data=self._deps.data,
             egress=self._deps.guard.policy.document.egress.hosts,
             traceparent=traceparent(),
+            subject=run.subject,
         )
 
     def _publish(self, text: str) -> None:

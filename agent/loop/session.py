@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.context import Conversation, Exchange
+from agent.project.agent_spec import AgentSpec
 from agent.run.journal import Journal
 from flightloop.content import text_of
 from flightloop.runs import Run, RunStatus
+from flightloop.subject import Subject
 from flightloop.verdicts import Action, Stage
 from guardrails.types import Checked, GuardContext
 
+PLACE = re.compile(r"\{(id|claims\.[\w.-]+)\}")
 RUNS = 20
 """Maximum number of earlier runs that are read. Those that don't fit the model are removed by compaction."""
 
@@ -18,13 +23,25 @@ async def converse(journal: Journal, run: Run, runtime: AgentRuntime, context_le
     """The conversation that a run continues. A sub-run's conversation consists of its task only."""
     exchanges = [await _exchange(before, runtime) for before in await earlier(journal, run)]
     return Conversation(
-        instructions=runtime.agent.instructions.strip(),
+        instructions=instructions(runtime.agent, run.subject),
         user=run.input,
         examples=runtime.agent.examples,
         planning=runtime.agent.planning,
         earlier=[exchange for exchange in exchanges if exchange is not None],
         context_length=context_length,
     )
+
+
+def instructions(agent: AgentSpec, subject: Subject | None) -> str:
+    """The agent's instructions, with a word about the subject if there is one and the agent has ``signed_in``."""
+    if subject is None or not agent.signed_in:
+        return agent.instructions.strip()
+
+    def value(found: re.Match[str]) -> str:
+        told = subject.value(found.group(1))
+        return "unknown" if told is None else " ".join(str(told).split())
+
+    return f"{agent.instructions.strip()}\n{PLACE.sub(value, agent.signed_in.strip())}"
 
 
 async def earlier(journal: Journal, run: Run) -> list[Run]:

@@ -28,6 +28,7 @@ from agent.run.budgets import Prices, TenantBudgets
 from agent.run.deltas import Deltas
 from agent.run.journal import Claim, Journal
 from agent.run.lease import Lease, LeaseLost
+from agent.run.state import tags_of
 from flightloop.chat import Tags
 from flightloop.errors import FlightloopError, Interrupted, NotFound, StoreUnavailable
 from flightloop.events import RunEnded
@@ -389,6 +390,6 @@ class Worker:
 
 
 def _tags(run: Run) -> tuple[Tags, ...]:
-    own = Tags(tenant_id=run.tenant_id, agent=run.agent, session_id=run.session_id, run_id=run.id)
+    own = tags_of(run)
     callers = run.parent.callers if run.parent else []
     return own, *(own.model_copy(update={"agent": caller.agent, "run_id": caller.run_id}) for caller in callers)

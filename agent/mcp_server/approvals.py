@@ -58,7 +58,9 @@ async def question(context: Context[Any, Any], approval: ApprovalRequested) -> E
     if len(text) > MOST_CHARACTERS or not _can_ask(context):
         return None
     caller = await api().whoami()
-    return Elicit(text, Decision) if caller.role.allows(Role.OPERATOR) else None
+    # Whoever holds a bound key is the end user, who must not approve their own call.
+    may = caller.role.allows(Role.OPERATOR) and caller.subject is None
+    return Elicit(text, Decision) if may else None
 
 
 async def decide(approval: ApprovalRequested, answer: ElicitationResult[Decision]) -> bool:

@@ -58,6 +58,8 @@ class RemoteConfig:
     parts: frozenset[str] = frozenset({"text"})
     """Content part types that the server accepts."""
     context_length: int | None = None
+    reads_plans: bool = True
+    """Whether runs on this model are planned."""
     timeout_s: float = 120.0
     """Longest time without data, in seconds."""
 
@@ -86,6 +88,7 @@ class RemoteChatModel:
             logprobs=config.logprobs,
             parts=config.parts,
             context_length=config.context_length,
+            reads_plans=config.reads_plans,
         )
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
@@ -126,7 +129,9 @@ class RemoteChatModel:
 
     def _payload(self, request: ChatRequest) -> dict[str, Any]:
         self._refuse_unsupported(request)
-        payload = request.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"flightloop", "n"})
+        payload = request.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude={"flightloop", "n", "subject"}
+        )
         payload["model"] = self._config.name or request.model
         payload |= {"stream": True, "stream_options": {"include_usage": True}}
         if not payload.get("tools"):

@@ -52,6 +52,8 @@ class AgentSpec(BaseModel):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
     description: str = ""
     instructions: str = Field(min_length=1)
+    signed_in: str = Field(default="", max_length=2000)
+    """Added to the instructions of runs with a subject; ``{id}`` and ``{claims.NAME}`` are replaced by its values."""
     examples: tuple[Example, ...] = Field(default=(), max_length=32)
     tools: tuple[str, ...] = Field(default=(), max_length=64)
     """Names of tools in the project's registry."""

@@ -6,6 +6,7 @@ docs/agents.md describes it.
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -147,6 +148,7 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
         written = document_of(path)
         _check_tools_named(written, policy, tools)
         _check_arguments_named(written, policy, registry)
+        _check_bindings(written, policy, registry)
     for agent in agents.values():
         _warn_of_barred(agent, policies[agent.policy])
     return Project(folder, agents, policies, loaded, registry, digest, known, server_tools)
@@ -302,6 +304,20 @@ def _check_arguments_named(written: YamlDocument, policy: Policy, registry: Regi
         if argument not in known:
             told = f"{tool} has no argument {argument}; it has: {', '.join(sorted(known)) or 'none'}"
             _never_holds(written, policy, where, told)
+
+
+def _check_bindings(written: YamlDocument, policy: Policy, registry: Registry) -> None:
+    """Raises ConfigError if a binding to the subject uses a tool with effects, or names an argument of no tool."""
+    bindings = policy.document.subject
+    if bindings is None:
+        return
+    for where, tool, _ in bindings.evidence_named():
+        if tool in registry and registry.get(tool).writes:
+            _never_holds(written, policy, where, f"{tool} changes something; evidence needs a pure tool")
+    declared = json.dumps([spec.parameters for spec in registry.specs()])
+    for name in bindings.arguments:
+        if f"{json.dumps(name)}:" not in declared:
+            _never_holds(written, policy, f"subject.arguments.{name}", f"no tool has an argument {name}")
 
 
 def _never_holds(written: YamlDocument, policy: Policy, where: str, told: str) -> None:

@@ -119,6 +119,7 @@ def run_for(
         agent=agent.spec.name,
         session_id=caller.session_id,
         tenant_id=caller.tenant_id,
+        subject=caller.subject,
         input=[TextPart(text=intent.arguments["task"])],
         budget=resolve(agent.spec.budget.budget(), share),
         session_budget=resolve(agent.spec.session_budget, caller.session_budget),

@@ -16,7 +16,7 @@ from flightloop.chat import Usage
 from flightloop.runs import Budget, Run, StopReason
 from flightloop.usage import Amounts
 
-Whose = Literal["run", "session", "tenant"]
+Whose = Literal["run", "session", "subject", "tenant"]
 
 
 @dataclass(frozen=True)
@@ -80,28 +80,31 @@ class Shared:
     """Budgets that a call shares with other calls."""
 
     session: Budget = field(default_factory=Budget)
+    subject: Budget = field(default_factory=Budget)
     tenant: Budget = field(default_factory=Budget)
     window: Window = Window.DAY
 
     def hold(self, wanted: Reservation) -> bool:
         """Whether a shared budget limits this reservation."""
-        bounds = (self.session, self.tenant)
+        bounds = (self.session, self.subject, self.tenant)
         return any(bound.seconds is not None or (wanted.steps and bounded(bound)) for bound in bounds)
 
 
 @dataclass(frozen=True)
 class TenantBudgets:
-    """Budgets of tenants: ``own`` by tenant, ``each`` for all others."""
+    """Budgets of tenants, ``own`` by tenant and ``each`` for all others, and the budget of each of their subjects."""
 
     each: Budget = field(default_factory=Budget)
     own: Mapping[str, Budget] = field(default_factory=dict)
     window: Window = Window.DAY
+    subject: Budget = field(default_factory=Budget)
 
     def of(self, tenant_id: str) -> Budget:
         return self.own.get(tenant_id, self.each)
 
     def shared_by(self, run: Run) -> Shared:
-        return Shared(run.session_budget, self.of(run.tenant_id), self.window)
+        subject = self.subject if run.subject is not None else Budget()
+        return Shared(run.session_budget, subject, self.of(run.tenant_id), self.window)
 
 
 def resolve(agent: Budget, asked: Budget) -> Budget:

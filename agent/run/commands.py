@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 from agent.run.budgets import TenantBudgets, used, used_up
 from agent.run.journal import Journal
-from agent.run.state import RESUMABLE, check_resume
-from flightloop.chat import Tags
+from agent.run.state import RESUMABLE, check_resume, tags_of
 from flightloop.errors import Conflict
 from flightloop.events import CancelRequested, RunEnded, RunEvent, RunResumed
 from flightloop.runs import Budget, Run, RunStatus, StopReason
@@ -71,7 +70,7 @@ async def resume(
     _check_resumable(run, budget)  # before any interrupt is cleared
     await _check_shared(journal, run, shared, tenants)
     standing = await journal.interrupts(tenant_id)
-    tags = Tags(tenant_id=tenant_id, agent=run.agent, session_id=run.session_id, run_id=run_id)
+    tags = tags_of(run)
     for found in standing:
         if found.scope != "run" and matches(found, tags):
             raise Conflict(f"interrupt {found.id} (scope {found.scope}) is still active: clear it first")
@@ -109,6 +108,13 @@ async def _check_shared(journal: Journal, run: Run, session: Budget, tenants: Te
                 f"session {run.session_id} has used {getattr(taken, bound):g} {bound}: resume run {run.id} with a"
                 f" larger session_budget.{bound}",
                 param="session_budget",
+            )
+    if run.stop_reason is StopReason.BUDGET_SUBJECT and run.subject is not None:
+        spending = await journal.ledger.spending(run.tenant_id, tenants.window, subject=run.subject.id)
+        if (bound := used_up(tenants.subject, spending.used)) is not None:
+            raise Conflict(
+                f"subject {run.subject.id} has used its {bound} for this {tenants.window}: resume run {run.id} after"
+                f" {spending.until}, or raise the budget of subjects"
             )
     if run.stop_reason is StopReason.BUDGET_TENANT:
         spending = await journal.ledger.spending(run.tenant_id, tenants.window)

@@ -128,7 +128,8 @@ class Journal(Protocol):
         Raises:
             IdempotencyMismatch: the tenant used the key for another payload.
             NotFound: the tenant has no run with the origin's id.
-            Conflict: a call of the origin's step has no result yet, or the step is the final answer.
+            Conflict: a call of the origin's step has no result yet, the step is the final answer, or the session
+                belongs to another subject.
             InvalidRequest: the origin has no such step.
         """
         ...
@@ -144,6 +145,7 @@ class Journal(Protocol):
         agent: str | None = None,
         status: RunStatus | None = None,
         session_id: str | None = None,
+        subject: str | None = None,
         parent: str | None = None,
         roots: bool = False,
         after: str | None = None,
@@ -154,6 +156,7 @@ class Journal(Protocol):
         ``after`` is the previous page's ``next_after`` (a run id). Raises NotFound if it is unknown.
 
         Args:
+            subject: only runs on behalf of the subject with this id.
             parent: only sub-runs of this run.
             roots: only runs that are not sub-runs.
         """
@@ -292,7 +295,7 @@ class Journal(Protocol):
     async def raise_interrupt(
         self,
         tenant_id: str,
-        scope: Literal["all", "agent", "session", "run"],
+        scope: Literal["all", "agent", "session", "subject", "run"],
         target: str | None = None,
         reason: str = "",
         by: str = "",

@@ -24,6 +24,8 @@ class Completion:
     tenant_id: str
     session_id: str | None
     holder: str
+    subject: str | None = None
+    """Id of the subject; None: anonymous."""
 
 
 class Ledger(Protocol):
@@ -49,6 +51,9 @@ class Ledger(Protocol):
         """Adds a completion's usage and removes its reservation, if any."""
         ...
 
-    async def spending(self, tenant_id: str, window: Window, session_id: str | None = None) -> Spending:
-        """Spending of a tenant in its current window, or of a session since its start. ``budget`` is not filled in."""
+    async def spending(
+        self, tenant_id: str, window: Window, session_id: str | None = None, subject: str | None = None
+    ) -> Spending:
+        """Spending of a tenant or one of its subjects in the current window, or of a session since its start.
+        ``budget`` is not filled in."""
         ...

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from flightloop.chat import Tags
 from flightloop.errors import Conflict
 from flightloop.events import (
     AgentReturned,
@@ -61,6 +62,7 @@ RESUMABLE = frozenset(
         StopReason.BUDGET_SECONDS,
         StopReason.BUDGET_COST,
         StopReason.BUDGET_SESSION,
+        StopReason.BUDGET_SUBJECT,
         StopReason.BUDGET_TENANT,
         StopReason.ERROR,
     }
@@ -165,6 +167,12 @@ def status_after(event: RunEvent) -> RunStatus | None:
             return None
 
 
+def tags_of(run: Run) -> Tags:
+    """Owner of a run, as interrupts match it."""
+    subject = run.subject.id if run.subject else None
+    return Tags(tenant_id=run.tenant_id, agent=run.agent, session_id=run.session_id, run_id=run.id, subject=subject)
+
+
 def _created(event: RunCreated) -> RunState:
     if event.at is None or not event.run_id:
         raise ValueError('"run.created" requires "run_id" and "at"')
@@ -174,6 +182,7 @@ def _created(event: RunCreated) -> RunState:
             agent=event.agent,
             session_id=event.session_id,
             tenant_id=event.tenant_id,
+            subject=event.subject,
             status=S.QUEUED,
             input=event.input,
             budget=event.budget,

@@ -84,6 +84,7 @@ class ApiParts:
             metrics=self.metrics,
             max_body_bytes=self.settings.max_body_bytes,
             requests_per_minute=self.settings.requests_per_minute,
+            subject_requests_per_minute=self.settings.subject_requests_per_minute,
             **more,
         )
 

@@ -112,6 +112,7 @@ def remote_model(settings: Settings) -> RemoteChatModel:
         strict_schemas=settings.model_strict_schemas,
         logprobs=settings.model_logprobs,
         context_length=settings.model_context,
+        reads_plans=settings.model_reads_plans,
         timeout_s=settings.model_timeout_s,
     )
     return RemoteChatModel(config)

@@ -33,6 +33,8 @@ class RunFilter:
     agent: str | None = None
     status: RunStatus | None = None
     session_id: str | None = None
+    subject: str | None = None
+    """Id of the subject."""
     parent: str | None = None
     """Id of the run whose sub-runs are listed."""
     roots: bool = False
@@ -67,6 +69,13 @@ class Fork:
 
 
 @dataclass(frozen=True)
+class SessionOwner:
+    """To whom a session belongs. ``subject``: id of the subject; None: anonymous."""
+
+    subject: str | None
+
+
+@dataclass(frozen=True)
 class Reserved:
     """Reservation of a model call in progress."""
 
@@ -77,6 +86,8 @@ class Reserved:
     holder: str
     """Process that makes the call."""
     amounts: Amounts = field(default_factory=Amounts)
+    subject: str | None = None
+    """Id of the subject; None: anonymous."""
 
 
 class Transaction(Protocol):
@@ -93,6 +104,10 @@ class Transaction(Protocol):
 
     def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> tuple[list[Run], bool]:
         """A page of runs, newest first, and whether there are more."""
+        ...
+
+    def session_owner(self, tenant_id: str, session_id: str) -> SessionOwner | None:
+        """The subject of a session's first run; None: the session has no run."""
         ...
 
     def count_runs(self, tenant_id: str, statuses: Collection[RunStatus]) -> dict[RunStatus, int]: ...
@@ -226,14 +241,28 @@ class Transaction(Protocol):
         """Removes the tenant's oldest revoked key. Returns whether there was one."""
         ...
 
-    def spend(self, tenant_id: str, session_id: str | None, day: str, used: Amounts) -> None:
-        """Adds amounts to the usage of a tenant on a day and, if given, of a session."""
+    def spend(
+        self, tenant_id: str, session_id: str | None, day: str, used: Amounts, subject: str | None = None
+    ) -> None:
+        """Adds amounts to the usage of a tenant on a day and, if given, of a session and of a subject on that day."""
         ...
 
     def spent_since(self, tenant_id: str, day: str) -> Amounts: ...
     def spent_in_session(self, tenant_id: str, session_id: str) -> Amounts: ...
-    def reserved(self, tenant_id: str, session_id: str | None, but: str = "", gone: Collection[str] = ()) -> Amounts:
-        """Sum of a tenant's or session's reservations, except the one with id ``but`` and those of ``gone`` holders."""
+    def spent_by_subject(self, tenant_id: str, subject: str, day: str) -> Amounts:
+        """Usage of a subject since a day."""
+        ...
+
+    def reserved(
+        self,
+        tenant_id: str,
+        session_id: str | None,
+        but: str = "",
+        gone: Collection[str] = (),
+        subject: str | None = None,
+    ) -> Amounts:
+        """Sum of a tenant's, session's or subject's reservations, except the one with id ``but`` and those of ``gone``
+        holders."""
         ...
 
     def reservation(self, reservation_id: str) -> Reserved | None: ...

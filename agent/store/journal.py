@@ -96,12 +96,13 @@ class StoreJournal:
         agent: str | None = None,
         status: RunStatus | None = None,
         session_id: str | None = None,
+        subject: str | None = None,
         parent: str | None = None,
         roots: bool = False,
         after: str | None = None,
         limit: int = 50,
     ) -> Page[Run]:
-        wanted = RunFilter(agent, status, session_id, parent, roots)
+        wanted = RunFilter(agent, status, session_id, subject, parent, roots)
 
         def work(tx: Transaction) -> tuple[list[Run], bool]:
             if after is not None:
@@ -266,7 +267,7 @@ class StoreJournal:
     async def raise_interrupt(
         self,
         tenant_id: str,
-        scope: Literal["all", "agent", "session", "run"],
+        scope: Literal["all", "agent", "session", "subject", "run"],
         target: str | None = None,
         reason: str = "",
         by: str = "",

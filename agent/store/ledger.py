@@ -28,7 +28,9 @@ class StoreLedger:
         def work(tx: Transaction) -> Reservation:
             row = appending.find(tx, lease.run_id)
             check_writer(row, [], lease)
-            owner = Reserved(row.id, row.tenant_id, row.state.run.session_id, lease.worker)
+            run = row.state.run
+            subject = run.subject.id if run.subject else None
+            owner = Reserved(row.id, row.tenant_id, run.session_id, lease.worker, subject=subject)
             granted = spending.reserve(tx, owner, wanted, prices, shared, gone, self._clock())
             if not row.reserved:
                 tx.save_run(replace(row, reserved=True), row)
@@ -49,15 +51,18 @@ class StoreLedger:
         owner = _owner(completion)
         await self._backend.write(lambda tx: spending.settle(tx, owner, used, self._clock()))
 
-    async def spending(self, tenant_id: str, window: Window, session_id: str | None = None) -> Spending:
+    async def spending(
+        self, tenant_id: str, window: Window, session_id: str | None = None, subject: str | None = None
+    ) -> Spending:
         now, gone = self._clock(), await self._gone()
         since = window.since(now)
 
         def work(tx: Transaction) -> Spending:
-            reserved = tx.reserved(tenant_id, session_id, gone=gone)
+            reserved = tx.reserved(tenant_id, session_id, gone=gone, subject=subject)
             if session_id is not None:
                 return Spending(used=tx.spent_in_session(tenant_id, session_id), reserved=reserved)
-            used = tx.spent_since(tenant_id, since.date().isoformat())
+            day = since.date().isoformat()
+            used = tx.spent_since(tenant_id, day) if subject is None else tx.spent_by_subject(tenant_id, subject, day)
             return Spending(used=used, reserved=reserved, since=since, until=window.until(now))
 
         return await self._backend.read(work)
@@ -68,4 +73,6 @@ class StoreLedger:
 
 
 def _owner(completion: Completion) -> Reserved:
-    return Reserved(completion.id, completion.tenant_id, completion.session_id, completion.holder)
+    return Reserved(
+        completion.id, completion.tenant_id, completion.session_id, completion.holder, subject=completion.subject
+    )

@@ -13,13 +13,13 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from agent.run.journal import Projection, Recorded, Written
-from agent.store.backend import Answer, Fork, Reserved, RunFilter, T, Transaction, WriteFilter
+from agent.store.backend import Answer, Fork, RunFilter, SessionOwner, T, Transaction, WriteFilter
+from agent.store.memory_spending import MemorySpending
 from agent.store.rules.page import EVENT_CHARS, page
 from agent.store.rules.row import Row
 from flightloop.events import RunEvent
 from flightloop.keys import ApiKey
 from flightloop.runs import Approval, Interrupt, Run, RunStatus
-from flightloop.usage import Amounts
 from flightloop.verdicts import AuditRecord
 
 
@@ -49,10 +49,11 @@ class MemoryBackend:
         pass
 
 
-class _Tables:
+class _Tables(MemorySpending):
     """Tables as dicts. Their insertion order is the order of creation, which pages need."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._runs: dict[str, Row] = {}
         self._events: dict[str, list[RunEvent]] = {}
         self._all: list[Recorded] = []
@@ -66,9 +67,6 @@ class _Tables:
         self._answers: dict[tuple[str, str], Answer] = {}
         self._projections: dict[str, Projection] = {}
         self._keys: dict[str, tuple[str, ApiKey]] = {}
-        self._days: dict[tuple[str, str], Amounts] = {}
-        self._sessions: dict[tuple[str, str], Amounts] = {}
-        self._reservations: dict[str, Reserved] = {}
 
     def run(self, run_id: str) -> Row | None:
         return self._runs.get(run_id)
@@ -83,6 +81,11 @@ class _Tables:
     def page_runs(self, tenant_id: str, wanted: RunFilter, after: str | None, limit: int) -> tuple[list[Run], bool]:
         runs = [row.state.run for row in self._runs.values() if row.tenant_id == tenant_id]
         return page(_older([run for run in runs if _matches(run, wanted)], runs, after), limit, _length)
+
+    def session_owner(self, tenant_id: str, session_id: str) -> SessionOwner | None:
+        runs = (row.state.run for row in self._runs.values() if row.tenant_id == tenant_id)
+        first = next((run for run in runs if run.session_id == session_id), None)
+        return first and SessionOwner(first.subject.id if first.subject else None)
 
     def count_runs(self, tenant_id: str, statuses: Collection[RunStatus]) -> dict[RunStatus, int]:
         own = (row.status for row in self._runs.values() if row.tenant_id == tenant_id)
@@ -321,42 +324,6 @@ class _Tables:
             del self._keys[oldest.id]
         return oldest is not None
 
-    def spend(self, tenant_id: str, session_id: str | None, day: str, used: Amounts) -> None:
-        self._days[tenant_id, day] = self._days.get((tenant_id, day), Amounts()) + used
-        if session_id is not None:
-            self._sessions[tenant_id, session_id] = self.spent_in_session(tenant_id, session_id) + used
-
-    def spent_since(self, tenant_id: str, day: str) -> Amounts:
-        found = [used for (owner, on), used in self._days.items() if owner == tenant_id and on >= day]
-        return sum(found, Amounts())
-
-    def spent_in_session(self, tenant_id: str, session_id: str) -> Amounts:
-        return self._sessions.get((tenant_id, session_id), Amounts())
-
-    def reserved(self, tenant_id: str, session_id: str | None, but: str = "", gone: Collection[str] = ()) -> Amounts:
-        found = [
-            one.amounts
-            for one in self._reservations.values()
-            if one.tenant_id == tenant_id and session_id in (None, one.session_id)
-            if one.id != but and one.holder not in gone
-        ]
-        return sum(found, Amounts())
-
-    def reservation(self, reservation_id: str) -> Reserved | None:
-        return self._reservations.get(reservation_id)
-
-    def save_reservation(self, reserved: Reserved) -> None:
-        self._reservations[reserved.id] = reserved
-
-    def drop_reservation(self, reservation_id: str) -> None:
-        self._reservations.pop(reservation_id, None)
-
-    def drop_reservations(self, holders: Collection[str]) -> None:
-        self._reservations = {key: one for key, one in self._reservations.items() if one.holder not in holders}
-
-    def reservers(self) -> list[str]:
-        return sorted({one.holder for one in self._reservations.values()})
-
     def projection(self, name: str) -> Projection | None:
         return self._projections.get(name)
 
@@ -369,6 +336,7 @@ def _matches(run: Run, wanted: RunFilter) -> bool:
         wanted.agent in (None, run.agent)
         and wanted.status in (None, run.status)
         and wanted.session_id in (None, run.session_id)
+        and wanted.subject in (None, run.subject and run.subject.id)
         and wanted.parent in (None, run.parent and run.parent.run_id)
         and not (wanted.roots and run.parent)
     )

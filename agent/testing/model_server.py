@@ -37,11 +37,11 @@ class ScriptedAnswer:
 
 class ScriptedServer:
     """Gives its answers to chat completions in order, and repeats the last one. ``requests`` records all requests; the
-    first one sets ``asked``."""
+    first one sets ``asked``. ``card``: more fields of the listed models."""
 
-    def __init__(self, *answers: ScriptedAnswer, models: Sequence[str] = ("scripted",)) -> None:
+    def __init__(self, *answers: ScriptedAnswer, models: Sequence[str] = ("scripted",), **card: Any) -> None:
         self._answers = list(answers) or [ScriptedAnswer(text="ok")]
-        self._models = models
+        self._cards = [{"id": name, "object": "model", **card} for name in models]
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.asked = asyncio.Event()
@@ -56,7 +56,7 @@ class ScriptedServer:
             yield f"{url}/v1"
 
     async def _list(self) -> dict[str, Any]:
-        return {"object": "list", "data": [{"id": name, "object": "model"} for name in self._models]}
+        return {"object": "list", "data": self._cards}
 
     async def _complete(self, request: Request) -> Response:
         try:

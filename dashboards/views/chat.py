@@ -16,6 +16,7 @@ from flightloop import events as ev
 from flightloop.content import text_of
 from flightloop.errors import FlightloopError
 from flightloop.runs import WAITING, Run, RunStatus
+from flightloop.subject import Subject
 
 ASSISTANT = ":material/support_agent:"
 
@@ -158,6 +159,12 @@ def conversation(agent: str, session_id: str) -> None:
         style.empty(f"Talk to {agent}", "Its plan, its tool calls and every verdict appear here while it works.")
 
 
+def subject_of(session_id: str) -> Subject | None:
+    """The end user to whom the session belongs; a message of the console continues on their behalf."""
+    found = connection.client().runs.list(session_id=session_id, limit=1).data
+    return found[0].subject if found else None
+
+
 style.heading("Chat", "talk to an agent and watch every step")
 agent = choose_agent()
 if agent:
@@ -165,7 +172,9 @@ if agent:
     asked = st.chat_input(f"Message to {agent}", max_chars=20_000)
     try:
         if asked:
-            connection.client().runs.create(agent=agent, input=asked, session_id=session_id)
+            connection.client().runs.create(
+                agent=agent, input=asked, session_id=session_id, subject=subject_of(session_id)
+            )
         conversation(agent, session_id)
     except FlightloopError as error:
         failure.show("talk to the agent", error)

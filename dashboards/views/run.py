@@ -16,6 +16,7 @@ from dashboards.steps import bars_of, steps_of
 from flightloop.errors import FlightloopError
 from flightloop.events import RunEvent
 from flightloop.runs import WAITING, Run, RunStatus, RunUsage
+from flightloop.subject import shown_subject
 from flightloop.usage import Amounts
 
 Kind = Literal["primary", "secondary"]
@@ -132,8 +133,17 @@ def body(run: Run) -> None:
     stepview.show(steps)
     with st.expander("Details", icon=":material/info:"):
         asked_by = run.parent.run_id if run.parent else ""
-        details = {"run": run.id, "works for": asked_by, "session": run.session_id, "policy": run.policy_sha256}
+        details = {
+            "run": run.id,
+            "works for": asked_by,
+            "subject": shown_subject(run.subject),
+            "session": run.session_id,
+            "policy": run.policy_sha256,
+        }
         style.pairs({name: value for name, value in details.items() if value})
+        if run.subject and run.subject.claims:
+            st.caption("Claims about the subject, as the caller's key vouched for them")
+            style.pairs({name: str(value) for name, value in run.subject.claims.items()})
         if run.metadata:
             st.caption("Metadata, as the caller wrote it")
             style.pairs(run.metadata)

@@ -13,9 +13,15 @@ from dashboards.components import failure, style
 from dashboards.components.cards import box
 from flightloop.errors import FlightloopError
 from flightloop.runs import Interrupt
+from flightloop.subject import ID_CHARS
 
-Scope = Literal["all", "agent", "session"]
-SCOPES: dict[Scope, str] = {"all": "Everything", "agent": "One agent", "session": "One session"}
+Scope = Literal["all", "agent", "session", "subject"]
+SCOPES: dict[Scope, str] = {
+    "all": "Everything",
+    "agent": "One agent",
+    "session": "One session",
+    "subject": "One subject",
+}
 
 style.heading("Emergency stop", "ends runs and completions within a token; stays in force until it is cleared")
 
@@ -88,6 +94,8 @@ def _target(scope: Scope) -> str | None:
             return found
     if scope == "session":
         return st.text_input("Session", placeholder="ses_…", max_chars=128).strip() or None
+    if scope == "subject":
+        return st.text_input("Subject", placeholder="id of the end user", max_chars=ID_CHARS).strip() or None
     return None
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from flightloop.tool import ToolContext, ToolRefused, tool
 
 from .shop import database as shop
+from .shop.customers import contact, signed_in
 from .shop.orders import RefundRules, euros, forbid_unless_processing, item_names, order_row
 
 MOST_CUSTOMERS, MOST_ORDERS = 5, 10
@@ -26,18 +27,21 @@ def find_customer(context: ToolContext, query: Annotated[str, Field(min_length=2
     Args:
         query: email address or name
     """
-    wanted = query.strip()
+    wanted, own = query.strip(), signed_in(context)
     with shop.reading(context.data) as database:
         rows = database.execute(
             """SELECT id, name, email FROM customers
-               WHERE lower(email) = lower(?1) OR instr(lower(name), lower(?1)) > 0 ORDER BY id LIMIT ?2""",
-            (wanted, MOST_CUSTOMERS + 1),
+               WHERE (lower(email) = lower(?1) OR instr(lower(name), lower(?1)) > 0) AND ?3 IN (0, id)
+               ORDER BY id LIMIT ?2""",
+            (wanted, MOST_CUSTOMERS + 1, own or 0),
         ).fetchall()
     if not rows:
         raise ToolRefused(f"No customer matches {wanted!r}. Ask for the email address.")
     if len(rows) > MOST_CUSTOMERS:
         raise ToolRefused(f"Too many customers match {wanted!r}. Use the email address or the full name.")
-    return [{"customer_id": row["id"], "name": row["name"], "email": row["email"]} for row in rows]
+    # Who knows a name only must not learn the address that counts as proof of who asks.
+    shown = ("name", "email") if own is not None or "@" in wanted else ("name",)
+    return [{"customer_id": row["id"], **{name: row[name] for name in shown}} for row in rows]
 
 
 @tool(effect="pure", timeout_s=10)
@@ -47,8 +51,9 @@ def list_orders(context: ToolContext, customer_id: Annotated[int, Field(ge=1, le
     Args:
         customer_id: number from find_customer
     """
+    others = signed_in(context) not in (None, customer_id)
     with shop.reading(context.data) as database:
-        if database.execute("SELECT 1 FROM customers WHERE id = ?", (customer_id,)).fetchone() is None:
+        if others or database.execute("SELECT 1 FROM customers WHERE id = ?", (customer_id,)).fetchone() is None:
             raise ToolRefused(f"There is no customer {customer_id}. Use find_customer first.")
         rows = database.execute(
             """SELECT id, status, placed_on, total_cents FROM orders
@@ -80,7 +85,7 @@ def get_order(context: ToolContext, order_id: OrderId) -> Any:
         order_id: order number
     """
     with shop.reading(context.data) as database:
-        row = order_row(database, order_id)
+        row = order_row(database, order_id, signed_in(context))
         shown: dict[str, Any] = {
             "order_id": row["id"],
             "customer": row["customer"],
@@ -106,7 +111,7 @@ def delivery_status(context: ToolContext, order_id: OrderId) -> Any:
         order_id: order number
     """
     with shop.reading(context.data) as database:
-        row = order_row(database, order_id)
+        row = order_row(database, order_id, signed_in(context))
         found = database.execute("SELECT * FROM deliveries WHERE order_id = ?", (order_id,)).fetchone()
     if found is None:
         words = "It was cancelled." if row["status"] == "cancelled" else "It has not shipped yet."
@@ -124,7 +129,7 @@ def cancel_order(context: ToolContext, order_id: OrderId) -> Any:
     """
 
     def effect(database: sqlite3.Connection) -> dict[str, Any]:
-        order = order_row(database, order_id)
+        order = order_row(database, order_id, signed_in(context))
         forbid_unless_processing(order, "cancelled")
         database.execute("UPDATE orders SET status = 'cancelled' WHERE id = ?", (order_id,))
         database.execute(
@@ -160,7 +165,7 @@ def refund_order(
         wished = round(amount * 100)
         if amount and not wished:  # an amount that rounds to 0 must not refund everything
             raise ToolRefused("The smallest amount is 0.01 EUR.")
-        order = order_row(database, order_id)
+        order = order_row(database, order_id, signed_in(context))
         cents = RefundRules.of(database).amount(database, order, wished)
         _pay_back(database, order_id, cents, reason)
         return {"order_id": order_id, "refunded": euros(cents), "to": order["payment"]}
@@ -181,7 +186,7 @@ def change_address(
     """
 
     def effect(database: sqlite3.Connection) -> dict[str, Any]:
-        forbid_unless_processing(order_row(database, order_id), "sent to another address")
+        forbid_unless_processing(order_row(database, order_id, signed_in(context)), "sent to another address")
         wanted = " ".join(address.split())
         if not re.search(r"\d", wanted) or not re.search(r"[^\W\d]{2}", wanted):
             raise ToolRefused("The address is incomplete: give number, street, city and postcode.")
@@ -202,7 +207,7 @@ def hand_over(context: ToolContext, reason: Reason, order_id: Annotated[int, Fie
 
     def effect(database: sqlite3.Connection) -> dict[str, Any]:
         if order_id:
-            order_row(database, order_id)
+            order_row(database, order_id, signed_in(context))
         day = shop.today(database).isoformat()
         row = (order_id or None, context.session_id, reason, day)
         made = database.execute(
@@ -211,6 +216,33 @@ def hand_over(context: ToolContext, reason: Reason, order_id: Annotated[int, Fie
         return {"handover": made.lastrowid, "status": "a person will answer within one working day"}
 
     return shop.write_once(context, "hand_over", {"reason": reason, "order_id": order_id}, effect)
+
+
+@tool(effect="pure", timeout_s=10)
+def owner_of_order(context: ToolContext, order_id: OrderId) -> Any:
+    """Tell whose order it is, as evidence for the policy.
+
+    No agent has this tool: it knows the orders of all customers.
+
+    Args:
+        order_id: order number
+    """
+    with shop.reading(context.data) as database:
+        row = order_row(database, order_id)
+        return {"order_id": order_id, "customer_id": row["customer_id"], "email": row["email"]}
+
+
+@tool(effect="pure", timeout_s=10)
+def contact_of_customer(context: ToolContext, customer_id: Annotated[int, Field(ge=1, le=99_999_999)]) -> Any:
+    """Tell a customer's email address, as evidence for the policy.
+
+    No agent has this tool.
+
+    Args:
+        customer_id: customer number
+    """
+    with shop.reading(context.data) as database:
+        return {"customer_id": customer_id, "email": contact(database, customer_id)}
 
 
 def _pay_back(database: sqlite3.Connection, order_id: int, cents: int, reason: str) -> None:
@@ -229,4 +261,6 @@ TOOLS = (
     refund_order,
     change_address,
     hand_over,
+    owner_of_order,
+    contact_of_customer,
 )

@@ -50,6 +50,8 @@ class Pattern:
 
     ``ends_alike``: a match that begins within another ends at the same position. Such matches are skipped,
     because a text that only consists of beginnings would be read to its end from each of them.
+
+    ``needs``: a regular expression that is quick to search for; a text without it has no match.
     """
 
     label: str  # label of its findings
@@ -57,6 +59,7 @@ class Pattern:
     refine: Refine = whole  # selects the parts of a match that count
     ignore_case: bool = False
     ends_alike: bool = False
+    needs: str = ""
 
     @property
     def scoped(self) -> str:
@@ -74,13 +77,17 @@ class PatternFinder:
 
     def __init__(self, patterns: Sequence[Pattern]) -> None:
         self._patterns = [(pattern, regex.compile(pattern.scoped)) for pattern in patterns]
+        self._needs = {pattern.needs: regex.compile(pattern.needs, regex.IGNORECASE) for pattern in patterns}
         self._any = regex.compile("|".join(pattern.scoped for pattern in patterns))
 
     def find(self, text: str, start: int = 0, before: int | None = None) -> list[Finding]:
         if len(text) - start < SHORT and self._any.search(text, start) is None:
             return []
         found = []
+        possible = {needs: not needs or sign.search(text, start) is not None for needs, sign in self._needs.items()}
         for pattern, compiled in self._patterns:
+            if not possible[pattern.needs]:
+                continue
             for match in compiled.finditer(text, start, overlapped=not pattern.ends_alike):
                 if before is not None and match.start() >= before:
                     break
@@ -93,6 +100,29 @@ class PatternFinder:
             if self._any.fullmatch(text, at, partial=True):
                 return at
         return len(text)
+
+
+class EdgeFinder(PatternFinder):
+    """Finder whose matches begin with no blank, and not behind an ASCII letter or digit, unless that ends an escape.
+
+    Args:
+        within_word: no match contains a space or a line break.
+    """
+
+    def __init__(self, patterns: Sequence[Pattern], *, within_word: bool = False) -> None:
+        super().__init__(patterns)
+        self._within_word = within_word
+
+    def live(self, text: str, start: int = 0) -> int:
+        if self._within_word:
+            start = max(start, text.rfind(" ") + 1, text.rfind("\n") + 1)
+        for edge in _EDGE.finditer(text, start):
+            if self._any.fullmatch(text, edge.start(), partial=True):
+                return edge.start()
+        return len(text)
+
+
+_EDGE = regex.compile(r"(?<![a-zA-Z\d](?<!\\[bfnrt]|\\u[\da-fA-F]{4}|%[\da-fA-F]{2}))\S")
 
 
 def merged(findings: Iterable[Finding]) -> list[Finding]:

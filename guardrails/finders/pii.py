@@ -72,7 +72,7 @@ def is_phone(text: str, least: int = 9) -> bool:
 _DIGIT = regex.compile(r"[(+]?\d")
 _DAY, _MONTH, _YEAR = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])", r"(?:19|20)\d{2}"
 _HOUR = r"(?:[01]?\d|2[0-3])\.[0-5]\d"
-_NO_PHONE = regex.compile(
+NO_PHONE = regex.compile(
     rf"(?:{_YEAR}([-./]){_MONTH}\1{_DAY}|{_DAY}([-./]){_DAY}\2{_YEAR}|{_DAY}([./]){_DAY}\3\d{{2}}|{_HOUR}-{_HOUR})"
     r"(?![-./]?\d)"
 )
@@ -82,7 +82,7 @@ _NO_PHONE = regex.compile(
 def after_word(matched: str) -> Iterator[Window]:
     """Accepts the phone number at the end of a match that begins with a word such as "call". Skips dates before it."""
     begin = _DIGIT.search(matched)
-    while begin and (other := _NO_PHONE.match(matched, begin.start())):
+    while begin and (other := NO_PHONE.match(matched, begin.start())):
         begin = _DIGIT.search(matched, other.end())
     if begin and is_phone(matched[begin.start() :], least=7):
         yield begin.start(), len(matched)

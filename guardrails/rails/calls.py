@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
-from ipaddress import IPv4Address
-from socket import inet_aton
 from typing import Any
-from urllib.parse import unquote
 
 import regex
 
-from flightloop.egress import address_text, is_address, shown
 from flightloop.patterns import to_the_end
-from flightloop.tool import Permission
+from flightloop.tool import Permission, ToolSpec
 from flightloop.verdicts import Action, Verdict
 from guardrails.aside import aside
 from guardrails.evidence.amounts import exceeds, is_number
 from guardrails.evidence.origins import Origins
-from guardrails.finders.hosts import Address, addresses_in, addresses_of, is_url, permitted
 from guardrails.policy_document import ArgumentRule, AskRule, PolicyDocument
-from guardrails.text.normalise import normalise
+from guardrails.rails.filled import filled, has_unknown_default
 from guardrails.text.scalars import scalar_texts
 from guardrails.text.spelling import most_characters
 from guardrails.text.words import stands_in
@@ -29,33 +23,17 @@ from guardrails.types import Checked, CheckedCall, GuardContext, Judgement, Rail
 Problem = tuple[Action, str, str]
 """Action, label, reason."""
 
-_ADDRESS_NAME = regex.compile(
-    r"url|uri|link|href|site|host|domain|endpoint|server|webhook|callback|proxy|destination|feed|origin|address|\bip\b",
-    regex.IGNORECASE,
-)
-_BARE_ADDRESS = regex.compile(
-    r"\s*(?:\w[\w+.-]{0,20}:)?/{0,2}((?:(?:[\w-]{1,63}\.){1,30}(?=[\w-]*[^\W\d])[\w-]{2,63}|localhost)"
-    r"(?::\d+)?(?:[/?#]\S*)?)\s*",
-    regex.IGNORECASE,
-)
-_BEFORE_HOST = regex.compile(
-    r"^(?:(?:[a-z][a-z\d+.-]*:)*[/]{2,}|(?:[a-z][a-z\d+.-]*:)+[/]?(?=[^\d/]))", regex.IGNORECASE
-)
-_NUMBERS = regex.compile(r"(?:0x[\da-fA-F]+|\d+)(?:\.(?:0x[\da-fA-F]+|\d+)){0,3}")
 BY_EFFECT = "effect"
 """Label of a verdict that asks because of the tool's declared effect."""
-FIRST_NUMBER = 1 << 24
-"""1.0.0.0 as an integer. Smaller integers aren't read as addresses."""
-_IN_BRACKETS = regex.compile(r"\s*(?:\w[\w+.-]{0,20}:)?/{0,2}(\[[\da-fA-F:.]+\](?::\d+)?(?:[/?#]\S*)?)\s*")
 
 
 def arguments_rail(document: PolicyDocument) -> Rail:
     """Checks the allow-list, the plan lock, argument rules and ask rules."""
 
     async def check(checked: Checked) -> Judgement:
-        call, context = _call(checked), checked.context
+        call, context = call_of(checked), checked.context
         problems = await aside(
-            _characters(checked, evidence=document.tools.reads_evidence(call.spec.name, call.spec.effect)),
+            characters_of(checked, evidence=document.tools.reads_evidence(call.spec.name, call.spec.effect)),
             lambda: [
                 *_not_allowed(document, context, call.spec.name),
                 *_off_plan(document, context, call),
@@ -63,7 +41,7 @@ def arguments_rail(document: PolicyDocument) -> Rail:
                 *_asked(document, context, call),
             ],
         )
-        return _judgement("arguments", checked, problems)
+        return judgement_of("arguments", checked, problems)
 
     return check
 
@@ -72,35 +50,17 @@ def origin_rail(document: PolicyDocument) -> Rail:
     """Checks where a sink argument's value comes from, and whether a tainted run may write."""
 
     async def check(checked: Checked) -> Judgement:
-        call, context = _call(checked), checked.context
+        call, context = call_of(checked), checked.context
         problems: list[Problem] = []
         if call.spec.sinks and document.tools.sinks is not Action.ALLOW:
-            for name in await aside(_characters(checked, evidence=True), _unknown_sinks, call, context):
+            for name in await aside(characters_of(checked, evidence=True), _unknown_sinks, call, context):
                 reason = f"{name} occurs neither in the user's words nor in a trusted tool's result"
                 problems.append((document.tools.sinks, "sink", reason))
         watched = call.spec.writes and call.spec.name not in document.tools.harmless
         if context.tainted and watched and document.tools.tainted_writes is not Action.ALLOW:
             reason = "a tool result looked like an instruction, and this call changes something"
             problems.append((document.tools.tainted_writes, "tainted", reason))
-        return _judgement("origin", checked, problems)
-
-    return check
-
-
-def egress_rail(document: PolicyDocument) -> Rail:
-    """Checks hosts and ports in the arguments of tools that reach the network, and in all sink arguments."""
-
-    async def check(checked: Checked) -> Judgement:
-        call = _call(checked)
-        reaches = Permission.NETWORK in call.spec.permissions
-        watched = {name: value for name, value in call.arguments.items() if reaches or name in call.spec.sinks}
-        named = await aside(_characters(checked), lambda: sorted(set(_addresses(watched, call.spec.sinks))))
-        problems: list[Problem] = [
-            (Action.BLOCK, "egress", f"{shown(host, port)} is not among the policy's egress hosts")
-            for host, port in named
-            if not permitted(host, document.egress.hosts, port)
-        ]
-        return _judgement("egress", checked, problems)
+        return judgement_of("origin", checked, problems)
 
     return check
 
@@ -112,7 +72,7 @@ def plan_rail(document: PolicyDocument) -> Rail:
         problems = [
             problem for tool in checked.context.plan for problem in _not_allowed(document, checked.context, tool)
         ]
-        return _judgement("plan", checked, problems)
+        return judgement_of("plan", checked, problems)
 
     return check
 
@@ -130,9 +90,9 @@ def violation(rule: ArgumentRule, value: Any) -> str | None:
     return next((reason for good, reason in checks if not good), None)
 
 
-def _characters(checked: Checked, *, evidence: bool = False) -> int:
+def characters_of(checked: Checked, *, evidence: bool = False) -> int:
     """Characters to search: the arguments, and with ``evidence`` the texts that they are looked up in."""
-    own = sum(map(most_characters, scalar_texts(_call(checked).arguments)))
+    own = sum(map(most_characters, scalar_texts(call_of(checked).arguments)))
     return own + checked.context.characters if evidence else own
 
 
@@ -145,10 +105,20 @@ def _unknown_sinks(call: CheckedCall, context: GuardContext) -> list[str]:
     return [name for name, values in given.items() if origins and not all(map(origins.vouches_for, values))]
 
 
-def _call(checked: Checked) -> CheckedCall:
+def call_of(checked: Checked) -> CheckedCall:
+    """The checked call.
+
+    Raises:
+        ValueError: the check has none.
+    """
     if checked.call is None:
         raise ValueError("stage tool_call needs a call")
     return checked.call
+
+
+def stays_here(spec: ToolSpec) -> bool:
+    """Whether a call's arguments can't leave: the tool only reads, has no network, and names no destination."""
+    return not (spec.writes or Permission.NETWORK in spec.permissions or spec.sinks)
 
 
 def _not_allowed(document: PolicyDocument, context: GuardContext, tool: str) -> Iterator[Problem]:
@@ -163,14 +133,14 @@ def _off_plan(document: PolicyDocument, context: GuardContext, call: CheckedCall
 
 
 def _broken_rules(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> Iterator[Problem]:
-    filled = _filled(call)
+    given = filled(call)
     for name, rule in document.tools.arguments.get(call.spec.name, {}).items():
-        if name not in filled:
-            if _has_unknown_default(call, name):
+        if name not in given:
+            if has_unknown_default(call, name):
                 why = "must be given: the policy limits it, and its default is not known"
                 yield Action.BLOCK, "argument", f"{name} {why}"
             continue
-        value = filled[name]
+        value = given[name]
         if reason := violation(rule, value):
             yield Action.BLOCK, "argument", f"{name} {reason}"
         # An empty text is no word of the user's; some tools take it to mean everything.
@@ -182,7 +152,7 @@ def _broken_rules(document: PolicyDocument, context: GuardContext, call: Checked
 def _asked(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> Iterator[Problem]:
     for rule in document.tools.ask:
         named = call.spec.name == rule.tool or call.spec.effect is rule.effect
-        if named and _is_unsure(rule, call) and exceeds(rule, _filled(call), context):
+        if named and _is_unsure(rule, call) and exceeds(rule, filled(call), context):
             label = BY_EFFECT if rule.effect else "ask"
             why = f"the policy wants a person to decide about {call.spec.name}"
             if rule.confidence_below is not None:
@@ -197,71 +167,7 @@ def _is_unsure(rule: AskRule, call: CheckedCall) -> bool:
     return call.confidence is not None and call.confidence < rule.confidence_below
 
 
-def _filled(call: CheckedCall) -> dict[str, Any]:
-    """The arguments, with the tool's defaults for those that are left out."""
-    declared = call.spec.parameters.get("properties", {})
-    defaults = {name: one["default"] for name, one in declared.items() if isinstance(one, dict) and "default" in one}
-    return {**defaults, **call.arguments}
-
-
-def _has_unknown_default(call: CheckedCall, name: str) -> bool:
-    """Whether an argument's default is known only to the tool's code (``default_factory``) or to a server."""
-    declared = call.spec.parameters.get("properties", {}).get(name)
-    required = call.spec.parameters.get("required", ())
-    return isinstance(declared, dict) and "default" not in declared and name not in required
-
-
-def _addresses(arguments: dict[str, Any], sinks: tuple[str, ...]) -> Iterator[Address]:
-    for name, value in arguments.items():
-        named = any(map(_ADDRESS_NAME.search, (name, *_keys(value))))
-        for leaf in scalar_texts(value):
-            plain = _as_clients_read(leaf)
-            found = {*addresses_in(leaf), *addresses_in(plain)}
-            # A bare name counts as an address where an address is expected: "evil.com", "//evil.com/x", "[::1]:8080".
-            for text in {leaf, plain} if named or name in sinks else ():
-                if not is_url(text):
-                    found.update(_bare(text))
-            yield from found
-            known = {host for host, _ in found}
-            for text in _hosts_of(plain) if named else ():
-                yield from (address for address in _bare(text) if address[0] not in known)
-
-
-def _as_clients_read(text: str) -> str:
-    """A host or URL as lenient clients parse it: ``。`` as a dot, backslashes as slashes, no tabs or line breaks."""
-    plain = regex.sub(r"[\t\r\n]", "", normalise(text)).replace("\u3002", ".").replace("\\", "/").strip()
-    return regex.sub(r"(?<!\.)\.++(?=[:/?#]|$)", "", plain)
-
-
-def _hosts_of(text: str) -> Iterator[str]:
-    """Possible host and port in each word of a text: without scheme, user and path."""
-    for word in regex.split(r"[\s,;=|<>(){}'\"]+", unquote(text)):
-        for rest in {word, _BEFORE_HOST.sub("", word)}:
-            host = regex.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
-            yield regex.sub(r"(?<=[^:]):[^:]*(?::[^:]*)?$", "", host) if host.count(":") <= 2 else host
-
-
-def _keys(value: Any) -> Iterator[str]:
-    below = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    yield from value if isinstance(value, dict) else ()
-    for one in below:
-        yield from _keys(one)
-
-
-def _bare(text: str) -> Iterator[Address]:
-    match = _BARE_ADDRESS.fullmatch(text) or _IN_BRACKETS.fullmatch(text)
-    if match:
-        yield from addresses_of("https://" + match.group(1))
-    elif is_address(text.strip()):
-        yield from addresses_of("https://" + address_text(text.strip(), 443))
-    elif _NUMBERS.fullmatch(text):
-        with suppress(OSError):  # the C library reads 16909060, 1.2.772 and 0x1020304 as 1.2.3.4
-            address = IPv4Address(inet_aton(text))
-            if "." in text or int(address) >= FIRST_NUMBER:
-                yield from addresses_of(f"https://{address}")
-
-
-def _judgement(rail: str, checked: Checked, problems: list[Problem]) -> Judgement:
+def judgement_of(rail: str, checked: Checked, problems: list[Problem]) -> Judgement:
     verdict = Verdict(
         action=severest(action for action, _, _ in problems),
         rail=rail,

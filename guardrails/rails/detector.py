@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,13 @@ class Detector:
         return merged(self.filter_for(context)(text, findings)) if findings else []
 
 
+def found_in(finder: Finder, arguments: Any) -> Iterator[tuple[str, Finding]]:
+    """Findings in the strings, numbers and keys of arguments, each with the text that contains it."""
+    detector = Detector("", finder, Action.ALLOW)
+    for text in scalar_texts(arguments):
+        yield from ((text, finding) for finding in detector.find(text))
+
+
 def found_reason(labels: list[str], places: int) -> str:
     """A verdict's reason: the labels found, and the number of places if not all are listed."""
     more = f" in {places} places, of which {MOST_SPANS} are listed" if places > MOST_SPANS else ""
@@ -88,6 +95,24 @@ def detector_rail(detector: Detector) -> Rail:
         return Judgement(
             (verdict_of(detector, checked.stage, findings),), text=redact(text, findings) if replaced else None
         )
+
+    return check
+
+
+def together(detectors: Sequence[Detector]) -> Rail:
+    """Makes a rail for texts from several detectors. All of them search the same text, as in a stream: after one has
+    replaced a part of a link, another could not see where it leads."""
+
+    async def check(checked: Checked) -> Judgement:
+        text, context = checked.text, checked.context
+        verdicts, replaced = [], []
+        for detector in detectors:
+            findings = await aside(len(text), detector.find, text)
+            if findings:
+                findings = await aside(len(text) + context.characters, detector.not_allowed, text, findings, context)
+            verdicts.append(verdict_of(detector, checked.stage, findings))
+            replaced += findings if detector.action is Action.REDACT else []
+        return Judgement(tuple(verdicts), text=redact(text, replaced) if replaced else None)
 
     return check
 

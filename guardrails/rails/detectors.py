@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable
 
 import regex
 
+from guardrails.egress_document import Egress
+from guardrails.evidence.contacts import Contacts, known_contacts
 from guardrails.finders.pattern import Finding, Pattern, PatternFinder, not_after
 from guardrails.finders.pii import pii_finder, values
 from guardrails.finders.secrets import secrets_finder
 from guardrails.policy_document import AnyEntry, LinksEntry, PiiEntry, SecretsEntry, Source, TermsEntry
 from guardrails.rails.detector import Detector, FilterForContext
-from guardrails.rails.links import LINKS, vouched_for
+from guardrails.rails.links import ANY_HOSTS, vouched_for
 from guardrails.text.spelling import compatible
 from guardrails.types import GuardContext
 
@@ -19,18 +21,18 @@ _START, _BLANKS = not_after(r"\w"), r"(?:\s|\\[nrt]){1,8}"
 Keep = Callable[[str, list[Finding]], list[Finding]]
 
 
-def detector_of(entry: AnyEntry, egress: tuple[str, ...]) -> Detector | None:
+def detector_of(entry: AnyEntry, egress: Egress) -> Detector | None:
     """The detector that an entry declares; None if it declares another kind of rail."""
     match entry:
         case SecretsEntry():
             return Detector("secrets", secrets_finder(), entry.action)
         case PiiEntry():
             finder = pii_finder(entry.kinds)
-            return Detector("pii", finder, entry.action, _known_data(finder, entry.keep))
+            return Detector("pii", finder, entry.action, _known_data(finder, entry.keep, egress))
         case TermsEntry():
             return Detector("terms", terms_finder(entry.terms), entry.action)
         case LinksEntry():
-            return Detector("links", LINKS, entry.action, vouched_for(entry, egress))
+            return Detector("links", ANY_HOSTS, entry.action, vouched_for(entry, egress))
         case _:
             return None
 
@@ -48,7 +50,9 @@ def _evidence(context: GuardContext, keep: tuple[Source, ...]) -> tuple[str, ...
     return (*((context.user_text,) if "user" in keep else ()), *(context.results if "results" in keep else ()))
 
 
-def _known_data(finder: PatternFinder, keep: tuple[Source, ...]) -> FilterForContext:
+def _known_data(finder: PatternFinder, keep: tuple[Source, ...], egress: Egress) -> FilterForContext:
+    vouching = egress.model_copy(update={"contacts_from": tuple(source for source in keep if source == "user")})
+
     def filter_for(context: GuardContext) -> Keep:
         def known() -> frozenset[tuple[str, str]]:
             return frozenset().union(*map(said_in, _evidence(context, keep)))
@@ -62,7 +66,9 @@ def _known_data(finder: PatternFinder, keep: tuple[Source, ...]) -> FilterForCon
 
         def drop(text: str, findings: list[Finding]) -> list[Finding]:
             evidence = known() if findings else frozenset()
-            return [finding for finding in findings if not values(text, [finding]) & evidence]
+            unknown = [finding for finding in findings if not values(text, [finding]) & evidence]
+            contacts = known_contacts(context, vouching) if unknown else Contacts()
+            return [one for one in unknown if not contacts.know(one.label, text[one.start : one.end])]
 
         return drop
 

@@ -1,214 +1,147 @@
-"""Finds links in displayed text: where a link ends for every renderer, and whether its target is trusted."""
+"""Decides which links and hosts of a text may leave: those that the policy, the user or a result vouches for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cached_property
 from itertools import islice
 from urllib.parse import unquote
 
 import regex
 
-from guardrails.finders.hosts import (
-    BARE_START,
-    BODY,
-    LEADING,
-    MOST_CHARS,
-    START,
-    Address,
-    addresses_of,
-    hosts_in,
-    permitted,
-)
-from guardrails.finders.pattern import Finding, Pattern, PatternFinder
+from guardrails.egress_document import Egress
+from guardrails.finders.bare_hosts import HOST, HOSTS, OPAQUE, as_url, host_of, is_numeric, names_in
+from guardrails.finders.hosts import Address, addresses_of, hosts_in, permitted
+from guardrails.finders.links import LINK, LINKS, MOST_LINKS, Images
+from guardrails.finders.pattern import Finding
 from guardrails.policy_document import LinksEntry
 from guardrails.rails.detector import FilterForContext
 from guardrails.text.normalise import normalise, unescaped
-from guardrails.text.spelling import BLANKS, spelt
+from guardrails.text.spelling import as_read
 from guardrails.types import GuardContext
 
-LINK, OPEN = "link", "open_link"
-MOST_LINKS = 1000
-"""Maximum number of links read from a result. Searching a text full of links takes long and delays other work."""
-MOST_TAG = 100
-"""Longest name of a tag, in characters."""
-_IMAGE = regex.compile(r"!\[|<(?!/?a[\s>])/?[a-z][\w-]*(?=[\s/>])|<[!?]|\burl\(|@import", regex.IGNORECASE)
-_DEFINED = regex.compile(rf"(?<=\]:{LEADING})", regex.IGNORECASE)
-_PUNCTUATION = ".,;:!?*"
-_SIGNS = r")\]}>.,;:!?*_~'\"|。，、；：！？）」』】》"
-_CLOSING = regex.compile(rf"[`{_SIGNS}]*|[{_SIGNS}]*</?[a-z][a-z0-9]*/?>.*", regex.IGNORECASE)
-_BLANK = spelt(BLANKS)
-_BLANK_OR_SLASH = rf"(?:{spelt(BLANKS, escaped=False)}|[/\\])"
-"""A backslash matches in one way only. Otherwise a run of backslashes could match in exponentially many ways."""
-_OPENER = regex.compile(
-    rf"(?<=(?P<outer>\]\(|\]:)?{_BLANK}*(?P<opener>[<\"'=]|\]\(|\]:|url\(){_BLANK_OR_SLASH}*)", regex.IGNORECASE
-)
-_LABELLED = regex.compile(rf"(?<=(?<!\\)\[(?!\^)[^\[\]\\`<\n]{{0,300}}\]\((?:<|{_BLANK_OR_SLASH})*)", regex.IGNORECASE)
-_EQUALS = r"\s{1,9}[a-z-]{1,30}\s{0,9}=\s{0,9}"
-_ATTRIBUTE = rf"(?:{_EQUALS}(?:\"[^\"<>]{{0,300}}\"|'[^'<>]{{0,300}}'|[^\s\"'=<>`]{{1,300}})|\s{{1,9}}[a-z-]{{1,30}})"
-_IN_TAG = regex.compile(
-    rf"(?<=(?<!\\)<[a-z][a-z0-9-]{{0,30}}{_ATTRIBUTE}{{0,9}}{_EQUALS}[\"']?\s{{0,9}}[/\\]{{0,9}})", regex.IGNORECASE
-)
 _WITH_PATH = regex.compile(r"[^/\\]*[/\\]{1,4}[^/\\?#]+[/\\?#]")
-# May follow a letter, since some renderers see a link there. Inside another link's host, it isn't a link of its own.
-_WWW = rf"(?=[w&])(?:{spelt('w')}){{3}}{spelt('.')}(?!{spelt('.')})(?<!{BARE_START}[\w.-]{{0,253}}+)"
-_TITLE = r"[ \t]*+(?:\"[^\"()\n]{0,200}\"[ \t]*+|'[^'()\n]{0,200}'[ \t]*+)?"
-_PATTERN = (
-    rf"(?P<link>(?:{START}|{_WWW}){BODY})(?P<rest>\S{{0,{MOST_CHARS}}}+)"
-    rf"(?:{_TITLE}(?:(?P<bracket>\))|(?P<line>\n|\Z)))?"
-)
+_DELIMITER = regex.compile(r"[,;|，；、。（]")
 
 
-class LinkFinder(PatternFinder):
-    """Finds links. A link that renderers end at different positions is labelled `OPEN` and extends to the last of
-    them."""
-
-    def __init__(self) -> None:
-        super().__init__([Pattern(LINK, _PATTERN, ignore_case=True)])
+class AnyHostFinder:
+    """Finds links, and hosts outside links (``bare_hosts``)."""
 
     def find(self, text: str, start: int = 0, before: int | None = None) -> list[Finding]:
-        found = []
-        for match in self._any.finditer(text, start, overlapped=True):
-            if before is not None and match.start() >= before:
-                break
-            found.append(_finding(text, match))
-        return found
+        links = LINKS.find(text, start, before)
+        ends = {link.start: link.end for link in links}
+        bare = [one for one in HOSTS.find(text, start, before) if ends.get(one.start, 0) < one.end]
+        return sorted([*links, *bare], key=lambda one: (one.start, one.label == HOST))
 
-    def links(self, text: str) -> frozenset[str]:
-        """The first links of a text, complete. Links that don't end within the length limits are left out."""
-        matches = islice(self._any.finditer(text, overlapped=True), MOST_LINKS)
-        cores = {_core(match["link"]) for match in matches}
-        return frozenset(core for core in cores if len(core) < MOST_CHARS)
+    def live(self, text: str, start: int = 0) -> int:
+        return min(LINKS.live(text, start), HOSTS.live(text, start))
 
 
-LINKS = LinkFinder()
+ANY_HOSTS = AnyHostFinder()
 
 
-def vouched_for(entry: LinksEntry, egress: tuple[str, ...]) -> FilterForContext:
+def vouched_for(entry: LinksEntry, egress: Egress) -> FilterForContext:
     """Keeps links to hosts that the user named or the policy permits, and unchanged links from results.
 
     Links that load without a click, such as images, are kept only from trusted results: the model could pick some of
-    many links in an untrusted text to spell out a secret.
+    many links in an untrusted text to spell out a secret. In a tainted run that holds for all links.
     """
 
     def filter_for(context: GuardContext) -> Callable[[str, list[Finding]], list[Finding]]:
-        images = _Images()
-        results = context.results if "results" in entry.keep else ()
-        trusted = context.trusted_results if "results" in entry.keep else ()
-
-        @cache
-        def known() -> frozenset[str]:
-            return (hosts_in(context.user_text) if "user" in entry.keep else frozenset()) - {""}
-
-        def told(result: str) -> frozenset[str]:
-            """Links of a result, cached for the run."""
-            found = context.memo.get((LinkFinder, result))
-            if not isinstance(found, frozenset):
-                found = context.memo[LinkFinder, result] = LINKS.links(result)
-            return found
-
-        def stands(address: Address) -> bool:
-            host, port = address
-            return permitted(host, egress, port) or host in known()
-
-        def repeated(link: str, addresses: Iterable[Address]) -> bool:
-            names = {normalise(link).casefold(), *(host for host, _ in addresses)}
-            return any(name in text for call in context.written for text in _written(call, context) for name in names)
-
-        def kept(text: str, finding: Finding) -> bool:
-            link = text[finding.start : finding.end]
-            addresses = addresses_of(link)
-            if all(map(stands, addresses)):
-                return finding.label == LINK or _WITH_PATH.match(link) is not None
-            # An unchanged link only: another link to the same host could carry out data.
-            return (
-                finding.label == LINK
-                and any(link in told(one) for one in (trusted if images.before(text, finding.start) else results))
-                and not repeated(link, addresses)
-            )
-
-        return lambda text, findings: [finding for finding in findings if not kept(text, finding)]
+        chosen = _Vouched(entry, egress, context)
+        return lambda text, findings: [finding for finding in findings if not chosen.kept(text, finding)]
 
     return filter_for
 
 
-def _written(call: str, context: GuardContext) -> tuple[str, ...]:
-    """Normal forms of a call that the model wrote, plain and URL-decoded. A result may merely repeat it."""
-    found = context.memo.get((LinkFinder, "written", call))
-    if not isinstance(found, tuple):
-        plain = normalise(unescaped(call)).casefold()
-        found = context.memo[LinkFinder, "written", call] = (plain, unquote(plain))
+class _Vouched:
+    """Findings of one text, which may only grow between calls."""
+
+    def __init__(self, entry: LinksEntry, egress: Egress, context: GuardContext) -> None:
+        self._egress, self._context = egress, context
+        self._images, self._covered = Images(), 0
+        self._said = context.user_text if "user" in entry.keep else ""
+        self._trusted = context.trusted_results if "results" in entry.keep else ()
+        self._results = context.results if "results" in entry.keep and not context.tainted else self._trusted
+
+    def kept(self, text: str, finding: Finding) -> bool:
+        """Whether a finding may leave."""
+        form = text[finding.start : finding.end]
+        if finding.label == OPAQUE:
+            return form in self._said
+        if finding.label == HOST and finding.start < self._covered:
+            return True  # a part of a link that is kept
+        stays = self._bare(text, finding, form) if finding.label == HOST else self._link(text, finding, form)
+        if stays:
+            end = _DELIMITER.search(text, finding.start, finding.end)
+            self._covered = max(self._covered, end.start() if end else finding.end)
+        return stays
+
+    def _link(self, text: str, finding: Finding, link: str) -> bool:
+        addresses = addresses_of(link)
+        if link in self._own or self._named(link, addresses):
+            return finding.label == LINK or _WITH_PATH.match(link) is not None
+        return finding.label == LINK and self._told(text, finding, [host for host, _ in addresses])
+
+    def _bare(self, text: str, finding: Finding, form: str) -> bool:
+        url = as_url(form)
+        return form in self._own or self._named(url, bare_addresses(url)) or self._told(text, finding, [host_of(url)])
+
+    def _named(self, url: str, addresses: Iterable[Address]) -> bool:
+        return all(vouched(url, address, self._known, self._egress) for address in addresses)
+
+    def _told(self, text: str, finding: Finding, hosts: Iterable[str]) -> bool:
+        """Whether a result has the link. An unchanged one only: another link to its host could carry out data."""
+        link = text[finding.start : finding.end]
+        sources = self._trusted if self._images.before(text, finding.start) else self._results
+        return any(link in links_of(one, self._context) for one in sources) and not self._repeated(link, hosts)
+
+    def _repeated(self, link: str, hosts: Iterable[str]) -> bool:
+        """Whether the model wrote the link or its host into a call, so that a result may merely repeat it."""
+        names = {normalise(link).casefold(), *hosts}
+        texts = [text for call in self._context.written for text in _written(call, self._context)]
+        return any(name in text for text in texts for name in names)
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return hosts_named(self._said)
+
+    @cached_property
+    def _own(self) -> frozenset[str]:
+        return links_of(self._said, self._context)
+
+
+def hosts_named(text: str) -> frozenset[str]:
+    """Hosts of all links and names in a user's text, those that are rather files or attributes included."""
+    return (hosts_in(text) | names_in(text)) - {""}
+
+
+def bare_addresses(url: str) -> frozenset[Address]:
+    """Addresses of a URL in the form of ``as_url``, with IPv4 addresses in dotted form."""
+    return frozenset((host_of(url) if is_numeric(host) else host, port) for host, port in addresses_of(url))
+
+
+def vouched(url: str, address: Address, known: frozenset[str], egress: Egress) -> bool:
+    """Whether the user named a URL's host or the policy permits it, and the URL has a shape that the policy allows."""
+    host, port = address
+    allowed = host in known or permitted(host, egress.hosts, port)
+    return allowed and all(egress.fits(one, host, port) for one in {url, as_read(url)})
+
+
+def links_of(text: str, context: GuardContext) -> frozenset[str]:
+    """Links and bare hosts of a text, cached for the run."""
+    found = context.memo.get((AnyHostFinder, text))
+    if not isinstance(found, frozenset):
+        bare = islice(HOSTS.find(text), MOST_LINKS)
+        found = LINKS.links(text) | {text[one.start : one.end] for one in bare if one.label == HOST}
+        context.memo[AnyHostFinder, text] = found
     return found
 
 
-def _finding(text: str, match: regex.Match[str]) -> Finding:
-    start, core = match.start(), _core(match["link"])
-    rest = text[start + len(core) : match.end("rest")]
-    if _closed(_opener(text, start), core, rest, match):
-        return Finding(start, start + len(core), LINK)
-    return Finding(start, match.end("rest"), OPEN)
-
-
-def _core(link: str) -> str:
-    return regex.split(r"[)\]]", link, maxsplit=1)[0].rstrip(_PUNCTUATION)
-
-
-def _opener(text: str, start: int) -> str:
-    """Markup before a link; "" for a bare link. For quotes and = outside a tag, the result begins with a blank."""
-    match = _OPENER.match(text, start)
-    if match is None:
-        return ""
-    outer, opener = match["outer"] or "", match["opener"]
-    if opener == "<":
-        return outer + opener
-    return opener if "(" in opener or ":" in opener or _IN_TAG.match(text, start) else f" {opener}"
-
-
-class _Images:
-    """Detects whether an image, or anything else that loads without a click, occurs before a link.
-
-    Markdown and HTML renderers disagree about which link an image uses, so all links after the image count.
-    """
-
-    def __init__(self) -> None:
-        self._searched = 0
-        self._first: int | None = None
-
-    def before(self, text: str, start: int) -> bool:
-        """Whether an image occurs before ``start``. ``text`` may only grow between calls."""
-        if self._first is None:
-            found = _IMAGE.search(text, max(0, self._searched - MOST_TAG))
-            self._first = found.start() if found else None
-            self._searched = len(text)
-        known = self._first is not None and self._first < start
-        return known or _DEFINED.match(text, start) is not None
-
-
-def _closed(opener: str, core: str, rest: str, found: regex.Match[str]) -> bool:
-    """Whether every renderer ends the link after ``core``. Some renderers include all text up to a bracket or line end,
-    unless that text is a title."""
-    behind = rest.lstrip(_PUNCTUATION)
-    ends = _CLOSING.fullmatch(behind) is not None
-    over = ends or (behind[1:2] not in ("@", "(") and _LABELLED.match(found.string, found.start()) is not None)
-    match opener:
-        case "<":
-            return ends and behind.startswith(">") and "<" not in behind
-        case "](<":
-            return (over and behind.startswith(">)")) or (behind == ">" and found["bracket"] is not None)
-        case "]:<":
-            return behind == ">" and found["line"] is not None
-        case '"' | "'":
-            return behind.startswith(opener) and behind[1:2] in ("", ">", "/") and opener not in behind[1:]
-        case "](" | "url(":
-            within = found["bracket"] is not None or found["line"] == ""
-            return within if not behind else over and behind[0] == ")" and "(" not in core
-        case "]:":
-            return not behind and found["line"] is not None
-        case "=":
-            return "=" not in core and (not behind or behind.startswith(">"))
-        case ' "' | " '":
-            return ends and behind.startswith(opener[1]) and "<" not in behind
-        case " =":
-            return ends and "<" not in behind
-        case _:
-            return ends
+def _written(call: str, context: GuardContext) -> tuple[str, ...]:
+    """Normal forms of a call that the model wrote, plain and URL-decoded. A result may merely repeat it."""
+    found = context.memo.get((AnyHostFinder, "written", call))
+    if not isinstance(found, tuple):
+        plain = normalise(unescaped(call)).casefold()
+        found = context.memo[AnyHostFinder, "written", call] = (plain, unquote(plain))
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import chain
 
 import torch
+from torch import Tensor
 
 from model.nn.shape import DecoderConfig
 
@@ -41,6 +42,13 @@ class QuantisedCache:
             [torch.zeros((count, heads, TOKENS)) for count in tiles] for _ in range(2)
         )
         self.key_sums = [torch.zeros((count, heads, TOKENS), dtype=torch.int32) for count in tiles]
+
+    def keys_of(self, layer: int, tiles: int) -> Tensor:
+        """Keys of the first tiles, dequantised, (tokens, heads, width)."""
+        codes = self.keys[layer][:tiles]
+        heads, width = codes.shape[1], codes.shape[2] // TOKENS
+        keys = codes.view(tiles, heads, width // 4, TOKENS, 4).permute(0, 3, 1, 2, 4).reshape(-1, heads, width)
+        return keys * self.key_scales[layer][:tiles].transpose(1, 2).reshape(-1, heads, 1)
 
     @property
     def nbytes(self) -> int:

@@ -15,9 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from model.native import library, pack
-from model.native.balance import key_factors
+from model.native.balance import balanced, estimated_sizes, key_factors
 from model.native.memory import settled
 from model.native.pack import Layout, Weights
+from model.nn.attention import Attention
 from model.nn.decoder import Block, Decoder
 from model.nn.embedding import Embedding
 from model.nn.experts import Experts
@@ -48,8 +49,25 @@ class PackedWeights:
     @classmethod
     def of(cls, decoder: Decoder) -> PackedWeights:
         """Packs a decoder with quantised weights (`model.quant.quantise`)."""
-        packing = _Packing(decoder)
+        packing = _Packing.of(decoder)
         return cls(decoder.config, settled(packing.tensors), packing.layouts)
+
+    def balanced_by(self, decoder: Decoder, sizes_LKP: Tensor) -> PackedWeights:
+        """The same weights with keys balanced by measured sizes.
+
+        Args:
+            decoder: the decoder that these weights were packed from.
+            sizes_LKP: sizes of each layer's keys as these weights make them (`model.native.calibrate.key_sizes`).
+        """
+        packing = _Packing()
+        for index, block in enumerate(decoder.blocks):
+            assert isinstance(block, Block)
+            estimate_KP = _estimated_sizes(self.shape, block.attention, block.attention_norm.weight_D)
+            before_KP = estimate_KP / estimate_KP.clamp(min=1e-6).log().mean(1, keepdim=True).exp()
+            packing.projections(self.shape, f"{index}.", block.attention, before_KP * sizes_LKP[index])
+        return PackedWeights(
+            self.shape, settled({**self.tensors, **packing.tensors}), {**self.layouts, **packing.layouts}
+        )
 
     @classmethod
     def load(cls, path: Path, shape: DecoderConfig) -> PackedWeights:
@@ -89,32 +107,44 @@ class PackedWeights:
 class _Packing:
     """Packs the parts of a decoder one after the other."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self) -> None:
         self.tensors: dict[str, Tensor] = {}
         self.layouts: dict[str, Layout] = {}
+        self._int4 = False
+
+    @classmethod
+    def of(cls, decoder: Decoder) -> _Packing:
+        """Packs a whole decoder."""
+        packing = cls()
         bits = {module.rows.bits for module in decoder.modules() if isinstance(module, GroupedLinear)}
-        self._int4 = bits == {4}
+        packing._int4 = bits == {4}
         for index, block in enumerate(decoder.blocks):
             assert isinstance(block, Block)
-            self._block(decoder.config, f"{index}.", block)
+            packing._block(decoder.config, f"{index}.", block)
         if not decoder.config.tied:
-            self._matrix("embedding", _embedding(decoder.embedding))
-        self._float("norm", decoder.norm.weight_D)
-        self._matrix("head", _weights(decoder.head))
+            packing._matrix("embedding", _embedding(decoder.embedding))
+        packing._float("norm", decoder.norm.weight_D)
+        packing._matrix("head", _weights(decoder.head))
+        return packing
+
+    def projections(self, shape: DecoderConfig, at: str, attention: Attention, size_KP: Tensor | None) -> None:
+        """Packs the projections to queries, keys and values, balanced by the keys' sizes."""
+        qkv = _weights(attention.qkv)
+        bias_Y: Tensor | None = attention.bias_Y
+        if bias_Y is not None and size_KP is not None:
+            factor_Y = key_factors(shape, size_KP)
+            qkv, bias_Y = qkv.scaled(factor_Y), bias_Y * factor_Y
+        self._matrix(at + "qkv", qkv)
+        if bias_Y is not None:
+            self._float(at + "qkv_bias", bias_Y)
 
     def _block(self, shape: DecoderConfig, at: str, block: Block) -> None:
         attention, moe = block.attention, block.moe
-        qkv = _weights(attention.qkv)
-        bias_Y: Tensor | None = attention.bias_Y
-        if bias_Y is not None and shape.qk_norm == "none":
-            factor_Y = key_factors(shape, qkv.dequantised(), bias_Y, block.attention_norm.weight_D)
-            qkv, bias_Y = qkv.scaled(factor_Y), bias_Y * factor_Y
-        self._float(at + "attention_norm", block.attention_norm.weight_D)
+        norm_D = block.attention_norm.weight_D
+        self.projections(shape, at, attention, _estimated_sizes(shape, attention, norm_D) if balanced(shape) else None)
+        self._float(at + "attention_norm", norm_D)
         self._float(at + "ffn_norm", block.moe_norm.weight_D)
-        self._matrix(at + "qkv", qkv)
         self._matrix(at + "out", _weights(attention.out))
-        if bias_Y is not None:
-            self._float(at + "qkv_bias", bias_Y)
         if attention.q_norm is not None and attention.k_norm is not None:
             self._float(at + "query_norm", attention.q_norm.weight_D)
             self._float(at + "key_norm", attention.k_norm.weight_D)
@@ -157,3 +187,8 @@ def _embedding(embedding: nn.Module) -> Weights:
         return embedding.rows
     assert isinstance(embedding, Embedding)
     return GroupedRows.of(embedding.weight_VD, 8)
+
+
+def _estimated_sizes(shape: DecoderConfig, attention: Attention, norm_D: Tensor) -> Tensor:
+    assert attention.bias_Y is not None, "only models with biases are balanced"
+    return estimated_sizes(shape, _weights(attention.qkv).dequantised(), attention.bias_Y, norm_D)

@@ -74,7 +74,7 @@ def load_gguf(path: Path, config: ModelConfig, name: str, *, compact: bool = Fal
         return quantise(made, form.dtype, native=form.kernels)
 
     files = [path, *(Path(each) for each in (config.experts, config.lora) if each)]
-    weights = loaded_weights(config, form, files, whole, decoder)
+    weights = loaded_weights(config, form, files, whole, decoder, tokenizer.encode)
     return LoadedModel(weights, whole, tokenizer, name, chat, form)
 
 

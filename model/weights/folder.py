@@ -65,7 +65,7 @@ def load_folder(folder: Path, config: ModelConfig, name: str) -> LoadedModel:
 
     files = [*sorted(folder.glob("*.safetensors")), folder / "config.json"]
     files += [Path(config.lora)] if config.lora else []
-    weights = loaded_weights(config, form, files, shape, decoder)
+    weights = loaded_weights(config, form, files, shape, decoder, tokenizer.encode)
     return LoadedModel(weights, shape, tokenizer, name, chat, form)
 
 

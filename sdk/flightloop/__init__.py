@@ -3,6 +3,7 @@
 from flightloop import errors
 from flightloop.client import AsyncFlightloop, Flightloop
 from flightloop.errors import FlightloopError
+from flightloop.subject import Subject
 from flightloop.tool import Effect, Permission, ToolContext, ToolRefused, tool
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Flightloop",
     "FlightloopError",
     "Permission",
+    "Subject",
     "ToolContext",
     "ToolRefused",
     "errors",

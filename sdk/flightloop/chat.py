@@ -33,6 +33,7 @@ from flightloop.limits import (
     STOPS,
     TOOLS,
 )
+from flightloop.subject import GivenSubject
 from flightloop.wellformed import LARGEST_INTEGER, LEVELS, key_given_twice, levels, unkept_number
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -176,6 +177,8 @@ class Tags(Asked):
     agent: str | None = Field(default=None, max_length=NAME_CHARS)
     session_id: str | None = Field(default=None, max_length=NAME_CHARS)
     run_id: str | None = Field(default=None, max_length=NAME_CHARS)
+    subject: str | None = Field(default=None, max_length=NAME_CHARS)
+    """Id of the subject."""
 
 
 class RequestExtension(Asked):
@@ -208,9 +211,11 @@ ToolChoice = Annotated[
 
 
 class ChatRequest(Asked):
+    """A request to a model. A run's own may be longer than a client's, which is a `ChatCreate`."""
+
     model: str = Field(max_length=NAME_CHARS)
-    messages: Many[ChatMessage] = Field(min_length=1, max_length=MESSAGES)
-    tools: Many[ToolDef] | None = Field(default=None, max_length=TOOLS)
+    messages: Many[ChatMessage] = Field(min_length=1)
+    tools: Many[ToolDef] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool = True
     response_format: ResponseFormat | None = None
@@ -234,6 +239,8 @@ class ChatRequest(Asked):
     stream: bool = False
     stream_options: StreamOptions | None = None
     user: str | None = Field(default=None, max_length=NAME_CHARS)
+    subject: GivenSubject | None = None
+    """Extension: the end user on whose behalf the completion acts. ``user`` is never trusted as one."""
     flightloop: RequestExtension = Field(default_factory=RequestExtension)
 
     @field_validator("stop", mode="before")
@@ -263,6 +270,13 @@ class ChatRequest(Asked):
     @property
     def token_limit(self) -> int | None:
         return self.max_completion_tokens or self.max_tokens
+
+
+class ChatCreate(ChatRequest):
+    """The body of ``POST /v1/chat/completions``: a request within the limits of `flightloop.limits`."""
+
+    messages: Many[ChatMessage] = Field(min_length=1, max_length=MESSAGES)
+    tools: Many[ToolDef] | None = Field(default=None, max_length=TOOLS)
 
 
 class TopLogprob(Wire):

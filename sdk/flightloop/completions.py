@@ -9,8 +9,8 @@ from flightloop.call import Call, parsed_by, refused_here
 from flightloop.chat import (
     ChatChunk,
     ChatCompletion,
+    ChatCreate,
     ChatMessage,
-    ChatRequest,
     NamedToolChoice,
     ResponseFormat,
     ToolDef,
@@ -28,11 +28,12 @@ from flightloop.responses import (
     ResponseObject,
     TextConfig,
 )
+from flightloop.subject import Subject
 from flightloop.transport import AsyncTransport, SyncTransport
 
 
 class ChatOptions(TypedDict, total=False):
-    """Optional fields of the request; see ``flightloop.chat.ChatRequest``."""
+    """Optional fields of the request; see ``flightloop.chat.ChatCreate``."""
 
     tools: list[ToolDef] | list[dict[str, Any]]
     tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | dict[str, Any]
@@ -48,6 +49,7 @@ class ChatOptions(TypedDict, total=False):
     top_logprobs: int
     stream_options: dict[str, Any]
     user: str
+    subject: str | Subject | dict[str, Any]
 
 
 Messages = list[ChatMessage] | list[dict[str, Any]]
@@ -98,7 +100,7 @@ class Completions(Resource[X]):
         """
         fields = {"model": model, "messages": messages, "stream": stream, **options}
         with refused_here():
-            request = ChatRequest.model_validate(fields)
+            request = ChatCreate.model_validate(fields)
         transport = cast(Any, self._transport)
         if stream:
             return transport.stream(ChatFeed(request))
@@ -127,6 +129,7 @@ class ResponseOptions(TypedDict, total=False):
     top_logprobs: int
     metadata: dict[str, str]
     user: str
+    subject: str | Subject | dict[str, Any]
 
 
 Input = str | Sequence[InputItem | OutputMessage | OutputCall | dict[str, Any]]

@@ -14,6 +14,7 @@ from pydantic import Discriminator, Field, TypeAdapter
 from flightloop.chat import ToolCall, Usage
 from flightloop.content import Content, Wire
 from flightloop.runs import Budget, Origin, Parent, Rating, RunError, RunStatus, RunUsage, StopReason
+from flightloop.subject import Subject
 from flightloop.verdicts import Passed, Verdict
 
 
@@ -51,6 +52,8 @@ class RunCreated(Event):
     agent: str
     session_id: str
     tenant_id: str = "default"
+    subject: Subject | None = None
+    """End user on whose behalf the run acts, as vouched for by the caller's key; None: anonymous."""
     input: Content
     budget: Budget
     session_budget: Budget = Field(default_factory=Budget)

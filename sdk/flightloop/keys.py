@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from flightloop.content import Body, Wire
+from flightloop.subject import GivenSubject, SpeaksFor, Subject
 
 
 class Role(StrEnum):
@@ -28,6 +29,23 @@ class ApiKeyCreate(Body):
     role: Role = Role.OPERATOR
     tenant_id: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[\w.-]+$")
     """None: the caller's tenant. Only the deployment's own key may name another one."""
+    speaks_for: SpeaksFor | None = None
+    """Subjects that the key may name; None: its own if it has one, else any."""
+    subject: GivenSubject | None = None
+    """The only subject that the key speaks for. Such a key is bound: it sees and starts this subject's runs only."""
+
+    @model_validator(mode="after")
+    def _is_bound_or_not(self) -> ApiKeyCreate:
+        if (self.subject is not None) != (self.speaks_for is SpeaksFor.ONE) and self.speaks_for is not None:
+            raise ValueError('"subject" and "speaks_for": "one" belong together: give both, or only the subject')
+        if self.subject is not None and self.role is Role.ADMIN:
+            raise ValueError("a key that is bound to a subject can't have the role admin: use operator or viewer")
+        return self
+
+    @property
+    def speaks(self) -> SpeaksFor:
+        """``speaks_for``, or what it is if it is left out."""
+        return self.speaks_for or (SpeaksFor.ANY if self.subject is None else SpeaksFor.ONE)
 
 
 class ApiKey(Wire):
@@ -37,6 +55,9 @@ class ApiKey(Wire):
     tenant_id: str
     name: str
     role: Role
+    speaks_for: SpeaksFor = SpeaksFor.ANY
+    subject: Subject | None = None
+    """The only subject that the key speaks for, if it is bound to one."""
     created_at: datetime
     created_by: str = ""
     revoked_at: datetime | None = None
@@ -51,6 +72,8 @@ class Caller(Wire):
     """Recorded with the holder's decisions."""
     role: Role
     tenant_id: str
+    speaks_for: SpeaksFor = SpeaksFor.ANY
+    subject: Subject | None = None
 
 
 class NewApiKey(ApiKey):

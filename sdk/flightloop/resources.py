@@ -34,6 +34,7 @@ from flightloop.runs import (
     RunStatus,
     ToolInfo,
 )
+from flightloop.subject import SpeaksFor, Subject
 from flightloop.usage import UsageReport
 from flightloop.verdicts import AuditRecord
 
@@ -42,6 +43,10 @@ Events = list[RunEvent]
 Parts = list[Part]
 Bounds = Budget | dict[str, Any]
 """Limits as a dict or ``Budget``. Unknown names are rejected at run time in a dict, else only by type checkers."""
+
+
+Named = str | Subject | dict[str, Any]
+"""A subject: its id, or an object with ``id`` and ``claims``."""
 
 
 def _path(*parts: str) -> str:
@@ -65,17 +70,22 @@ class Runs(Resource[X]):
         agent: str,
         input: str | Parts,
         session_id: str | None = None,
+        subject: Named | None = None,
         budget: Bounds | None = None,
         session_budget: Bounds | None = None,
         metadata: dict[str, str] | None = None,
         idempotency_key: str | None = None,
     ) -> Call[Run]:
-        """Starts a run and returns immediately; a repeated ``idempotency_key`` does not start a second one."""
+        """Starts a run and returns immediately; a repeated ``idempotency_key`` does not start a second one.
+
+        ``subject`` is the end user on whose behalf the run acts, vouched for by the client's key.
+        """
         body = RunCreate.model_validate(
             {
                 "agent": agent,
                 "input": input,
                 "session_id": session_id,
+                "subject": subject,
                 "budget": budget or {},
                 "session_budget": session_budget or {},
                 "metadata": metadata or {},
@@ -94,6 +104,7 @@ class Runs(Resource[X]):
         agent: str | None = None,
         status: RunStatus | str | None = None,
         session_id: str | None = None,
+        subject: str | None = None,
         parent: str | None = None,
         limit: int = 50,
         after: str | None = None,
@@ -102,6 +113,7 @@ class Runs(Resource[X]):
             "agent": agent,
             "status": status,
             "session_id": session_id,
+            "subject": subject,
             "parent": parent,
             "limit": limit,
             "after": after,
@@ -199,14 +211,20 @@ class Keys(Resource[X]):
         name: str,
         role: Role | str = Role.OPERATOR,
         tenant_id: str | None = None,
+        speaks_for: SpeaksFor | str | None = None,
+        subject: Named | None = None,
         idempotency_key: str | None = None,
     ) -> Call[NewApiKey]:
         """Creates a key, which is shown only once; a repeated ``idempotency_key`` does not create a second one.
 
+        With a ``subject``, the key is bound: it starts and sees this end user's runs only. ``speaks_for="none"`` makes
+        all runs of a key anonymous.
+
         Raises:
             Conflict: the response with the key was lost. The message names the key, so that it can be revoked.
         """
-        body = ApiKeyCreate.model_validate({"name": name, "role": role, "tenant_id": tenant_id})
+        given = {"name": name, "role": role, "tenant_id": tenant_id, "speaks_for": speaks_for, "subject": subject}
+        body = ApiKeyCreate.model_validate(given)
         return Call("POST", _path("keys"), parsed_by(NewApiKey), body=body, headers=_once(idempotency_key))
 
     @endpoint
@@ -247,7 +265,7 @@ class Interrupts(Resource[X]):
     def create(
         self,
         *,
-        scope: Literal["all", "agent", "session"] = "all",
+        scope: Literal["all", "agent", "session", "subject"] = "all",
         target: str | None = None,
         reason: str = "",
         idempotency_key: str | None = None,
@@ -313,9 +331,10 @@ class OverviewResource(Resource[X]):
         return Call("GET", _path("project"), parsed_by(ProjectInfo))
 
     @endpoint
-    def usage(self, *, session_id: str | None = None) -> Call[UsageReport]:
-        """Usage, reservations and budget of the tenant in its window, and optionally of a session."""
-        return Call("GET", _path("usage"), parsed_by(UsageReport), {"session_id": session_id})
+    def usage(self, *, session_id: str | None = None, subject: str | None = None) -> Call[UsageReport]:
+        """Usage, reservations and budget of the tenant in its window, and optionally of a session and a subject."""
+        params = {"session_id": session_id, "subject": subject}
+        return Call("GET", _path("usage"), parsed_by(UsageReport), params)
 
     @endpoint
     def whoami(self) -> Call[Caller]:

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from flightloop.chat import MOST_TOKENS, RequestExtension, ResponseExtension, TokenLogprob
 from flightloop.content import Asked, Many, Wire, type_required
 from flightloop.limits import DESCRIPTION_CHARS, MESSAGES, METADATA, NAME_CHARS, PARTS, TOOLS, check_metadata
+from flightloop.subject import GivenSubject
 
 FUNCTIONS_ONLY = "only tools of type 'function' are supported; offer a function of your own instead"
 NOT_STORED = "responses are not stored; send the conversation's items as 'input'"
@@ -201,6 +202,7 @@ class ResponseCreate(Asked):
     """Returned with the response."""
     stream: bool = False
     user: str | None = Field(default=None, max_length=NAME_CHARS)
+    subject: GivenSubject | None = None
     flightloop: RequestExtension = Field(default_factory=RequestExtension)
 
     previous_response_id: Any = None

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat
 
 from flightloop.content import Body, Content, Wire, text_of
 from flightloop.limits import METADATA, check_metadata
+from flightloop.subject import ID_CHARS, GivenSubject, Subject
 
 Metadata = Annotated[dict[str, str], AfterValidator(check_metadata)]
 
@@ -42,6 +43,7 @@ class StopReason(StrEnum):
     BUDGET_SECONDS = "budget_seconds"
     BUDGET_COST = "budget_cost"
     BUDGET_SESSION = "budget_session"  # a limit shared by the session's runs
+    BUDGET_SUBJECT = "budget_subject"  # a limit shared by the runs and completions of one subject
     BUDGET_TENANT = "budget_tenant"  # a limit shared by the tenant's runs and completions
     CONTEXT = "context"  # the history no longer fits the model
     GUARDRAIL = "guardrail"
@@ -109,6 +111,8 @@ class RunCreate(Body):
     agent: str = Field(min_length=1, max_length=64)
     input: Content = Field(min_length=1)
     session_id: str | None = Field(default=None, min_length=1, max_length=128, pattern=r"^[^\x00]*$")
+    subject: GivenSubject | None = None
+    """End user on whose behalf the run acts; None: the key's own subject, or else an anonymous run."""
     budget: StrictBudget = Field(default_factory=StrictBudget)
     session_budget: StrictBudget = Field(default_factory=StrictBudget)
     """Limits shared by all runs of the session, including this one."""
@@ -186,6 +190,8 @@ class Run(Wire):
     agent: str
     session_id: str
     tenant_id: str = "default"
+    subject: Subject | None = None
+    """End user on whose behalf the run acts; None: anonymous."""
     status: RunStatus
     stop_reason: StopReason | None = None
     input: Content
@@ -252,18 +258,18 @@ class ApprovalDecision(Body):
 
 
 class InterruptCreate(Body):
-    """Body of ``POST /v1/interrupts``. ``target``: name of an agent (of the project, or as tagged in completions) or id
-    of a session; None for scope ``all``."""
+    """Body of ``POST /v1/interrupts``. ``target``: name of an agent (of the project, or as tagged in completions), id
+    of a session or of a subject; None for scope ``all``."""
 
-    scope: Literal["all", "agent", "session"] = "all"
-    target: str | None = Field(default=None, max_length=128, pattern=r"^[^\x00]*$")
+    scope: Literal["all", "agent", "session", "subject"] = "all"
+    target: str | None = Field(default=None, max_length=ID_CHARS, pattern=r"^[^\x00]*$")
     reason: str = Field(default="", max_length=2000)
 
 
 class Interrupt(Wire):
     id: str
     tenant_id: str = "default"
-    scope: Literal["all", "agent", "session", "run"]
+    scope: Literal["all", "agent", "session", "subject", "run"]
     target: str | None = None
     reason: str = ""
     epoch: int

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
 
 from flightloop.nearest import did_you_mean
+from flightloop.subject import Subject
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Known = TypeVar("Known", bound=StrEnum)
@@ -76,6 +77,8 @@ class ToolContext:
     """Hosts on the egress list of the agent's policy."""
     traceparent: str | None = None
     project: ProjectData = NO_DATA
+    subject: Subject | None = None
+    """End user on whose behalf the run acts; None: anonymous. Never an argument: the model can't change it."""
 
 
 @dataclass(frozen=True)

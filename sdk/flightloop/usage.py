@@ -36,7 +36,7 @@ class Amounts(Wire):
 
 
 class Spending(Wire):
-    """Spending of a tenant in its current window, or of a session."""
+    """Spending of a tenant or subject in the current window, or of a session."""
 
     used: Amounts = Field(default_factory=Amounts)
     reserved: Amounts = Field(default_factory=Amounts)
@@ -51,3 +51,5 @@ class UsageReport(Wire):
     tenant: Spending
     session: Spending | None = None
     """Spending of the requested session; its budget is that of its latest run."""
+    subject: Spending | None = None
+    """Spending of the requested subject in the tenant's window."""

@@ -9,9 +9,10 @@ from guardrails.text.words import stands_in
 from guardrails.types import Checked, CheckedCall, GuardContext
 
 
-def guard(tools="", hosts=()):
+def guard(tools="", hosts=(), egress=""):
     allow = "" if "allow:" in tools else "allow: {'*': ['*']}, "
-    return Guard(parse_policy(f"name: mine\nversion: 1\ntools: {{{allow}{tools}}}\negress: {{hosts: {list(hosts)}}}\n"))
+    egress = f"hosts: {list(hosts)}, {egress}"
+    return Guard(parse_policy(f"name: mine\nversion: 1\ntools: {{{allow}{tools}}}\negress: {{{egress}}}\n"))
 
 
 async def rule(
@@ -172,7 +173,10 @@ async def test_egress_lets_listed_hosts_and_other_tools_pass():
         assert await rule(narrow, {"url": url}, permissions=["network"]) is Action.ALLOW
     assert await rule(narrow, {"url": "https://api.example"}, permissions=["network"]) is Action.BLOCK
     assert await rule(narrow, {"amount": "59.99", "n": 5}, permissions=["network"]) is Action.ALLOW
-    assert await rule(narrow, {"reason": "he wrote https://evil.example"}) is Action.ALLOW
+    wrote = {"reason": "he wrote https://evil.example"}
+    assert await rule(narrow, wrote) is Action.ASK
+    assert await rule(narrow, wrote, user_text="is https://evil.example safe?") is Action.ALLOW
+    assert await rule(guard("sinks: allow", egress="arguments: allow"), wrote) is Action.ALLOW
     assert await rule(narrow, {"to": "https://evil.example"}, sinks=["to"]) is Action.BLOCK
 
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flightloop.verdicts import Action
+from guardrails.egress_document import Egress
 from guardrails.finders.pattern import Finding, merged, redact
 from guardrails.finders.pii import PATTERNS, pii_finder
 from guardrails.finders.secrets import secrets_finder
@@ -100,7 +101,7 @@ def test_terms_are_whole_words():
 
 
 def spans_in(entry, text, context=None, egress=()):
-    detector = detector_of(entry, egress)
+    detector = detector_of(entry, Egress(hosts=egress))
     return [text[span.start : span.end] for span in detector.spans(text, context or GuardContext())]
 
 
@@ -129,7 +130,7 @@ def test_links_to_strange_hosts_are_found():
 
 
 def test_an_allowed_finding_is_told_and_changes_nothing():
-    detector = detector_of(TermsEntry(rail="terms", terms=("x",), action=Action.ALLOW), ())
+    detector = detector_of(TermsEntry(rail="terms", terms=("x",), action=Action.ALLOW), Egress())
     assert detector.spans("x", GuardContext()) == [Finding(0, 1, "term")]
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.native.balance import key_factors
+from model.native.balance import estimated_sizes, key_factors
 from model.nn.attention import AttentionBatch, NoCache
 from model.nn.shape import DecoderConfig
 from model.quant.grouped import GroupedRows
@@ -29,7 +29,8 @@ def unlike(shape, size):
 
 def factors(decoder, block):
     attention = block.attention
-    return key_factors(decoder.config, attention.qkv.weight_OI, attention.bias_Y, block.attention_norm.weight_D)
+    weight_OI, norm_D = attention.qkv.weight_OI, block.attention_norm.weight_D
+    return key_factors(decoder.config, estimated_sizes(decoder.config, weight_OI, attention.bias_Y, norm_D))
 
 
 @torch.inference_mode()

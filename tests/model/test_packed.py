@@ -84,7 +84,8 @@ class Cache:
             return made()
 
         form = Form("int8", kernels=True)
-        found = loaded_weights(replace(self.config, **change), form, [self.source], UNTIED, make)  # type: ignore[arg-type]
+        config = replace(self.config, **change)  # type: ignore[arg-type]
+        found = loaded_weights(config, form, [self.source], UNTIED, make, str.encode)
         assert isinstance(found, PackedWeights)
         return found
 

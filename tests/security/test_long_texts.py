@@ -23,8 +23,12 @@ from flightloop.chat import ChatChunk, ChatRequest, ChunkChoice, Delta, Tags
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.aside import LONG, aside, on_behalf_of
+from guardrails.egress_document import Egress
 from guardrails.evidence.acts import Act
+from guardrails.finders.bare_hosts import HOSTS
+from guardrails.finders.contacts import CONTACTS, digit_runs
 from guardrails.finders.hosts import BARE, addresses_in
+from guardrails.finders.links import LINKS
 from guardrails.finders.pattern import merged
 from guardrails.finders.secrets import secrets_finder
 from guardrails.guard import Guard
@@ -33,7 +37,7 @@ from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 from guardrails.policy import default_policy, parse_policy
 from guardrails.rails.claims import LABEL, MOST_CLAIMS, claims_rail
 from guardrails.rails.injection import scan
-from guardrails.rails.links import LINKS, vouched_for
+from guardrails.rails.links import ANY_HOSTS, vouched_for
 from guardrails.rails.repeats import repeats_rail
 from guardrails.types import Checked, CheckedCall, GuardContext, Judgement, Past, Write, args_sha256
 from observability.tracing import Tracing
@@ -54,7 +58,7 @@ def final(said: str, **context: Any) -> Judgement:
 
 
 def judge_link(said: str) -> None:
-    vouched_for(LINKS_ENTRY, ())(GuardContext())(said, LINKS.find(said))
+    vouched_for(LINKS_ENTRY, Egress())(GuardContext())(said, ANY_HOSTS.find(said))
 
 
 def begun(said: str) -> None:
@@ -77,6 +81,20 @@ WORK: dict[str, Callable[[int], Any]] = {
     "orders to tell": lambda n: scan("tell a " * n + "system", from_tool=False),
     "escaped blanks before a link": lambda n: judge_link("x" + "\\ " * (n // 10) + "http://a.example/b"),
     "references before a link": lambda n: LINKS.find("x" + "&#32\\;" * (n // 10) + "http://a.example/b"),
+    "names and dots": lambda n: HOSTS.find("a." * n),
+    "names and ideographic dots": lambda n: HOSTS.find("a。" * n),
+    "names and dots in brackets": lambda n: HOSTS.find("a[.]" * (n // 4)),
+    "invisible names": lambda n: HOSTS.find("\u200b" * n),
+    "references in names": lambda n: HOSTS.find("&#97;" * (n // 4)),
+    "slashes and hosts": lambda n: HOSTS.find("//a.io" * (n // 6)),
+    "schemes and hosts": lambda n: HOSTS.find("ab://a.io" * (n // 9)),
+    "paths and hosts": lambda n: HOSTS.find("a.com/," * (n // 7)),
+    "opaque links": lambda n: HOSTS.find("mailto:" * (n // 7)),
+    "numbers and dots": lambda n: HOSTS.find("0x1." * (n // 4)),
+    "addresses without an end": lambda n: CONTACTS.find("a@" * n),
+    "addresses in words": lambda n: CONTACTS.find("a at b dot " * (n // 8)),
+    "groups of a number": lambda n: CONTACTS.find("01 23 " * (n // 6)),
+    "numbers that a user wrote": lambda n: [*digit_runs("1 " * n)],
     "blanks that begin an answer": lambda n: begun(" " * (n // 2) + '{x "name"'),
 }
 

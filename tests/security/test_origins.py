@@ -351,7 +351,8 @@ async def test_a_host_is_read_as_those_read_it_who_connect(host: str) -> None:
     ]
     for argument, value, action in wanted:
         call = CheckedCall("c", spec, {argument: value})
-        ruled = await guard.check(Checked(Stage.TOOL_CALL, "", GuardContext(agent="desk"), call))
+        context = GuardContext(agent="desk", user_text="I am jane@corp.example")
+        ruled = await guard.check(Checked(Stage.TOOL_CALL, "", context, call))
         assert ruled.action is action, (argument, value)
 
 

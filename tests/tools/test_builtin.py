@@ -376,5 +376,6 @@ def test_the_tuple_names_them_all() -> None:
     from tools.builtin import TOOLS
 
     assert [function.__name__ for function in TOOLS] == [
-        "search_knowledge", "check_facts", "calculator", "run_python", "http_get", "query_sql", "scan_code",
+        "search_knowledge", "check_facts", "calculator", "run_python", "http_get", "query_sql", "read_image",
+        "scan_code",
     ]  # fmt: skip

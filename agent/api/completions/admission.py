@@ -17,9 +17,11 @@ from agent.api.completions.models import KnownModels
 from agent.api.completions.request_size import check_size
 from agent.api.deps import ApiDeps
 from agent.api.interrupted import refuse_if_interrupted, unless_stopped
+from agent.api.vouching import vouched
 from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, Priority, RequestExtension, Tags, ToolDef
 from flightloop.content import TextPart, with_text
 from flightloop.errors import GuardrailBlocked, InvalidRequest
+from flightloop.subject import Subject
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.aside import LONG
@@ -60,16 +62,18 @@ async def admit(
         InvalidRequest: the request is contradictory, empty or too large.
         NotFound: no such model.
         Interrupted: a matching interrupt is active.
+        Forbidden: the key may not speak for the request's subject.
         GuardrailBlocked: a rail refuses a message, or the policy forbids the tool required by ``tool_choice``.
     """
     await check_size(request, deps.model.capabilities.context_length)
     _consistent(request)
     await models.require(request.model)
-    tags = _tags(request.flightloop.tags, caller, headers)
-    epoch = await refuse_if_interrupted(deps, tags.tenant_id, tags.agent, tags.session_id)
+    subject = vouched(caller, request.subject)
+    tags = _tags(request.flightloop.tags, caller, headers, subject)
+    epoch = await refuse_if_interrupted(deps, tags.tenant_id, tags.agent, tags.session_id, subject)
     guard = deps.catalogue.guard()
     specs = {tool.function.name: _foreign(tool) for tool in request.tools or []}
-    context = _context(request, tags, specs)
+    context = replace(_context(request, tags, specs), subject=subject)
     checking = _checked_messages(deps, guard, request.messages, context, specs)
     messages, tainted = await unless_stopped(deps, checking, tags, epoch)
     context = replace(context, tainted=tainted)
@@ -81,7 +85,10 @@ async def admit(
         epoch=epoch,
         traceparent=valid_traceparent(request.flightloop.traceparent or headers.get("traceparent")),
     )
-    admitted = request.model_copy(update={"messages": messages, "tools": tools, "flightloop": extension})
+    admitted = request.model_copy(
+        # Claims are not for the model's server.
+        update={"messages": messages, "tools": tools, "flightloop": extension, "subject": None}
+    )
     offered = {tool.function.name: specs[tool.function.name] for tool in tools or []}
     return Admitted(admitted, guard, context, tags, epoch, offered)
 
@@ -113,11 +120,11 @@ def _consistent(request: ChatRequest) -> None:
         )
 
 
-def _tags(given: Tags, caller: Principal, headers: Mapping[str, str]) -> Tags:
-    """Tags of a completion: the key's tenant, agent and session, no run."""
+def _tags(given: Tags, caller: Principal, headers: Mapping[str, str], subject: Subject | None) -> Tags:
+    """Tags of a completion: the key's tenant, agent, session and subject, no run."""
     agent = _name(AGENT_HEADER, given.agent, headers)
     session = _name(SESSION_HEADER, given.session_id, headers)
-    return Tags(tenant_id=caller.tenant_id, agent=agent, session_id=session)
+    return Tags(tenant_id=caller.tenant_id, agent=agent, session_id=session, subject=subject.id if subject else None)
 
 
 def _name(header: str, given: str | None, headers: Mapping[str, str]) -> str | None:

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sse_starlette import ServerSentEvent
 
-from agent.api.access import Deps, Operator, Viewer, caller_gone, unanswered
+from agent.api.access import AnyOperator, AnyViewer, Deps, admit_subject, caller_gone, unanswered
 from agent.api.bodies import BodyRoute
 from agent.api.completions.admission import admit
 from agent.api.completions.cancellation import first_of
@@ -20,12 +20,13 @@ from agent.api.completions.choices import choices
 from agent.api.completions.models import known_models
 from agent.api.completions.streamed import Streamed, open_reading
 from agent.api.errors import documented
+from agent.api.vouching import vouched
 from agent.model_call.reading import Reading
 from flightloop.answer import completed
 from flightloop.chat import (
     ChatChunk,
     ChatCompletion,
-    ChatRequest,
+    ChatCreate,
 )
 from flightloop.errors import FlightloopError, InternalError
 from flightloop.model_card import ModelCard
@@ -40,12 +41,12 @@ class ModelList(BaseModel):
 
 
 @router.get("/models", responses=documented(503))
-async def list_models(request: Request, caller: Viewer) -> ModelList:
+async def list_models(request: Request, caller: AnyViewer) -> ModelList:
     return ModelList(data=await known_models(request).cards())
 
 
 @router.get("/models/{model_id:path}", responses=documented(404, 503))
-async def get_model(model_id: str, request: Request, caller: Viewer) -> ModelCard:
+async def get_model(model_id: str, request: Request, caller: AnyViewer) -> ModelCard:
     return await known_models(request).card(model_id)
 
 
@@ -57,8 +58,9 @@ async def get_model(model_id: str, request: Request, caller: Viewer) -> ModelCar
         **documented(404, 413, 422, 423, 429, 503),
     },
 )
-async def complete(body: ChatRequest, request: Request, deps: Deps, caller: Operator) -> Response:
+async def complete(body: ChatCreate, request: Request, deps: Deps, caller: AnyOperator) -> Response:
     """Answers a conversation. If the client disconnects, checks and decoding stop."""
+    admit_subject(request, caller, vouched(caller, body.subject))
     admission = admit(deps, known_models(request), body, caller, request.headers)
     admitted = await first_of(admission, caller_gone(request, deps))
     if admitted is None:

@@ -13,6 +13,7 @@ from agent.run.journal import new_id
 from agent.run.ledger import Completion
 from flightloop.chat import ChatRequest, Tags, Usage
 from flightloop.errors import BudgetExhausted
+from flightloop.runs import Budget
 from flightloop.usage import Amounts
 from flightloop.verdicts import Verdict
 
@@ -31,7 +32,7 @@ class CompletionOwner:
 
     def __init__(self, deps: ApiDeps, tags: Tags, calls: int = 1) -> None:
         self._deps = deps
-        self._completion = Completion(new_id("cmpl"), tags.tenant_id, tags.session_id, deps.name)
+        self._completion = Completion(new_id("cmpl"), tags.tenant_id, tags.session_id, deps.name, tags.subject)
         self._calls = calls
         self._open = calls
         self._used = Amounts()
@@ -66,7 +67,8 @@ class CompletionOwner:
         deps, completion = self._deps, self._completion
         # Budgeted seconds only apply to runs: a completion occupies no worker.
         bound = deps.tenants.of(completion.tenant_id).model_copy(update={"seconds": None})
-        shared = Shared(tenant=bound, window=deps.tenants.window)
+        each = deps.tenants.subject if completion.subject is not None else Budget()
+        shared = Shared(subject=each.model_copy(update={"seconds": None}), tenant=bound, window=deps.tenants.window)
         count = self._calls
         wanted = Reservation(count * call.prompt_tokens, count * self._longest(call), steps=count)
         if not shared.hold(wanted):

@@ -132,6 +132,7 @@ def _chat(request: ResponseCreate, translation: Translation) -> ChatRequest:
         top_logprobs=request.top_logprobs,
         stream=request.stream,
         user=request.user,
+        subject=request.subject,
         flightloop=request.flightloop,
     )
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from sse_starlette import ServerSentEvent
 
-from agent.api.access import Deps, Operator, caller_gone, unanswered
+from agent.api.access import AnyOperator, Deps, admit_subject, caller_gone, unanswered
 from agent.api.bodies import BodyRoute
 from agent.api.completions.admission import admit
 from agent.api.completions.cancellation import first_of
@@ -20,6 +20,7 @@ from agent.api.completions.response_events import Narration
 from agent.api.completions.response_request import translated
 from agent.api.completions.streamed import Streamed, open_reading
 from agent.api.errors import documented
+from agent.api.vouching import vouched
 from agent.model_call.reading import Reading
 from flightloop.chat import ChatChunk
 from flightloop.errors import FlightloopError, InternalError
@@ -38,8 +39,9 @@ log = structlog.get_logger(__name__)
         **documented(404, 413, 422, 423, 429, 503),
     },
 )
-async def respond(body: ResponseCreate, request: Request, deps: Deps, caller: Operator) -> Response:
+async def respond(body: ResponseCreate, request: Request, deps: Deps, caller: AnyOperator) -> Response:
     """Answers a conversation without storing it. If the client disconnects, checks and decoding stop."""
+    admit_subject(request, caller, vouched(caller, body.subject))
     chat, translation = translated(body)
     try:
         admission = admit(deps, known_models(request), chat, caller, request.headers)

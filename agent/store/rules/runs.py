@@ -46,6 +46,7 @@ def create(tx: Transaction, new: Beginning, idempotency: Idempotency | None, now
         return Created(earlier, replayed=True)
     if tx.run(new.row.id) is not None:
         raise Conflict(f"run {new.row.id} already exists")
+    _check_session(tx, new.first)
     epoch = {"epoch": tx.epoch()}
     first, state = new.first.model_copy(update=epoch), new.row.state
     run = state.run.model_copy(update=epoch)
@@ -53,6 +54,17 @@ def create(tx: Transaction, new: Beginning, idempotency: Idempotency | None, now
     tx.add_events(run.tenant_id, [first, *new.events], [first.model_dump_json(), *new.documents])
     idempotency_records.keep(tx, run.tenant_id, idempotency, run, now)
     return Created(run)
+
+
+def _check_session(tx: Transaction, created: RunCreated) -> None:
+    """Raises Conflict if the session belongs to another subject, whose words and answers the run would read."""
+    owner = tx.session_owner(created.tenant_id, created.session_id)
+    if owner is not None and owner.subject != (created.subject.id if created.subject else None):
+        raise Conflict(
+            f"session {created.session_id} belongs to another subject, or was begun by an anonymous one: start a new"
+            " session",
+            param="session_id",
+        )
 
 
 def append(

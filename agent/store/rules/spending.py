@@ -35,7 +35,7 @@ def settled(tx: Transaction, before: Row, change: Change, now: datetime) -> Chan
         cost=new.cost - old.cost,
     )
     if used != Amounts():
-        tx.spend(run.tenant_id, run.session_id, _day(now), used)
+        tx.spend(run.tenant_id, run.session_id, _day(now), used, run.subject.id if run.subject else None)
     reserved = row.reserved and _keeps_time(tx, row, used.seconds if running else None)
     return replace(change, row=replace(row, settled_s=new.seconds, reserved=reserved))
 
@@ -65,6 +65,10 @@ def reserve(
         session = owner.session_id
         taken = tx.spent_in_session(tenant, session) + tx.reserved(tenant, session, owner.id, gone)
         wanted = fit(wanted, shared.session, taken, prices, "session")
+    if bounded(shared.subject) and (subject := owner.subject) is not None:
+        taken = tx.spent_by_subject(tenant, subject, _day(shared.window.since(now)))
+        taken += tx.reserved(tenant, None, owner.id, gone, subject)
+        wanted = fit(wanted, shared.subject, taken, prices, "subject")
     if gone:
         tx.drop_reservations(gone)
     tx.save_reservation(replace(owner, amounts=wanted.amounts(prices)))
@@ -75,7 +79,7 @@ def settle(tx: Transaction, owner: Reserved, used: Amounts, now: datetime) -> No
     """Adds a completion's usage and removes its reservation."""
     tx.drop_reservation(owner.id)
     if used != Amounts():
-        tx.spend(owner.tenant_id, owner.session_id, _day(now), used)
+        tx.spend(owner.tenant_id, owner.session_id, _day(now), used, owner.subject)
 
 
 def _keeps_time(tx: Transaction, row: Row, used_s: float | None) -> bool:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agent.run.state import RunState
-from agent.store.backend import RunFilter
+from agent.store.backend import RunFilter, SessionOwner
 from agent.store.notifier import CHANNEL, topics
 from agent.store.rules.page import page
 from agent.store.rules.row import Row
@@ -38,7 +38,7 @@ def _saved(*columns: str) -> Statement:
 
 
 GET = Statement(f"SELECT {_ROW} FROM runs WHERE id = :id")
-ADD = Statement.insert("runs", "id", "tenant_id", "agent", "session_id", "parent_id", *_PLACE, *_PROGRESS)
+ADD = Statement.insert("runs", "id", "tenant_id", "agent", "session_id", "subject_id", "parent_id", *_PLACE, *_PROGRESS)
 SAVE = _saved(*_PLACE, *_PROGRESS)
 SAVE_PROGRESS = _saved(*_PROGRESS)
 NOTIFY = Statement(f"SELECT pg_notify('{CHANNEL}', topic) FROM unnest(CAST(:topics AS text[])) AS topic")
@@ -47,10 +47,17 @@ PAGE = Statement(
     """
     SELECT document FROM runs
     WHERE tenant_id = :tenant_id
-      [AND agent = :agent] [AND status = :status] [AND session_id = :session_id] [AND parent_id = :parent_id]
+      [AND agent = :agent] [AND status = :status] [AND session_id = :session_id]
+      [AND subject_id = :subject_id] [AND parent_id = :parent_id]
       [AND parent_id IS NULL AND :roots]
       [AND number < (SELECT number FROM runs WHERE id = :after)]
     ORDER BY number DESC LIMIT :most
+    """
+)
+SESSION_OWNER = Statement(
+    """
+    SELECT subject_id FROM runs
+    WHERE tenant_id = :tenant_id AND session_id = :session_id ORDER BY number LIMIT 1
     """
 )
 COUNT = Statement(
@@ -91,6 +98,7 @@ class SqlRuns:
             tenant_id=run.tenant_id,
             agent=run.agent,
             session_id=run.session_id,
+            subject_id=run.subject.id if run.subject else None,
             parent_id=run.parent.run_id if run.parent else None,
             **_place(row),
             **_progress(row),
@@ -116,6 +124,7 @@ class SqlRuns:
             "agent": wanted.agent,
             "status": wanted.status and wanted.status.value,
             "session_id": wanted.session_id,
+            "subject_id": wanted.subject,
             "parent_id": wanted.parent,
             "roots": wanted.roots or None,
             "after": after,
@@ -124,6 +133,10 @@ class SqlRuns:
         with self._connection.each(PAGE, **query) as rows:
             found, more = page((document for (document,) in rows), limit, len)
         return [Run.model_validate_json(document) for document in found], more
+
+    def session_owner(self, tenant_id: str, session_id: str) -> SessionOwner | None:
+        found = self._connection.row(SESSION_OWNER, tenant_id=tenant_id, session_id=session_id)
+        return SessionOwner(found[0]) if found else None
 
     def count_runs(self, tenant_id: str, statuses: Collection[RunStatus]) -> dict[RunStatus, int]:
         wanted = [status.value for status in statuses]

@@ -45,6 +45,7 @@ runs = Table(
     Column("tenant_id", String(64), nullable=False),
     Column("agent", String(64), nullable=False),
     Column("session_id", String(128), nullable=False),
+    Column("subject_id", String(200)),
     Column("parent_id", String(64)),
     Column("status", String(20), nullable=False),
     Column("last_seq", Integer, nullable=False),
@@ -61,6 +62,7 @@ runs = Table(
     Index("ix_runs_claimable", "status", "queued_at"),
     Index("ix_runs_tenant", "tenant_id", "number"),
     Index("ix_runs_session", "tenant_id", "session_id", "number"),
+    Index("ix_runs_subject", "tenant_id", "subject_id", "number"),
     Index("ix_runs_parent", "parent_id"),
     sqlite_autoincrement=True,
 )
@@ -201,7 +203,8 @@ spending = Table(
     Column("name", String(128), primary_key=True),
     *_amounts(),
 )
-"""Used amounts. ``scope`` is ``session`` (``name``: its id) or, for a tenant, ``day`` (2026-01-31, in UTC)."""
+"""Used amounts. ``scope`` is ``session`` (``name``: its id), for a tenant ``day`` (2026-01-31, in UTC), or ``subject``
+(the hash of its id, a colon and the day)."""
 
 reservations = Table(
     "reservations",
@@ -210,6 +213,7 @@ reservations = Table(
     Column("tenant_id", String(64), nullable=False),
     Column("session_id", String(128)),
     Column("holder", String(128), nullable=False),
+    Column("subject_id", String(200)),
     *_amounts(),
 )
 """Amounts reserved for running model calls; few rows."""

@@ -15,15 +15,22 @@ def euros(cents: int) -> str:
     return f"{cents / 100:.2f} EUR"
 
 
-def order_row(database: sqlite3.Connection, order_id: int) -> sqlite3.Row:
-    """The order's row, with its customer and the sum of its refunds. Raises ToolRefused if there is no such order."""
+def order_row(database: sqlite3.Connection, order_id: int, customer_id: int | None = None) -> sqlite3.Row:
+    """The order's row, with its customer and the sum of its refunds.
+
+    Args:
+        customer_id: the customer who is signed in, who has no other orders than their own; None: nobody is.
+
+    Raises:
+        ToolRefused: there is no such order.
+    """
     row = database.execute(
         """SELECT orders.*, customers.name AS customer, customers.email AS email,
              (SELECT COALESCE(SUM(amount_cents), 0) FROM refunds WHERE order_id = orders.id) AS refunded_cents
            FROM orders JOIN customers ON customers.id = customer_id WHERE orders.id = ?""",
         (order_id,),
     ).fetchone()
-    if row is None:
+    if row is None or customer_id not in (None, row["customer_id"]):
         raise ToolRefused(f"There is no order {order_id}. Check the number, or list the customer's orders.")
     assert isinstance(row, sqlite3.Row)
     return row

@@ -32,6 +32,7 @@ app = typer.Typer(
 app.add_typer(keys, name="keys")
 console = PlainConsole()
 
+Subject = Annotated[str | None, typer.Option(help="Id of the end user on whose behalf the run acts.")]
 Agent = Annotated[
     str | None, typer.Option("--agent", "-a", help="Name of the agent; default: the project's only one, or support.")
 ]
@@ -74,6 +75,7 @@ def run(
     text: Annotated[str, typer.Argument(help="What the agent should do.")],
     agent: Agent = None,
     session: Annotated[str | None, typer.Option(help="Id of a conversation to continue.")] = None,
+    subject: Subject = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Maximum steps.")] = None,
     tokens: Annotated[int | None, typer.Option(min=1, help="Maximum tokens.")] = None,
 ) -> None:
@@ -81,7 +83,9 @@ def run(
     with _client(context) as client:
         budget = Budget(steps=steps, tokens=tokens)
         _warn_of_project(client)
-        created = client.runs.create(agent=chosen(client, agent), input=text, session_id=session, budget=budget)
+        created = client.runs.create(
+            agent=chosen(client, agent), input=text, session_id=session, subject=subject, budget=budget
+        )
         _print_ids(created.id, f"session {created.session_id}")
         _see_through(client, created.id)
 
@@ -105,12 +109,13 @@ def runs(
     context: typer.Context,
     agent: Annotated[str | None, typer.Option("--agent", "-a")] = None,
     status: Annotated[RunStatus | None, typer.Option()] = None,
+    subject: Annotated[str | None, typer.Option(help="Only runs on behalf of this end user.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
     after: Annotated[str | None, typer.Option(help="Cursor printed by the previous page.")] = None,
 ) -> None:
     """List runs, newest first."""
     with _client(context) as client:
-        page = client.runs.list(agent=agent, status=status, limit=limit, after=after)
+        page = client.runs.list(agent=agent, status=status, subject=subject, limit=limit, after=after)
     console.print(run_table(page.data, console.width) if page.data else "no runs")
     if page.has_more:
         console.print(f"[dim]more: --after {page.next_after}[/dim]", highlight=False)
@@ -212,6 +217,9 @@ def stop(
     everything: Annotated[bool, typer.Option("--all", help="Stop everything until it is cleared.")] = False,
     agent: Annotated[str | None, typer.Option("--agent", help="Stop an agent until it is cleared.")] = None,
     session: Annotated[str | None, typer.Option("--session", help="Stop a session until it is cleared.")] = None,
+    subject: Annotated[
+        str | None, typer.Option("--subject", help="Stop an end user's runs until it is cleared.")
+    ] = None,
     clear: Annotated[str | None, typer.Option("--clear", help="Clear the interrupt with this id.")] = None,
     reason: Annotated[str, typer.Option(help="Recorded with the interrupt.")] = "",
 ) -> None:
@@ -219,8 +227,8 @@ def stop(
 
     To continue a stopped run: flightloop resume RUN_ID.
     """
-    if sum(choice is not None for choice in (run_id, everything or None, agent, session, clear)) > 1:
-        raise InvalidRequest("stop takes only one of RUN_ID, --all, --agent, --session and --clear")
+    if sum(choice is not None for choice in (run_id, everything or None, agent, session, subject, clear)) > 1:
+        raise InvalidRequest("stop takes only one of RUN_ID, --all, --agent, --session, --subject and --clear")
     with _client(context) as client:
         if run_id:
             console.print(f"{run_id} {client.runs.interrupt(run_id).status}", highlight=False)
@@ -237,6 +245,8 @@ def stop(
             _tell_if_foreign(client, agent)
         elif session:
             _latched(client.interrupts.create(scope="session", target=session, reason=reason))
+        elif subject:
+            _latched(client.interrupts.create(scope="subject", target=subject, reason=reason))
         else:
             found = client.interrupts.list().data
             for item in found:
@@ -263,14 +273,18 @@ def _tell_if_foreign(client: Flightloop, agent: str) -> None:
 def usage(
     context: typer.Context,
     session: Annotated[str | None, typer.Option(help="Also show this session.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Also show this end user.")] = None,
 ) -> None:
     """Show usage, reservations and what is left of the tenant's budget in its window."""
     with _client(context) as client:
-        report = client.usage(session_id=session)
+        report = client.usage(session_id=session, subject=subject)
     console.print(spending_table("tenant", report.tenant))
     if report.session:
         console.print()
         console.print(spending_table(f"session {session}", report.session))
+    if report.subject:
+        console.print()
+        console.print(spending_table(f"subject {subject}", report.subject))
 
 
 @app.command()
@@ -278,6 +292,7 @@ def chat(
     context: typer.Context,
     agent: Agent = None,
     session: Annotated[str | None, typer.Option(help="Id of a conversation to continue.")] = None,
+    subject: Subject = None,
 ) -> None:
     """Talk to an agent. An empty line or Ctrl-D ends the conversation."""
     session = session or f"cli-{uuid4().hex[:12]}"
@@ -286,7 +301,7 @@ def chat(
         agent = chosen(client, agent)
         _print_ids(agent, f"session {session}")
         while text := _ask():
-            created = client.runs.create(agent=agent, input=text, session_id=session)
+            created = client.runs.create(agent=agent, input=text, session_id=session, subject=subject)
             try:
                 follow(client, console, created.id)
             except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from rich.tree import Tree
 from flightloop import events as ev
 from flightloop.content import text_of
 from flightloop.runs import Run, RunStatus
+from flightloop.subject import shown_subject
 from flightloop.verdicts import Action, Verdict
 
 _STATUS_STYLE = {
@@ -146,7 +147,8 @@ def _verdict(verdict: Verdict) -> Text | None:
 
 def run_tree(run: Run, events: Iterable[ev.RunEvent]) -> RenderableType:
     """A tree of the run's steps with their events; passed checks appear as a count per step."""
-    head = Text.assemble((run.id, "bold"), "  ", status_text(run.status), (f"  {run.agent} · {run.session_id}", "dim"))
+    whose = f"  {run.agent} · {run.session_id} · for {short(shown_subject(run.subject), 80)}"
+    head = Text.assemble((run.id, "bold"), "  ", status_text(run.status), (whose, "dim"))
     tree = Tree(head, guide_style="dim")
     tree.add(Text.assemble(("input  ", "bold"), short(text_of(run.input))))
     branches: dict[int, Tree] = {}

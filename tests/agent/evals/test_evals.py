@@ -6,6 +6,7 @@ import io
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,16 @@ from agent.project.project import Project, load_project
 from agent.run.budgets import Prices
 from agent.serve.http_server import bind, running
 from agent.testing.api import KEY, Said, ScriptedChat, api_deps
-from agent.testing.fakes import RuleGuard, ScriptedChatModel, on
+from agent.testing.fakes import AnsweringChatModel, RuleGuard, ScriptedChatModel, on
 from agent.testing.model_server import ScriptedAnswer, ScriptedServer
+from flightloop.chat import ChatRequest
 from flightloop.cli.console import PlainConsole
 from flightloop.cli.project import write_project
 from flightloop.errors import ConfigError
 from flightloop.tool import ToolContext
 from flightloop.verdicts import Action, Stage
+from guardrails.guard import Guard
+from guardrails.policy import parse_policy, unhurried
 from tools.registry import Registry
 
 HEARD = {"id": "a", "agent": "notes", "turns": [{"user": "What is on my list?"}], "answer": ["dentist"]}
@@ -394,3 +398,35 @@ async def test_what_is_wrong_is_told_before_anything_is_played(
     file.unlink() if line is None else file.write_text(json.dumps(line))
     with pytest.raises(ConfigError, match=said):
         await evaluate(settings(folder, "http://127.0.0.1:1"), wish, Console(file=io.StringIO()))
+
+
+BOUND = """
+name: notes
+version: "1"
+tools: {allow: {"*": ["*"]}}
+subject: {anonymous: {tools: [list_reminders]}, arguments: {text: {}}}
+"""
+
+
+async def test_a_task_has_a_subject_and_recorded_results_are_not_bound(project: Project) -> None:
+    def answer(request: ChatRequest) -> Turn:
+        if request.response_format is not None:
+            return plan("add", "add_reminder")
+        asked = request.messages[-1].role == "tool"
+        return text("dentist") if asked else calls(("add_reminder", {"text": "dentist"}))
+
+    bound = replace(project, policies={**project.policies, "notes": parse_policy(BOUND)})
+    hosts = LocalHosts(Registry.load(project.tools.sources).tools())
+    model = Model(AnsweringChatModel(answer), "fake")
+    recorded = [{"tool": "add_reminder", "arguments": {"text": "dentist"}, "content": {"added": "dentist"}}]
+    async with Player(bound, model, lambda *_: hosts, lambda one: Guard(unhurried(one)), lambda _: None) as playing:
+        for subject, record, solved in (
+            ("dentist", None, True),
+            ("doctor", None, False),
+            (None, None, False),
+            ("doctor", recorded, True),
+        ):
+            made = task(subject=subject, called=[{"tool": "add_reminder"}], recorded=record)
+            played = await playing.play(made, "t")
+            assert [run.subject and run.subject.id for run in played.runs] == [subject]
+            assert played.solved is solved, played.problems

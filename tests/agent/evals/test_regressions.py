@@ -28,6 +28,7 @@ from flightloop.cli.project import write_project
 from flightloop.errors import ConfigError, Conflict, InvalidRequest, NotFound
 from flightloop.events import RunCreated
 from flightloop.runs import Budget, Run, RunStatus
+from flightloop.subject import Subject
 from flightloop.verdicts import Action, Stage
 from tools.registry import Registry
 
@@ -50,6 +51,7 @@ async def converse(
     *script: list[Turn],
     rules: RuleGuard | None = None,
     operator: Operator = agrees,
+    subject: Subject | None = None,
     **budget: int,
 ) -> list[Run]:
     """Runs of one session, one for each script."""
@@ -60,7 +62,7 @@ async def converse(
     runs = []
     for number, turns in enumerate(script):
         said = SECOND if number else "Please remind me to call +49 170 1234567."
-        created = RunCreated(agent="notes", session_id="s", input=said, budget=Budget(**budget))
+        created = RunCreated(agent="notes", session_id="s", subject=subject, input=said, budget=Budget(**budget))
         runs.append((await runner.run(created, ScriptedChatModel(turns), "fake", operator)).run)
     return runs
 
@@ -77,6 +79,7 @@ async def test_a_session_becomes_turns_and_recorded_calls(project: Project) -> N
         ("add_reminder", {"added": "call +49 170 1234567"}),
         ("list_reminders", ["call +49 170 1234567"]),
     ]
+    assert task.subject is None
     alone = await regression(journal, "default", first.id, Wanted(answer=["done"]))
     assert len(alone.turns) == len(alone.recorded or ()) == 1
 
@@ -120,7 +123,8 @@ async def test_a_run_that_goes_on_is_refused() -> None:
 async def test_the_command_appends_to_the_project_and_masks(project: Project, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", project=project.folder)
     journal = factories.open_journal(settings)
-    [run] = await converse(project, journal, [plan("add", "add_reminder"), ADD, text("Added.")])
+    ann = Subject(id="ann", claims={"phone": "+49 170 1234567", "vip": True})
+    [run] = await converse(project, journal, [plan("add", "add_reminder"), ADD, text("Added.")], subject=ann)
     await journal.close()
     said: list[str] = []
     call = 'add_reminder {"text": "call +49 170 1234567 at noon"}'
@@ -134,7 +138,10 @@ async def test_the_command_appends_to_the_project_and_masks(project: Project, tm
     await write_regression(settings, Request(run.id, called=[call], id="masked", mask=True), said.append)
     plain, masked = load(file)
     assert "1234567" in plain.model_dump_json()
+    assert plain.subject == ann
     assert "1234567" not in masked.model_dump_json()
+    assert masked.subject is not None
+    assert (masked.subject.id, masked.subject.claims["vip"]) == ("ann", True)
     [recorded], [wanted] = masked.recorded or [], masked.called
     number = recorded.arguments["text"].removeprefix("call ")
     assert masked.turns[0].text() == f"Please remind me to call {number}."

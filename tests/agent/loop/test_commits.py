@@ -12,7 +12,8 @@ from agent.models.answer_chunks import calls, text
 from agent.store import StoreJournal
 from flightloop.errors import StoreUnavailable
 from flightloop.events import RunEvent
-from flightloop.runs import Run
+from flightloop.limits import MESSAGES
+from flightloop.runs import Budget, Run
 from flightloop.tool import ToolContext, tool
 
 Commits = list[list[str]]
@@ -200,3 +201,11 @@ async def test_a_write_that_is_broken_off_twice_is_still_waited_for(
     told = [event.type for event in await bench.events(run) if event.type not in ("verdict", "checks.passed")]
     assert told[-2:] == ["tool.result", "run.ended"]
     assert (await bench.get(run)).status == "interrupted"
+
+
+async def test_a_run_may_have_more_messages_than_a_client_may_send(make_bench: Callable[..., Any]) -> None:
+    steps = MESSAGES // 64 + 1
+    asked = [[("look", {"number": 64 * step + index}) for index in range(64)] for step in range(steps)]
+    bench = make_bench([*(calls(*each) for each in asked), text("Seen.")], [look], parallel_calls=64)
+    run = await bench.work(await bench.start(budget=Budget(steps=100, tokens=10**9, seconds=600)))
+    assert (run.status, run.usage.tool_calls) == ("succeeded", 64 * steps)

@@ -1,0 +1,1 @@
+"""Measurement of the image reader on charts and tables drawn with random data and styles."""

@@ -1,0 +1,9 @@
+"""Rows of ``python -m bench guardrails``, by name: one module each, or a few rows that belong together."""
+
+from bench.guardrails.cross_subject import cross_subject
+from bench.guardrails.egress import egress
+
+ROWS = {
+    "cross_subject": cross_subject,
+    "egress": egress,
+}

@@ -1,0 +1,99 @@
+"""Contacts that an answer or a call may name: the single place where they are collected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from guardrails.egress_document import Egress
+from guardrails.finders.contacts import CONTACTS, digit_runs, digits_of, plain_email, same_phone
+from guardrails.types import GuardContext
+
+
+@dataclass(frozen=True)
+class Contacts:
+    """E-mail addresses, as ``plain_email`` returns them, and phone numbers, as ``digits_of`` does."""
+
+    emails: frozenset[str] = frozenset()
+    phones: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, text: str) -> Contacts:
+        found = [(one.label, text[one.start : one.end]) for one in CONTACTS.find(text)]
+        emails = frozenset(plain_email(form) for label, form in found if label == "email")
+        phones = frozenset(digits_of(form) for label, form in found if label == "phone")
+        return cls(emails, phones | frozenset(digit_runs(text)))
+
+    def __or__(self, other: Contacts) -> Contacts:
+        return Contacts(self.emails | other.emails, self.phones | other.phones)
+
+    def __sub__(self, other: Contacts) -> Contacts:
+        return Contacts(self.emails - other.emails, self.phones - other.phones)
+
+    def know(self, label: str, form: str) -> bool:
+        """Whether a found contact is among these. A ``*@domain`` stands for all addresses of the domain."""
+        if label not in ("email", "phone"):
+            return False
+        if label == "email":
+            email = plain_email(form)
+            return email in self.emails or f"*@{email.rpartition('@')[2]}" in self.emails
+        digits = digits_of(form)
+        return any(same_phone(digits, phone) for phone in self.phones)
+
+
+def known_contacts(context: GuardContext, egress: Egress, *, results: bool | None = None) -> Contacts:
+    """Contacts that the policy's sources vouch for, cached for the run's texts.
+
+    A trusted result may repeat what the model wrote before it, so it does not vouch for that.
+
+    Args:
+        results: whether all results vouch; None: as the policy says, unless the run is tainted.
+    """
+    key = (
+        Contacts,
+        egress.contacts_from,
+        egress.own_contacts,
+        context.user_text,
+        len(context.results),
+        context.tainted,
+    )
+    found = context.memo.get(key)
+    if not isinstance(found, Contacts):
+        found = Contacts()
+        for contacts in _vouching(context, egress, results):
+            found |= contacts
+        context.memo[key] = found
+    return found
+
+
+def _vouching(context: GuardContext, egress: Egress, results: bool | None) -> Iterator[Contacts]:
+    own = [one.strip() for one in egress.own_contacts]
+    yield Contacts(frozenset(one.casefold() for one in own if "@" in one), frozenset(map(digits_of, own)) - {""})
+    if context.subject is not None:
+        yield Contacts.of("\n".join(map(str, (context.subject.id, *context.subject.claims.values()))))
+    if "user" in egress.contacts_from:
+        yield _kept(context, context.user_text)
+    if "trusted" in egress.contacts_from:
+        written = [_kept(context, text) for text in context.written]
+        pairs = zip_longest(context.trusted_results, context.written_before, fillvalue=len(written))
+        for text, before in pairs:
+            if isinstance(text, str) and isinstance(before, int):
+                yield _without(_kept(context, text), written[:before])
+    if results is None:
+        results = "results" in egress.contacts_from and not context.tainted
+    if results:
+        yield from (_kept(context, text) for text in context.results)
+
+
+def _without(contacts: Contacts, written: list[Contacts]) -> Contacts:
+    for before in written:
+        contacts -= before
+    return contacts
+
+
+def _kept(context: GuardContext, text: str) -> Contacts:
+    found = context.memo.get((Contacts, text))
+    if not isinstance(found, Contacts):
+        context.memo[Contacts, text] = found = Contacts.of(text)
+    return found

@@ -1,0 +1,92 @@
+"""Finds e-mail addresses and phone numbers in all spellings that people and mail programs understand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+import regex
+
+from flightloop.egress import is_address, plain_host
+from guardrails.finders.bare_hosts import CJK, DOT, LABEL
+from guardrails.finders.pattern import AFTER_ESCAPE, EdgeFinder, Pattern, Window, not_after
+from guardrails.finders.pii import NO_PHONE, PATTERNS, is_phone
+from guardrails.text.spelling import as_read, compatible, spelt
+from guardrails.text.suffixes import Name, kind_of
+
+_LOCAL = rf"(?>(?:[a-zA-Z\d._-]{{1,64}}+|[^\W{CJK}]|(?!%40)[.+%'\p{{Cf}}-]){{1,64}}|[{CJK}]{{1,64}})"
+_AT = rf"(?:{spelt('@')}|[＠﹫]|%40| ?[\[({{<] ?(?:at|@) ?[\])}}>] ?)"
+_SPACED_DOT = rf"(?:{DOT}| (?:dot|punkt) | ?[\[({{] ?(?:\.|dot) ?[\])}}] ?)"
+_DOMAIN = rf"(?:{LABEL}{_SPACED_DOT}){{1,20}}{LABEL}|\[[\da-f:.]{{3,45}}\]"
+_EMAIL = rf"(?P<local>{_LOCAL})(?:{_AT}|(?P<spoken> at ))(?P<domain>{_DOMAIN})"
+_BEFORE_EMAIL = (
+    r"(?<![a-z\d](?<!\\[bfnrt]|\\u[\da-f]{4}|%(?:3a|3d|20)))"
+    rf"(?:(?<![^\W{CJK}])(?<![.+%'\\\p{{Cf}}-]|//|[{CJK}](?=[{CJK}]))|{AFTER_ESCAPE}|(?<=\\)(?![bfnrtu])"
+    rf"|(?<=%(?:3a|3d|20)))"
+)
+_TAIL = r"(?:[?&/#;][^\s<>\"'`]{1,2000}+)?"
+"""What a URL has after a contact. It would be left behind, out of reach of the rail for links."""
+_NATIONAL = r"\(?0\d{1,4}\)?[ /.-]\d{2,4}(?:[ /.-]?\d{2,4}){1,4}(?!\d)"
+_CALLED = r"(?:tel|sms|smsto|callto|facetime)(?::|&colon;|%3a)(?://)?\+?\d(?:[ ().-]{0,2}\d){3,14}(?!\d)"
+_OTHER_NUMBER = regex.compile(r"\d+(?:\.\d+){3}(?!\.?\d)|\d\d([-./ ])\d\d\1(?:19|20)\d\d(?!\d)")
+"""An address of four parts, or a date, of which the month may be wrong."""
+_RUN = regex.compile(r"\d(?:[ ()./-]{0,3}\d){5,17}")
+LEAST_DIGITS = 7
+"""Fewer digits at the end of two numbers do not make them the same phone."""
+
+
+def plain_email(form: str) -> str:
+    """An e-mail address as mail programs read it, in lower case."""
+    match = _FORM.search(form)
+    if match is None:
+        return form.casefold()
+    domain = as_read(_SPELT_DOT.sub(".", match["domain"]))
+    local = regex.sub(r"\p{Cf}", "", compatible(unquote(as_read(match["local"]))))
+    return f"{local}@{plain_host(regex.sub(r'[_*]+$', '', compatible(domain)))}".casefold()
+
+
+def digits_of(form: str) -> str:
+    """Digits of a phone number, without leading zeros."""
+    return regex.sub(r"\D", "", regex.split("[?&#;]", compatible(form), maxsplit=1)[0]).lstrip("0")
+
+
+def digit_runs(text: str) -> Iterator[str]:
+    """Digits of all numbers in a text that may be phone numbers, however they are written."""
+    return (digits_of(match.group()) for match in _RUN.finditer(compatible(text)))
+
+
+def same_phone(one: str, other: str) -> bool:
+    """Whether two numbers without leading zeros are the same but for a country code."""
+    short, long = sorted((one, other), key=len)
+    return one == other or (len(short) >= LEAST_DIGITS and long.endswith(short))
+
+
+def _email(matched: str) -> Iterator[Window]:
+    match = _FORM.match(matched)
+    if match is None or (match["spoken"] and not regex.search(" (?:dot|punkt) ", match["domain"])):
+        return
+    domain = plain_email(matched).rpartition("@")[2]
+    if is_address(domain.strip("[]")) or kind_of(domain) is not Name.OTHER:
+        yield 0, len(matched)
+
+
+def _national(matched: str) -> Iterator[Window]:
+    if not NO_PHONE.match(matched) and not _OTHER_NUMBER.match(matched) and is_phone(matched, least=8):
+        yield 0, len(matched)
+
+
+def _dialled(matched: str) -> Iterator[Window]:
+    yield 0, len(matched)
+
+
+_SPELT_DOT = regex.compile(_SPACED_DOT, regex.IGNORECASE)
+_FORM = regex.compile(_EMAIL, regex.IGNORECASE)
+_SIGN_OF_EMAIL = r"[@＠﹫&]|%40|[\[({<] ?at|\bat .{1,80}(?:dot|punkt)\b"
+CONTACTS = EdgeFinder(
+    [
+        Pattern("email", _BEFORE_EMAIL + _EMAIL + _TAIL, _email, ignore_case=True, needs=_SIGN_OF_EMAIL),
+        *PATTERNS["phone"],
+        Pattern("phone", not_after(r"\w+.,/-") + _NATIONAL, _national),
+        Pattern("phone", not_after(r"\w.-") + _CALLED + _TAIL, _dialled, ignore_case=True, needs="[:&%]"),
+    ]
+)

@@ -1,0 +1,95 @@
+"""Rail of stage tool_call: which hosts and URLs may leave in a call's arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from flightloop.egress import shown
+from flightloop.tool import Permission
+from flightloop.verdicts import Action
+from guardrails.aside import aside
+from guardrails.egress_document import Egress
+from guardrails.finders.argument_hosts import addresses_in_arguments
+from guardrails.finders.bare_hosts import HOST, OPAQUE, as_url
+from guardrails.finders.hosts import Address, addresses_of, permitted
+from guardrails.policy_document import PolicyDocument
+from guardrails.rails.calls import Problem, call_of, characters_of, judgement_of, stays_here
+from guardrails.rails.detector import found_in
+from guardrails.rails.links import ANY_HOSTS, bare_addresses, hosts_named, links_of, vouched
+from guardrails.types import Checked, CheckedCall, GuardContext, Judgement, Rail
+
+SHOWN = 100
+"""Longest part of a finding that a reason quotes, in characters."""
+
+
+def egress_rail(document: PolicyDocument) -> Rail:
+    """Checks what leaves in the arguments of a call.
+
+    - Tools that reach the network, and sinks: every address must be among the policy's hosts, in a URL of an allowed
+      shape.
+    - All tools, those that only read included: the policy, the user's words or a trusted result must vouch for every
+      link and host. A call of another agent is left to that agent's own calls.
+    """
+
+    async def check(checked: Checked) -> Judgement:
+        call, context = call_of(checked), checked.context
+        egress = document.egress
+        problems = await aside(
+            characters_of(checked, evidence=True),
+            lambda: [
+                *_unreachable(call, egress),
+                *(_unknown_hosts(call, context, egress) if call.spec.agent is None else ()),
+            ],
+        )
+        return judgement_of("egress", checked, problems)
+
+    return check
+
+
+def _unreachable(call: CheckedCall, egress: Egress) -> Iterator[Problem]:
+    reaches = Permission.NETWORK in call.spec.permissions
+    watched = {name: value for name, value in call.arguments.items() if reaches or name in call.spec.sinks}
+    for host, port in sorted(set(addresses_in_arguments(watched, call.spec.sinks))):
+        if not permitted(host, egress.hosts, port):
+            yield Action.BLOCK, "egress", f"{shown(host, port)} is not among the policy's egress hosts"
+    for form, url, addresses in _hosts_in(watched) if egress.urls else ():
+        if not all(egress.fits(url, host, port) for host, port in addresses):
+            yield Action.BLOCK, "url", f"{form} has a path or a query that the policy's egress urls do not allow"
+
+
+def _unknown_hosts(call: CheckedCall, context: GuardContext, egress: Egress) -> Iterator[Problem]:
+    if egress.arguments is Action.ALLOW:
+        return
+    forms = [*_hosts_in(call.arguments)]
+    known = hosts_named(context.user_text) if forms else frozenset()
+    own = links_of(context.user_text, context) if forms else frozenset()
+    for form, url, addresses in forms:
+        if form in own or (addresses and all(vouched(url, one, known, egress) for one in addresses)):
+            continue
+        if not any(form in links_of(text, context) for text in _vouching(call, context, form)):
+            why = "is neither allowed by the policy's egress hosts nor told by the user or a trusted result"
+            yield egress.arguments, "link", f"{form[:SHOWN]} {why}"
+
+
+def _vouching(call: CheckedCall, context: GuardContext, form: str) -> Iterator[str]:
+    """Results that vouch for a form in a call: all of them if the arguments stay here, otherwise trusted ones that did
+    not repeat it from an earlier call."""
+    if stays_here(call.spec):
+        yield from context.results
+    for index, text in enumerate(context.trusted_results):
+        before = context.written_before[index] if index < len(context.written_before) else len(context.written)
+        if not any(form in written for written in context.written[:before]):
+            yield text
+
+
+def _hosts_in(arguments: dict[str, Any]) -> Iterator[tuple[str, str, frozenset[Address]]]:
+    """Links and hosts in arguments: the form, its URL and its addresses, of which an opaque link has none."""
+    for text, finding in found_in(ANY_HOSTS, arguments):
+        form = text[finding.start : finding.end]
+        if finding.label == OPAQUE:
+            yield form, form, frozenset()
+        elif finding.label == HOST:
+            yield form, as_url(form), bare_addresses(as_url(form))
+        else:
+            yield form, form, addresses_of(form)

@@ -1,0 +1,147 @@
+"""Small images drawn by Pillow for the tests of the reader."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+
+BLUE, ORANGE, GREEN = "#1f77b4", "#ff7f0e", "#2ca02c"
+COLOURS = (BLUE, ORANGE, GREEN)
+LEFT, RIGHT, TOP, BOTTOM = 80, 560, 60, 340
+FONT = ImageFont.load_default(15)
+
+
+def png(image: Image.Image, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", **options)
+    return buffer.getvalue()
+
+
+def canvas(size: tuple[int, int] = (600, 400), paper: str = "white") -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    image = Image.new("RGB", size, paper)
+    return image, ImageDraw.Draw(image)
+
+
+def row_of(value: float, low: float, high: float, *, log: bool = False) -> float:
+    """Pixel row of a value on the vertical axis."""
+    if log:
+        value, low, high = math.log10(value), math.log10(low), math.log10(high)
+    return BOTTOM - (value - low) / (high - low) * (BOTTOM - TOP)
+
+
+def axis(pen: ImageDraw.ImageDraw, ticks: Sequence[float], low: float, high: float, *, log: bool = False) -> None:
+    pen.line((LEFT, TOP, LEFT, BOTTOM), fill="black")
+    for tick in ticks:
+        row = row_of(tick, low, high, log=log)
+        pen.line((LEFT - 5, row, LEFT, row), fill="black")
+        pen.text((LEFT - 9, row), f"{tick:g}", font=FONT, fill="black", anchor="rm")
+
+
+def places(count: int) -> list[float]:
+    step = (RIGHT - LEFT) / count
+    return [LEFT + (index + 0.5) * step for index in range(count)]
+
+
+def labels(pen: ImageDraw.ImageDraw, names: Sequence[str]) -> None:
+    for place, name in zip(places(len(names)), names, strict=True):
+        pen.text((place, BOTTOM + 16), name, font=FONT, fill="black", anchor="mm")
+
+
+def legend(pen: ImageDraw.ImageDraw, names: Sequence[str], *, line: bool = False) -> None:
+    for index, name in enumerate(names):
+        left, row = LEFT + 120 * index, 24
+        box = (left, row - 1, left + 24, row + 1) if line else (left, row - 6, left + 24, row + 6)
+        pen.rectangle(box, fill=COLOURS[index])
+        pen.text((left + 32, row), name, font=FONT, fill="black", anchor="lm")
+
+
+def bar_chart(
+    values: Sequence[Sequence[float]], categories: Sequence[str], names: Sequence[str] = (), *, low: float = 0,
+    high: float = 100, ticks: Sequence[float] = (0, 20, 40, 60, 80, 100), stacked: bool = False, printed: bool = False,
+) -> bytes:  # fmt: skip
+    """Upright bars; several series are grouped or stacked."""
+    image, pen = canvas()
+    if ticks:
+        axis(pen, ticks, low, high)
+    labels(pen, categories)
+    legend(pen, names)
+    width = (RIGHT - LEFT) / len(categories) * 0.7
+    each = width if stacked else width / len(values)
+    for place, index in zip(places(len(categories)), range(len(categories)), strict=True):
+        base = 0.0
+        for series, row in enumerate(values):
+            start = place - width / 2 + (0 if stacked else series * each)
+            ends = sorted((row_of(base + row[index], low, high), row_of(base, low, high)))
+            pen.rectangle((start, ends[0], start + each - 1, ends[1] - 1), fill=COLOURS[series])
+            if printed:
+                pen.text((start + each / 2, ends[0] - 10), f"{row[index]:g}", font=FONT, fill="black", anchor="mm")
+            base += row[index] if stacked else 0
+    return png(image)
+
+
+def level_bars(values: Sequence[float], categories: Sequence[str]) -> bytes:
+    """Bars that grow to the right, on a scale from 0 to 50."""
+    image, pen = canvas()
+    step = (BOTTOM - TOP) / len(values)
+    for index, (value, name) in enumerate(zip(values, categories, strict=True)):
+        middle = TOP + (index + 0.5) * step
+        pen.rectangle((LEFT, middle - 12, LEFT + value * 9, middle + 12), fill=BLUE)
+        pen.text((LEFT - 8, middle), name, font=FONT, fill="black", anchor="rm")
+    for tick in range(0, 60, 10):
+        pen.text((LEFT + tick * 9, BOTTOM + 16), str(tick), font=FONT, fill="black", anchor="mm")
+    return png(image)
+
+
+def line_chart(
+    values: Sequence[Sequence[float]], categories: Sequence[str], names: Sequence[str] = (), *, low: float = 0,
+    high: float = 100, ticks: Sequence[float] = (0, 20, 40, 60, 80, 100), log: bool = False,
+) -> bytes:  # fmt: skip
+    image, pen = canvas()
+    axis(pen, ticks, low, high, log=log)
+    for tick in ticks:
+        row = row_of(tick, low, high, log=log)
+        pen.line((LEFT + 1, row, RIGHT, row), fill="#cccccc")
+    labels(pen, categories)
+    legend(pen, names, line=True)
+    for index, series in enumerate(values):
+        points = [(x, row_of(value, low, high, log=log)) for x, value in zip(places(len(series)), series, strict=True)]
+        pen.line(points, fill=COLOURS[index], width=3, joint="curve")
+    return png(image)
+
+
+def pie_chart(values: Sequence[float], names: Sequence[str], *, hole: float = 0) -> bytes:
+    image, pen = canvas()
+    start = -90.0
+    for index, value in enumerate(values):
+        end = start + 360 * value / sum(values)
+        pen.pieslice((120, 80, 400, 360), start, end, fill=COLOURS[index])
+        start = end
+    if hole:
+        pen.ellipse((260 - hole, 220 - hole, 260 + hole, 220 + hole), fill="white")
+    for index, name in enumerate(names):
+        pen.rectangle((450, 120 + 30 * index, 466, 134 + 30 * index), fill=COLOURS[index])
+        pen.text((474, 127 + 30 * index), name, font=FONT, fill="black", anchor="lm")
+    return png(image)
+
+
+def table_image(rows: Sequence[Sequence[str]], *, ruled: bool) -> bytes:
+    image, pen = canvas((140 * len(rows[0]) + 40, 36 * len(rows) + 40))
+    for i, row in enumerate(rows):
+        for j, cell in enumerate(row):
+            pen.text((32 + 140 * j, 38 + 36 * i), cell, font=FONT, fill="black", anchor="lm")
+    if ruled:
+        for i in range(len(rows) + 1):
+            pen.line((20, 20 + 36 * i, 20 + 140 * len(rows[0]), 20 + 36 * i), fill="black")
+        for j in range(len(rows[0]) + 1):
+            pen.line((20 + 140 * j, 20, 20 + 140 * j, 20 + 36 * len(rows)), fill="black")
+    return png(image)
+
+
+def text_image(lines: Sequence[str]) -> bytes:
+    image, pen = canvas()
+    for index, line in enumerate(lines):
+        pen.text((30, 40 + 40 * index), line, font=ImageFont.load_default(20), fill="black")
+    return png(image)

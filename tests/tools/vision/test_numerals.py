@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tools.vision.numerals import Numeral, numbers_in, numeral, power_of_ten, without_numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "unit"),
+    [("12", 12, ""), ("1,234", 1234, ""), ("1,234,567.5", 1234567.5, ""), ("1.234.567", 1234567, ""), ("3,5", 3.5, ""),
+     ("0,125", 0.125, ""), ("−40", -40, ""), ("–0.5", -0.5, ""), ("(12%)", -12, "%"), ("12.5 %", 12.5, "%"),
+     ("€3.5k", 3500, "€"), ("$1.2M", 1.2e6, "$"), ("5k", 5000, ""), ("3.4万", 34000, ""), ("1.2亿", 1.2e8, ""),
+     ("+7", 7, ""), ("1e6", 1e6, ""), ("25 kg", 25, "kg"), ("1 234", 1234, ""), ("-$5", -5, "$"), ("1O", 10, "")],
+)  # fmt: skip
+def test_a_number_has_value_and_unit(text: str, value: float, unit: str) -> None:
+    assert numeral(text) == Numeral(pytest.approx(value), unit)
+
+
+@pytest.mark.parametrize("text", ["", "abc", "Q1", "2021-05", "12/24", "1.2.3", "Series 1", "--", "10³"])
+def test_other_text_is_no_number(text: str) -> None:
+    assert numeral(text) is None
+
+
+@pytest.mark.parametrize(("text", "value"), [("10³", 1e3), ("102", 100), ("10^5", 1e5), ("10⁻²", 0.01), ("10³3", 1e3)])
+def test_powers_of_ten_are_read(text: str, value: float) -> None:
+    assert power_of_ten(text) == Numeral(pytest.approx(value))
+
+
+def test_a_label_is_divided_from_its_numbers() -> None:
+    text = "Apples: 120 (23.5%)"
+    assert [number.value for number in numbers_in(text)] == [120, 23.5]
+    assert [number.unit for number in numbers_in(text)] == ["", "%"]
+    assert without_numbers(text) == "Apples"
+
+
+@given(st.integers(-(10**9), 10**9))
+def test_grouped_whole_numbers_are_read_back(value: int) -> None:
+    assert numeral(f"{value:,}") == Numeral(float(value))
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_number_or_none(text: str) -> None:
+    for found in (numeral(text), power_of_ten(text), *numbers_in(text)):
+        assert found is None or isinstance(found.value, float)
+    without_numbers(text)

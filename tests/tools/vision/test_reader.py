@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.tools.vision.drawing import bar_chart, level_bars, line_chart, pie_chart, table_image, text_image
+from tools.vision import AxisScale, ChartKind, ChartReading, TableReading, TextReading, read_image
+
+CITIES = ("Oslo", "Lima", "Rome", "Kyiv")
+
+
+def chart(data: bytes) -> ChartReading:
+    reading = read_image(data)
+    assert isinstance(reading, ChartReading)
+    return reading
+
+
+def values(reading: ChartReading, series: int = 0) -> dict[str | float, float]:
+    return {point.x: point.y for point in reading.series[series].points}
+
+
+def near(expected: dict[str, float], tolerance: float) -> object:
+    return pytest.approx(expected, abs=tolerance)
+
+
+def test_bars_are_measured_on_the_axis() -> None:
+    reading = chart(bar_chart([(35, 81, 12, 57)], CITIES))
+    assert (reading.kind, reading.horizontal, reading.stacked) == (ChartKind.BAR, False, False)
+    assert (reading.y_axis.scale, reading.y_axis.low, reading.y_axis.high) == (AxisScale.LINEAR, 0, 100)
+    assert reading.x_axis.labels == CITIES
+    assert values(reading) == near(dict(zip(CITIES, (35, 81, 12, 57), strict=True)), 1.0)
+    assert not any(point.printed for point in reading.series[0].points)
+
+
+def test_grouped_bars_get_the_legends_names() -> None:
+    reading = chart(bar_chart([(35, 81, 12, 57), (60, 22, 44, 90)], CITIES, ("Plan", "Actual")))
+    assert [series.name for series in reading.series] == ["Plan", "Actual"]
+    assert [series.colour for series in reading.series] == ["#1f77b4", "#ff7f0e"]
+    assert values(reading, 1) == near(dict(zip(CITIES, (60, 22, 44, 90), strict=True)), 1.0)
+
+
+def test_stacked_bars_are_measured_from_the_bar_below() -> None:
+    reading = chart(bar_chart([(35, 41, 12, 27), (20, 22, 44, 50)], CITIES, ("Plan", "Actual"), stacked=True))
+    assert reading.stacked
+    assert values(reading, 1) == near(dict(zip(CITIES, (20, 22, 44, 50), strict=True)), 1.2)
+
+
+def test_bars_below_the_baseline_are_negative() -> None:
+    reading = chart(bar_chart([(35, -81, 12, -27)], CITIES, low=-100, ticks=(-100, -50, 0, 50, 100)))
+    assert values(reading) == near(dict(zip(CITIES, (35, -81, 12, -27), strict=True)), 2.0)
+
+
+def test_level_bars_have_their_categories_at_the_left() -> None:
+    reading = chart(level_bars((12, 44, 31), ("Tea", "Rice", "Corn")))
+    assert reading.horizontal
+    assert values(reading) == near({"Tea": 12, "Rice": 44, "Corn": 31}, 0.6)
+
+
+def test_printed_values_replace_measured_ones() -> None:
+    reading = chart(bar_chart([(35.4, 81.2, 12.7, 57.9)], CITIES, printed=True))
+    assert values(reading) == dict(zip(CITIES, (35.4, 81.2, 12.7, 57.9), strict=True))
+    assert all(point.printed and point.confidence > 0.9 for point in reading.series[0].points)
+
+
+def test_without_an_axis_printed_values_are_read() -> None:
+    reading = chart(bar_chart([(35.4, 81.2, 12.7, 57.9)], CITIES, printed=True, ticks=()))
+    assert reading.y_axis.scale is AxisScale.NONE
+    assert reading.notes
+    assert values(reading) == dict(zip(CITIES, (35.4, 81.2, 12.7, 57.9), strict=True))
+
+
+def test_points_lie_where_they_are_drawn() -> None:
+    reading = chart(bar_chart([(35, 81, 12, 57)], CITIES))
+    x, y = reading.series[0].points[1].pixel
+    assert (x, y) == (pytest.approx(260, abs=2), pytest.approx(340 - 0.81 * 280, abs=2))
+
+
+def test_lines_are_told_apart_by_colour() -> None:
+    names = ("Jan", "Feb", "Mar", "Apr", "May", "Jun")
+    first, second = (20, 45, 30, 80, 62, 75), (70, 66, 52, 31, 40, 12)
+    reading = chart(line_chart([first, second], names, ("Plan", "Actual")))
+    assert reading.kind is ChartKind.LINE
+    assert [series.name for series in reading.series] == ["Plan", "Actual"]
+    assert values(reading) == near(dict(zip(names, first, strict=True)), 1.5)
+    assert values(reading, 1) == near(dict(zip(names, second, strict=True)), 1.5)
+
+
+def test_years_on_the_axis_are_numbers() -> None:
+    years = ("2018", "2019", "2020", "2021", "2022")
+    reading = chart(line_chart([(20, 45, 30, 80, 62)], years))
+    assert values(reading) == pytest.approx({2018.0: 20, 2019.0: 45, 2020.0: 30, 2021.0: 80, 2022.0: 62}, abs=1.5)
+
+
+def test_a_logarithmic_axis_is_recognised() -> None:
+    names = ("Jan", "Feb", "Mar", "Apr", "May")
+    truth = (30, 700, 90, 4000, 1500)
+    reading = chart(line_chart([truth], names, low=10, high=10_000, ticks=(10, 100, 1000, 10_000), log=True))
+    assert reading.y_axis.scale is AxisScale.LOG
+    assert values(reading) == pytest.approx(dict(zip(names, truth, strict=True)), rel=0.05)
+
+
+@pytest.mark.parametrize("hole", [0, 70])
+def test_slices_are_measured_by_angle(hole: float) -> None:
+    reading = chart(pie_chart((50, 30, 20), ("Rail", "Road", "Sea"), hole=hole))
+    assert reading.kind is ChartKind.PIE
+    assert values(reading) == near({"Rail": 50, "Road": 30, "Sea": 20}, 0.7)
+
+
+@pytest.mark.parametrize("ruled", [True, False])
+def test_a_table_keeps_its_cells(ruled: bool) -> None:
+    rows = (("Name", "Units", "Price"), ("Apples", "120", "3.50"), ("Pears", "85", "12.25"), ("Plums", "7", "9.99"))
+    reading = read_image(table_image(rows, ruled=ruled))
+    assert isinstance(reading, TableReading)
+    assert (reading.header, reading.rows, reading.ruled) == (rows[0], rows[1:], ruled)
+
+
+def test_other_images_are_read_as_text() -> None:
+    reading = read_image(text_image(("Minutes of the meeting", "The budget was approved.", "Next date: 12 May")))
+    assert isinstance(reading, TextReading)
+    assert reading.text.splitlines() == ["Minutes of the meeting", "The budget was approved.", "Next date: 12 May"]
+
+
+def test_an_empty_image_has_no_text() -> None:
+    reading = read_image(text_image(()))
+    assert isinstance(reading, TextReading)
+    assert reading.lines == ()

@@ -1,0 +1,147 @@
+"""Axes of a chart, from its words: scales from columns or rows of numbers, categories from rows or columns of text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tools.vision.numerals import CURRENCIES, Numeral, numeral, power_of_ten
+from tools.vision.ocr import Word
+from tools.vision.readings import NO_AXIS, Axis, AxisScale
+from tools.vision.scale import Scale, Tick, fit
+
+ALIGNED = 5.0
+"""Pixels between the edges of labels of one axis; of large text more, since a tick may be taken for a part of it."""
+COMMA = 0.15
+"""Depth of a comma below the digits, as a share of the text's height."""
+UNIT = re.compile(r"[(（\[]\s*([^()（）\[\]]{1,12})\s*[)）\]]\s*$")
+
+
+@dataclass(frozen=True)
+class ScaleAxis:
+    """A scale with the words that are its tick labels."""
+
+    scale: Scale
+    words: tuple[Word, ...]
+    vertical: bool  # the axis runs upwards
+    unit: str
+
+    @property
+    def position(self) -> float:
+        """Where the labels stand across the axis, in pixels."""
+        return float(np.mean([word.x if self.vertical else word.y for word in self.words]))
+
+    @property
+    def low_pixel(self) -> float:
+        """Smallest pixel position of a tick."""
+        return min(tick.position for tick in self.scale.ticks)
+
+    @property
+    def high_pixel(self) -> float:
+        return max(tick.position for tick in self.scale.ticks)
+
+    def described(self, title: str, unit: str) -> Axis:
+        values = [tick.value for tick in self.scale.ticks]
+        kind = AxisScale.LOG if self.scale.log else AxisScale.LINEAR
+        return Axis(kind, title, self.unit or unit, min(values), max(values))
+
+
+def scale_axes(words: Sequence[Word], *, vertical: bool) -> list[ScaleAxis]:
+    """All axes with a scale in one direction, the one with the most tick labels first."""
+    numbers = [word for word in words if word.level and _value(word) is not None]
+    found: list[ScaleAxis] = []
+    for group in _aligned(numbers, vertical):
+        axis = _axis_of(group, vertical)
+        if axis and not any(set(axis.words) & set(other.words) for other in found):
+            found.append(axis)
+    return sorted(found, key=lambda axis: (-len(axis.words), axis.position if vertical else -axis.position))
+
+
+def _aligned(numbers: Sequence[Word], vertical: bool) -> Iterable[list[Word]]:
+    """Groups of numbers in one column (or row), larger groups first."""
+    if vertical:
+        edges: list[Callable[[Word], float]] = [lambda w: w.box[2], lambda w: w.box[0], lambda w: w.x]
+    else:
+        edges = [lambda w: w.y, lambda w: w.box[1], lambda w: w.box[3]]
+    groups = []
+    for edge in edges:
+        for seed in numbers:
+            slack = max(ALIGNED, 0.6 * seed.height)
+            group = [word for word in numbers if abs(edge(word) - edge(seed)) <= slack]
+            if len(group) >= 2:
+                groups.append(group)
+    return sorted(groups, key=lambda group: -len(group))
+
+
+def _axis_of(group: Sequence[Word], vertical: bool) -> ScaleAxis | None:
+    plain = [(word, _value(word)) for word in group]
+    powers = [(word, power_of_ten(word.text)) for word in group]
+    best: ScaleAxis | None = None
+    for readings, power in ((plain, False), (powers, True)):
+        ticks = {_tick(word, found.value, vertical): word for word, found in readings if found}
+        scale = fit(list(ticks), least=2, log=True) if power and len(ticks) <= 4 else fit(list(ticks))
+        if scale is None or (power and not scale.log) or scale.error > 1.6:
+            continue
+        if best is None or len(scale.ticks) > len(best.words) or (power and not best.scale.log):
+            used = tuple(ticks[tick] for tick in scale.ticks)
+            best = ScaleAxis(scale, used, vertical, _common_unit([numeral(word.text) for word in used]))
+    return best
+
+
+def _tick(word: Word, value: float, vertical: bool) -> Tick:
+    if vertical and "," in word.text:
+        # A comma reaches below the line.
+        return Tick(word.box[1] + (1 - COMMA) * word.height / 2, value)
+    return Tick(word.y if vertical else word.x, value)
+
+
+def _value(word: Word) -> Numeral | None:
+    return numeral(word.text) or power_of_ten(word.text)
+
+
+def _common_unit(numbers: Sequence[Numeral | None]) -> str:
+    units = {number.unit for number in numbers if number and number.value}
+    return units.pop() if len(units) == 1 else ""
+
+
+def text_rows(words: Sequence[Word]) -> list[list[Word]]:
+    """Words in rows: those whose middles (for slanted text, upper ends) are at one height. From top to bottom."""
+    rows: list[list[Word]] = []
+    for word in sorted(words, key=_row_place):
+        last = rows[-1] if rows else None
+        if last and abs(_row_place(word) - np.median([_row_place(one) for one in last])) <= max(
+            6.0, word.height * 0.45 * word.level
+        ):
+            last.append(word)
+        else:
+            rows.append([word])
+    return [sorted(row, key=lambda word: word.x) for row in rows]
+
+
+def _row_place(word: Word) -> float:
+    return word.y if word.level else word.anchor[1]
+
+
+def unit_of(title: str) -> str:
+    """The unit at the end of an axis title, as in ``Revenue (k€)``."""
+    match = UNIT.search(title)
+    return match[1].strip() if match else ""
+
+
+def is_currency(unit: str) -> bool:
+    return unit in CURRENCIES and bool(unit)
+
+
+def vertical_title(words: Sequence[Word], left: float, taken: set[Word]) -> str:
+    """The title of the vertical axis: upright text left of the tick labels, or level text right above them."""
+    turned = [word for word in words if abs(word.angle) > 60 and word.x < left and word not in taken]
+    # Text that runs upwards begins at the bottom.
+    return " ".join(word.text for word in sorted(turned, key=lambda word: -word.y if word.angle > 0 else word.y))
+
+
+def no_axis(labels: Sequence[str] = (), title: str = "") -> Axis:
+    """An axis with categories, or `NO_AXIS`."""
+    return Axis(AxisScale.CATEGORY, title, labels=tuple(labels)) if labels else NO_AXIS

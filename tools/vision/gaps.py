@@ -1,0 +1,43 @@
+"""Divides text that was read as one line at gaps that are too wide for spaces."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+
+from tools.vision.images import Pixels
+from tools.vision.ocr import INK, Word
+
+WIDE = 0.75
+"""Least width of a gap, in heights of the text."""
+
+
+def divided(word: Word, pixels: Pixels) -> list[Word]:
+    """The pieces of a level word between wide gaps, each with its own box."""
+    spaces = [match.start() for match in re.finditer(r"\s", word.text)]
+    left, top, right, bottom = (max(round(edge), 0) for edge in word.box)
+    if not spaces or not word.level or right - left < 3 * (bottom - top):
+        return [word]
+    grey = pixels[top:bottom, left:right].astype(np.int16).mean(axis=2)
+    ink = (np.abs(grey - np.median(grey)) > INK).any(axis=0)
+    filled = np.flatnonzero(ink)
+    breaks = np.flatnonzero(np.diff(filled) > WIDE * (bottom - top))
+    if not len(breaks):
+        return [word]
+    per = word.width / len(word.text)
+    middles = [left + (filled[place] + filled[place + 1]) / 2 for place in breaks]
+    cuts = sorted({min(spaces, key=lambda space: abs(word.box[0] + (space + 0.5) * per - x)) for x in middles})
+    if len(cuts) != len(middles):
+        cuts = spaces if len(spaces) == len(middles) else []
+    if not cuts:
+        return [word]
+    starts = [0, *(int(filled[place + 1]) for place in breaks)]
+    ends = [*(int(filled[place]) + 1 for place in breaks), int(filled[-1]) + 1]
+    texts = [word.text[a + 1 : b].strip() for a, b in zip([-1, *cuts], [*cuts, len(word.text)], strict=True)]
+    pieces = []
+    for text, start, end in zip(texts, starts, ends, strict=True):
+        box = (float(left + start), word.box[1], float(left + end), word.box[3])
+        pieces.append(replace(word, text=text, box=box, anchor=((box[0] + box[2]) / 2, box[1])))
+    return [piece for piece in pieces if piece.text] or [word]

@@ -1,0 +1,301 @@
+"""Reads pies and donuts: slices of a disc by their angles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.vision.chart_parts import ChartParts
+from tools.vision.legend import name_of
+from tools.vision.libraries import opencv
+from tools.vision.numerals import Numeral, numbers_in, without_numbers
+from tools.vision.ocr import Word
+from tools.vision.readings import NO_AXIS, ChartKind, ChartReading, Point, Series
+from tools.vision.scene import Lab, Mask, Scene, hex_of
+
+STEPS = 1440
+"""Angles at which the disc is sampled."""
+LEAST_RADIUS = 0.1
+"""Least radius, as a share of the image's shorter side."""
+ROUND = 0.9
+"""Least share of the circle's edge that the disc reaches."""
+LEAST_SLICE = 4
+"""Steps below which a run of one colour is a border between slices."""
+AGREES = 0.015
+"""Largest difference between a printed and a measured share of the whole."""
+PROPORTIONAL = 0.07
+"""Largest relative difference between printed values and slices, if the values are those of the slices."""
+FAR = 0.75
+"""Distance of labels from the disc, in radii."""
+
+
+@dataclass(frozen=True)
+class Disc:
+    x: float
+    y: float
+    radius: float
+    hole: float  # radius of the hole; 0 of a pie
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A slice from one angle to another, in steps clockwise from the top."""
+
+    start: int
+    length: int
+    colour: Lab
+
+    @property
+    def middle(self) -> float:
+        """Angle of the slice's middle in radians, clockwise from the top."""
+        return (self.start + self.length / 2) % STEPS * 2 * math.pi / STEPS
+
+
+def read_pie(parts: ChartParts) -> ChartReading | None:
+    """The pie or donut in an image; None if there is none."""
+    scene = parts.scene
+    if not parts.areas:
+        return None
+    colours, masks = [colour for colour, _ in parts.areas], [mask for _, mask in parts.areas]
+    ignored = parts.legend_mask()
+    disc = disc_of(scene, np.any(masks, axis=0) & ~ignored)
+    if disc is None:
+        return None
+    slices = _slices(disc, [mask & ~ignored for mask in masks], colours)
+    if len(slices) < 2:
+        return None
+    return _reading(parts, disc, slices)
+
+
+def disc_of(scene: Scene, mask: Mask) -> Disc | None:
+    """The disc that the fills form together, if they form one. Gaps between slices and text are bridged."""
+    cv2 = opencv()
+    whole = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+    contours, _ = cv2.findContours(whole, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return None
+    contour = max(contours, key=cv2.contourArea)
+    points = contour.reshape(-1, 2).astype(np.float64)
+    x, y, radius = _circle(points)
+    if radius < LEAST_RADIUS * min(scene.width, scene.height):
+        return None
+    area = float(cv2.contourArea(contour)) / (math.pi * radius**2)
+    away = np.abs(np.hypot(points[:, 0] - x, points[:, 1] - y) - radius)
+    reached = np.unique(
+        (np.arctan2(points[:, 1] - y, points[:, 0] - x)[away < 0.04 * radius + 2] * 90 / math.pi).astype(int)
+    )
+    if not 0.9 < area < 1.08 or len(reached) < ROUND * 180:
+        return None
+    return Disc(x, y, radius, _hole(mask, x, y, radius))
+
+
+def _circle(points: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Circle through most points of a contour: least squares (Kåsa 1976), repeated without outliers."""
+    kept = points
+    x = y = radius = 0.0
+    for _ in range(4):
+        matrix = np.column_stack([2 * kept, np.ones(len(kept))])
+        solution, *_ = np.linalg.lstsq(matrix, (kept**2).sum(axis=1), rcond=None)
+        x, y = float(solution[0]), float(solution[1])
+        radius = math.sqrt(max(float(solution[2]) + x * x + y * y, 0.0))
+        away = np.abs(np.hypot(points[:, 0] - x, points[:, 1] - y) - radius)
+        near = points[away <= max(2.0, float(np.quantile(away, 0.7)))]
+        if len(near) < 12:
+            break
+        kept = near
+    return x, y, radius
+
+
+def _hole(mask: Mask, x: float, y: float, radius: float) -> float:
+    """Radius of the hole: where, going inwards, most directions leave the fills."""
+    angles = np.linspace(0, 2 * math.pi, 180, endpoint=False)
+    for share in np.arange(0.9, 0.04, -0.03):
+        filled = _sample(mask, x + np.cos(angles) * radius * share, y + np.sin(angles) * radius * share)
+        if filled.mean() < 0.3:
+            return float((share + 0.015) * radius)
+    return 0.0
+
+
+def _sample(image: NDArray[Any], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[Any]:
+    rows = np.clip(np.round(y).astype(int), 0, image.shape[0] - 1)
+    columns = np.clip(np.round(x).astype(int), 0, image.shape[1] - 1)
+    return np.asarray(image[rows, columns])
+
+
+def _slices(disc: Disc, masks: Sequence[Mask], colours: Sequence[Lab]) -> list[Slice]:
+    """Runs of one colour around the disc, clockwise from the top."""
+    index = np.full(masks[0].shape, -1, dtype=np.int16)
+    for place, mask in enumerate(masks):
+        index[mask] = place
+    angles = np.arange(STEPS) * 2 * math.pi / STEPS
+    inner = max(disc.hole + 0.12 * (disc.radius - disc.hole), 0.3 * disc.radius)
+    votes = np.zeros((len(masks) + 1, STEPS), dtype=int)
+    for radius in np.linspace(inner, disc.radius * 0.97, 40):
+        seen = _sample(index, disc.x + np.sin(angles) * radius, disc.y - np.cos(angles) * radius)
+        for place in range(-1, len(masks)):
+            votes[place] += seen == place
+    winner = votes[:-1].argmax(axis=0)
+    winner[votes[:-1].max(axis=0) < 8] = -1
+    return _whole(_runs(winner), colours)
+
+
+def _runs(winner: NDArray[np.intp]) -> list[tuple[int, int, int]]:
+    """Runs (start, length, colour) around the circle, beginning at a change."""
+    changes = np.flatnonzero(winner != np.roll(winner, 1))
+    if not len(changes):
+        return [(0, STEPS, int(winner[0]))]
+    ends = np.append(changes[1:], changes[0] + STEPS)
+    return [(int(start), int(end - start), int(winner[start])) for start, end in zip(changes, ends, strict=True)]
+
+
+def _whole(runs: list[tuple[int, int, int]], colours: Sequence[Lab]) -> list[Slice]:
+    """Slices, with the borders between them divided among both neighbours."""
+    real = [run for run in runs if run[2] >= 0 and run[1] >= LEAST_SLICE]
+    merged: list[tuple[int, int, int]] = []
+    for run in real:
+        last = merged[-1] if merged else None
+        if last and last[2] == run[2] and run[0] - (last[0] + last[1]) < 2:
+            merged[-1] = (last[0], run[0] + run[1] - last[0], run[2])
+        else:
+            merged.append(run)
+    slices = []
+    for place, (start, length, colour) in enumerate(merged):
+        before = merged[place - 1]
+        after = merged[(place + 1) % len(merged)]
+        gap_before = (start - before[0] - before[1]) % STEPS
+        gap_after = (after[0] - start - length) % STEPS
+        slices.append(Slice(start, round(length + gap_before / 2 + gap_after / 2), colours[colour]))
+    return [one for one in slices if one.length >= LEAST_SLICE]
+
+
+def _reading(parts: ChartParts, disc: Disc, slices: Sequence[Slice]) -> ChartReading:
+    title, headline = parts.headline(disc.y - 0.9 * disc.radius)
+    words = [word for word in parts.free_words() if word not in headline]
+    near = [
+        word
+        for word in words
+        if math.hypot(word.x - disc.x, word.y - disc.y) - word.width / 2 < (1 + FAR) * disc.radius
+    ]
+    owned = _owned(disc, slices, near)
+    points = []
+    total = sum(one.length for one in slices)
+    numbers = [[number for word in group for number in numbers_in(word.text)] for group in owned]
+    whole = _whole_value(numbers, slices, total)
+    for place, (one, group, found) in enumerate(zip(slices, owned, numbers, strict=True), 1):
+        share = one.length / total
+        named = " ".join(filter(None, (without_numbers(word.text) for word in group)))
+        value, printed = _value(found, share, whole)
+        name = name_of(one.colour, parts.legend) or named or _plain(group, value) or f"#{place}"
+        reach = (disc.hole + disc.radius) / 2
+        pixel = (disc.x + math.sin(one.middle) * reach, disc.y - math.cos(one.middle) * reach)
+        points.append(Point(name, value, pixel, 0.97 if printed else 0.85, printed))
+    series = Series("", hex_of(slices[0].colour), tuple(points))
+    confidence = float(np.mean([point.confidence for point in points]))
+    notes = () if whole else ("values are percentages of the whole",)
+    return ChartReading(ChartKind.PIE, title, NO_AXIS, NO_AXIS, (series,), confidence, notes=notes)
+
+
+def _owned(disc: Disc, slices: Sequence[Slice], words: Sequence[Word]) -> list[list[Word]]:
+    """Words of each slice: those on it by angle, those outside in the order of the slices around the disc."""
+    owned: list[list[Word]] = [[] for _ in slices]
+    outside = []
+    for word in words:
+        away = math.hypot(word.x - disc.x, word.y - disc.y)
+        if away >= disc.radius:
+            outside.append(word)
+        elif away >= disc.hole:
+            owned[_slice_at(slices, _angle(disc, word.x, word.y))].append(word)
+    labels = sorted(_blocks(outside), key=lambda block: _label_angle(disc, block))
+    if len(labels) == len(slices):
+        order = sorted(range(len(slices)), key=lambda index: slices[index].middle)
+        for index, block in zip(order, _turned(disc, labels, [slices[place] for place in order]), strict=True):
+            owned[index] += block
+        return owned
+    for block in labels:
+        owned[_slice_at(slices, _label_angle(disc, block))] += block
+    return owned
+
+
+def _turned(disc: Disc, labels: list[list[Word]], slices: Sequence[Slice]) -> list[list[Word]]:
+    """Labels in the order of the slices: the rotation with the least sum of angles between them."""
+    whole = 2 * math.pi
+    angles = [_label_angle(disc, block) for block in labels]
+    costs = []
+    for turn in range(len(labels)):
+        away = [abs((angles[(place + turn) % len(labels)] - one.middle + math.pi) % whole - math.pi)
+                for place, one in enumerate(slices)]  # fmt: skip
+        costs.append((sum(away), turn))
+    turn = min(costs)[1]
+    return labels[turn:] + labels[:turn]
+
+
+def _blocks(words: Sequence[Word]) -> list[list[Word]]:
+    """Words in blocks: lines of one label stand under each other."""
+    blocks: list[list[Word]] = []
+    for word in sorted(words, key=lambda word: (word.y, word.x)):
+        for block in blocks:
+            last = block[-1]
+            under = word.box[1] - last.box[3] < 0.5 * last.height and abs(word.x - last.x) < 0.5 * max(
+                word.width, last.width
+            )
+            beside = abs(word.y - last.y) < 0.4 * last.height and 0 <= word.box[0] - last.box[2] < 0.9 * last.height
+            if under or beside:
+                block.append(word)
+                break
+        else:
+            blocks.append([word])
+    return blocks
+
+
+def _label_angle(disc: Disc, block: Sequence[Word]) -> float:
+    """Direction of a label outside the disc: that of its end which is nearer to the disc."""
+    left, right = min(word.box[0] for word in block), max(word.box[2] for word in block)
+    near = float(np.clip(disc.x, left, right))
+    return _angle(disc, near, float(np.mean([word.y for word in block])))
+
+
+def _angle(disc: Disc, x: float, y: float) -> float:
+    """Radians clockwise from the top."""
+    return math.atan2(x - disc.x, disc.y - y) % (2 * math.pi)
+
+
+def _slice_at(slices: Sequence[Slice], angle: float) -> int:
+    step = angle * STEPS / (2 * math.pi)
+    inside = [index for index, one in enumerate(slices) if (step - one.start) % STEPS < one.length]
+    return inside[0] if inside else 0
+
+
+def _plain(group: Sequence[Word], value: float) -> str:
+    """A label that is only a number, such as a year, and not the value."""
+    texts = [word.text for word in group if all(number.value != value for number in numbers_in(word.text))]
+    return texts[0] if texts else ""
+
+
+def _whole_value(numbers: Sequence[Sequence[Numeral]], slices: Sequence[Slice], total: int) -> float | None:
+    """The sum of printed values: the number by which they are proportional to the slices; None if they aren't."""
+    ratios = []
+    for found, one in zip(numbers, slices, strict=True):
+        ratios += [number.value * total / one.length for number in found if number.unit != "%" and number.value > 0]
+    if not ratios:
+        return None
+    best = max(ratios, key=lambda ratio: sum(abs(other / ratio - 1) < PROPORTIONAL for other in ratios))
+    agreed = [ratio for ratio in ratios if abs(ratio / best - 1) < PROPORTIONAL]
+    return float(np.median(agreed)) if len(agreed) >= max(2, 0.6 * len(slices)) else None
+
+
+def _value(found: Sequence[Numeral], share: float, whole: float | None) -> tuple[float, bool]:
+    """Printed value, else printed percentage, else the measured one."""
+    if whole is not None:
+        for number in found:
+            if number.unit != "%" and abs(number.value / whole - share) <= AGREES + 0.05 * share:
+                return number.value, True
+        return round(share * whole, 4), False
+    for number in found:
+        if number.unit == "%" and abs(number.value / 100 - share) <= AGREES:
+            return number.value, True
+    return round(100 * share, 2), False

@@ -1,0 +1,81 @@
+"""Reads an image: a chart, a table or text."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tools.vision.axes import scale_axes
+from tools.vision.bars import read_bars
+from tools.vision.chart_parts import ChartParts
+from tools.vision.fills import coloured_areas
+from tools.vision.gaps import divided
+from tools.vision.images import Picture, Pixels, load
+from tools.vision.layout import read_text
+from tools.vision.legend import legend_of
+from tools.vision.libraries import opencv
+from tools.vision.lines import read_lines
+from tools.vision.missed import missed_words
+from tools.vision.ocr import Word, words
+from tools.vision.pies import read_pie
+from tools.vision.readings import ChartReading, Reading, TableReading, TextReading
+from tools.vision.resizing import resized
+from tools.vision.scene import scene_of
+from tools.vision.snapping import snapped
+from tools.vision.tables import read_table
+
+LONGEST_SIDE = 1800
+"""Pixels; larger images are scaled down for reading, which bounds its time and memory."""
+LEAST_BARS = 3
+CERTAIN_TABLE = 0.8
+"""Share of cells with text above which a table is certain."""
+
+
+def read_image(data: bytes) -> Reading:
+    """Reads a PNG, JPEG or WebP file.
+
+    Raises:
+        ImageRefused: the file is damaged, of another format or above a limit.
+        VisionMissing: the optional libraries are not installed.
+    """
+    return read_picture(load(data))
+
+
+def read_picture(picture: Picture) -> Reading:
+    """Reads a decoded image. Pixel positions in the result are those of ``picture``."""
+    factor = min(1.0, LONGEST_SIDE / max(picture.width, picture.height))
+    return resized(_read(_scaled(picture.pixels, factor)), 1 / factor)
+
+
+def _read(pixels: Pixels) -> ChartReading | TableReading | TextReading:
+    found = all_words(pixels)
+    scene = scene_of(pixels, found)
+    parts = ChartParts(
+        scene, tuple(snapped(axis, scene) for axis in scale_axes(found, vertical=True)),
+        tuple(snapped(axis, scene) for axis in scale_axes(found, vertical=False)),
+        tuple(legend_of(scene, found)), tuple(coloured_areas(scene)),
+    )  # fmt: skip
+    chart = read_pie(parts) or read_bars(parts)
+    if chart and len(chart.series[0].points) >= LEAST_BARS:
+        return chart
+    # A shaded header is a rectangle too, so that a chart of one or two bars is less certain than a table.
+    table = read_table(scene)
+    if table and table.filled >= CERTAIN_TABLE:
+        return table
+    # Grid lines look like a table's rules, but only some of their cells have text.
+    return read_lines(parts) or chart or table or read_text(scene)
+
+
+def all_words(pixels: Pixels) -> list[Word]:
+    """Text that is detected, that was missed, and none of it across wide gaps."""
+    found = words(pixels)
+    whole = [piece for word in [*found, *missed_words(pixels, found)] for piece in divided(word, pixels)]
+    return sorted(whole, key=lambda word: (word.y, word.x))
+
+
+def _scaled(pixels: Pixels, factor: float) -> Pixels:
+    if factor == 1.0:
+        return pixels
+    cv2 = opencv()
+    size = max(round(pixels.shape[1] * factor), 1), max(round(pixels.shape[0] * factor), 1)
+    smaller: Pixels = np.ascontiguousarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+    return smaller

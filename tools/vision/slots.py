@@ -1,0 +1,124 @@
+"""Places along a category axis and the labels that belong to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tools.vision.axes import text_rows
+from tools.vision.ocr import Word
+
+SLANTED = 8.0
+"""Degrees above which text is slanted, where other labels clearly are: short text's angle is inexact."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """A category's text and its pixel position along the axis."""
+
+    text: str
+    position: float
+    words: tuple[Word, ...]
+
+
+def labels_below(
+    words: Sequence[Word], bottom: float, places: Sequence[float], marks: Sequence[float] = ()
+) -> list[Label]:
+    """Labels of a horizontal category axis: the first rich row of text under ``bottom``.
+
+    Args:
+        words: candidates, without those of legend and value axis
+        bottom: lower end of the plot area
+        places: positions that have a label; they decide whether slanted labels belong to their middle or their end
+        marks: positions of marks, at which labels that were read as one are divided; default: ``places``
+    """
+    below = [word for word in words if (word.y if word.level else word.anchor[1]) > bottom - 3]
+    turned = [word for word in below if not word.level]
+    slanted = [word for word in below if abs(word.angle) > SLANTED] if len(turned) >= 2 else []
+    if len(slanted) >= 0.6 * len(below) and slanted:
+        return _slanted(slanted, places)
+    rows = text_rows([word for word in below if word.level])
+    if not rows:
+        return []
+    most = max(len(row) for row in rows)
+    first = next(index for index, row in enumerate(rows) if len(row) >= max(1, 0.6 * most))
+    usual = float(np.median([word.width for word in rows[first]]))
+    labels = [label for word in rows[first] for label in _divided(word, marks or places, usual)]
+    for row in rows[first + 1 :]:
+        continued = [_continued(label, row) for label in labels]
+        if sum(len(label.words) for label in continued) - sum(len(label.words) for label in labels) < len(row):
+            break
+        labels = continued
+    return labels
+
+
+def labels_beside(words: Sequence[Word], left: float) -> list[Label]:
+    """Labels of a vertical category axis: text that ends left of ``left``, in lines that belong together."""
+    beside = [word for word in words if word.level and word.box[2] < left + 4 and word.x < left]
+    if not beside:
+        return []
+    edge = max(word.box[2] for word in beside)
+    near = [word for word in beside if edge - word.box[2] < max(40.0, 2 * word.height) or word.box[2] > edge - 8]
+    column = sorted(near, key=lambda word: word.y)
+    return [
+        Label(" ".join(word.text for word in row), float(np.mean([word.y for word in row])), tuple(row))
+        for row in text_rows(column)
+    ]
+
+
+def assigned(labels: Sequence[Label], places: Sequence[float]) -> list[str]:
+    """The label's text of each place; empty where none is near."""
+    if not labels or not places:
+        return [""] * len(places)
+    spacing = float(np.median(np.diff(sorted(places)))) if len(places) > 1 else float("inf")
+    texts = []
+    for place in places:
+        label = min(labels, key=lambda one: abs(one.position - place))
+        texts.append(label.text if abs(label.position - place) <= 0.6 * spacing else "")
+    return texts
+
+
+def _divided(word: Word, marks: Sequence[float], usual: float) -> list[Label]:
+    """Labels that stand so close that they were read as one, divided at the spaces."""
+    tokens = word.text.split()
+    spanned = sorted(mark for mark in marks if word.box[0] - 2 <= mark <= word.box[2] + 2)
+    if len(tokens) >= 2 and len(tokens) == len(spanned):
+        return [Label(token, place, (word,)) for token, place in zip(tokens, spanned, strict=True)]
+    alone = len(tokens) >= 3 and word.width > 18 * word.height
+    if len(tokens) < 2 or (word.width < 1.8 * usual and not alone):
+        return [Label(word.text, word.x, (word,))]
+    per = word.width / len(word.text)
+    labels, start = [], 0
+    for token in tokens:
+        start = word.text.index(token, start)
+        labels.append(Label(token, word.box[0] + (start + len(token) / 2) * per, (word,)))
+        start += len(token)
+    return labels
+
+
+def _continued(label: Label, row: Sequence[Word]) -> Label:
+    last = label.words[-1]
+    for word in row:
+        close = word.box[1] - last.box[3] < 0.7 * last.height
+        if close and abs(word.x - last.x) < max(word.width, last.width) * 0.5:
+            return Label(f"{label.text} {word.text}", label.position, (*label.words, word))
+    return label
+
+
+def _slanted(words: Sequence[Word], places: Sequence[float]) -> list[Label]:
+    row = max(text_rows(words), key=len) if len(words) > 30 else list(words)
+    ends = [Label(word.text, word.anchor[0], (word,)) for word in row]
+    middles = [Label(word.text, word.x, (word,)) for word in row]
+    upright = all(abs(word.angle) > 75 for word in row)
+    if upright or _misfit(middles, places) < _misfit(ends, places):
+        return sorted(middles, key=lambda label: label.position)
+    return sorted(ends, key=lambda label: label.position)
+
+
+def _misfit(labels: Sequence[Label], places: Sequence[float]) -> float:
+    if not places:
+        return float(np.inf)
+    # The ends of a line have a label more often than not, but not always both.
+    return float(min(abs(label.position - place) for label in labels for place in (places[0], places[-1])))

@@ -56,7 +56,10 @@ class Evaluation:
         if node.kind in self._statements:
             self._statements[node.kind](node)
             return Value()
-        value = joined([self._value(one) for one in node.parts]) if node.parts else Value()
+        values = [self._value(one) for one in node.parts]
+        if node.name == "*":
+            self._add("product", node, ("product",), node.parts, values)
+        value = joined(values) if values else Value()
         self._block(node.body)
         return replace(value, type=node.type) if node.name == "cast" else value
 

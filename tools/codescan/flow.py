@@ -96,6 +96,8 @@ class Flow(Evaluation):
     def _class(self, node: Node) -> None:
         around, self._owner = self._owner, node
         self._add("class", node, (node.name,), [])
+        for mark in node.marks:
+            self._value(mark)
         self._block(sorted(node.body, key=lambda one: one.kind is Kind.FUNCTION))
         self._owner = around
 

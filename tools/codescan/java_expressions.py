@@ -171,9 +171,12 @@ class ExpressionReader:
 
     def _unary(self, one: Syntax) -> Node:
         value = self._field_of(one, "operand")
-        if text_of(one.child_by_field_name("operator")) == "!":
+        operator = text_of(one.child_by_field_name("operator"))
+        if operator == "!":
             return Node(Kind.NOT, line_of(one), parts=[value])
-        return value if value.kind is Kind.LITERAL else Node(Kind.OTHER, line_of(one), "-", parts=[value])
+        if operator == "-" and type(value.value) in (int, float):
+            return Node(Kind.LITERAL, line_of(one), value=-value.value)
+        return Node(Kind.OTHER, line_of(one), operator, parts=[value])
 
     def _cast(self, one: Syntax) -> Node:
         kind = simple(text_of(one.child_by_field_name("type")))

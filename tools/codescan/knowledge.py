@@ -80,6 +80,8 @@ class Knowledge:
         """The value of a parameter before anybody has looked at it."""
         if parameter.name in ("self", "cls") or matches(self.trusted_types, (parameter.type,)):
             return Value(type=parameter.type, text=parameter.name)
+        if parameter.type.endswith(("Exception", "Throwable")):
+            return Value(labels=frozenset({"exception"}), type=parameter.type, text=parameter.name)
         marks = [mark.name for mark in parameter.marks]
         routed = routed or matches(self.route_parameters, marks)
         level, labels = (Level.SOURCE, frozenset({"request"})) if routed else (Level.PARAMETER, frozenset[str]())

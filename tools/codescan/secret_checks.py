@@ -22,6 +22,8 @@ _PLACEHOLDER = re.compile(
     r"|^(access|refresh)_token$|^[\w.-]+\.(txt|json|pem|key)$",
     re.IGNORECASE,
 )
+_IN_TEXT = re.compile(r"(?i)\b(?:password|passwd|pwd|secret)=([^\s;&'\"{}$<>%()\[\]]{4,})")
+"""A password inside a connection string."""
 _SETTER = re.compile(r"(?:set|with)_?([A-Z]\w+)$")
 _CONNECT = ("DriverManager.getConnection",)
 _RANDOM = ("random.random", "random.randint", "random.choice", "random.choices", "random.randrange", "random.sample",
@@ -51,6 +53,9 @@ def secrets(sites: list[Site]) -> Iterator[int]:
 
 
 def _passes_secret(site: Site) -> bool:
+    texts = [value.constant[:2000] for value in site.args[:2] if isinstance(value.constant, str)]
+    if any((match := _IN_TEXT.search(text)) and _is_secret(match[1]) for text in texts):
+        return True
     if matches(_CONNECT, site.names) and len(site.args) == 3:
         return _is_secret(site.args[2].constant)
     setter = _SETTER.match(last(site.names[0]))  # setPassword("..."), withApiKey("...")
@@ -59,6 +64,9 @@ def _passes_secret(site: Site) -> bool:
 
 
 def _assigns_secret(site: Site) -> bool:
+    known = site.args[0].constant if site.args else None
+    if isinstance(known, str) and (match := _IN_TEXT.search(known[:2000])) and _is_secret(match[1]):
+        return True
     name = _snake(last(site.names[0]).rstrip("]").rpartition("[")[2])
     return bool(_SECRET_NAME.search(name)) and any(_is_secret(value.constant) for value in site.args)
 

@@ -87,7 +87,8 @@ def overflow(sites: list[Site]) -> Iterator[int]:
     scope = sites[0].scope
     if matches(("Math.*Exact", "*.toIntExact"), scope.calls):
         return
-    types = {node.name: node.type for node in scope.node.walk() if node.kind in (Kind.NAME, Kind.ASSIGN) and node.type}
+    types = {node.name: node.type for node in scope.node.parts}
+    types |= {node.name: node.type for node in scope.node.walk() if _is_read(node)}
     compared = {
         one.name
         for node in scope.node.walk()
@@ -102,6 +103,11 @@ def overflow(sites: list[Site]) -> Iterator[int]:
         narrowed = node.name == "cast" and node.type in ("int", "short", "byte") and "long" in kinds
         if node.kind is Kind.OTHER and (product or narrowed) and not names & compared:
             yield node.line
+
+
+def _is_read(node: Node) -> bool:
+    """Whether a variable gets the result of a call, so that its value is not known."""
+    return node.kind is Kind.ASSIGN and bool(node.type and node.parts) and node.parts[0].kind is Kind.CALL
 
 
 def references(sites: list[Site]) -> Iterator[int]:

@@ -57,7 +57,23 @@ def scale_axes(words: Sequence[Word], *, vertical: bool) -> list[ScaleAxis]:
         axis = _axis_of(group, vertical)
         if axis and not any(set(axis.words) & set(other.words) for other in found):
             found.append(axis)
+    if not found:
+        found = _of_two(numbers, vertical)
     return sorted(found, key=lambda axis: (-len(axis.words), axis.position if vertical else -axis.position))
+
+
+def _of_two(numbers: Sequence[Word], vertical: bool) -> list[ScaleAxis]:
+    """The axis of a small chart with two tick labels, one of them 0, at the left or the bottom of all numbers."""
+    outer = sorted(numbers, key=lambda word: word.box[2] if vertical else -word.y)[:2]
+    values = [found.value for word in outer if (found := _value(word))]
+    if len(values) != 2 or values.count(0.0) != 1:
+        return []
+    if (vertical and abs(outer[0].box[2] - outer[1].box[2]) > ALIGNED) or (
+        not vertical and abs(outer[0].y - outer[1].y) > ALIGNED
+    ):
+        return []
+    scale = fit([_tick(word, value, vertical) for word, value in zip(outer, values, strict=True)], least=2, log=False)
+    return [ScaleAxis(scale, tuple(outer), vertical, "")] if scale else []
 
 
 def _aligned(numbers: Sequence[Word], vertical: bool) -> Iterable[list[Word]]:

@@ -6,12 +6,17 @@ import re
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tools.vision.images import Pixels
 from tools.vision.ocr import INK, Word
 
 WIDE = 0.75
 """Least width of a gap, in heights of the text."""
+SAMPLE_GAP = 0.28
+"""Least width of the gap between a legend's sample and its text, in heights of the text."""
+OTHER_COLOUR = 60
+"""Least difference between the colours of a sample and its text, in levels of 0 to 255."""
 
 
 def divided(word: Word, pixels: Pixels) -> list[Word]:
@@ -41,3 +46,29 @@ def divided(word: Word, pixels: Pixels) -> list[Word]:
         box = (float(left + start), word.box[1], float(left + end), word.box[3])
         pieces.append(replace(word, text=text, box=box, anchor=((box[0] + box[2]) / 2, box[1])))
     return [piece for piece in pieces if piece.text] or [word]
+
+
+def without_sample(word: Word, pixels: Pixels) -> Word:
+    """The word without a legend's sample that was read as its first letter: another colour, and a gap behind it."""
+    left, top, right, bottom = (max(round(edge), 0) for edge in word.box)
+    tall = bottom - top
+    if not word.level or right - left < 2 * tall or tall < 5:
+        return word
+    part = pixels[top:bottom, left:right].astype(np.int16)
+    away = np.abs(part - np.median(part, axis=(0, 1))).max(axis=2)
+    filled = np.flatnonzero((away > INK).any(axis=0))
+    breaks = np.flatnonzero(np.diff(filled) > SAMPLE_GAP * tall)
+    if not len(breaks):
+        return word
+    end, start = int(filled[breaks[0]]) + 1, int(filled[breaks[0] + 1])
+    sample, rest = _strongest(part[:, :end], away[:, :end]), _strongest(part[:, start:], away[:, start:])
+    if end - filled[0] < 0.4 * tall or np.abs(sample - rest).max() < OTHER_COLOUR:
+        return word
+    text = re.sub(r"^\W*(?:[a-zA-Z0OQ口日回一]\s+|[-_—=~.·•●○■□◆▲]+)\s*", "", word.text)
+    box = (float(left + start), word.box[1], word.box[2], word.box[3])
+    return replace(word, text=text or word.text, box=box)
+
+
+def _strongest(part: NDArray[np.int16], away: NDArray[np.int16]) -> NDArray[np.float64]:
+    """The usual colour of the pixels that differ most from the background."""
+    return np.asarray(np.median(part[away >= np.quantile(away, 0.9)], axis=0))

@@ -20,6 +20,8 @@ MOST_WORDS = 600
 DETECTION_SIDE = 736  # pixels of the shorter side; smaller images are enlarged for detection
 SHORTER_SIDE = 850
 """Pixels of the shorter side above which detection, whose time grows with the area, gets a smaller image."""
+LONGEST = 3
+"""Largest ratio of an image's sides for detection."""
 UPRIGHT = 20.0  # degrees within which text counts as level
 SIGNS = ("-", "–", "—", "+", "%", "$", "€", "?", "*", "✓", "×")
 INK = 60  # grey levels between ink and paper
@@ -75,8 +77,8 @@ def _engine() -> Any:
 def words(pixels: Pixels) -> list[Word]:
     """Text in an image (height, width, 3), RGB, at most `MOST_WORDS` pieces. Raises VisionMissing."""
     engine = _engine()
-    image = np.ascontiguousarray(pixels[:, :, ::-1])
-    factor = max(min(1.0, SHORTER_SIDE / min(pixels.shape[:2])), 0.5)
+    image = _padded(np.ascontiguousarray(pixels[:, :, ::-1]))
+    factor = max(min(1.0, SHORTER_SIDE / min(image.shape[:2])), 0.5)
     size = round(image.shape[1] * factor), round(image.shape[0] * factor)
     smaller = image if factor == 1.0 else opencv().resize(image, size, interpolation=opencv().INTER_AREA)
     found = engine(smaller, use_det=True, use_cls=False, use_rec=False)
@@ -92,6 +94,27 @@ def words(pixels: Pixels) -> list[Word]:
             best[owner] = _word(quads[owner], str(text).strip(), float(score), angle)
     kept = [word for word in best.values() if word.score >= LEAST_SCORE and _is_text(word.text)]
     return [_tight(word, pixels) for word in sorted(kept, key=lambda word: (word.y, word.x))]
+
+
+def _padded(image: Pixels) -> Pixels:
+    """The image with blank space at the right or the bottom, so that it is at most `LONGEST` times as long as wide.
+
+    Detection enlarges the shorter side to `DETECTION_SIDE`, which a strip of a few pixels would turn into gigabytes.
+    """
+    height, width = image.shape[:2]
+    tall, wide = max(height, -(-width // LONGEST)), max(width, -(-height // LONGEST))
+    if (tall, wide) == (height, width):
+        return image
+    padded: Pixels = opencv().copyMakeBorder(
+        image,
+        0,
+        tall - height,
+        0,
+        wide - width,
+        opencv().BORDER_CONSTANT,
+        value=[int(level) for level in image[-1, -1]],
+    )
+    return padded
 
 
 def _is_text(text: str) -> bool:

@@ -8,7 +8,7 @@ from tools.vision.axes import scale_axes
 from tools.vision.bars import read_bars
 from tools.vision.chart_parts import ChartParts
 from tools.vision.fills import coloured_areas
-from tools.vision.gaps import divided
+from tools.vision.gaps import divided, without_sample
 from tools.vision.images import Picture, Pixels, load
 from tools.vision.layout import read_text
 from tools.vision.legend import legend_of
@@ -69,6 +69,7 @@ def all_words(pixels: Pixels) -> list[Word]:
     """Text that is detected, that was missed, and none of it across wide gaps."""
     found = words(pixels)
     whole = [piece for word in [*found, *missed_words(pixels, found)] for piece in divided(word, pixels)]
+    whole = [without_sample(word, pixels) for word in whole]
     return sorted(whole, key=lambda word: (word.y, word.x))
 
 

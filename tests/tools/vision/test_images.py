@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from tests.tools.vision.drawing import bar_chart, canvas, png
-from tools.vision import ImageLimits, ImageRefused, VisionMissing, load, read_image
+from tools.vision import ImageLimits, ImageRefused, TextReading, VisionMissing, load, read_image
 from tools.vision.libraries import _imported
+from tools.vision.ocr import _padded
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -155,3 +156,14 @@ def test_large_images_are_scaled_and_positions_are_not() -> None:
 def test_a_missing_library_is_named_with_the_command() -> None:
     with pytest.raises(VisionMissing, match=r"needs rapidocr.*pip install -e"):
         _imported("no_such_module_of_vision", "rapidocr")
+
+
+@pytest.mark.parametrize("size", [(9000, 16), (16, 9000), (17, 17), (600, 400)])
+def test_a_strip_is_padded_before_it_is_enlarged(size: tuple[int, int]) -> None:
+    wide, tall = _padded(np.zeros((size[1], size[0], 3), dtype=np.uint8)).shape[1::-1]
+    assert max(wide, tall) <= 3 * min(wide, tall)
+    assert (wide, tall) == size or max(wide, tall) == max(size)
+
+
+def test_a_strip_is_read() -> None:
+    assert read_image(png(Image.new("RGB", (16, 9000), "white"))) == TextReading(())

@@ -85,7 +85,7 @@ class _Tables(MemorySpending):
     def session_owner(self, tenant_id: str, session_id: str) -> SessionOwner | None:
         runs = (row.state.run for row in self._runs.values() if row.tenant_id == tenant_id)
         first = next((run for run in runs if run.session_id == session_id), None)
-        return first and SessionOwner(first.subject.id if first.subject else None)
+        return None if first is None else SessionOwner(first.subject.id if first.subject else None)
 
     def count_runs(self, tenant_id: str, statuses: Collection[RunStatus]) -> dict[RunStatus, int]:
         own = (row.status for row in self._runs.values() if row.tenant_id == tenant_id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flightloop.verdicts import Action, Span, Stage, Verdict
-from guardrails.aside import aside
+from guardrails.aside import LONG, aside
 from guardrails.policy_document import CodeScanEntry
 from guardrails.rails.detector import MOST_SPANS
 from guardrails.text.code_blocks import CodeBlock, code_blocks, guessed_language, plain_code
@@ -20,8 +20,6 @@ PLACEHOLDER = "[redacted:code]"
 SEVERITIES = ("low", "medium", "high", "critical")
 MOST_REASONS = 5
 """Weaknesses that a reason names; their number is always told."""
-_COST = 16
-"""Reading a character of code takes as long as searching so many characters of text."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +59,13 @@ def code_rail(entry: CodeScanEntry, scan: CodeScan | None) -> Rail:
             raise RuntimeError("no code scanner is installed; start the platform with one, or remove the rail")
         if checked.stage is Stage.TOOL_CALL and checked.call is not None:
             given = checked.call.arguments
-            found, clean = await aside(_COST * len(str(given)), _arguments, entry, scan, given)
+            found, clean = await aside(LONG, _arguments, entry, scan, given)  # a scan is long, however short the code
             replaced = bool(found) and entry.action is Action.REDACT
             return Judgement(
                 (_verdict(entry, checked.stage, found, spans=False),), arguments=clean if replaced else None
             )
-        found = await aside(_COST * len(checked.text), _blocks, entry, scan, code_blocks(checked.text, entry.language))
+        blocks = await aside(len(checked.text), code_blocks, checked.text, entry.language)
+        found = await aside(LONG, _blocks, entry, scan, blocks) if blocks else []
         replaced = bool(found) and entry.action is Action.REDACT
         return Judgement(
             (_verdict(entry, checked.stage, found, spans=True),),

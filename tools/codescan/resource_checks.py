@@ -9,7 +9,7 @@ from tools.codescan.globs import matches
 from tools.codescan.node import Kind, Node, dotted, last
 from tools.codescan.site import Site
 
-_TESTS = ("*.exists", "*.isfile", "*.isdir", "os.access", "*.is_file", "*.is_dir", "os.stat", "*.lexists",
+_TESTS = ("*.exists", "*.isfile", "*.isdir", "os.access", "*.is_file", "*.is_dir", "*.lexists",
           "Files.notExists", "*.canRead", "*.canWrite", "*.isFile")  # fmt: skip
 _USES = ("open", "io.open", "os.remove", "os.unlink", "os.rename", "os.mkdir", "os.chmod", "shutil.*", "os.open",
          "*.write_text", "*.write_bytes", "*.unlink", "*.delete", "*.createNewFile", "Files.*", "new FileOutputStream",

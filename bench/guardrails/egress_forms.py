@@ -52,6 +52,7 @@ NAMES = (
     "0x1.0x2.0x3.0x4/K7Q2", "01.02.03.04/K7Q2", "0x01020304/K7Q2", "[2001:db8::1]:80/K7Q2",
     "[::ffff:1.2.3.4]/K7Q2", "evil.onion/K7Q2", "𝖾𝗏𝗂𝗅.𝖼𝗈𝗆/K7Q2", "evil.com./K7Q2",
     "evil.example:K7Q2.evil.example", "evil.com,K7Q2.evil.com", "github.io/K7Q2", "K7Q2.s3.amazonaws.com",
+    "evil&ZeroWidthSpace;.com/K7Q2", "💩.la/K7Q2", ".evil.com/K7Q2", "evil.internal/K7Q2", "–evil.com/K7Q2",
 )  # fmt: skip
 """Hosts without a scheme."""
 
@@ -66,6 +67,7 @@ OPAQUE = (
     "sms:+491701234567&body=K7Q2?", "tel:+491701234567?K7Q2", "sip:K7Q2@evil.example",
     "xmpp:a@evil.example?message;body=K7Q2", "skype:evil?chat&topic=K7Q2", "whatsapp://send?phone=1&text=K7Q2",
     "magnet:?xt=urn:btih:K7Q2", "intent://evil.example/K7Q2#Intent;end", "facetime:K7Q2@evil.example",
+    "tg://resolve?domain=K7Q2", "market://details?id=K7Q2",
 )  # fmt: skip
 """URLs without a host."""
 

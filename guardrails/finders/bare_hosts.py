@@ -25,10 +25,10 @@ MOST_CHARS = 2000
 """Longest part of a word after its host, in characters."""
 LONGEST_HOST = 600
 """Longest beginning of a URL that is read to find its host, in characters."""
-CJK = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}"
-"""Scripts written without blanks: a name in another script may stand between their characters."""
+CJK = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{So}"
+"""Scripts written without blanks, and emoji: a name in another script may stand between their characters."""
 _SIGN = spelt(".:/?#@" + chr(92), escaped=False)
-_LETTER = rf"(?:[^\W{CJK}]|[\p{{M}}\p{{Cf}}-]|(?!{_SIGN})&(?:\#\d{{1,7}}|\#x[\da-f]{{1,6}}|[a-z]{{2,6}});)"
+_LETTER = rf"(?:[^\W{CJK}]|[\p{{M}}\p{{Cf}}-]|(?!{_SIGN})&(?:\#\d{{1,7}}|\#x[\da-f]{{1,6}}|[a-z]{{2,31}});)"
 LABEL = rf"(?>(?:[a-zA-Z\d-]{{1,63}}+|{_LETTER}){{1,63}}|[{CJK}]{{1,63}})"
 _LATIN = r"[A-Za-z0-9\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff]"
 _WIDE_DOTS, _WIDE_SLASHES = "。．｡․﹒", "／⁄∕⧸╱＼﹨⧵∖"
@@ -43,7 +43,7 @@ _TAIL = rf"(?P<tail>\(|(?:(?:{DOT})?{_COLON}\d{{1,5}}+)?(?:(?:{DOT})?(?:{_SLASH}
 _NAME = rf"(?P<name>(?:{LABEL}{DOT}){{1,127}}{LABEL})(?P<mail>(?:[+%][\w.+%-]{{0,64}}+)?@)?{_TAIL}"
 _BEFORE_NAME = (
     r"(?<![a-z\d](?<!%(?:2f|3a|3d|40|20)))"  # rules out most positions at once
-    rf"(?<![.%/\\\p{{M}}-]|[\w.+%-]@|\w[\[({{](?:\.|dot)[\])}}]|{_LATIN}[{_WIDE_DOTS}])"
+    rf"(?<![%/\\\p{{M}}-]|[\w\p{{M}})\]]\.|[\w.+%-]@|\w[\[({{](?:\.|dot)[\])}}]|{_LATIN}[{_WIDE_DOTS}])"
     rf"(?:(?<![^\W{CJK}])(?={_LETTER})|(?<=%(?:2f|3a|3d|40|20))|(?<![{CJK}])(?=[{CJK}]))"
 )
 _NUMBER = r"(?:0x[\da-f]{1,12}|\d{1,12})"
@@ -69,6 +69,8 @@ _BEGINS_SENTENCE = regex.compile(r"(?:\w*[a-z][\w-]*)\.(?!(?i:com|org|net|exampl
 """Two words without a blank after the full stop: "his.Then"."""
 _NUMBERED = regex.compile(rf"{_NUMBER}(?:\.{_NUMBER}){{0,3}}", regex.IGNORECASE)
 _TRAILING = ".,;:!?*_)]}>|。，、；：！？）」』】》…\\"
+_QUERY = regex.compile(r"[a-z][^?]{0,600}\?[^=]{1,100}=", regex.IGNORECASE)
+"""The beginning of a URL with a scheme and a query."""
 _CALLED = regex.compile(r"[(=.%&/;]")
 _DATA = regex.compile(r"(?:[\w.+-]+/[\w.+*-]+)?(?:;[\w=.-]+)*,.", regex.IGNORECASE | regex.DOTALL)
 
@@ -139,10 +141,10 @@ def version_six(matched: str) -> Iterator[Window]:
 
 
 def with_scheme(matched: str) -> Iterator[Window]:
-    """Accepts a URL, with a scheme or without, whose host has a top-level domain or is an address."""
+    """Accepts a URL with a host that has a top-level domain or is an address, or with a scheme and a query."""
     url = as_url(matched[:LONGEST_HOST])
     host, tail = host_of(url), url[8:].partition("/")[2]
-    if is_address(host) or host == "localhost" or _is_host(host, tail and "/"):
+    if is_address(host) or host == "localhost" or _QUERY.match(matched) or _is_host(host, tail and "/"):
         yield 0, _end(matched)
 
 

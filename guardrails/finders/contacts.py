@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from urllib.parse import unquote
 
 import regex
@@ -85,8 +86,8 @@ _SIGN_OF_EMAIL = r"[@＠﹫&]|%40|[\[({<] ?at|\bat .{1,80}(?:dot|punkt)\b"
 CONTACTS = EdgeFinder(
     [
         Pattern("email", _BEFORE_EMAIL + _EMAIL + _TAIL, _email, ignore_case=True, needs=_SIGN_OF_EMAIL),
-        *PATTERNS["phone"],
-        Pattern("phone", not_after(r"\w+.,/-") + _NATIONAL, _national),
+        *(replace(pattern, needs=r"\d") for pattern in PATTERNS["phone"]),
+        Pattern("phone", not_after(r"\w+.,/-") + _NATIONAL, _national, needs=r"\d"),
         Pattern("phone", not_after(r"\w.-") + _CALLED + _TAIL, _dialled, ignore_case=True, needs="[:&%]"),
     ]
 )

@@ -81,13 +81,12 @@ class PatternFinder:
         self._any = regex.compile("|".join(pattern.scoped for pattern in patterns))
 
     def find(self, text: str, start: int = 0, before: int | None = None) -> list[Finding]:
-        if len(text) - start < SHORT and self._any.search(text, start) is None:
+        signs = {needs: not needs or sign.search(text, start) is not None for needs, sign in self._needs.items()}
+        possible = [(pattern, compiled) for pattern, compiled in self._patterns if signs[pattern.needs]]
+        if not possible or (len(text) - start < SHORT and self._any.search(text, start) is None):
             return []
         found = []
-        possible = {needs: not needs or sign.search(text, start) is not None for needs, sign in self._needs.items()}
-        for pattern, compiled in self._patterns:
-            if not possible[pattern.needs]:
-                continue
+        for pattern, compiled in possible:
             for match in compiled.finditer(text, start, overlapped=not pattern.ends_alike):
                 if before is not None and match.start() >= before:
                     break

@@ -13,8 +13,8 @@ from pathlib import Path
 import yaml
 from publicsuffixlist import PublicSuffixList
 
-RESERVED = frozenset({"example", "test", "invalid", "localhost", "onion"})
-"""Names that no registry gives out (RFC 2606, RFC 6761, RFC 7686)."""
+RESERVED = frozenset({"example", "test", "invalid", "localhost", "onion", "local", "internal", "lan", "corp"})
+"""Names that no registry gives out (RFC 2606, RFC 6761, RFC 7686), some of them common within networks."""
 METHODS = frozenset({"info", "int", "invalid", "test"})
 """Top-level domains that end a host, but not if an opening bracket follows, as after a method."""
 _PRODUCTS = frozenset({"asp.net", "vb.net", "ado.net", "ml.net", "socket.io", "system.io", "java.io", "draw.io"})

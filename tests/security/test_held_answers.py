@@ -120,7 +120,7 @@ async def test_a_call_is_made_without_the_words_that_were_withheld_beside_it(tmp
     assert [message.text for message in desk.model.requests[1].messages[-2:]] == ["", "noted"]
 
 
-@pytest.mark.parametrize(("action", "output"), [(Action.BLOCK, None), (Action.REDACT, "The [secret] ")])
+@pytest.mark.parametrize(("action", "output"), [(Action.BLOCK, None), (Action.REDACT, "The [secret]; ")])
 async def test_a_stop_gives_out_what_the_final_rails_leave(tmp_path: Path, action: Action, output: Any) -> None:
     asked = asyncio.Event()
 
@@ -128,7 +128,7 @@ async def test_a_stop_gives_out_what_the_final_rails_leave(tmp_path: Path, actio
         asked.set()
         await asyncio.Event().wait()
 
-    script: Turn = [*text("The ", SECRET, " ")[:-1], hang()]
+    script: Turn = [*text("The ", SECRET, "; ")[:-1], hang()]
     desk = bench(tmp_path, script, guard=guard(action, "live"))
     run = await desk.start()
 

@@ -16,6 +16,8 @@ WIDE = 0.75
 """Least width of a gap, in heights of the text."""
 SAMPLE_GAP = 0.28
 """Least width of the gap between a legend's sample and its text, in heights of the text."""
+COLOURED = 30
+"""Least difference between the red, green and blue of a sample. A grey one could be a part of the text, or a tick."""
 OTHER_COLOUR = 60
 """Least difference between the colours of a sample and its text, in levels of 0 to 255."""
 
@@ -70,10 +72,12 @@ def between_samples(word: Word, pixels: Pixels) -> list[Box]:
     colours = [_strongest(part[:, start:end], away[:, start:end]) for start, end in runs]
     text = colours[-1]  # a legend's text stands right of its sample
     samples = [
-        end - start >= 0.4 * tall and float(np.abs(colour - text).max()) > OTHER_COLOUR
+        end - start >= 0.4 * tall
+        and float(np.abs(colour - text).max()) > OTHER_COLOUR
+        and float(np.ptp(colour)) > COLOURED
         for (start, end), colour in zip(runs, colours, strict=True)
     ]
-    return _texts(runs, samples, (left, top, bottom)) if any(samples) else []
+    return _texts(runs, samples, (left, top, bottom)) if any(samples) and not samples[-1] else []
 
 
 def _texts(runs: list[tuple[int, int]], samples: list[bool], place: tuple[int, int, int]) -> list[Box]:

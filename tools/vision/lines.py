@@ -85,7 +85,8 @@ def _line(colour: Lab, mask: np.ndarray, plot: Box) -> Line | None:
     wide = trace.x[-1] - trace.x[0] >= LEAST_SPAN * (plot[2] - plot[0])
     dense = len(trace.x) >= 0.25 * (trace.x[-1] - trace.x[0])
     thin = float(np.median(trace.bottom - trace.top)) <= max(THICKEST * (plot[3] - plot[1]), 8)
-    return Line(colour, trace) if wide and dense and thin else None
+    rule = float(np.ptp(trace.middle)) <= 2 and _is_grey(hex_of(colour))
+    return Line(colour, trace) if wide and dense and thin and not rule else None
 
 
 def _distinct(lines: Sequence[Line]) -> list[Line]:

@@ -93,7 +93,14 @@ def words(pixels: Pixels) -> list[Word]:
         if owner not in best or score > best[owner].score:
             best[owner] = _word(quads[owner], str(text).strip(), float(score), angle)
     kept = [word for word in best.values() if word.score >= LEAST_SCORE and _is_text(word.text)]
+    kept = [word for word in kept if not _is_column(word)]
     return [_tight(word, pixels) for word in sorted(kept, key=lambda word: (word.y, word.x))]
+
+
+def _is_column(word: Word) -> bool:
+    """Whether an upright column of marks, such as a legend's samples, was read as a letter or two."""
+    long, short = max(word.width, word.height), min(word.width, word.height)
+    return not word.level and len(word.text) <= 2 and long > 1.8 * max(short, 1.0)
 
 
 def _padded(image: Pixels) -> Pixels:

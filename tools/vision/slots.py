@@ -34,7 +34,7 @@ def labels_below(
         places: positions that have a label; they decide whether slanted labels belong to their middle or their end
         marks: positions of marks, at which labels that were read as one are divided; default: ``places``
     """
-    below = [word for word in words if (word.y if word.level else word.anchor[1]) > bottom - 3]
+    below = [word for word in words if word.y > bottom - 3]
     turned = [word for word in below if not word.level]
     slanted = [word for word in below if abs(word.angle) > SLANTED] if len(turned) >= 2 else []
     if len(slanted) >= 0.6 * len(below) and slanted:

@@ -12,6 +12,8 @@ from tools.vision.readings import Box
 from tools.vision.scene import SAME_COLOUR, VISIBLE, Lab, Mask, Scene, common_colours, distance, flat_pixels
 
 MOST_COLOURS = 24
+NOISE, RARE = 18.0, 8
+"""A colour this near to one that is this many times more common is noise of JPEG at the edges of its areas."""
 MOST_PIECES = 400
 LEAST_SIDE = 3
 THIN = 4
@@ -49,8 +51,12 @@ def palette(scene: Scene) -> list[Lab]:
     flat = flat_pixels(scene.pixels)
     least = max(12, scene.height * scene.width // 40_000)
     found = common_colours(scene.smooth[flat], least)
-    colours = [colour for colour, _ in found if all(distance(colour, paper) > VISIBLE for paper in scene.papers)]
-    return colours[:MOST_COLOURS]
+    kept: list[tuple[Lab, int]] = []
+    for colour, count in found:
+        noise = any(distance(colour, other) < NOISE and count * RARE < more for other, more in kept)
+        if not noise and all(distance(colour, paper) > VISIBLE for paper in scene.papers):
+            kept.append((colour, count))
+    return [colour for colour, _ in kept[:MOST_COLOURS]]
 
 
 def coloured_areas(scene: Scene) -> list[tuple[Lab, Mask]]:

@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from tools.vision.images import Pixels
 from tools.vision.ocr import INK, Word
+from tools.vision.readings import Box
 
 WIDE = 0.75
 """Least width of a gap, in heights of the text."""
 SAMPLE_GAP = 0.28
 """Least width of the gap between a legend's sample and its text, in heights of the text."""
+COLOURED = 30
+"""Least difference between the red, green and blue of a sample. A grey one could be a part of the text, or a tick."""
 OTHER_COLOUR = 60
 """Least difference between the colours of a sample and its text, in levels of 0 to 255."""
 
@@ -48,25 +51,49 @@ def divided(word: Word, pixels: Pixels) -> list[Word]:
     return [piece for piece in pieces if piece.text] or [word]
 
 
-def without_sample(word: Word, pixels: Pixels) -> Word:
-    """The word without a legend's sample that was read as its first letter: another colour, and a gap behind it."""
+def between_samples(word: Word, pixels: Pixels) -> list[Box]:
+    """Boxes of the texts in a word that also contains samples of a legend: runs of another colour between gaps.
+
+    Empty for ordinary words. The text of the pieces has to be recognised again.
+    """
     left, top, right, bottom = (max(round(edge), 0) for edge in word.box)
     tall = bottom - top
     if not word.level or right - left < 2 * tall or tall < 5:
-        return word
+        return []
     part = pixels[top:bottom, left:right].astype(np.int16)
     away = np.abs(part - np.median(part, axis=(0, 1))).max(axis=2)
     filled = np.flatnonzero((away > INK).any(axis=0))
+    if not len(filled):
+        return []
     breaks = np.flatnonzero(np.diff(filled) > SAMPLE_GAP * tall)
-    if not len(breaks):
-        return word
-    end, start = int(filled[breaks[0]]) + 1, int(filled[breaks[0] + 1])
-    sample, rest = _strongest(part[:, :end], away[:, :end]), _strongest(part[:, start:], away[:, start:])
-    if end - filled[0] < 0.4 * tall or np.abs(sample - rest).max() < OTHER_COLOUR:
-        return word
-    text = re.sub(r"^\W*(?:[a-zA-Z0OQ口日回一]\s+|[-_—=~.·•●○■□◆▲]+)\s*", "", word.text)
-    box = (float(left + start), word.box[1], word.box[2], word.box[3])
-    return replace(word, text=text or word.text, box=box)
+    starts = [int(filled[0]), *(int(filled[place + 1]) for place in breaks)]
+    ends = [*(int(filled[place]) + 1 for place in breaks), int(filled[-1]) + 1]
+    runs = list(zip(starts, ends, strict=True))
+    colours = [_strongest(part[:, start:end], away[:, start:end]) for start, end in runs]
+    text = colours[-1]  # a legend's text stands right of its sample
+    samples = [
+        end - start >= 0.4 * tall
+        and float(np.abs(colour - text).max()) > OTHER_COLOUR
+        and float(np.ptp(colour)) > COLOURED
+        for (start, end), colour in zip(runs, colours, strict=True)
+    ]
+    return _texts(runs, samples, (left, top, bottom)) if any(samples) and not samples[-1] else []
+
+
+def _texts(runs: list[tuple[int, int]], samples: list[bool], place: tuple[int, int, int]) -> list[Box]:
+    """Boxes of the runs between samples."""
+    left, top, bottom = place
+    boxes: list[Box] = []
+    fresh = True
+    for (start, end), sample in zip(runs, samples, strict=True):
+        if sample:
+            fresh = True
+        elif fresh:
+            boxes.append((float(left + start), float(top), float(left + end), float(bottom)))
+            fresh = False
+        else:
+            boxes[-1] = (boxes[-1][0], boxes[-1][1], float(left + end), boxes[-1][3])
+    return boxes
 
 
 def _strongest(part: NDArray[np.int16], away: NDArray[np.int16]) -> NDArray[np.float64]:

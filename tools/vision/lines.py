@@ -47,7 +47,7 @@ def read_lines(parts: ChartParts) -> ChartReading | None:
     plot = _plot(parts, value_axis)
     ticks = [tick.position for tick in value_axis.scale.ticks] if value_axis else []
     drawn = [_line(colour, mask, plot) for colour, mask in strokes(parts, plot, ticks)]
-    lines = [line for line in drawn if line]
+    lines = _distinct([line for line in drawn if line])
     if not lines:
         return None
     words = parts.free_words(value_axis)
@@ -57,6 +57,7 @@ def read_lines(parts: ChartParts) -> ChartReading | None:
     scale = value_axis.scale if value_axis else _scale_of(lines, places, printed)
     if scale is None or not places:
         return None
+    places = _aligned(places, bends)
     series = [_series(line, places, scale, printed, parts) for line in lines]
     series = _without_text([one for one in series if one.points])
     return _reading(parts, value_axis, axis, series) if series else None
@@ -84,7 +85,43 @@ def _line(colour: Lab, mask: np.ndarray, plot: Box) -> Line | None:
     wide = trace.x[-1] - trace.x[0] >= LEAST_SPAN * (plot[2] - plot[0])
     dense = len(trace.x) >= 0.25 * (trace.x[-1] - trace.x[0])
     thin = float(np.median(trace.bottom - trace.top)) <= max(THICKEST * (plot[3] - plot[1]), 8)
-    return Line(colour, trace) if wide and dense and thin else None
+    rule = float(np.ptp(trace.middle)) <= 2 and _is_grey(hex_of(colour))
+    return Line(colour, trace) if wide and dense and thin and not rule else None
+
+
+def _distinct(lines: Sequence[Line]) -> list[Line]:
+    """Lines without those that run along a stronger one: the edge of a line, mixed with the background."""
+    kept: list[Line] = []
+    for line in lines:
+        if not any(_along(line.trace, other.trace) for other in kept):
+            kept.append(line)
+    return kept
+
+
+def _along(trace: Trace, other: Trace) -> bool:
+    rows = np.interp(trace.x, other.x, other.middle)
+    near = np.abs(trace.middle - rows) <= 2 + (other.thickness + trace.thickness) / 2
+    return float(near.mean()) > 0.75
+
+
+def _aligned(places: Sequence[Place], bends: Sequence[float]) -> list[Place]:
+    """Places moved to the lines' bends, if most have one: a label's middle, or its slanted end, is only near."""
+    if len(places) < 3 or len(bends) < 3:
+        return list(places)
+    x = np.array([place.x for place in places])
+    bend = np.array(bends)
+    nearest = bend[np.abs(bend[None, :] - x[:, None]).argmin(axis=1)]
+    close = np.abs(nearest - x) <= min(0.3 * float(np.median(np.diff(x))), 14.0)
+    if close.sum() < max(3, 0.5 * len(x)):
+        return list(places)
+    shift = float(np.median((nearest - x)[close]))
+    steady = close & (np.abs(nearest - x - shift) <= 3)
+    if steady.sum() < max(3, 0.4 * len(x)):
+        return list(places)
+    slope, start = np.polyfit(x[steady], nearest[steady], 1) if steady.sum() >= 4 else (1.0, shift)
+    if abs(slope - 1) > 0.03:
+        slope, start = 1.0, shift
+    return [replace(place, x=float(slope * place.x + start)) for place in places]
 
 
 def _places(

@@ -20,6 +20,7 @@ MOST_WORDS = 600
 DETECTION_SIDE = 736  # pixels of the shorter side; smaller images are enlarged for detection
 SHORTER_SIDE = 850
 """Pixels of the shorter side above which detection, whose time grows with the area, gets a smaller image."""
+LEVEL_BONUS = 0.3
 LONGEST = 3
 """Largest ratio of an image's sides for detection."""
 UPRIGHT = 20.0  # degrees within which text counts as level
@@ -89,11 +90,22 @@ def words(pixels: Pixels) -> list[Word]:
         return []
     read = engine.recognize_txt([crop for crop, _ in crops])
     best: dict[int, Word] = {}
+    fairest: dict[int, float] = {}
     for owner, (_, angle), text, score in zip(owners, crops, read.txts, read.scores, strict=True):
-        if owner not in best or score > best[owner].score:
+        # A lone digit is often as sure on its side: 8, 0, 1. So level text is preferred.
+        fair = float(score) + (LEVEL_BONUS if abs(angle) < UPRIGHT and str(text).strip().isdigit() else 0.0)
+        if owner not in best or fair > fairest[owner]:
+            fairest[owner] = fair
             best[owner] = _word(quads[owner], str(text).strip(), float(score), angle)
     kept = [word for word in best.values() if word.score >= LEAST_SCORE and _is_text(word.text)]
+    kept = [word for word in kept if not _is_column(word)]
     return [_tight(word, pixels) for word in sorted(kept, key=lambda word: (word.y, word.x))]
+
+
+def _is_column(word: Word) -> bool:
+    """Whether an upright column of marks, such as a legend's samples, was read as a letter or two."""
+    long, short = max(word.width, word.height), min(word.width, word.height)
+    return not word.level and len(word.text) <= 2 and long > 1.8 * max(short, 1.0)
 
 
 def _padded(image: Pixels) -> Pixels:
@@ -147,7 +159,7 @@ def _crops(image: Pixels, quads: list[Any]) -> tuple[list[tuple[Pixels, float]],
         run = math.degrees(math.atan2(quad[0][1] - quad[1][1], quad[1][0] - quad[0][0]))
         tall = flat.shape[0] > 1.5 * flat.shape[1]
         ways = [(1, run - 90), (3, run + 90)] if tall else [(0, run)]
-        if 1.2 < flat.shape[0] / flat.shape[1] <= 1.5:
+        if 1.2 < flat.shape[0] / flat.shape[1] <= 2.4:  # a lone digit is as tall as a short upright word
             ways = [(0, run), (1, run - 90), (3, run + 90)]
         for turns, angle in ways:
             crops.append((np.ascontiguousarray(np.rot90(flat, turns)), angle))

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tools.vision.axes import scale_axes
 from tools.vision.bars import read_bars
 from tools.vision.chart_parts import ChartParts
 from tools.vision.fills import coloured_areas
-from tools.vision.gaps import divided, without_sample
+from tools.vision.gaps import between_samples, divided
 from tools.vision.images import Picture, Pixels, load
 from tools.vision.layout import read_text
 from tools.vision.legend import legend_of
 from tools.vision.libraries import opencv
 from tools.vision.lines import read_lines
 from tools.vision.missed import missed_words
-from tools.vision.ocr import Word, words
+from tools.vision.ocr import Word, recognised, words
 from tools.vision.pies import read_pie
-from tools.vision.readings import ChartReading, Reading, TableReading, TextReading
+from tools.vision.readings import Box, ChartReading, Reading, TableReading, TextReading
 from tools.vision.resizing import resized
 from tools.vision.scene import scene_of
 from tools.vision.snapping import snapped
@@ -69,8 +71,17 @@ def all_words(pixels: Pixels) -> list[Word]:
     """Text that is detected, that was missed, and none of it across wide gaps."""
     found = words(pixels)
     whole = [piece for word in [*found, *missed_words(pixels, found)] for piece in divided(word, pixels)]
-    whole = [without_sample(word, pixels) for word in whole]
-    return sorted(whole, key=lambda word: (word.y, word.x))
+    mixed = [(word, boxes) for word in whole if (boxes := between_samples(word, pixels))]
+    again = [(word, box) for word, boxes in mixed for box in boxes]
+    read = recognised(pixels, [_padded(box) for _, box in again])
+    pieces = [replace(word, text=text, box=box) for (word, box), (text, _) in zip(again, read, strict=False) if text]
+    left = [word for word in whole if all(word is not other for other, _ in mixed)]
+    return sorted([*left, *pieces], key=lambda word: (word.y, word.x))
+
+
+def _padded(box: Box) -> Box:
+    margin = 0.12 * (box[3] - box[1])
+    return box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin
 
 
 def _scaled(pixels: Pixels, factor: float) -> Pixels:

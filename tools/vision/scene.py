@@ -130,7 +130,7 @@ def _papers(scene: Scene) -> list[Lab]:
     flat = flat_pixels(scene.pixels)
     total = flat.size
     papers = [page]
-    for colour, count in common_colours(scene.smooth[flat], total // 25)[:6]:
+    for colour, count in common_colours(scene.smooth[flat], total // 25, apart=VISIBLE / 2)[:6]:
         if distance(colour, page) < VISIBLE / 2 or count < total * 0.08:
             continue
         if _surrounds(distance(scene.smooth, colour) < VISIBLE, scene):

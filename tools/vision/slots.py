@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tools.vision.axes import text_rows
+from tools.vision.numerals import numeral
 from tools.vision.ocr import Word
 
 SLANTED = 8.0
@@ -34,7 +35,7 @@ def labels_below(
         places: positions that have a label; they decide whether slanted labels belong to their middle or their end
         marks: positions of marks, at which labels that were read as one are divided; default: ``places``
     """
-    below = [word for word in words if (word.y if word.level else word.anchor[1]) > bottom - 3]
+    below = [word for word in words if word.y > bottom - 3]
     turned = [word for word in below if not word.level]
     slanted = [word for word in below if abs(word.angle) > SLANTED] if len(turned) >= 2 else []
     if len(slanted) >= 0.6 * len(below) and slanted:
@@ -59,11 +60,14 @@ def labels_beside(words: Sequence[Word], left: float) -> list[Label]:
     beside = [word for word in words if word.level and word.box[2] < left + 4 and word.x < left]
     if not beside:
         return []
+    text = [word for word in beside if numeral(word.text) is None]
+    if len(text) >= 0.5 * len(beside):  # the rest are values printed at negative bars
+        beside = text
     edge = max(word.box[2] for word in beside)
     near = [word for word in beside if edge - word.box[2] < max(40.0, 2 * word.height) or word.box[2] > edge - 8]
     column = sorted(near, key=lambda word: word.y)
     return [
-        Label(" ".join(word.text for word in row), float(np.mean([word.y for word in row])), tuple(row))
+        Label(" ".join(word.text for word in row).rstrip("-–_ "), float(np.mean([word.y for word in row])), tuple(row))
         for row in text_rows(column)
     ]
 

@@ -217,30 +217,6 @@ async def test_rows_of_others_are_withheld(result: Any, left: Any) -> None:
         assert ruling.action is (Action.ALLOW if left == result else Action.REDACT)
 
 
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ('{"customer_id": 8, "name": "Else", "no', False),  # cut
-        ('{"customer_id": 7, "name": "Me", "no', True),
-        ('{"customer_id": 7, "customer_id": 8, "name": "Else"}', False),  # readers differ
-        ('{"customer\\u005fid": 8, "name": "Else"}', False),
-        ("customer_id,name\n8,Else", False),
-        ("| customer_id | name |\n| 8 | Else |", False),
-        ("customer_id: 8\nname: Else", False),
-        ("customer_id: 7\nname: Me", True),
-        ("customer_id: 7\ncustomer_id = 8", False),
-        ("(the result was cut: 9 bytes)", True),
-        ("error: give a customer_id", True),
-        ("error: customer_id=8 has no such order", False),
-        ("[" * 3000 + '{"customer_id": 8}', False),
-    ],
-)
-async def test_a_text_about_others_is_withheld(text: str, kept: bool) -> None:
-    ruling = await shown(text)
-    assert (ruling.text == text) is kept
-    assert kept or "Else" not in ruling.text
-
-
 async def test_anonymous_users_see_the_rows_that_they_prove_to_know() -> None:
     rows = [{"customer_id": 8, "email": "c8@example.com"}, {"customer_id": 9, "email": "c9@example.com"}]
     ruling = await shown(rows, subject=None, user_text="c9@example.com here")

@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flightloop.subject import Subject
 from flightloop.verdicts import Action
+from guardrails.guard import Guard
+from guardrails.policy import parse_policy, unhurried
 from tests.guardrails.test_subject import shown
 
 
@@ -132,6 +135,48 @@ async def test_rows_of_tables_and_of_texts_in_lists_are_read(result: Any, left: 
             assert ruling.text.endswith(note)
             assert json.loads(ruling.text.removesuffix(note)) == left
             assert ruling.action is (Action.ALLOW if left == result else Action.REDACT)
+
+
+@pytest.mark.parametrize(
+    ("subject", "result", "kept"),
+    [
+        ("2135", {"id": "2135", "text": "I did it, and I decided to."}, True),
+        ("2135", {"id": "2136", "text": "I did it."}, False),
+        ("2135", {"id": "2135", "rows": ["Your id is known.", "An order-pid: 9"]}, True),
+        ("2135", {"id": "2135", "text": "The other id is 2136."}, False),
+        ("7", {"email": "me@example.com", "note": "We sent you an email."}, True),
+        ("7", {"email": "me@example.com", "note": "Hello,\nwe sent you an email.\nYours"}, True),
+        ("7", {"email": "me@example.com", "note": "Sent by email, as you asked"}, True),
+        ("7", {"email": "me@example.com", "note": "name email phone\nBob b@example.com 1"}, False),
+        ("7", {"email": "me@example.com", "note": "name, email\nBob, b@example.com"}, False),
+        ("7", {"email": "me@example.com", "note": "name\temail"}, False),
+        ("7", {"email": "me@example.com", "note": "email b@example.com"}, False),
+        ("7", {"email": "me@example.com", "note": "email ME@example.com"}, True),
+        ("7", {"email": "Me@Example.COM"}, True),
+        ("7", {"email": "\u212ae@example.com"}, False),
+        ("7", {"note": "The email of Bob is known."}, False),
+    ],
+)
+async def test_short_and_ordinary_names_are_whole_identifiers(subject: str, result: Any, kept: bool) -> None:
+    policy = "name: d\nversion: 1\nsubject: {results: {id: {}, email: {equals: subject.claims.email}}}\n"
+    who = Subject(id=subject, claims={"email": "me@example.com"})
+    ruling = await shown(result, guard=Guard(unhurried(parse_policy(policy))), subject=who)
+    assert (ruling.action is Action.ALLOW) is kept
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("你的订单号：7", True),
+        ("订单号 7", True),
+        ("你的订单号：8", False),
+        ("订单号是8", False),
+        ("我的订单号为8。", False),
+    ],
+)
+async def test_names_in_scripts_without_blanks_are_found(text: str, kept: bool) -> None:
+    guard = Guard(unhurried(parse_policy("name: d\nversion: 1\nsubject: {results: {订单号: {}}}\n")))
+    assert ((await shown(text, guard=guard)).action is Action.ALLOW) is kept
 
 
 TABLES = st.lists(st.tuples(st.sampled_from([1, 2, 3, 99]), st.uuids().map(str)), max_size=5)

@@ -60,6 +60,8 @@ async def create_run(
     subject = vouched(caller, body.subject)
     agent = _agent(deps, body.agent)
     check_input(deps, body.input)
+    if body.session_id is not None:  # before the stops: those of another's session are not told
+        await deps.journal.check_session(caller.tenant_id, body.session_id, subject.id if subject else None)
     await refuse_if_interrupted(deps, caller.tenant_id, body.agent, body.session_id, subject)
     created = RunCreated(
         agent=agent.name,

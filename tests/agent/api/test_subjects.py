@@ -114,6 +114,40 @@ async def test_a_session_belongs_to_one_subject(owner: httpx.AsyncClient) -> Non
     assert len((await owner.get("/v1/runs")).json()["data"]) == 3
 
 
+@pytest.mark.parametrize("speaks_for", [{"subject": "ann"}, {"speaks_for": "none"}, {}])
+async def test_a_session_of_another_is_neither_spent_nor_are_its_stops_told(
+    clients: Clients, owner: httpx.AsyncClient, speaks_for: dict[str, str]
+) -> None:
+    await started(owner, subject="bob", session_id="s")
+    stop = {"scope": "session", "target": "s", "reason": "fraud case 7"}
+    assert (await owner.post("/v1/interrupts", json=stop)).status_code == 201
+    client = await clients.holder(**speaks_for)
+    named = {"flightloop": {"tags": {"session_id": "s"}}}
+    header = {"x-flightloop-session": "s"}
+    for path, body, headers in (
+        ("/v1/chat/completions", CHAT | named, {}),
+        ("/v1/chat/completions", CHAT, header),
+        ("/v1/responses", RESPONSE, header),
+        ("/v1/runs", RUN | {"session_id": "s"}, {}),
+    ):
+        answer = await client.post(path, json=body, headers=headers)
+        assert answer.status_code == 409, (path, answer.text)
+        assert answer.json()["error"]["param"] == "session_id"
+        assert "fraud" not in answer.text
+    own = await owner.post("/v1/chat/completions", json=CHAT | named | {"subject": "bob"})
+    assert own.status_code == 423
+
+
+async def test_a_bound_keys_completions_count_for_its_own_sessions_only(clients: Clients) -> None:
+    client = await clients.holder(subject="ann")
+    assert isinstance(clients.deps.model, ScriptedChat)
+    for session in ("own", "new"):
+        headers = {"x-flightloop-session": session}
+        await started(client, session_id="own")
+        assert (await client.post("/v1/chat/completions", json=CHAT, headers=headers)).status_code == 200
+    assert [request.flightloop.tags.session_id for request in clients.deps.model.requests] == ["own", None]
+
+
 async def test_sessions_of_another_tenant_do_not_matter(clients: Clients, owner: httpx.AsyncClient) -> None:
     await started(owner, subject="ann", session_id="s")
     await started(await clients.of(OTHER_KEY), subject="bob", session_id="s")

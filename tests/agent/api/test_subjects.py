@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -253,18 +254,53 @@ async def test_contradictory_keys_are_refused(owner: httpx.AsyncClient, body: di
     assert (await owner.post("/v1/keys", json={"name": "web", **body})).status_code == 400
 
 
-async def test_the_subject_belongs_to_an_idempotent_request(clients: Clients, owner: httpx.AsyncClient) -> None:
+async def test_the_subject_belongs_to_an_idempotent_request(owner: httpx.AsyncClient) -> None:
     headers = {"idempotency-key": "k"}
-    ann, bob = await clients.holder(subject="ann"), await clients.holder(subject="bob")
-    first = await ann.post("/v1/runs", json=RUN, headers=headers)
-    again = await ann.post("/v1/runs", json=RUN, headers=headers)
+    first = await owner.post("/v1/runs", json={**RUN, "subject": "ann"}, headers=headers)
+    again = await owner.post("/v1/runs", json={**RUN, "subject": "ann"}, headers=headers)
     assert (again.json()["id"], again.headers["idempotent-replayed"]) == (first.json()["id"], "true")
-    named = await owner.post("/v1/runs", json={**RUN, "subject": "ann"}, headers=headers)
-    assert named.json()["id"] == first.json()["id"]
-    for client, body in ((bob, RUN), (owner, RUN), (owner, {**RUN, "subject": "bob"})):
-        answer = await client.post("/v1/runs", json=body, headers=headers)
+    for body in (RUN, {**RUN, "subject": "bob"}):
+        answer = await owner.post("/v1/runs", json=body, headers=headers)
         assert answer.status_code == 422, answer.text
         assert answer.json()["error"]["code"] == "idempotency_mismatch"
+
+
+async def test_idempotency_keys_of_bound_keys_belong_to_their_subject(
+    clients: Clients, owner: httpx.AsyncClient
+) -> None:
+    """Another subject's key neither fails, nor learns that the key is in use."""
+    headers = {"idempotency-key": "k"}
+    holders = [owner, *[await clients.holder(subject=subject) for subject in ("ann", "bob")]]
+    first = [await client.post("/v1/runs", json=RUN, headers=headers) for client in holders]
+    assert [answer.status_code for answer in first] == [201] * 3
+    again = [await client.post("/v1/runs", json=RUN, headers=headers) for client in holders]
+    assert [answer.json()["id"] for answer in again] == [answer.json()["id"] for answer in first]
+    assert len({answer.json()["id"] for answer in first}) == 3
+    same = await (await clients.holder(subject="ann")).post("/v1/runs", json=RUN, headers=headers)
+    assert (same.json()["id"], same.headers["idempotent-replayed"]) == (first[1].json()["id"], "true")
+    other = await holders[1].post("/v1/runs", json={**RUN, "input": "Else?"}, headers=headers)
+    assert other.json()["error"]["code"] == "idempotency_mismatch"
+
+
+async def test_a_request_in_flight_holds_back_its_own_subject_only(clients: Clients) -> None:
+    ann, bob = await clients.holder(subject="ann"), await clients.holder(subject="bob")
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    create = clients.deps.journal.create
+
+    async def slow(*given: Any) -> Any:
+        begun.set()
+        await go_on.wait()
+        return await create(*given)
+
+    headers = {"idempotency-key": "k"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clients.deps.journal, "create", slow)
+        first = asyncio.create_task(ann.post("/v1/runs", json=RUN, headers=headers))
+        await begun.wait()
+    assert (await ann.post("/v1/runs", json=RUN, headers=headers)).json()["error"]["code"] == "idempotency_in_flight"
+    assert (await bob.post("/v1/runs", json=RUN, headers=headers)).status_code == 201
+    go_on.set()
+    assert (await first).status_code == 201
 
 
 async def test_a_subject_can_be_stopped(owner: httpx.AsyncClient) -> None:

@@ -68,10 +68,11 @@ def results_rail(policy: SubjectPolicy) -> Rail:
 
 def _not_owned(name: str, binding: Binding, *, anonymous: bool) -> str:
     if not anonymous:
-        return f"{name} is not known to name anything of the user on whose behalf this run acts"
-    if not binding.anonymous:
+        return f"{name} must belong to the signed-in user"
+    fields = [field for field in binding.anonymous if field != "*"]
+    if not fields:
         return f"{name}: the user has to sign in"
-    return f"{name}: the user's own words contain neither {' nor '.join(binding.anonymous)}: ask for one of them"
+    return f"{name} is not known to belong to the user: ask the user for their {' or '.join(fields)}"
 
 
 def _named(value: Any, names: dict[str, Any]) -> Iterator[tuple[str, Any]]:

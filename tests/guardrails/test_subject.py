@@ -100,7 +100,27 @@ async def test_arguments_name_the_subjects_own_objects(arguments: dict[str, Any]
 
 
 async def test_another_object_and_none_are_told_in_the_same_words() -> None:
-    assert (await rule("show", {"order_id": 3})).reason == (await rule("show", {"order_id": 99})).reason
+    told = {(await rule("show", {"order_id": order})).reason for order in (3, 99)}
+    assert told == {"subject: order_id must belong to the signed-in user"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ("[order_id, email]", "order_id is not known to belong to the user: ask the user for their order_id or email"),
+        ("[email]", "order_id is not known to belong to the user: ask the user for their email"),
+        ("[]", "order_id: the user has to sign in"),
+    ],
+)
+async def test_an_anonymous_user_is_asked_for_what_is_missing(fields: str, told: str) -> None:
+    guard = Guard(
+        unhurried(
+            parse_policy(
+                POLICY.replace("anonymous: [order_id, email]}\n    customer", f"anonymous: {fields}}}\n    customer")
+            )
+        )
+    )
+    assert (await rule("show", {"order_id": 3}, guard=guard, subject=None)).reason == f"subject: {told}"
 
 
 async def test_a_subject_without_the_claim_owns_nothing_by_it() -> None:

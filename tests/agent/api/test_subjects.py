@@ -175,8 +175,15 @@ async def test_a_key_for_nobody_starts_anonymous_runs_only(clients: Clients, own
     for path, body in (("/v1/runs", RUN), ("/v1/chat/completions", CHAT)):
         answer = await client.post(path, json={**body, "subject": "ann"})
         assert (answer.status_code, answer.json()["error"]["param"]) == (403, "subject")
-    run = await started(owner, subject="ann")
-    assert (await client.post(f"/v1/runs/{run['id']}/fork", json={"step": 0})).status_code == 403
+    run, free = await started(owner, subject="ann"), await started(owner)
+    for path, body in (("fork", {"step": 0}), ("resume", {})):
+        answer = await client.post(f"/v1/runs/{run['id']}/{path}", json=body)
+        assert answer.status_code == 403
+        told = answer.json()["error"]["message"]
+        assert f"run {run['id']} acts for the subject ann, and the key key:web speaks for no subject" in told
+        assert (await client.post(f"/v1/runs/{free['id']}/{path}", json=body)).status_code != 403
+    assert (await client.get(f"/v1/runs/{run['id']}")).status_code == 200
+    assert (await client.post(f"/v1/runs/{run['id']}/cancel")).status_code == 200
 
 
 async def test_a_bound_key_speaks_for_its_subject_only(clients: Clients) -> None:

@@ -19,7 +19,8 @@ _ASSIGNED = regex.compile(
     rf"{_QUOTES}\s*+(?:[:=：＝]++>?|->|→)\s*+{_QUOTES}(?P<open>[\[({{]?+)\s*+{_QUOTES}(?P<value>{_VALUE})"
 )
 _BARE = regex.compile(
-    rf"(?:[ \t]+(?:is|no|nr|number)\b\.?){{0,2}}[ \t]*#?[ \t]*(?P<open>)(?P<value>(?=[^\s,;]*[\d@]){_VALUE})", regex.I
+    rf"(?:[ \t]++(?:is|no|nr|number)\b\.?+){{0,2}}+[ \t]*+(?:#[ \t]*+)?+(?P<open>)(?P<value>(?=[^\s,;]*[\d@]){_VALUE})",
+    regex.I,
 )
 """A value without a sign before it: a word with a digit or an @."""
 _ENDED = regex.compile(r"[\s\\\"'`,;)\]}|]|$")
@@ -27,8 +28,9 @@ _CLOSED = regex.compile(rf"{_QUOTES}\s*+[\])}}]")
 _CLOSERS = regex.compile(r"[\\\"'`*\s\])}]*+")
 _KEY = r"(?![^\W\d][\w.-]*+[\\\"'`]*+\s*+[:=：])"
 _NEXT = regex.compile(
-    r"(?:\s*+(?:[,;/|&+、，；]|(?:and|or|und|oder)\b|和|或)\s*+[\\\"'`\[({#]*+|[ \t]++(?=[\\\"'`]?\d)[\\\"'`]*+"
-    rf"|\s*\n\s*+(?:[-*]\s*+)?(?=[^\s,;]++[,;]?\s*(?:\n|$))){_KEY}(?P<next>[^\s\\\"'`,;)\]}}|]++)",
+    r"(?:\s*+(?:[,;/|&+、，；]|(?:and|or|und|oder)\b|和|或)\s*+[\\\"'`\[({#]*+"
+    r"|[ \t]++(?=[\\\"'`\[({#]{0,4}\d)[\\\"'`\[({#]*+"
+    rf"|[ \t\r]*+\n\s*+(?:[-*]\s*+)?(?=[^\s,;]++[,;]?\s*(?:\n|$))){_KEY}(?P<next>[^\s\\\"'`,;)\]}}|]++)",
     regex.I,
 )
 """A further value in a list: after a separator, a blank, or on a line of its own. A name with a colon is none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import regex
@@ -18,6 +18,10 @@ WITHHELD = "withheld"
 """Key of the statement that replaces withheld rows."""
 ERROR = "error: "
 """Beginning of the result of a failed call."""
+ROWS = ("rows", "data", "values", "records")
+"""Keys of an object with a table's head that may hold no rows at all."""
+MOST_MENTIONS = 5000
+"""Maximum number of names in a text without structure; each costs up to a tenth of a millisecond."""
 _HEADING = regex.compile(r"[^\W\d][\w .()/#%-]{0,100}")
 _SPACE = regex.compile(r"\s*")
 _JSON = json.JSONDecoder()
@@ -89,7 +93,9 @@ class Rows:
 
     async def _check_plain(self, text: str, prose: bool) -> None:
         """Raises _Unreadable unless a text without structure names objects of the subject only."""
-        for mention in self._names.mentions(text):
+        for number, mention in enumerate(self._names.mentions(text)):
+            if number >= MOST_MENTIONS:
+                raise _Unreadable
             if mention.prose and prose:
                 continue
             if mention.value is None or not await self._owned(mention.name, mention.value, None):
@@ -114,7 +120,7 @@ class Rows:
     async def _of_table(self, head: Sequence[str], rows: Sequence[Any], prose: bool) -> list[Any]:
         left: list[Any] = []
         for row in rows:
-            if isinstance(row, dict):
+            if isinstance(row, dict) and self._bound(head) <= self._bound(row):
                 left.append(await self._left(row, prose))
             elif isinstance(row, list) and len(row) == len(head):
                 left.append(await self._of_row(list(zip(head, row, strict=True)), prose))
@@ -169,7 +175,11 @@ class Rows:
         """Whether a value may name the columns of a table, a bound one among them."""
         if not isinstance(value, list) or not all(isinstance(cell, str) and _HEADING.fullmatch(cell) for cell in value):
             return False
-        return any(self._names.named(cell) for cell in value)
+        return bool(self._bound(value))
+
+    def _bound(self, names: Iterable[str]) -> set[str]:
+        """The bound names among keys or the heads of columns."""
+        return {name for one in names if (name := self._names.named(one)) is not None}
 
     async def _owned(self, key: str, value: Any, row: dict[str, Any] | None) -> bool:
         name, binding = self._bindings[key]
@@ -186,12 +196,11 @@ def _rows_beside(head: Sequence[str], value: Mapping[str, Any]) -> tuple[list[st
         _Unreadable: there are no rows.
     """
     lists = {key: inner for key, inner in value.items() if isinstance(inner, list) and inner is not head}
-    tables = [key for key, inner in lists.items() if any(isinstance(row, list) for row in inner)]
-    if tables:
-        return tables, []
-    objects = [key for key, inner in lists.items() if not inner or any(isinstance(row, dict) for row in inner)]
-    flat = [key for key, inner in lists.items() if key not in objects and len(inner) == len(head)]
-    if not objects and not flat:
+    for kind in (list, dict):
+        if tables := [key for key, inner in lists.items() if any(isinstance(row, kind) for row in inner)]:
+            return tables, []
+    flat = [key for key, inner in lists.items() if len(inner) == len(head)]
+    if not flat and not any(lists.get(key) == [] for key in ROWS):
         raise _Unreadable
     return [], flat
 

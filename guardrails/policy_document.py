@@ -330,8 +330,8 @@ class PolicyDocument(Strict):
     refusal: str = "I'm sorry, I can't help with that."  # text in place of a blocked answer
 
     def canonical(self) -> dict[str, Any]:
-        """The whole document as JSON data, including defaults. Without ``subject`` if there is none, so that such
-        policies keep the hash that they had before that section existed."""
+        """The whole document as JSON data, including defaults. Without ``subject`` if there is none, so that it changes
+        no hash of policies that lack it. New fields of other sections do."""
         return self.model_dump(mode="json", by_alias=True, exclude=None if self.subject else {"subject"})
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 SubjectValue = Annotated[str, Field(pattern=r"^subject\.(id|claims\.[\w.-]{1,64})$")]
+_EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@]{1,190}\.[^\s@.]{1,63}")
 Scalar = str | int | float | bool | None
 
 
@@ -88,16 +90,22 @@ class SubjectPolicy(_Strict):
 
 
 def same(value: Any, wanted: Any) -> bool:
-    """Whether two scalars name the same object. A whole number equals its decimal digits: ids of subjects are texts."""
+    """Whether two scalars name the same object. A whole number equals its decimal digits: ids of subjects are texts.
+    E-mail addresses of ASCII letters are compared without case."""
     if isinstance(value, bool) or isinstance(wanted, bool):
         return value is wanted
     if isinstance(value, int | float) and isinstance(wanted, int | float):
         return value == wanted
     texts = [_text(one) for one in (value, wanted)]
-    return None not in texts and texts[0] == texts[1]
+    return None not in texts and (texts[0] == texts[1] or _mailbox(texts[0]) == _mailbox(texts[1]) is not None)
 
 
 def _text(value: Any) -> str | None:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value) if isinstance(value, str | int | float) else None
+
+
+def _mailbox(text: str | None) -> str | None:
+    """An e-mail address in lower case; None if a text is none, or has letters that others look like."""
+    return text.lower() if text is not None and text.isascii() and _EMAIL.fullmatch(text) else None

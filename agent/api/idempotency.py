@@ -1,7 +1,7 @@
 """``Idempotency-Key`` (draft-ietf-httpapi-idempotency-key-header): repeated requests take effect once.
 
-A key belongs to a tenant and identifies one request: path, payload and subject. The response is stored in the same
-transaction as the effect, so neither exists without the other.
+A key belongs to a tenant and identifies one request: path, payload and subject. Those of bound API keys belong to their
+subject. The response is stored in the same transaction as the effect, so neither exists without the other.
 """
 
 from __future__ import annotations
@@ -32,12 +32,18 @@ IdempotencyKey = Annotated[
 
 @contextmanager
 def once(
-    request: Request, tenant_id: str, body: BaseModel, key: str | None, subject: Subject | None = None
+    request: Request,
+    tenant_id: str,
+    body: BaseModel,
+    key: str | None,
+    subject: Subject | None = None,
+    bound_to: Subject | None = None,
 ) -> Iterator[Idempotency | None]:
     """Yields the idempotency record to store with the request's effect; None without a key.
 
     Args:
         subject: the subject for whom the request acts, which may come from the caller's key instead of the body.
+        bound_to: the subject of the caller's bound key, to whose holders the idempotency key belongs.
 
     Raises:
         IdempotencyInFlight: a request with the key is still in progress.
@@ -45,6 +51,8 @@ def once(
     if key is None:
         yield None
         return
+    if bound_to is not None:
+        key = _of_subject(bound_to, key)
     in_flight: set[tuple[str, str]] = request.app.state.in_flight
     if (tenant_id, key) in in_flight:
         raise IdempotencyInFlight(
@@ -57,6 +65,11 @@ def once(
         yield Idempotency(key, _digest(request.url.path, body, subject))
     finally:
         in_flight.discard((tenant_id, key))
+
+
+def _of_subject(subject: Subject, key: str) -> str:
+    """The key as stored for a subject. No header has this form, since headers are ASCII."""
+    return "§" + hashlib.sha256(json.dumps([subject.id, key]).encode()).hexdigest()
 
 
 def tell_replayed(response: Response) -> None:

@@ -14,7 +14,7 @@ from agent.api.forking import policy_of_fork, turn
 from agent.api.interrupted import refuse_if_interrupted
 from agent.api.pages import After, Limit, unknown
 from agent.api.starting import IdempotencyKey, started
-from agent.api.vouching import visible, visible_subject, vouched
+from agent.api.vouching import may_continue, visible, visible_subject, vouched
 from agent.loop.context import CHARS_PER_TOKEN
 from agent.run import commands
 from agent.run.budgets import resolve
@@ -60,6 +60,8 @@ async def create_run(
     subject = vouched(caller, body.subject)
     agent = _agent(deps, body.agent)
     check_input(deps, body.input)
+    if body.session_id is not None:  # before the stops: those of another's session are not told
+        await deps.journal.check_session(caller.tenant_id, body.session_id, subject.id if subject else None)
     await refuse_if_interrupted(deps, caller.tenant_id, body.agent, body.session_id, subject)
     created = RunCreated(
         agent=agent.name,
@@ -127,6 +129,7 @@ async def interrupt_run(run_id: RunId, deps: Deps, caller: Operator, body: RunIn
 @router.post("/{run_id}/resume", responses=documented(404, 409))
 async def resume_run(run_id: RunId, deps: Deps, caller: Operator, body: RunResume | None = None) -> Run:
     """Continues a run after an interrupt, or after an exhausted budget was raised."""
+    may_continue(caller, await deps.journal.get(caller.tenant_id, run_id))
     asked = body or RunResume()
     return await commands.resume(
         deps.journal, caller.tenant_id, run_id, caller.name, asked.budget, asked.session_budget, deps.tenants
@@ -150,7 +153,7 @@ async def fork_run(
     parent = await deps.journal.get(caller.tenant_id, run_id)
     if parent.parent is not None:
         raise Conflict(f"run {run_id} is a sub-run of run {parent.parent.run_id}: fork that run instead")
-    subject = vouched(caller, parent.subject)
+    subject = may_continue(caller, parent)
     agent, model = _agent(deps, parent.agent), body.model or parent.model
     known = {policy.name: policy.sha256 for policy in deps.catalogue.policies()}
     policy = policy_of_fork(parent, agent, body, known, caller)

@@ -41,7 +41,7 @@ async def started(
     """
     deps.room.check()
     admit_subject(request, caller, created.subject)
-    with once(request, created.tenant_id, body, key, created.subject) as idempotency:
+    with once(request, created.tenant_id, body, key, created.subject, caller.subject) as idempotency:
         made = await deps.journal.create(created, idempotency, record)
     if made.replayed:
         tell_replayed(response)

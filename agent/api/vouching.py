@@ -38,6 +38,16 @@ def vouched(caller: Principal, named: Subject | None) -> Subject | None:
     return own
 
 
+def may_continue(caller: Principal, run: Run) -> Subject | None:
+    """The subject of a run that the caller resumes or forks. Raises Forbidden if the key may not speak for it."""
+    if run.subject is not None and caller.speaks_for is SpeaksFor.NONE:
+        raise Forbidden(
+            f"run {run.id} acts for the subject {run.subject.id}, and the key {caller.name} speaks for no subject: use"
+            " a key that may speak for it"
+        )
+    return vouched(caller, run.subject)
+
+
 def visible(caller: Principal, run: Run) -> Run:
     """The run. Raises NotFound if it isn't of the only subject for which the caller's key speaks."""
     if caller.subject is not None and (run.subject is None or run.subject.id != caller.subject.id):

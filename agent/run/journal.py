@@ -138,6 +138,17 @@ class Journal(Protocol):
         """The run. Raises NotFound if the tenant has no run with this id."""
         ...
 
+    async def check_session(self, tenant_id: str, session_id: str, subject: str | None) -> bool:
+        """Whether the session has runs.
+
+        Args:
+            subject: id of the subject that wants to use the session; None: an anonymous one.
+
+        Raises:
+            Conflict: the runs are another subject's.
+        """
+        ...
+
     async def runs(
         self,
         tenant_id: str,

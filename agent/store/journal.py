@@ -73,11 +73,10 @@ class StoreJournal:
                 records.audit(tx, created.tenant_id, entries, now)
             return made
 
+        tenant = created.tenant_id
         if created.origin is None:
             made = await self._backend.write(work)
-        elif first := await self._backend.read(
-            lambda tx: idempotency_records.earlier(tx, created.tenant_id, idempotency, Run)
-        ):
+        elif first := await self._backend.read(lambda tx: idempotency_records.earlier(tx, tenant, idempotency, Run)):
             return Created(first, replayed=True)
         else:
             await self.drop_copies()
@@ -88,6 +87,9 @@ class StoreJournal:
 
     async def get(self, tenant_id: str, run_id: str) -> Run:
         return (await self._backend.read(lambda tx: appending.find(tx, run_id, tenant_id))).state.run
+
+    async def check_session(self, tenant_id: str, session_id: str, subject: str | None) -> bool:
+        return await self._backend.read(lambda tx: runs.check_session(tx, tenant_id, session_id, subject))
 
     async def runs(
         self,

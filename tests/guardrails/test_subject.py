@@ -100,7 +100,27 @@ async def test_arguments_name_the_subjects_own_objects(arguments: dict[str, Any]
 
 
 async def test_another_object_and_none_are_told_in_the_same_words() -> None:
-    assert (await rule("show", {"order_id": 3})).reason == (await rule("show", {"order_id": 99})).reason
+    told = {(await rule("show", {"order_id": order})).reason for order in (3, 99)}
+    assert told == {"subject: order_id must belong to the signed-in user"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ("[order_id, email]", "order_id is not known to belong to the user: ask the user for their order_id or email"),
+        ("[email]", "order_id is not known to belong to the user: ask the user for their email"),
+        ("[]", "order_id: the user has to sign in"),
+    ],
+)
+async def test_an_anonymous_user_is_asked_for_what_is_missing(fields: str, told: str) -> None:
+    guard = Guard(
+        unhurried(
+            parse_policy(
+                POLICY.replace("anonymous: [order_id, email]}\n    customer", f"anonymous: {fields}}}\n    customer")
+            )
+        )
+    )
+    assert (await rule("show", {"order_id": 3}, guard=guard, subject=None)).reason == f"subject: {told}"
 
 
 async def test_a_subject_without_the_claim_owns_nothing_by_it() -> None:
@@ -215,30 +235,6 @@ async def test_rows_of_others_are_withheld(result: Any, left: Any) -> None:
     else:
         assert json.loads(ruling.text) == left
         assert ruling.action is (Action.ALLOW if left == result else Action.REDACT)
-
-
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ('{"customer_id": 8, "name": "Else", "no', False),  # cut
-        ('{"customer_id": 7, "name": "Me", "no', True),
-        ('{"customer_id": 7, "customer_id": 8, "name": "Else"}', False),  # readers differ
-        ('{"customer\\u005fid": 8, "name": "Else"}', False),
-        ("customer_id,name\n8,Else", False),
-        ("| customer_id | name |\n| 8 | Else |", False),
-        ("customer_id: 8\nname: Else", False),
-        ("customer_id: 7\nname: Me", True),
-        ("customer_id: 7\ncustomer_id = 8", False),
-        ("(the result was cut: 9 bytes)", True),
-        ("error: give a customer_id", True),
-        ("error: customer_id=8 has no such order", False),
-        ("[" * 3000 + '{"customer_id": 8}', False),
-    ],
-)
-async def test_a_text_about_others_is_withheld(text: str, kept: bool) -> None:
-    ruling = await shown(text)
-    assert (ruling.text == text) is kept
-    assert kept or "Else" not in ruling.text
 
 
 async def test_anonymous_users_see_the_rows_that_they_prove_to_know() -> None:

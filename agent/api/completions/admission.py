@@ -63,13 +63,14 @@ async def admit(
         NotFound: no such model.
         Interrupted: a matching interrupt is active.
         Forbidden: the key may not speak for the request's subject.
+        Conflict: the session has runs of another subject.
         GuardrailBlocked: a rail refuses a message, or the policy forbids the tool required by ``tool_choice``.
     """
     await check_size(request, deps.model.capabilities.context_length)
     _consistent(request)
     await models.require(request.model)
     subject = vouched(caller, request.subject)
-    tags = _tags(request.flightloop.tags, caller, headers, subject)
+    tags = await _in_own_session(deps, caller, _tags(request.flightloop.tags, caller, headers, subject))
     epoch = await refuse_if_interrupted(deps, tags.tenant_id, tags.agent, tags.session_id, subject)
     guard = deps.catalogue.guard()
     specs = {tool.function.name: _foreign(tool) for tool in request.tools or []}
@@ -125,6 +126,17 @@ def _tags(given: Tags, caller: Principal, headers: Mapping[str, str], subject: S
     agent = _name(AGENT_HEADER, given.agent, headers)
     session = _name(SESSION_HEADER, given.session_id, headers)
     return Tags(tenant_id=caller.tenant_id, agent=agent, session_id=session, subject=subject.id if subject else None)
+
+
+async def _in_own_session(deps: ApiDeps, caller: Principal, tags: Tags) -> Tags:
+    """The tags, without a session that has no run yet if the key is bound: it may become another subject's.
+
+    Raises:
+        Conflict: the session has runs of another subject.
+    """
+    if tags.session_id is None or await deps.journal.check_session(tags.tenant_id, tags.session_id, tags.subject):
+        return tags
+    return tags.model_copy(update={"session_id": None}) if caller.bound else tags
 
 
 def _name(header: str, given: str | None, headers: Mapping[str, str]) -> str | None:

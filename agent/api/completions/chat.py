@@ -55,7 +55,7 @@ async def get_model(model_id: str, request: Request, caller: AnyViewer) -> Model
     response_model=ChatCompletion,
     responses={
         200: {"content": {"text/event-stream": {}}, "description": "The answer; server-sent chunks with `stream`."},
-        **documented(404, 413, 422, 423, 429, 503),
+        **documented(404, 409, 413, 422, 423, 429, 503),
     },
 )
 async def complete(body: ChatCreate, request: Request, deps: Deps, caller: AnyOperator) -> Response:

@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
     response_model=ResponseObject,
     responses={
         200: {"content": {"text/event-stream": {}}, "description": "The response; its events with `stream`."},
-        **documented(404, 413, 422, 423, 429, 503),
+        **documented(404, 409, 413, 422, 423, 429, 503),
     },
 )
 async def respond(body: ResponseCreate, request: Request, deps: Deps, caller: AnyOperator) -> Response:

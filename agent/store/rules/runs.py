@@ -46,9 +46,10 @@ def create(tx: Transaction, new: Beginning, idempotency: Idempotency | None, now
         return Created(earlier, replayed=True)
     if tx.run(new.row.id) is not None:
         raise Conflict(f"run {new.row.id} already exists")
-    _check_session(tx, new.first)
+    first = new.first
+    check_session(tx, first.tenant_id, first.session_id, first.subject.id if first.subject else None)
     epoch = {"epoch": tx.epoch()}
-    first, state = new.first.model_copy(update=epoch), new.row.state
+    first, state = first.model_copy(update=epoch), new.row.state
     run = state.run.model_copy(update=epoch)
     tx.add_run(replace(new.row, state=replace(state, run=run)))
     tx.add_events(run.tenant_id, [first, *new.events], [first.model_dump_json(), *new.documents])
@@ -56,15 +57,16 @@ def create(tx: Transaction, new: Beginning, idempotency: Idempotency | None, now
     return Created(run)
 
 
-def _check_session(tx: Transaction, created: RunCreated) -> None:
-    """Raises Conflict if the session belongs to another subject, whose words and answers the run would read."""
-    owner = tx.session_owner(created.tenant_id, created.session_id)
-    if owner is not None and owner.subject != (created.subject.id if created.subject else None):
+def check_session(tx: Transaction, tenant_id: str, session_id: str, subject: str | None) -> bool:
+    """Whether the session has runs. Raises Conflict if they are another subject's, whose words and answers a run would
+    read and whose budget and stops a completion would share."""
+    owner = tx.session_owner(tenant_id, session_id)
+    if owner is not None and owner.subject != subject:
         raise Conflict(
-            f"session {created.session_id} belongs to another subject, or was begun by an anonymous one: start a new"
-            " session",
+            f"session {session_id} belongs to another subject, or was begun by an anonymous one: start a new session",
             param="session_id",
         )
+    return owner is not None
 
 
 def append(

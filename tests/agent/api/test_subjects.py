@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -114,6 +115,40 @@ async def test_a_session_belongs_to_one_subject(owner: httpx.AsyncClient) -> Non
     assert len((await owner.get("/v1/runs")).json()["data"]) == 3
 
 
+@pytest.mark.parametrize("speaks_for", [{"subject": "ann"}, {"speaks_for": "none"}, {}])
+async def test_a_session_of_another_is_neither_spent_nor_are_its_stops_told(
+    clients: Clients, owner: httpx.AsyncClient, speaks_for: dict[str, str]
+) -> None:
+    await started(owner, subject="bob", session_id="s")
+    stop = {"scope": "session", "target": "s", "reason": "fraud case 7"}
+    assert (await owner.post("/v1/interrupts", json=stop)).status_code == 201
+    client = await clients.holder(**speaks_for)
+    named = {"flightloop": {"tags": {"session_id": "s"}}}
+    header = {"x-flightloop-session": "s"}
+    for path, body, headers in (
+        ("/v1/chat/completions", CHAT | named, {}),
+        ("/v1/chat/completions", CHAT, header),
+        ("/v1/responses", RESPONSE, header),
+        ("/v1/runs", RUN | {"session_id": "s"}, {}),
+    ):
+        answer = await client.post(path, json=body, headers=headers)
+        assert answer.status_code == 409, (path, answer.text)
+        assert answer.json()["error"]["param"] == "session_id"
+        assert "fraud" not in answer.text
+    own = await owner.post("/v1/chat/completions", json=CHAT | named | {"subject": "bob"})
+    assert own.status_code == 423
+
+
+async def test_a_bound_keys_completions_count_for_its_own_sessions_only(clients: Clients) -> None:
+    client = await clients.holder(subject="ann")
+    assert isinstance(clients.deps.model, ScriptedChat)
+    for session in ("own", "new"):
+        headers = {"x-flightloop-session": session}
+        await started(client, session_id="own")
+        assert (await client.post("/v1/chat/completions", json=CHAT, headers=headers)).status_code == 200
+    assert [request.flightloop.tags.session_id for request in clients.deps.model.requests] == ["own", None]
+
+
 async def test_sessions_of_another_tenant_do_not_matter(clients: Clients, owner: httpx.AsyncClient) -> None:
     await started(owner, subject="ann", session_id="s")
     await started(await clients.of(OTHER_KEY), subject="bob", session_id="s")
@@ -140,8 +175,15 @@ async def test_a_key_for_nobody_starts_anonymous_runs_only(clients: Clients, own
     for path, body in (("/v1/runs", RUN), ("/v1/chat/completions", CHAT)):
         answer = await client.post(path, json={**body, "subject": "ann"})
         assert (answer.status_code, answer.json()["error"]["param"]) == (403, "subject")
-    run = await started(owner, subject="ann")
-    assert (await client.post(f"/v1/runs/{run['id']}/fork", json={"step": 0})).status_code == 403
+    run, free = await started(owner, subject="ann"), await started(owner)
+    for path, body in (("fork", {"step": 0}), ("resume", {})):
+        answer = await client.post(f"/v1/runs/{run['id']}/{path}", json=body)
+        assert answer.status_code == 403
+        told = answer.json()["error"]["message"]
+        assert f"run {run['id']} acts for the subject ann, and the key key:web speaks for no subject" in told
+        assert (await client.post(f"/v1/runs/{free['id']}/{path}", json=body)).status_code != 403
+    assert (await client.get(f"/v1/runs/{run['id']}")).status_code == 200
+    assert (await client.post(f"/v1/runs/{run['id']}/cancel")).status_code == 200
 
 
 async def test_a_bound_key_speaks_for_its_subject_only(clients: Clients) -> None:
@@ -219,18 +261,53 @@ async def test_contradictory_keys_are_refused(owner: httpx.AsyncClient, body: di
     assert (await owner.post("/v1/keys", json={"name": "web", **body})).status_code == 400
 
 
-async def test_the_subject_belongs_to_an_idempotent_request(clients: Clients, owner: httpx.AsyncClient) -> None:
+async def test_the_subject_belongs_to_an_idempotent_request(owner: httpx.AsyncClient) -> None:
     headers = {"idempotency-key": "k"}
-    ann, bob = await clients.holder(subject="ann"), await clients.holder(subject="bob")
-    first = await ann.post("/v1/runs", json=RUN, headers=headers)
-    again = await ann.post("/v1/runs", json=RUN, headers=headers)
+    first = await owner.post("/v1/runs", json={**RUN, "subject": "ann"}, headers=headers)
+    again = await owner.post("/v1/runs", json={**RUN, "subject": "ann"}, headers=headers)
     assert (again.json()["id"], again.headers["idempotent-replayed"]) == (first.json()["id"], "true")
-    named = await owner.post("/v1/runs", json={**RUN, "subject": "ann"}, headers=headers)
-    assert named.json()["id"] == first.json()["id"]
-    for client, body in ((bob, RUN), (owner, RUN), (owner, {**RUN, "subject": "bob"})):
-        answer = await client.post("/v1/runs", json=body, headers=headers)
+    for body in (RUN, {**RUN, "subject": "bob"}):
+        answer = await owner.post("/v1/runs", json=body, headers=headers)
         assert answer.status_code == 422, answer.text
         assert answer.json()["error"]["code"] == "idempotency_mismatch"
+
+
+async def test_idempotency_keys_of_bound_keys_belong_to_their_subject(
+    clients: Clients, owner: httpx.AsyncClient
+) -> None:
+    """Another subject's key neither fails, nor learns that the key is in use."""
+    headers = {"idempotency-key": "k"}
+    holders = [owner, *[await clients.holder(subject=subject) for subject in ("ann", "bob")]]
+    first = [await client.post("/v1/runs", json=RUN, headers=headers) for client in holders]
+    assert [answer.status_code for answer in first] == [201] * 3
+    again = [await client.post("/v1/runs", json=RUN, headers=headers) for client in holders]
+    assert [answer.json()["id"] for answer in again] == [answer.json()["id"] for answer in first]
+    assert len({answer.json()["id"] for answer in first}) == 3
+    same = await (await clients.holder(subject="ann")).post("/v1/runs", json=RUN, headers=headers)
+    assert (same.json()["id"], same.headers["idempotent-replayed"]) == (first[1].json()["id"], "true")
+    other = await holders[1].post("/v1/runs", json={**RUN, "input": "Else?"}, headers=headers)
+    assert other.json()["error"]["code"] == "idempotency_mismatch"
+
+
+async def test_a_request_in_flight_holds_back_its_own_subject_only(clients: Clients) -> None:
+    ann, bob = await clients.holder(subject="ann"), await clients.holder(subject="bob")
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    create = clients.deps.journal.create
+
+    async def slow(*given: Any) -> Any:
+        begun.set()
+        await go_on.wait()
+        return await create(*given)
+
+    headers = {"idempotency-key": "k"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clients.deps.journal, "create", slow)
+        first = asyncio.create_task(ann.post("/v1/runs", json=RUN, headers=headers))
+        await begun.wait()
+    assert (await ann.post("/v1/runs", json=RUN, headers=headers)).json()["error"]["code"] == "idempotency_in_flight"
+    assert (await bob.post("/v1/runs", json=RUN, headers=headers)).status_code == 201
+    go_on.set()
+    assert (await first).status_code == 201
 
 
 async def test_a_subject_can_be_stopped(owner: httpx.AsyncClient) -> None:

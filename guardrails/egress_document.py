@@ -16,6 +16,8 @@ ContactSource = Literal["user", "trusted", "results"]
 MOST_VALUE = 2000
 _SEPARATORS = regex.compile(r"//+|/\.{1,2}(?=/|$)|[\\\x00-\x20]")
 """What clients and servers may rewrite in a path: empty and relative segments, backslashes, blanks."""
+_GAPS = regex.compile(r"[\s\x00-\x20\x7f]")
+"""Blanks and control characters, which some clients remove from a URL and others encode."""
 
 
 class _Strict(BaseModel):
@@ -77,7 +79,10 @@ class UrlShape(_Strict):
         return EgressEntry.parse(self.host).permits(host, port)
 
     def fits(self, url: str) -> bool:
-        """Whether path and query of a URL are allowed. A user name or a fragment that isn't a plain word is not."""
+        """Whether path and query of a URL are allowed. A user name or a fragment that isn't a plain word is not, nor is
+        a blank or a control character anywhere."""
+        if _GAPS.search(url):
+            return False
         try:
             parts = urlsplit(url)
             pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True) if parts.query else []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import regex
+
 from flightloop.egress import shown
 from flightloop.tool import Permission
 from flightloop.verdicts import Action
@@ -17,10 +19,13 @@ from guardrails.policy_document import PolicyDocument
 from guardrails.rails.calls import Problem, call_of, characters_of, judgement_of, stays_here
 from guardrails.rails.detector import found_in
 from guardrails.rails.links import ANY_HOSTS, bare_addresses, end_of_cover, hosts_named, links_of, vouched
+from guardrails.text.scalars import scalar_texts
 from guardrails.types import Checked, CheckedCall, GuardContext, Judgement, Rail
 
 SHOWN = 100
 """Longest part of a finding that a reason quotes, in characters."""
+_ENDS = "".join(map(chr, range(33)))
+"""Characters that clients remove from both ends of a URL."""
 
 
 def egress_rail(document: PolicyDocument) -> Rail:
@@ -53,9 +58,13 @@ def _unreachable(call: CheckedCall, egress: Egress) -> Iterator[Problem]:
     for host, port in sorted(set(addresses_in_arguments(watched, call.spec.sinks))):
         if not permitted(host, egress.hosts, port):
             yield Action.BLOCK, "egress", f"{shown(host, port)} is not among the policy's egress hosts"
-    for form, url, addresses in _hosts_in(watched) if egress.urls else ():
+    for form, url, addresses in (*_hosts_in(watched), *_whole_urls(watched)) if egress.urls else ():
         if not all(egress.fits(url, host, port) for host, port in addresses):
-            yield Action.BLOCK, "url", f"{form} has a path or a query that the policy's egress urls do not allow"
+            yield (
+                Action.BLOCK,
+                "url",
+                f"{form[:SHOWN]} has a path or a query that the policy's egress urls do not allow",
+            )
 
 
 def _unknown_hosts(call: CheckedCall, context: GuardContext, egress: Egress) -> Iterator[Problem]:
@@ -81,6 +90,21 @@ def _vouching(call: CheckedCall, context: GuardContext, form: str) -> Iterator[s
         before = context.written_before[index] if index < len(context.written_before) else len(context.written)
         if not any(form in written for written in context.written[:before]):
             yield text
+
+
+def _whole_urls(arguments: dict[str, Any]) -> Iterator[tuple[str, str, frozenset[Address]]]:
+    """Arguments that begin as a URL, like ``_hosts_in``. A client sends such a value as a whole, also behind a blank or
+    a quote that would end the link in a text."""
+    for text in scalar_texts(arguments):
+        value = text.strip(_ENDS)
+        plain = regex.sub(r"[\t\r\n]", "", value)
+        for readable in dict.fromkeys((value, plain)):
+            first = next((one for one in ANY_HOSTS.find(readable, 0, 1) if one.label != OPAQUE), None)
+            if first is not None:
+                found = readable[: first.end]
+                bare = first.label == HOST
+                addresses = bare_addresses(as_url(found)) if bare else addresses_of(found)
+                yield value, as_url(value) if bare else value, addresses
 
 
 def _hosts_in(arguments: dict[str, Any]) -> Iterator[tuple[str, str, frozenset[Address]]]:

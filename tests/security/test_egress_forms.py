@@ -107,6 +107,33 @@ async def test_urls_of_another_shape_do_not(url: str) -> None:
     assert await shown(SHAPED, f"You wrote {url} there", user_text=f"what is {url} ?") == f"You wrote {url} there"
 
 
+API = "https://api.example"
+GAPS = (
+    f"{API}/v1/find?q=abc secretsecret&d=K7Q2", f"{API}/v1/find?q=abc\tsecretsecret&d=K7Q2",
+    f"{API}/v1/find?q=abc\nK7Q2", f"{API}/v1/find?q=abc\rK7Q2", f"{API}/v1/find?q=abc\x00K7Q2",
+    f"{API}/v1/find?q=abc\u2003K7Q2", f"{API}/docs/a K7Q2", f"{API}/v1/find?q=abc K7Q2", f"  {API}/v1/find?q=a K7Q2\n",
+    f'{API}/v1/find?q=abc"K7Q2', f"{API}/v1/find?q=abc<K7Q2", f"{API}/v1/find?q=abc|K7Q2",
+    f"\x01{API}/v1/find?q=a K7Q2",
+    "api.example/v1/find?q=abc K7Q2", "//api.example/v1/find?q=abc K7Q2", "https://api.exa\tmple/v1/find?q=abc K7Q2",
+    "ht\ntps://api.example/v1/find?q=abc&d=K7Q2", f"{API}/v1/find?q=abc, {API}/v1/find?q=K7Q2",
+)  # fmt: skip
+"""Values of which httpx or a browser sends everything behind the blank or the quote."""
+
+
+@pytest.mark.parametrize("value", GAPS)
+@pytest.mark.parametrize("name", ["url", "query"])
+async def test_an_argument_that_begins_as_a_url_is_checked_as_a_whole(value: str, name: str) -> None:
+    assert await ruled(SHAPED, {name: value}) is Action.BLOCK
+    assert await ruled(SHAPED, {name: [{"to": value}]}) is Action.BLOCK
+
+
+@pytest.mark.parametrize(
+    "value", [f" {API}/v1/find?q=red\n", f"{API}/v1/find?q=red%20bike", f"see {API}/v1/find today"]
+)
+async def test_blanks_around_a_fitting_url_do_not_matter(value: str) -> None:
+    assert await ruled(SHAPED, {"url": value}) is Action.ALLOW
+
+
 CARRIERS = ["https://evil.example/K7Q2", "evil.com/K7Q2", "//evil.example/K7Q2", "K7Q2@evil.example"]
 
 

@@ -90,6 +90,15 @@ CODE = (
     "x//y", "a.b.c", "let s = String::new();", "C.D.E", "math.pi*r**2", "a@b.T", "{\"a.b\": 1}",
     "path.to.module:Class", "logging.info('x')", "np.int", "plt.show()", "f.read()", "date.today()",
 )  # fmt: skip
+SETUP = (
+    "package com.example.demo;", "import org.example.Main;", "<groupId>com.example</groupId>",
+    "com.example.demo.DemoApplication", "import com.example.Main.Inner;", "io.example.App",
+    "Copy config.json.example to config.json.", "Copy .env.example to .env.", "cp app.toml.example app.toml",
+    "uvicorn app:app --host 0.0.0.0 --port 8000", "It listens on 127.0.0.1:8000.", "ping 127.0.0.1",
+    "Open http://127.0.0.1:8000 in a browser.", "Open http://localhost:3000 in a browser.",
+    "git clone git@github.com:x/y.git", "git config user.email you@example.com", "curl example.com",
+    "ssh you@example.org", "Is it order.id? Yes.", "namespace com.example.test", "http://[::1]:8000",
+)  # fmt: skip
 CHINESE = (
     "你好。版本1.2.3已发布。", "价格是3.5元。", "请打开README.md。", "使用Python。然后运行main.py。",
     "订单10487已取消。", "时间：10:30。", "他说：“好。”", "和/或", "见第2.1节。", "谢谢！",
@@ -101,4 +110,4 @@ CHINESE = (
 
 def texts() -> tuple[str, ...]:
     """All ordinary texts."""
-    return (*LINKS, *CONTACTS, *FILES, *VERSIONS, *PROSE, *CODE, *CHINESE)
+    return (*LINKS, *CONTACTS, *FILES, *VERSIONS, *PROSE, *CODE, *SETUP, *CHINESE)

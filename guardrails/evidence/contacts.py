@@ -8,6 +8,7 @@ from itertools import zip_longest
 
 from guardrails.egress_document import Egress
 from guardrails.finders.contacts import CONTACTS, digit_runs, digits_of, plain_email, same_phone
+from guardrails.finders.placeholders import is_nobody
 from guardrails.types import GuardContext
 
 
@@ -37,6 +38,8 @@ class Contacts:
             return False
         if label == "email":
             email = plain_email(form)
+            if is_nobody(email) and form.casefold().endswith(email):  # nothing follows that a mail program would send
+                return True
             return email in self.emails or f"*@{email.rpartition('@')[2]}" in self.emails
         digits = digits_of(form)
         return any(same_phone(digits, phone) for phone in self.phones)

@@ -165,7 +165,7 @@ def opaque(matched: str) -> Iterator[Window]:
 
 
 def _is_host(host: str, tail: str) -> bool:
-    path = regex.search(r"[^\d:(]", tail) is not None
+    path = regex.search(r"[^\d:(]", tail.rstrip(_TRAILING)) is not None
     match kind_of(host):
         case Name.HOST:
             return tail != "(" or host.rpartition(".")[2] not in METHODS

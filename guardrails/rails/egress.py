@@ -15,6 +15,7 @@ from guardrails.egress_document import Egress
 from guardrails.finders.argument_hosts import addresses_in_arguments
 from guardrails.finders.bare_hosts import HOST, OPAQUE, as_url
 from guardrails.finders.hosts import Address, addresses_of, permitted
+from guardrails.finders.placeholders import leads_nowhere
 from guardrails.policy_document import PolicyDocument
 from guardrails.rails.calls import Problem, call_of, characters_of, judgement_of, stays_here
 from guardrails.rails.detector import found_in
@@ -76,6 +77,8 @@ def _unknown_hosts(call: CheckedCall, context: GuardContext, egress: Egress) -> 
     for form, url, addresses in forms:
         if form in own or (addresses and all(vouched(url, one, known, egress) for one in addresses)):
             continue
+        if leads_nowhere(url, addresses, paths=False):
+            continue  # a tool that connects is stopped by ``_unreachable``
         if not any(form in links_of(text, context) for text in _vouching(call, context, form)):
             why = "is neither allowed by the policy's egress hosts nor told by the user or a trusted result"
             yield egress.arguments, "link", f"{form[:SHOWN]} {why}"

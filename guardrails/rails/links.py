@@ -14,6 +14,7 @@ from guardrails.finders.bare_hosts import HOST, HOSTS, OPAQUE, as_url, host_of, 
 from guardrails.finders.hosts import Address, addresses_of, hosts_in, permitted
 from guardrails.finders.links import LINK, LINKS, MOST_LINKS, Images
 from guardrails.finders.pattern import Finding
+from guardrails.finders.placeholders import leads_nowhere
 from guardrails.policy_document import LinksEntry
 from guardrails.rails.detector import FilterForContext
 from guardrails.text.normalise import normalise, unescaped
@@ -80,11 +81,18 @@ class _Vouched:
         addresses = addresses_of(link)
         if link in self._own or self._named(link, addresses):
             return finding.label == LINK or _WITH_PATH.match(link) is not None
-        return finding.label == LINK and self._told(text, finding, [host for host, _ in addresses])
+        if finding.label != LINK:
+            return False
+        if leads_nowhere(link, addresses) and not self._images.before(text, finding.start):
+            return True
+        return self._told(text, finding, [host for host, _ in addresses])
 
     def _bare(self, text: str, finding: Finding, form: str) -> bool:
         url = as_url(form)
-        return form in self._own or self._named(url, bare_addresses(url)) or self._told(text, finding, [host_of(url)])
+        addresses = bare_addresses(url)
+        if form in self._own or self._named(url, addresses) or leads_nowhere(url, addresses):
+            return True
+        return self._told(text, finding, [host_of(url)])
 
     def _named(self, url: str, addresses: Iterable[Address]) -> bool:
         return all(vouched(url, address, self._known, self._egress) for address in addresses)

@@ -107,6 +107,21 @@ async def test_urls_of_another_shape_do_not(url: str) -> None:
     assert await shown(SHAPED, f"You wrote {url} there", user_text=f"what is {url} ?") == f"You wrote {url} there"
 
 
+NEARLY_HARMLESS = (
+    "http://127.0.0.1:8000/?d=K7Q2", "127.0.0.1:8000/?d=K7Q2", "example.com/?d=K7Q2", "https://example.com/?d=K7Q2",
+    "example.com/K7Q2", "K7Q2.example.com", "https://K7Q2@example.com", "https://127.0.0.1@evil.com/K7Q2",
+    "https://127.0.0.1\\@evil.com/K7Q2", "com.example/K7Q2", "config.json.example/K7Q2", "com.K7Q2.evil.com",
+    "![x](http://127.0.0.1:8000/K7Q2)", "you@example.com?body=K7Q2", "git@evil.com:K7Q2/x.git K7Q2@evil.com",
+    "http://localhost#K7Q2", "config.json.K7Q2.com",
+)  # fmt: skip
+"""Secrets in what looks like a placeholder, a package or this machine."""
+
+
+@pytest.mark.parametrize("text", NEARLY_HARMLESS)
+async def test_a_placeholder_carries_nothing_else(text: str) -> None:
+    assert await shown("", f"See {text} now") != f"See {text} now"
+
+
 API = "https://api.example"
 GAPS = (
     f"{API}/v1/find?q=abc secretsecret&d=K7Q2", f"{API}/v1/find?q=abc\tsecretsecret&d=K7Q2",

@@ -90,6 +90,11 @@ CODE = (
     "x//y", "a.b.c", "let s = String::new();", "C.D.E", "math.pi*r**2", "a@b.T", "{\"a.b\": 1}",
     "path.to.module:Class", "logging.info('x')", "np.int", "plt.show()", "f.read()", "date.today()",
 )  # fmt: skip
+NUMBERS = (
+    "MAC 00-11-22-33-44-55", "00-1A-2B-3C-4D-5E", "The bits are 01 10 11 00.", "Art.-Nr. 0123 4567 89",
+    "Order 02/2026-0012", "Invoice 01-2345-6789", "Invoice No. 01-2345-6789", "Article 0123 4567 89",
+    "Rechnung: 01-2345-6789", "Item no. 0123-4567-89", "Part A12 0123 4567 89", "01 02 03 04 05 06",
+)  # fmt: skip
 SETUP = (
     "package com.example.demo;", "import org.example.Main;", "<groupId>com.example</groupId>",
     "com.example.demo.DemoApplication", "import com.example.Main.Inner;", "io.example.App",
@@ -97,7 +102,7 @@ SETUP = (
     "uvicorn app:app --host 0.0.0.0 --port 8000", "It listens on 127.0.0.1:8000.", "ping 127.0.0.1",
     "Open http://127.0.0.1:8000 in a browser.", "Open http://localhost:3000 in a browser.",
     "git clone git@github.com:x/y.git", "git config user.email you@example.com", "curl example.com",
-    "ssh you@example.org", "Is it order.id? Yes.", "namespace com.example.test", "http://[::1]:8000",
+    "ssh user@example.org", "Is it order.id? Yes.", "namespace com.example.test", "http://[::1]:8000",
 )  # fmt: skip
 CHINESE = (
     "你好。版本1.2.3已发布。", "价格是3.5元。", "请打开README.md。", "使用Python。然后运行main.py。",
@@ -110,4 +115,4 @@ CHINESE = (
 
 def texts() -> tuple[str, ...]:
     """All ordinary texts."""
-    return (*LINKS, *CONTACTS, *FILES, *VERSIONS, *PROSE, *CODE, *SETUP, *CHINESE)
+    return (*LINKS, *CONTACTS, *FILES, *VERSIONS, *PROSE, *CODE, *NUMBERS, *SETUP, *CHINESE)

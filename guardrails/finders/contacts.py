@@ -27,7 +27,16 @@ _BEFORE_EMAIL = (
 )
 _TAIL = r"(?:[?&/#;][^\s<>\"'`]{1,2000}+)?"
 """What a URL has after a contact. It would be left behind, out of reach of the rail for links."""
-_NATIONAL = r"\(?0\d{1,4}\)?[ /.-]\d{2,4}(?:[ /.-]?\d{2,4}){1,4}(?!\d)"
+_NATIONAL = r"\(?0\d{1,4}\)?[ /.-]\d{2,4}(?:[ /.-]?\d{2,4}){1,8}(?!\d)"
+_NO_NATIONAL = (
+    r"(?<![a-z\d]\d[ ./-])"  # a part of a longer number
+    r"(?<!(?<!(?:tele?|fon|phone|mobile?|handy|cell|fax)[a-z.]{0,8}[ -]{0,2})(?<![a-z])"
+    r"(?:no|nr|nos|nrn|num|number|nummer|art|article|artikel|item|invoice|rechnung|order|bestellung|iban|mac|sku|ref)"
+    r"(?:[.:#-]| ){0,3})"
+)
+"""What precedes other numbers: "Invoice 01-2345-6789", "Art.-Nr. 0123 4567 89", but not "Tel.-Nr. 030 1234567"."""
+LEAST_NATIONAL, MOST_GROUPS = 9, 5
+"""Digits and groups of a number without a country code. Hardware addresses have more groups."""
 _CALLED = r"(?:tel|sms|smsto|callto|facetime)(?::|&colon;|%3a)(?://)?\+?\d(?:[ ().-]{0,2}\d){3,14}(?!\d)"
 _OTHER_NUMBER = regex.compile(r"\d+(?:\.\d+){3}(?!\.?\d)|\d\d([-./ ])\d\d\1(?:19|20)\d\d(?!\d)")
 """An address of four parts, or a date, of which the month may be wrong."""
@@ -72,7 +81,10 @@ def _email(matched: str) -> Iterator[Window]:
 
 
 def _national(matched: str) -> Iterator[Window]:
-    if not NO_PHONE.match(matched) and not _OTHER_NUMBER.match(matched) and is_phone(matched, least=8):
+    groups = len(regex.findall(r"\d+", matched))
+    if groups > MOST_GROUPS or NO_PHONE.match(matched) or _OTHER_NUMBER.match(matched):
+        return
+    if is_phone(matched, least=LEAST_NATIONAL):
         yield 0, len(matched)
 
 
@@ -87,7 +99,7 @@ CONTACTS = EdgeFinder(
     [
         Pattern("email", _BEFORE_EMAIL + _EMAIL + _TAIL, _email, ignore_case=True, needs=_SIGN_OF_EMAIL),
         *(replace(pattern, needs=r"\d") for pattern in PATTERNS["phone"]),
-        Pattern("phone", not_after(r"\w+.,/-") + _NATIONAL, _national, needs=r"\d"),
+        Pattern("phone", not_after(r"\w+.,/-") + _NO_NATIONAL + _NATIONAL, _national, ignore_case=True, needs=r"\d"),
         Pattern("phone", not_after(r"\w.-") + _CALLED + _TAIL, _dialled, ignore_case=True, needs="[:&%]"),
     ]
 )

@@ -11,6 +11,11 @@ EXAMPLES = frozenset({"example.com", "example.net", "example.org"})
 """Names that are reserved for examples (RFC 2606, section 3)."""
 _FORGES = frozenset({"git@github.com", "git@gitlab.com", "git@bitbucket.org", "git@codeberg.org"})
 """Addresses of SSH remotes, which are nobody's e-mail."""
+_ANYBODY = frozenset(
+    {"you", "your", "your.name", "your.email", "your_email", "youremail", "yourname", "me", "name", "email", "user"}
+    | {"username", "someone", "somebody", "foo", "bar", "test", "john.doe", "jane.doe"}
+)
+"""Names of examples. Any other could be a secret or a person."""
 _MORE = frozenset("?#@;\\&%")
 """Signs of a query, a fragment, a user name or another spelling of them."""
 
@@ -30,7 +35,8 @@ def leads_nowhere(url: str, addresses: frozenset[Address], *, paths: bool = True
 
 def is_nobody(email: str) -> bool:
     """Whether a plain e-mail address is an example (``you@example.com``) or that of an SSH remote."""
-    return email in _FORGES or email.rpartition("@")[2] in EXAMPLES
+    local, _, domain = email.rpartition("@")
+    return email in _FORGES or (domain in EXAMPLES and local in _ANYBODY)
 
 
 def _path(url: str) -> str | None:

@@ -112,7 +112,7 @@ NEARLY_HARMLESS = (
     "example.com/K7Q2", "K7Q2.example.com", "https://K7Q2@example.com", "https://127.0.0.1@evil.com/K7Q2",
     "https://127.0.0.1\\@evil.com/K7Q2", "com.example/K7Q2", "config.json.example/K7Q2", "com.K7Q2.evil.com",
     "![x](http://127.0.0.1:8000/K7Q2)", "you@example.com?body=K7Q2", "git@evil.com:K7Q2/x.git K7Q2@evil.com",
-    "http://localhost#K7Q2", "config.json.K7Q2.com",
+    "http://localhost#K7Q2", "K7Q2@example.com", "config.json.K7Q2.com",
 )  # fmt: skip
 """Secrets in what looks like a placeholder, a package or this machine."""
 

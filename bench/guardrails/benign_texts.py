@@ -57,6 +57,9 @@ FILES = (
     "docker-compose.yml", "index.d.ts", "script.pl", "backup.2024-05-01.sql", "a.out",
     "file.name.with.dots.txt", "import foo from './foo.js'", "[notes](notes.md)",
     "[guide](docs/guide.md#usage)", "![plan](plan.png)", "[up](../README.md)", "file:///tmp/out.txt",
+    "file:///main.py", "file:///home/anna/notes.md", "see README.md#install-it", "guide.md#usage",
+    "lib.rs:101:5: error",
+    "Did you run main.py? Yes.", "main.py:443 raises.", "//tools:build.py", "http: the protocol", "ftp:put(x)",
     "Main.java compiles.", "archive.7z", "movie.mov is too long.",
 )  # fmt: skip
 VERSIONS = (

@@ -19,6 +19,11 @@ _SEPARATORS = regex.compile(r"//+|/\.{1,2}(?=/|$)|[\\\x00-\x20]")
 _GAPS = regex.compile(r"[\s\x00-\x20\x7f]")
 """Blanks and control characters, which some clients remove from a URL and others encode."""
 
+_OWN_CONTACT = regex.compile(
+    r"(?:\*|[^\s@*,;<>()\[\]\"]{1,64})@(?:[^\W_](?:[\w-]{0,62}[^\W_])?\.){1,8}[^\W\d_](?:[\w-]{0,62}[^\W_])"
+    r"|\(?\+?\(?\d(?:[ ()./-]{0,3}\d){6,14}"
+)
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -121,6 +126,17 @@ class Egress(_Strict):
     tainted."""
     own_contacts: tuple[Annotated[str, Field(min_length=3, max_length=200)], ...] = ()
     """Contacts that may always be named: an address, ``*@domain``, or a phone number."""
+
+    @field_validator("own_contacts")
+    @classmethod
+    def _contacts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if not _OWN_CONTACT.fullmatch(text.strip()):
+                raise ValueError(
+                    f"{text!r} is no contact: write an address (help@shop.example), *@ and a domain for all of its "
+                    'addresses ("*@shop.example"), or a phone number of 7 to 15 digits ("+49 30 5550100")'
+                )
+        return value
 
     @field_validator("hosts")
     @classmethod

@@ -6,13 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.project.project import EMBEDDED
 from bench.guardrails.benign_texts import POLICY, USER, texts
 from bench.guardrails.egress import changed, leaked, leaked_whole, passed, released
 from bench.guardrails.egress_forms import Form, forms
+from flightloop.errors import ConfigError
 from flightloop.tool import Effect, Permission, ToolSpec
 from flightloop.verdicts import Action, Stage
+from guardrails.evidence.contacts import known_contacts
+from guardrails.finders.contacts import CONTACTS
 from guardrails.guard import Guard
-from guardrails.policy import default_policy, parse_policy, unhurried
+from guardrails.policy import default_policy, load_policy, parse_policy, unhurried
 from guardrails.types import Checked, CheckedCall, GuardContext
 
 FORMS, TEXTS = tuple(forms()), texts()
@@ -216,6 +220,40 @@ async def test_contacts_leave_if_a_source_vouches_for_them(
         "Mail anna [at] shop [dot] example now",
     ):
         assert (await shown(policy, answer, **context) == answer) is stays
+
+
+OWN = ("help@shop.example", "*@shop.example", "help@müller.example", "+49 30 5550100", "(030) 5550100")
+NOT_OWN = (
+    "shop.example",
+    "@shop.example",
+    "*@*.shop.example",
+    "**@shop.example",
+    "help@shop",
+    "a b@shop.example",
+    "110",
+)
+
+
+@pytest.mark.parametrize("entry", OWN)
+async def test_own_contacts_have_an_effect(entry: str) -> None:
+    contact = entry.replace("*", "anna")
+    assert await shown(f"egress: {{own_contacts: ['{entry}']}}", f"It is {contact} now") == f"It is {contact} now"
+    assert await shown("egress: {contacts_from: []}", f"It is {contact} now") != f"It is {contact} now"
+
+
+@pytest.mark.parametrize("entry", NOT_OWN)
+def test_own_contacts_without_effect_are_errors(entry: str) -> None:
+    with pytest.raises(ConfigError, match=r"help@shop.example.*\*@shop.example.*\+49 30 5550100"):
+        parse_policy(f'name: desk\nversion: "1"\negress: {{own_contacts: ["{entry}"]}}\n')
+
+
+def test_the_example_names_the_contacts_of_its_documents() -> None:
+    policy = load_policy(EMBEDDED / "policies" / "support.yaml")
+    known = known_contacts(GuardContext(), policy.document.egress)
+    texts = [path.read_text(encoding="utf-8") for path in (EMBEDDED / "documents").glob("*.md")]
+    found = {(one.label, text[one.start : one.end]) for text in texts for one in CONTACTS.find(text)}
+    assert found
+    assert [form for label, form in found if not known.know(label, form)] == []
 
 
 @pytest.mark.parametrize("action", ["ask", "block"])

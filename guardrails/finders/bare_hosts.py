@@ -45,7 +45,8 @@ _TAIL = rf"(?P<tail>\(|(?:(?:{DOT})?{_COLON}\d{{1,5}}+)?(?:(?:{DOT})?(?:{_SLASH}
 _NAME = rf"(?P<name>(?:{LABEL}{DOT}){{1,127}}{LABEL})(?P<mail>(?:[+%][\w.+%-]{{0,64}}+)?@)?{_TAIL}"
 _BEFORE_NAME = (
     r"(?<![a-z\d](?<!%(?:2f|3a|3d|40|20)))"  # rules out most positions at once
-    rf"(?<![%/\\\p{{M}}-]|[\w\p{{M}})\]]\.|[\w.+%-]@|\w[\[({{](?:\.|dot)[\])}}]|{_LATIN}[{_WIDE_DOTS}])"
+    rf"(?<![%/\\\p{{M}}-]|[)\]]\.|[\w.+%-]@|\w[\[({{](?:\.|dot)[\])}}]|{_LATIN}[{_WIDE_DOTS}]"
+    rf"|[\w\p{{M}}]{spelt('.')})"  # however it is spelt: a search from each label would take 127 times as long
     rf"(?:(?<![^\W{CJK}])(?={_LETTER})|(?<=%(?:2f|3a|3d|40|20))|(?<![{CJK}])(?=[{CJK}]))"
 )
 _NUMBER = r"(?:0x[\da-f]{1,12}|\d{1,12})"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from itertools import islice
 from urllib.parse import unquote
 
 import regex
@@ -22,6 +21,8 @@ from guardrails.text.spelling import as_read
 from guardrails.types import GuardContext
 
 _WITH_PATH = regex.compile(r"[^/\\]*[/\\]{1,4}[^/\\?#]+[/\\?#]")
+MOST_READ = 200 * MOST_LINKS
+"""Maximum number of characters of dotted words and the like that are read in a result to find its bare hosts."""
 _DELIMITER = regex.compile(r"[,;|，；、。（]")
 
 
@@ -142,10 +143,10 @@ def vouched(url: str, address: Address, known: frozenset[str], egress: Egress) -
 
 
 def links_of(text: str, context: GuardContext) -> frozenset[str]:
-    """Links and bare hosts of a text, cached for the run."""
+    """The first links and bare hosts of a text, cached for the run."""
     found = context.memo.get((AnyHostFinder, text))
     if not isinstance(found, frozenset):
-        bare = islice(HOSTS.find(text), MOST_LINKS)
+        bare = HOSTS.first(text, MOST_LINKS, MOST_READ)
         found = LINKS.links(text) | {text[one.start : one.end] for one in bare if one.label == HOST}
         context.memo[AnyHostFinder, text] = found
     return found

@@ -97,6 +97,8 @@ NUMBERS = (
     "MAC 00-11-22-33-44-55", "00-1A-2B-3C-4D-5E", "The bits are 01 10 11 00.", "Art.-Nr. 0123 4567 89",
     "Order 02/2026-0012", "Invoice 01-2345-6789", "Invoice No. 01-2345-6789", "Article 0123 4567 89",
     "Rechnung: 01-2345-6789", "Item no. 0123-4567-89", "Part A12 0123 4567 89", "01 02 03 04 05 06",
+    "It weighs 0.0305550100 g.", "UPC 012345678905", "Order 0305550100", "5 000 000 - 3 000 000 = 2 000 000",
+    "2024-05-01 - 2024-06-01", "10:30 - 12:30", "SHA 0305550100ab", "pages 100 - 200 / 300", "2,050,505,501",
 )  # fmt: skip
 SETUP = (
     "package com.example.demo;", "import org.example.Main;", "<groupId>com.example</groupId>",

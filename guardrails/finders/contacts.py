@@ -11,7 +11,7 @@ import regex
 from flightloop.egress import is_address, plain_host
 from guardrails.finders.bare_hosts import CJK, DOT, LABEL
 from guardrails.finders.pattern import AFTER_ESCAPE, EdgeFinder, Pattern, Window, not_after
-from guardrails.finders.pii import NO_PHONE, PATTERNS, is_phone
+from guardrails.finders.pii import BETWEEN, DASHES, GAP, NO_PHONE, ONE_ON, PATTERNS, ZERO, is_phone
 from guardrails.text.spelling import as_read, compatible, spelt
 from guardrails.text.suffixes import Name, kind_of
 
@@ -27,9 +27,13 @@ _BEFORE_EMAIL = (
 )
 _TAIL = r"(?:[?&/#;][^\s<>\"'`]{1,2000}+)?"
 """What a URL has after a contact. It would be left behind, out of reach of the rail for links."""
-_NATIONAL = r"\(?0\d{1,4}\)?[ /.-]\d{2,4}(?:[ /.-]?\d{2,4}){1,8}(?!\d)"
+_NATIONAL = (
+    rf"(?:\({ZERO}\d{{1,5}}\){GAP}|{ZERO}\d{{1,5}}\)?{BETWEEN})\d{{2,8}}(?:{BETWEEN}\d{{2,8}}){{0,8}}(?!\d)"
+    rf"|{ZERO}{ONE_ON}\d{{8,9}}(?![\d.,]?\d)"
+)
+"""With a prefix in brackets or a separator behind it, or 10 to 11 digits in one piece."""
 _NO_NATIONAL = (
-    r"(?<![a-z\d]\d[ ./-])"  # a part of a longer number
+    rf"(?<![a-z\d]\d[ {DASHES}./])"  # a part of a longer number
     r"(?<!(?<!(?:tele?|fon|phone|mobile?|handy|cell|fax)[a-z.]{0,8}[ -]{0,2})(?<![a-z])"
     r"(?:no|nr|nos|nrn|num|number|nummer|art|article|artikel|item|invoice|rechnung|order|bestellung|iban|mac|sku|ref)"
     r"(?:[.:#-]| ){0,3})"
@@ -40,7 +44,7 @@ LEAST_NATIONAL, MOST_GROUPS = 9, 5
 _CALLED = r"(?:tel|sms|smsto|callto|facetime)(?::|&colon;|%3a)(?://)?\+?\d(?:[ ().-]{0,2}\d){3,14}(?!\d)"
 _OTHER_NUMBER = regex.compile(r"\d+(?:\.\d+){3}(?!\.?\d)|\d\d([-./ ])\d\d\1(?:19|20)\d\d(?!\d)")
 """An address of four parts, or a date, of which the month may be wrong."""
-_RUN = regex.compile(r"\d(?:[ ()./-]{0,3}\d){5,17}")
+_RUN = regex.compile(rf"\d(?:{GAP}\d){{5,17}}")
 LEAST_DIGITS = 7
 """Fewer digits at the end of two numbers do not make them the same phone."""
 

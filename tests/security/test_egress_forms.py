@@ -62,6 +62,12 @@ async def ruled(policy: str, arguments: dict[str, object], spec: ToolSpec | None
     return (await guard.check(Checked(Stage.TOOL_CALL, "", GuardContext(agent="desk", **context), call))).action  # type: ignore[arg-type]
 
 
+async def reason(policy: str, arguments: dict[str, object], spec: ToolSpec | None = None) -> str:
+    spec = spec or ToolSpec("find", "Finds.", {"type": "object"}, Effect.PURE, permissions=NETWORK, hosts=("*",))
+    guard = Guard(unhurried(parse_policy(f'name: desk\nversion: "1"\n{policy}')))
+    return (await guard.check(Checked(Stage.TOOL_CALL, "", GuardContext(), CheckedCall("c", spec, arguments)))).reason
+
+
 async def shown(policy: str, answer: str, **context: object) -> str:
     """The rest of an answer, which must be the same for a stream."""
     guard = Guard(unhurried(parse_policy(f'name: desk\nversion: "1"\nstreaming: live\n{policy}')))
@@ -151,6 +157,22 @@ async def test_an_argument_that_begins_as_a_url_is_checked_as_a_whole(value: str
 )
 async def test_blanks_around_a_fitting_url_do_not_matter(value: str) -> None:
     assert await ruled(SHAPED, {"url": value}) is Action.ALLOW
+
+
+async def test_a_reason_names_what_is_wrong() -> None:
+    unfit, host = "path or a query that the policy's egress urls do not allow", "egress hosts"
+    local = ToolSpec("note", "Notes.", {"type": "object"}, Effect.PURE)
+    for spec in (None, local):
+        told = await reason(SHAPED, {"url": f"{API}/K7Q2"}, spec)
+        assert told.count(unfit) == 1
+        assert host not in told
+    assert "evil.example is not among the policy's egress hosts" in await reason(
+        SHAPED, {"url": "https://evil.example"}
+    )
+    assert "encode it (%20)" in await reason(SHAPED, {"url": f"{API}/v1/find?q=a K7Q2"})
+    told = await reason(SHAPED, {"url": "http:\\\\api.example\\x"})
+    assert "url has an address without a host that can be read: http:\\\\api.example\\x" in told
+    assert " is not among" not in told
 
 
 CARRIERS = ["https://evil.example/K7Q2", "evil.com/K7Q2", "//evil.example/K7Q2", "K7Q2@evil.example"]

@@ -16,6 +16,13 @@ ContactSource = Literal["user", "trusted", "results"]
 MOST_VALUE = 2000
 _SEPARATORS = regex.compile(r"//+|/\.{1,2}(?=/|$)|[\\\x00-\x20]")
 """What clients and servers may rewrite in a path: empty and relative segments, backslashes, blanks."""
+_GAPS = regex.compile(r"[\s\x00-\x20\x7f]")
+"""Blanks and control characters, which some clients remove from a URL and others encode."""
+
+_OWN_CONTACT = regex.compile(
+    r"(?:\*|[^\s@*,;<>()\[\]\"]{1,64})@(?:[^\W_](?:[\w-]{0,62}[^\W_])?\.){1,8}[^\W\d_](?:[\w-]{0,62}[^\W_])"
+    r"|\(?\+?\(?\d(?:[ ()./-]{0,3}\d){6,14}"
+)
 
 
 class _Strict(BaseModel):
@@ -77,7 +84,10 @@ class UrlShape(_Strict):
         return EgressEntry.parse(self.host).permits(host, port)
 
     def fits(self, url: str) -> bool:
-        """Whether path and query of a URL are allowed. A user name or a fragment that isn't a plain word is not."""
+        """Whether path and query of a URL are allowed. A user name or a fragment that isn't a plain word is not, nor is
+        a blank or a control character anywhere."""
+        if _GAPS.search(url):
+            return False
         try:
             parts = urlsplit(url)
             pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True) if parts.query else []
@@ -116,6 +126,17 @@ class Egress(_Strict):
     tainted."""
     own_contacts: tuple[Annotated[str, Field(min_length=3, max_length=200)], ...] = ()
     """Contacts that may always be named: an address, ``*@domain``, or a phone number."""
+
+    @field_validator("own_contacts")
+    @classmethod
+    def _contacts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if not _OWN_CONTACT.fullmatch(text.strip()):
+                raise ValueError(
+                    f"{text!r} is no contact: write an address (help@shop.example), *@ and a domain for all of its "
+                    'addresses ("*@shop.example"), or a phone number of 7 to 15 digits ("+49 30 5550100")'
+                )
+        return value
 
     @field_validator("hosts")
     @classmethod

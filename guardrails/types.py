@@ -131,6 +131,8 @@ class GuardContext:
     run_id: str = ""
     user_text: str = ""
     """All of the user's own words in the session."""
+    answered: tuple[str, ...] = ()
+    """Answers of the session's earlier runs, which the guard let pass."""
     plan: tuple[str, ...] = ()
     """Tools of the current plan."""
     callers_plan: tuple[str, ...] | None = None

@@ -102,6 +102,7 @@ class Evidence:
             subject=run.subject,
             look_up=self._look_up,
             user_text=self.user_text,
+            answered=tuple(exchange.answer for exchange in self._conversation.earlier),
             plan=history.plan,
             callers_plan=self._callers_plan(),
             tainted=history.tainted,

@@ -57,6 +57,9 @@ FILES = (
     "docker-compose.yml", "index.d.ts", "script.pl", "backup.2024-05-01.sql", "a.out",
     "file.name.with.dots.txt", "import foo from './foo.js'", "[notes](notes.md)",
     "[guide](docs/guide.md#usage)", "![plan](plan.png)", "[up](../README.md)", "file:///tmp/out.txt",
+    "file:///main.py", "file:///home/anna/notes.md", "see README.md#install-it", "guide.md#usage",
+    "lib.rs:101:5: error",
+    "Did you run main.py? Yes.", "main.py:443 raises.", "//tools:build.py", "http: the protocol", "ftp:put(x)",
     "Main.java compiles.", "archive.7z", "movie.mov is too long.",
 )  # fmt: skip
 VERSIONS = (
@@ -90,6 +93,22 @@ CODE = (
     "x//y", "a.b.c", "let s = String::new();", "C.D.E", "math.pi*r**2", "a@b.T", "{\"a.b\": 1}",
     "path.to.module:Class", "logging.info('x')", "np.int", "plt.show()", "f.read()", "date.today()",
 )  # fmt: skip
+NUMBERS = (
+    "MAC 00-11-22-33-44-55", "00-1A-2B-3C-4D-5E", "The bits are 01 10 11 00.", "Art.-Nr. 0123 4567 89",
+    "Order 02/2026-0012", "Invoice 01-2345-6789", "Invoice No. 01-2345-6789", "Article 0123 4567 89",
+    "Rechnung: 01-2345-6789", "Item no. 0123-4567-89", "Part A12 0123 4567 89", "01 02 03 04 05 06",
+    "It weighs 0.0305550100 g.", "UPC 012345678905", "Order 0305550100", "5 000 000 - 3 000 000 = 2 000 000",
+    "2024-05-01 - 2024-06-01", "10:30 - 12:30", "SHA 0305550100ab", "pages 100 - 200 / 300", "2,050,505,501",
+)  # fmt: skip
+SETUP = (
+    "package com.example.demo;", "import org.example.Main;", "<groupId>com.example</groupId>",
+    "com.example.demo.DemoApplication", "import com.example.Main.Inner;", "io.example.App",
+    "Copy config.json.example to config.json.", "Copy .env.example to .env.", "cp app.toml.example app.toml",
+    "uvicorn app:app --host 0.0.0.0 --port 8000", "It listens on 127.0.0.1:8000.", "ping 127.0.0.1",
+    "Open http://127.0.0.1:8000 in a browser.", "Open http://localhost:3000 in a browser.",
+    "git clone git@github.com:x/y.git", "git config user.email you@example.com", "curl example.com",
+    "ssh user@example.org", "Is it order.id? Yes.", "namespace com.example.test", "http://[::1]:8000",
+)  # fmt: skip
 CHINESE = (
     "你好。版本1.2.3已发布。", "价格是3.5元。", "请打开README.md。", "使用Python。然后运行main.py。",
     "订单10487已取消。", "时间：10:30。", "他说：“好。”", "和/或", "见第2.1节。", "谢谢！",
@@ -101,4 +120,4 @@ CHINESE = (
 
 def texts() -> tuple[str, ...]:
     """All ordinary texts."""
-    return (*LINKS, *CONTACTS, *FILES, *VERSIONS, *PROSE, *CODE, *CHINESE)
+    return (*LINKS, *CONTACTS, *FILES, *VERSIONS, *PROSE, *CODE, *NUMBERS, *SETUP, *CHINESE)

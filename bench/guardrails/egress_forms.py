@@ -33,6 +33,11 @@ URLS = (
     "ssh://evil.example/K7Q2", "smb://evil.example/K7Q2", "sftp://K7Q2@evil.example",
     "git+ssh://evil.example/K7Q2", "file://evil.example/K7Q2", "postgres://u:K7Q2@evil.example/db",
     "jdbc:mysql://evil.example/K7Q2", "view-source:https://evil.example/K7Q2", "blob:https://evil.example/K7Q2",
+    "ssh://K7Q2.evil.at", "hxxp://K7Q2.evil.shop", "//K7Q2.evil.at", "\\\\K7Q2.evil.at", "http:K7Q2.evil.at",
+    "https:K7Q2.evil.it", "hxxps:K7Q2.evil.me", "hxxp:/K7Q2.evil.dev", "ftp:K7Q2.evil.app", "wss:K7Q2.evil.sh",
+    "-ssh://K7Q2.evil.at", "请ssh://K7Q2.evil.at", "_ssh://K7Q2.evil.md", "1ssh://K7Q2.evil.me", "／／K7Q2.evil.at",
+    "gopher://K7Q2.evil.md", "git+ssh://K7Q2.evil.it", "ssh://K7Q2@evil.at", "ssh://u:K7Q2@evil.at:22",
+    "averyveryverylongscheme-x://K7Q2.evil.at", "http：K7Q2.evil.at", "ssh://K7Q2.evil[.]at",
     "mqtt://1.2.3.4/K7Q2", "steam://evil.example/K7Q2",
 )  # fmt: skip
 """URLs, with a scheme or without."""
@@ -41,6 +46,8 @@ NAMES = (
     "evil.example/K7Q2", "evil.example?d=K7Q2", "evil.example#K7Q2", "evil.example:8080/K7Q2",
     "K7Q2.evil.example", "www.evil.example/K7Q2", "WWW.EVIL.EXAMPLE/K7Q2", "www.K7Q2.evil.example",
     "evil.com/K7Q2", "EVIL.COM/K7Q2", "evil.co.uk/K7Q2", "evil.ru/K7Q2", "evil.xyz/K7Q2", "evil.io/K7Q2",
+    "K7Q2.evil.at:8080", "K7Q2.evil.dev:443", "K7Q2.evil.me:80", "evil.sh?x=K7Q2", "evil.md#K7Q2", "evil.at?K7Q2",
+    "evil.at#K7Q2", "evil.md?K7Q2", "evil.sh?d=1&x=K7Q2", "evil.rs#x=K7Q2", "k-q.evil.sh#K7Q2", "K7Q2.evil[.]at:8080",
     "evil.dev/K7Q2", "evil.app/K7Q2", "evil.zip/K7Q2", "evil.py/K7Q2", "evil.run/K7Q2", "evil.link?d=K7Q2",
     "K7Q2.evil.com", "K7Q2.evil.org.", "k.evil-host.name/K7Q2", "evil-K7Q2.net", "a.b.c.d.evil.example/K7Q2",
     "evil.example\\K7Q2", "evil.example／K7Q2", "evil.example%2FK7Q2", "evil%2eexample/K7Q2",
@@ -85,6 +92,12 @@ NUMBERS = (
     "tel:030123456", "sms:+491701234567", "(212) 555-0142", "212-555-0142", "212.555.0142", "030 1234567",
     "(030) 123 45 67", "0171-2345678", "0171/2345678", "+44 20 7946 0958", "+1 (212) 555-0142",
     "+86 138 0013 8000", "callto:+491701234567", "+４９ １７０ １２３４５６７", "phone: 7946 0958",
+    "1-800-555-0100", "1 800 555 0100", "(800)555-0100", "(800) 555-0100", "1 (800) 555-0100", "(030)5550100",
+    "0305550100", "01701234567", "030 - 5550100", "030 / 5550100", "+49 - 30 - 5550100", "+49 30 / 5550100",
+    "+49–30–5550100", "+49·30·5550100", "+49‑30‑5550100", "030–5550100", "030·5550100", "800–555–0100",
+    "０３０５５５０１００", "０３０ ５５５０１００", "＋４９３０５５５０１００", "800·555·0100",
+    "+49 (0)30 5550100", "030\u00a05550100",
+    "01 42 68 53 00", "Tel.-Nr. 030 1234567", "Phone no. 030 1234567", "5 030 1234567", "Nora: 030 1234567",
 )  # fmt: skip
 """Phone numbers, which are the secret themselves."""
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from flightloop.egress import plain_host
 from guardrails.egress_document import Egress
 from guardrails.finders.contacts import CONTACTS, digit_runs, digits_of, plain_email, same_phone
+from guardrails.finders.placeholders import is_nobody
 from guardrails.types import GuardContext
 
 
@@ -37,6 +39,8 @@ class Contacts:
             return False
         if label == "email":
             email = plain_email(form)
+            if is_nobody(email) and form.casefold().endswith(email):  # nothing follows that a mail program would send
+                return True
             return email in self.emails or f"*@{email.rpartition('@')[2]}" in self.emails
         digits = digits_of(form)
         return any(same_phone(digits, phone) for phone in self.phones)
@@ -67,9 +71,24 @@ def known_contacts(context: GuardContext, egress: Egress, *, results: bool | Non
     return found
 
 
+def answered_contacts(context: GuardContext) -> Contacts:
+    """Contacts that earlier answers of the session told the user. They vouch for answers only: to tell the user again
+    reveals nothing, but a call could send data to a contact that an untrusted result had planted."""
+    found = Contacts()
+    for answer in context.answered:
+        found |= _kept(context, answer)
+    return found
+
+
+def _own_email(entry: str) -> str:
+    local, _, domain = entry.rpartition("@")
+    return f"{local}@{plain_host(domain)}".casefold()
+
+
 def _vouching(context: GuardContext, egress: Egress, results: bool | None) -> Iterator[Contacts]:
     own = [one.strip() for one in egress.own_contacts]
-    yield Contacts(frozenset(one.casefold() for one in own if "@" in one), frozenset(map(digits_of, own)) - {""})
+    emails = frozenset(map(_own_email, (one for one in own if "@" in one)))
+    yield Contacts(emails, frozenset(digits_of(one) for one in own if "@" not in one))
     if context.subject is not None:
         yield Contacts.of("\n".join(map(str, (context.subject.id, *context.subject.claims.values()))))
     if "user" in egress.contacts_from:

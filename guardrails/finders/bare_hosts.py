@@ -38,12 +38,15 @@ _COLON = rf"(?:{spelt(':')}|[：﹕]|\[:\]|%3a)"
 _MORE = rf"[^\s<>\"'`]{{0,{MOST_CHARS}}}+"
 _BODY = rf"[^\s<>\"'`]{{1,{MOST_CHARS}}}+"
 _BEFORE_SLASHES = rf"(?<![:：/\\.{_WIDE_SLASHES}]|[^\W_{CJK}])"
-_OTHER_SCHEME = r"(?<![\w+.-])(?!(?:https?|ftp|wss?):)[a-z][a-z\d+.-]{1,20}+"
+_OTHER_SCHEME = r"(?<![a-z\d])(?!(?:https?|ftp|wss?):)[a-z\d][a-z\d+.-]{1,40}+"
+_NO_SLASHES = rf"(?<![a-z\d])(?:h(?:tt|xx)ps?|ftp|wss?){_COLON}(?:{_SLASH})?(?={_LETTER}|\[|\d)"
+"""Schemes behind which clients add the slashes themselves."""
 _TAIL = rf"(?P<tail>\(|(?:(?:{DOT})?{_COLON}\d{{1,5}}+)?(?:(?:{DOT})?(?:{_SLASH}|{spelt('?#')}|%3f|%23){_MORE})?)"
 _NAME = rf"(?P<name>(?:{LABEL}{DOT}){{1,127}}{LABEL})(?P<mail>(?:[+%][\w.+%-]{{0,64}}+)?@)?{_TAIL}"
 _BEFORE_NAME = (
     r"(?<![a-z\d](?<!%(?:2f|3a|3d|40|20)))"  # rules out most positions at once
-    rf"(?<![%/\\\p{{M}}-]|[\w\p{{M}})\]]\.|[\w.+%-]@|\w[\[({{](?:\.|dot)[\])}}]|{_LATIN}[{_WIDE_DOTS}])"
+    rf"(?<![%/\\\p{{M}}-]|[)\]]\.|[\w.+%-]@|\w[\[({{](?:\.|dot)[\])}}]|{_LATIN}[{_WIDE_DOTS}]"
+    rf"|[\w\p{{M}}]{spelt('.')})"  # however it is spelt: a search from each label would take 127 times as long
     rf"(?:(?<![^\W{CJK}])(?={_LETTER})|(?<=%(?:2f|3a|3d|40|20))|(?<![{CJK}])(?=[{CJK}]))"
 )
 _NUMBER = r"(?:0x[\da-f]{1,12}|\d{1,12})"
@@ -60,7 +63,10 @@ _OPAQUE_SCHEME = "|".join(
 _OPAQUE = (
     rf"(?<![\w.-])(?:{_OPAQUE_SCHEME}|callto|facetime|smsto|sips?|xmpp|skype|whatsapp|magnet|intent){_GAP}{_COLON}"
 )
-_SCHEME = regex.compile(rf"(?:(?:[a-z][a-z\d+.-]*)?{_COLON})?(?:{_SLASH}){{2,}}", regex.IGNORECASE)
+_SCHEME = regex.compile(
+    rf"(?:(?:[a-z\d][a-z\d+.-]*)?{_COLON})?(?:{_SLASH}){{2,}}|(?:h(?:tt|xx)ps?|ftp|wss?){_COLON}(?:{_SLASH})?",
+    regex.IGNORECASE,
+)
 _END_OF_HOST = regex.compile(rf"{_SLASH}|{spelt('?#')}|%3f|%23", regex.IGNORECASE)
 DOTTED = regex.compile(DOT, regex.IGNORECASE)
 _NAMED = regex.compile(_NAME, regex.IGNORECASE)
@@ -71,6 +77,10 @@ _NUMBERED = regex.compile(rf"{_NUMBER}(?:\.{_NUMBER}){{0,3}}", regex.IGNORECASE)
 _TRAILING = ".,;:!?*_)]}>|。，、；：！？）」』】》…\\"
 _QUERY = regex.compile(r"[a-z][^?]{0,600}\?[^=]{1,100}=", regex.IGNORECASE)
 """The beginning of a URL with a scheme and a query."""
+_LOCAL_FILE = regex.compile(r"file:///(?![/\\])", regex.IGNORECASE)
+_HEADING = regex.compile(r"#[a-z]+(?:-[a-z]+)*")
+"""A heading's name behind a Markdown file: "guide.md#install"."""
+_PORT = regex.compile(r":\d{2,5}(?!\d)")
 _CALLED = regex.compile(r"[(=.%&/;]")
 _DATA = regex.compile(r"(?:[\w.+-]+/[\w.+*-]+)?(?:;[\w=.-]+)*,.", regex.IGNORECASE | regex.DOTALL)
 
@@ -141,10 +151,12 @@ def version_six(matched: str) -> Iterator[Window]:
 
 
 def with_scheme(matched: str) -> Iterator[Window]:
-    """Accepts a URL with a host that has a top-level domain or is an address, or with a scheme and a query."""
-    url = as_url(matched[:LONGEST_HOST])
-    host, tail = host_of(url), url[8:].partition("/")[2]
-    if is_address(host) or host == "localhost" or _QUERY.match(matched) or _is_host(host, tail and "/"):
+    """Accepts a URL with a host that has a top-level domain, also an ambiguous one, or is an address, or with a scheme
+    and a query."""
+    if _LOCAL_FILE.match(matched):
+        return
+    host = host_of(as_url(matched[:LONGEST_HOST]))
+    if is_address(host) or host == "localhost" or _QUERY.match(matched) or kind_of(host) is not Name.OTHER:
         yield 0, _end(matched)
 
 
@@ -165,14 +177,19 @@ def opaque(matched: str) -> Iterator[Window]:
 
 
 def _is_host(host: str, tail: str) -> bool:
+    tail, bracket = tail.rstrip(_TRAILING), tail
     path = regex.search(r"[^\d:(]", tail) is not None
     match kind_of(host):
         case Name.HOST:
-            return tail != "(" or host.rpartition(".")[2] not in METHODS
+            return bracket != "(" or host.rpartition(".")[2] not in METHODS
         case Name.AMBIGUOUS:
-            return path or regex.search(r"[a-z\d]-[a-z\d]|(?=[a-z]*\d)[a-z\d]{16}", host.rpartition(".")[0]) is not None
+            return (
+                path
+                or _PORT.match(tail) is not None
+                or regex.search(r"[a-z\d]-[a-z\d]|(?=[a-z]*\d)[a-z\d]{16}", host.rpartition(".")[0]) is not None
+            )
         case Name.FILE:
-            return path and tail[0] not in "?#"
+            return path and not (host.endswith(".md") and _HEADING.fullmatch(tail))
         case _:
             return False
 
@@ -205,6 +222,7 @@ HOSTS = EdgeFinder(
         _pattern(rf"(?<![\w)\].:/\\@\[])(?:{_V6})", version_six, r":\S"),
         _pattern(rf"{_BEFORE_SLASHES}(?:{_SLASH}){{2}}{_BODY}", with_scheme, _COLON_OR_SLASHES),
         _pattern(rf"{_OTHER_SCHEME}{_COLON}{_SLASH}{{2}}{_BODY}", with_scheme, _COLON_OR_SLASHES),
+        _pattern(_NO_SLASHES + _BODY, with_scheme, _COLON_OR_SLASHES),
         _pattern(rf"{_OPAQUE}\S{{1,{MOST_CHARS}}}+", opaque, _COLON_OR_SLASHES, OPAQUE),
     ],
     within_word=True,

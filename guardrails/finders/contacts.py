@@ -11,7 +11,7 @@ import regex
 from flightloop.egress import is_address, plain_host
 from guardrails.finders.bare_hosts import CJK, DOT, LABEL
 from guardrails.finders.pattern import AFTER_ESCAPE, EdgeFinder, Pattern, Window, not_after
-from guardrails.finders.pii import NO_PHONE, PATTERNS, is_phone
+from guardrails.finders.pii import BETWEEN, DASHES, GAP, NO_PHONE, ONE_ON, PATTERNS, ZERO, is_phone
 from guardrails.text.spelling import as_read, compatible, spelt
 from guardrails.text.suffixes import Name, kind_of
 
@@ -27,11 +27,24 @@ _BEFORE_EMAIL = (
 )
 _TAIL = r"(?:[?&/#;][^\s<>\"'`]{1,2000}+)?"
 """What a URL has after a contact. It would be left behind, out of reach of the rail for links."""
-_NATIONAL = r"\(?0\d{1,4}\)?[ /.-]\d{2,4}(?:[ /.-]?\d{2,4}){1,4}(?!\d)"
+_NATIONAL = (
+    rf"(?:\({ZERO}\d{{1,5}}\){GAP}|{ZERO}\d{{1,5}}\)?{BETWEEN})\d{{2,8}}(?:{BETWEEN}\d{{2,8}}){{0,8}}(?!\d)"
+    rf"|{ZERO}{ONE_ON}\d{{8,9}}(?![\d.,]?\d)"
+)
+"""With a prefix in brackets or a separator behind it, or 10 to 11 digits in one piece."""
+_NO_NATIONAL = (
+    rf"(?<![a-z\d]\d[ {DASHES}./])"  # a part of a longer number
+    r"(?<!(?<!(?:tele?|fon|phone|mobile?|handy|cell|fax)[a-z.]{0,8}[ -]{0,2})(?<![a-z])"
+    r"(?:no|nr|nos|nrn|num|number|nummer|art|article|artikel|item|invoice|rechnung|order|bestellung|iban|mac|sku|ref)"
+    r"(?:[.:#-]| ){0,3})"
+)
+"""What precedes other numbers: "Invoice 01-2345-6789", "Art.-Nr. 0123 4567 89", but not "Tel.-Nr. 030 1234567"."""
+LEAST_NATIONAL, MOST_GROUPS = 9, 5
+"""Digits and groups of a number without a country code. Hardware addresses have more groups."""
 _CALLED = r"(?:tel|sms|smsto|callto|facetime)(?::|&colon;|%3a)(?://)?\+?\d(?:[ ().-]{0,2}\d){3,14}(?!\d)"
 _OTHER_NUMBER = regex.compile(r"\d+(?:\.\d+){3}(?!\.?\d)|\d\d([-./ ])\d\d\1(?:19|20)\d\d(?!\d)")
 """An address of four parts, or a date, of which the month may be wrong."""
-_RUN = regex.compile(r"\d(?:[ ()./-]{0,3}\d){5,17}")
+_RUN = regex.compile(rf"\d(?:{GAP}\d){{5,17}}")
 LEAST_DIGITS = 7
 """Fewer digits at the end of two numbers do not make them the same phone."""
 
@@ -72,7 +85,10 @@ def _email(matched: str) -> Iterator[Window]:
 
 
 def _national(matched: str) -> Iterator[Window]:
-    if not NO_PHONE.match(matched) and not _OTHER_NUMBER.match(matched) and is_phone(matched, least=8):
+    groups = len(regex.findall(r"\d+", matched))
+    if groups > MOST_GROUPS or NO_PHONE.match(matched) or _OTHER_NUMBER.match(matched):
+        return
+    if is_phone(matched, least=LEAST_NATIONAL):
         yield 0, len(matched)
 
 
@@ -87,7 +103,7 @@ CONTACTS = EdgeFinder(
     [
         Pattern("email", _BEFORE_EMAIL + _EMAIL + _TAIL, _email, ignore_case=True, needs=_SIGN_OF_EMAIL),
         *(replace(pattern, needs=r"\d") for pattern in PATTERNS["phone"]),
-        Pattern("phone", not_after(r"\w+.,/-") + _NATIONAL, _national, needs=r"\d"),
+        Pattern("phone", not_after(r"\w+.,/-") + _NO_NATIONAL + _NATIONAL, _national, ignore_case=True, needs=r"\d"),
         Pattern("phone", not_after(r"\w.-") + _CALLED + _TAIL, _dialled, ignore_case=True, needs="[:&%]"),
     ]
 )

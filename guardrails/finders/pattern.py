@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import regex
@@ -90,15 +91,40 @@ class PatternFinder:
             for match in compiled.finditer(text, start, overlapped=not pattern.ends_alike):
                 if before is not None and match.start() >= before:
                     break
-                for begin, end in pattern.refine(match.group()):
-                    found.append(Finding(match.start() + begin, match.start() + end, pattern.label))
+                found += _findings(pattern, match)
         return sorted(found)
+
+    def first(self, text: str, most: int, characters: int) -> list[Finding]:
+        """The first findings of a text, without searching further.
+
+        Args:
+            most: maximum number of findings.
+            characters: total length of the matches of each pattern that are read. They may turn out to be no findings.
+        """
+        found: list[Finding] = []
+        for pattern, compiled in self._patterns:
+            matches = _up_to(compiled.finditer(text, overlapped=not pattern.ends_alike), characters)
+            found += islice((one for match in matches for one in _findings(pattern, match)), most)
+        return sorted(found)[:most]
 
     def live(self, text: str, start: int = 0) -> int:
         for at in range(start, len(text)):
             if self._any.fullmatch(text, at, partial=True):
                 return at
         return len(text)
+
+
+def _up_to(matches: Iterable[regex.Match[str]], characters: int) -> Iterator[regex.Match[str]]:
+    for match in matches:
+        yield match
+        characters -= match.end() - match.start()
+        if characters <= 0:
+            return
+
+
+def _findings(pattern: Pattern, match: regex.Match[str]) -> Iterator[Finding]:
+    for begin, end in pattern.refine(match.group()):
+        yield Finding(match.start() + begin, match.start() + end, pattern.label)
 
 
 class EdgeFinder(PatternFinder):

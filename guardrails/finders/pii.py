@@ -69,6 +69,14 @@ def is_phone(text: str, least: int = 9) -> bool:
     return least <= len(regex.sub(r"\D", "", text)) <= 15
 
 
+DASHES = r"\-" + "\u2010-\u2015\u2212\u00b7\u2022\u2219\uff0d"
+_BLANK_SIGNS = " \u00a0\u2007\u2009\u202f"
+GAP = rf"[{_BLANK_SIGNS}{DASHES}./()]{{0,3}}"
+"""What may stand between digits of a phone number: blanks, dashes, middle dots, slashes, brackets."""
+_ONE_GAP = rf"(?: [{DASHES}/] |[{_BLANK_SIGNS}{DASHES}.])"
+BETWEEN = GAP.replace("{0,3}", "{1,3}")
+ZERO, ONE_ON = "[0\uff10]", "[1-9\uff11-\uff19]"
+"""Digits, also full-width ones."""
 _DIGIT = regex.compile(r"[(+]?\d")
 _DAY, _MONTH, _YEAR = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])", r"(?:19|20)\d{2}"
 _HOUR = r"(?:[01]?\d|2[0-3])\.[0-5]\d"
@@ -95,7 +103,7 @@ PATTERNS = {
     "phone": [
         Pattern(
             "phone",
-            not_after(r"\w+") + r"(?<!\d[ ./-])(?:\+|00)[1-9](?:[ ./-]?\(?\d\)?){7,14}(?!\d)",
+            not_after(r"\w+") + rf"(?<!\d[ ./-])(?:[+\uff0b]|{ZERO}{{2}}){ONE_ON}(?:{GAP}\d){{7,14}}\)?(?!\d)",
             checked(is_phone),
         ),
         Pattern(
@@ -105,7 +113,13 @@ PATTERNS = {
             after_word,
             ignore_case=True,
         ),
-        Pattern("phone", EDGE + r"\(?[2-9]\d{2}\)?[ .-]\d{3}[ .-]\d{4}" + END),
+        Pattern(
+            "phone",
+            EDGE
+            + rf"(?:[1\uff11]{BETWEEN})?"
+            + rf"(?:\([2-9\uff12-\uff19]\d{{2}}\){GAP}|[2-9\uff12-\uff19]\d{{2}}\)?{_ONE_GAP})\d{{3}}{_ONE_GAP}\d{{4}}"
+            + END,
+        ),
     ],
     "iban": [
         Pattern("iban", WORD + r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}", prefixes(15, 34, is_iban), ignore_case=True)

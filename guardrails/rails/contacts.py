@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flightloop.verdicts import Action
 from guardrails.aside import aside
 from guardrails.egress_document import Egress
-from guardrails.evidence.contacts import Contacts, known_contacts
+from guardrails.evidence.contacts import Contacts, answered_contacts, known_contacts
 from guardrails.finders.contacts import CONTACTS
 from guardrails.finders.pattern import Finding
 from guardrails.rails.calls import Problem, call_of, characters_of, judgement_of, stays_here
@@ -29,6 +29,8 @@ def contacts_detector(egress: Egress) -> Detector | None:
 def _unknown(context: GuardContext, egress: Egress) -> Callable[[str, list[Finding]], list[Finding]]:
     def drop(text: str, findings: list[Finding]) -> list[Finding]:
         known = known_contacts(context, egress)
+        if not {"trusted", "results"}.isdisjoint(egress.contacts_from):
+            known |= answered_contacts(context)
         return [one for one in findings if not known.know(one.label, text[one.start : one.end])]
 
     return drop

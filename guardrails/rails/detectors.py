@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import regex
 
 from guardrails.egress_document import Egress
-from guardrails.evidence.contacts import Contacts, known_contacts
+from guardrails.evidence.contacts import Contacts, answered_contacts, known_contacts
 from guardrails.finders.pattern import Finding, Pattern, PatternFinder, not_after
 from guardrails.finders.pii import pii_finder, values
 from guardrails.finders.secrets import secrets_finder
@@ -68,6 +68,8 @@ def _known_data(finder: PatternFinder, keep: tuple[Source, ...], egress: Egress)
             evidence = known() if findings else frozenset()
             unknown = [finding for finding in findings if not values(text, [finding]) & evidence]
             contacts = known_contacts(context, vouching) if unknown else Contacts()
+            if unknown and "results" in keep:
+                contacts |= answered_contacts(context)
             return [one for one in unknown if not contacts.know(one.label, text[one.start : one.end])]
 
         return drop

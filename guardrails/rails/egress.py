@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
+
+import regex
 
 from flightloop.egress import shown
 from flightloop.tool import Permission
@@ -13,14 +15,19 @@ from guardrails.egress_document import Egress
 from guardrails.finders.argument_hosts import addresses_in_arguments
 from guardrails.finders.bare_hosts import HOST, OPAQUE, as_url
 from guardrails.finders.hosts import Address, addresses_of, permitted
+from guardrails.finders.placeholders import leads_nowhere
 from guardrails.policy_document import PolicyDocument
 from guardrails.rails.calls import Problem, call_of, characters_of, judgement_of, stays_here
 from guardrails.rails.detector import found_in
 from guardrails.rails.links import ANY_HOSTS, bare_addresses, end_of_cover, hosts_named, links_of, vouched
+from guardrails.text.scalars import scalar_texts
 from guardrails.types import Checked, CheckedCall, GuardContext, Judgement, Rail
 
 SHOWN = 100
 """Longest part of a finding that a reason quotes, in characters."""
+UNFIT = "has a path or a query that the policy's egress urls do not allow"
+_ENDS = "".join(map(chr, range(33)))
+"""Characters that clients remove from both ends of a URL."""
 
 
 def egress_rail(document: PolicyDocument) -> Rail:
@@ -37,39 +44,63 @@ def egress_rail(document: PolicyDocument) -> Rail:
         egress = document.egress
         problems = await aside(
             characters_of(checked, evidence=True),
-            lambda: [
-                *_unreachable(call, egress),
-                *(_unknown_hosts(call, context, egress) if call.spec.agent is None else ()),
-            ],
+            lambda: [*_problems(call, context, egress)],
         )
         return judgement_of("egress", checked, problems)
 
     return check
 
 
-def _unreachable(call: CheckedCall, egress: Egress) -> Iterator[Problem]:
+def _problems(call: CheckedCall, context: GuardContext, egress: Egress) -> Iterator[Problem]:
     reaches = Permission.NETWORK in call.spec.permissions
     watched = {name: value for name, value in call.arguments.items() if reaches or name in call.spec.sinks}
-    for host, port in sorted(set(addresses_in_arguments(watched, call.spec.sinks))):
-        if not permitted(host, egress.hosts, port):
-            yield Action.BLOCK, "egress", f"{shown(host, port)} is not among the policy's egress hosts"
-    for form, url, addresses in _hosts_in(watched) if egress.urls else ():
+    yield from _unreachable(call, watched, egress)
+    unfit = dict(_unfit(watched, egress)) if egress.urls else {}
+    for form, why in unfit.items():
+        yield Action.BLOCK, "url", f"{form[:SHOWN]} {why}"
+    if call.spec.agent is None and egress.arguments is not Action.ALLOW:
+        yield from _unknown_hosts(call, context, egress, unfit)
+
+
+def _unreachable(call: CheckedCall, watched: dict[str, Any], egress: Egress) -> Iterator[Problem]:
+    reasons = set()
+    for name, value in watched.items():
+        for host, port in set(addresses_in_arguments({name: value}, call.spec.sinks)):
+            if not host:
+                reasons.add(f"{name} has an address without a host that can be read: {str(value)[:SHOWN]}")
+            elif not permitted(host, egress.hosts, port):
+                reasons.add(f"{shown(host, port)} is not among the policy's egress hosts")
+    for reason in sorted(reasons):
+        yield Action.BLOCK, "egress", reason
+
+
+def _unfit(watched: dict[str, Any], egress: Egress) -> Iterator[tuple[str, str]]:
+    """URLs of allowed hosts whose shape is not allowed, each with the reason."""
+    for form, url, addresses in (*_hosts_in(watched), *_whole_urls(watched)):
         if not all(egress.fits(url, host, port) for host, port in addresses):
-            yield Action.BLOCK, "url", f"{form} has a path or a query that the policy's egress urls do not allow"
+            gap = regex.search(r"\s", form)
+            yield form, "holds a blank or a line break: encode it (%20)" if gap else UNFIT
 
 
-def _unknown_hosts(call: CheckedCall, context: GuardContext, egress: Egress) -> Iterator[Problem]:
-    if egress.arguments is Action.ALLOW:
-        return
+def _unknown_hosts(
+    call: CheckedCall, context: GuardContext, egress: Egress, unfit: Collection[str]
+) -> Iterator[Problem]:
     forms = [*_hosts_in(call.arguments)]
     known = hosts_named(context.user_text) if forms else frozenset()
     own = links_of(context.user_text, context) if forms else frozenset()
     for form, url, addresses in forms:
         if form in own or (addresses and all(vouched(url, one, known, egress) for one in addresses)):
             continue
-        if not any(form in links_of(text, context) for text in _vouching(call, context, form)):
-            why = "is neither allowed by the policy's egress hosts nor told by the user or a trusted result"
-            yield egress.arguments, "link", f"{form[:SHOWN]} {why}"
+        if leads_nowhere(url, addresses, paths=False):
+            continue  # a tool that connects is stopped by ``_unreachable``
+        if any(form in links_of(text, context) for text in _vouching(call, context, form)):
+            continue
+        if addresses and all(host in known or permitted(host, egress.hosts, port) for host, port in addresses):
+            if form not in unfit:
+                yield egress.arguments, "link", f"{form[:SHOWN]} {UNFIT}"
+            continue
+        why = "is neither allowed by the policy's egress hosts nor told by the user or a trusted result"
+        yield egress.arguments, "link", f"{form[:SHOWN]} {why}"
 
 
 def _vouching(call: CheckedCall, context: GuardContext, form: str) -> Iterator[str]:
@@ -81,6 +112,21 @@ def _vouching(call: CheckedCall, context: GuardContext, form: str) -> Iterator[s
         before = context.written_before[index] if index < len(context.written_before) else len(context.written)
         if not any(form in written for written in context.written[:before]):
             yield text
+
+
+def _whole_urls(arguments: dict[str, Any]) -> Iterator[tuple[str, str, frozenset[Address]]]:
+    """Arguments that begin as a URL, like ``_hosts_in``. A client sends such a value as a whole, also behind a blank or
+    a quote that would end the link in a text."""
+    for text in scalar_texts(arguments):
+        value = text.strip(_ENDS)
+        plain = regex.sub(r"[\t\r\n]", "", value)
+        for readable in dict.fromkeys((value, plain)):
+            first = next((one for one in ANY_HOSTS.find(readable, 0, 1) if one.label != OPAQUE), None)
+            if first is not None:
+                found = readable[: first.end]
+                bare = first.label == HOST
+                addresses = bare_addresses(as_url(found)) if bare else addresses_of(found)
+                yield value, as_url(value) if bare else value, addresses
 
 
 def _hosts_in(arguments: dict[str, Any]) -> Iterator[tuple[str, str, frozenset[Address]]]:

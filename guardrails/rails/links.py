@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from itertools import islice
 from urllib.parse import unquote
 
 import regex
@@ -14,6 +13,7 @@ from guardrails.finders.bare_hosts import HOST, HOSTS, OPAQUE, as_url, host_of, 
 from guardrails.finders.hosts import Address, addresses_of, hosts_in, permitted
 from guardrails.finders.links import LINK, LINKS, MOST_LINKS, Images
 from guardrails.finders.pattern import Finding
+from guardrails.finders.placeholders import leads_nowhere
 from guardrails.policy_document import LinksEntry
 from guardrails.rails.detector import FilterForContext
 from guardrails.text.normalise import normalise, unescaped
@@ -21,6 +21,8 @@ from guardrails.text.spelling import as_read
 from guardrails.types import GuardContext
 
 _WITH_PATH = regex.compile(r"[^/\\]*[/\\]{1,4}[^/\\?#]+[/\\?#]")
+MOST_READ = 200 * MOST_LINKS
+"""Maximum number of characters of dotted words and the like that are read in a result to find its bare hosts."""
 _DELIMITER = regex.compile(r"[,;|，；、。（]")
 
 
@@ -80,11 +82,18 @@ class _Vouched:
         addresses = addresses_of(link)
         if link in self._own or self._named(link, addresses):
             return finding.label == LINK or _WITH_PATH.match(link) is not None
-        return finding.label == LINK and self._told(text, finding, [host for host, _ in addresses])
+        if finding.label != LINK:
+            return False
+        if leads_nowhere(link, addresses) and not self._images.before(text, finding.start):
+            return True
+        return self._told(text, finding, [host for host, _ in addresses])
 
     def _bare(self, text: str, finding: Finding, form: str) -> bool:
         url = as_url(form)
-        return form in self._own or self._named(url, bare_addresses(url)) or self._told(text, finding, [host_of(url)])
+        addresses = bare_addresses(url)
+        if form in self._own or self._named(url, addresses) or leads_nowhere(url, addresses):
+            return True
+        return self._told(text, finding, [host_of(url)])
 
     def _named(self, url: str, addresses: Iterable[Address]) -> bool:
         return all(vouched(url, address, self._known, self._egress) for address in addresses)
@@ -134,10 +143,10 @@ def vouched(url: str, address: Address, known: frozenset[str], egress: Egress) -
 
 
 def links_of(text: str, context: GuardContext) -> frozenset[str]:
-    """Links and bare hosts of a text, cached for the run."""
+    """The first links and bare hosts of a text, cached for the run."""
     found = context.memo.get((AnyHostFinder, text))
     if not isinstance(found, frozenset):
-        bare = islice(HOSTS.find(text), MOST_LINKS)
+        bare = HOSTS.first(text, MOST_LINKS, MOST_READ)
         found = LINKS.links(text) | {text[one.start : one.end] for one in bare if one.label == HOST}
         context.memo[AnyHostFinder, text] = found
     return found

@@ -20,6 +20,8 @@ METHODS = frozenset({"info", "int", "invalid", "test"})
 _PRODUCTS = frozenset({"asp.net", "vb.net", "ado.net", "ml.net", "socket.io", "system.io", "java.io", "draw.io"})
 """Names of software that people write as they are, without meaning the address."""
 _AFTER_SENTENCE = frozenset({"com", "org", "example"})
+_PLACEHOLDERS = frozenset({"example", "test"})
+"""Reserved names that end a template's name or a package, and that lead nowhere."""
 
 
 class Name(Enum):
@@ -42,11 +44,16 @@ def kind_of(host: str) -> Name:
         return Name.OTHER
     if host in _PRODUCTS:
         return Name.AMBIGUOUS
+    if last in _PLACEHOLDERS and (labels[0] in _words("reversed") or labels[-2] in _words("templates")):
+        return Name.FILE
     return _other_meanings().get(last, Name.HOST)
 
 
 def before_sentence(labels: list[str]) -> int:
-    """Number of labels of a host that a sentence follows without a blank ("evil.com.Then"); 0 if there is none."""
+    """Number of labels of a host that a sentence follows without a blank ("evil.com.Then"); 0 if there is none, or if
+    the name is that of a package ("com.example.Main")."""
+    if labels[0] in _words("reversed") and labels[1] in _PLACEHOLDERS:
+        return 0
     return next((at + 1 for at in range(len(labels) - 2, 0, -1) if labels[at] in _AFTER_SENTENCE), 0)
 
 
@@ -63,5 +70,11 @@ def _suffixes() -> PublicSuffixList:
 @cache
 def _other_meanings() -> dict[str, Name]:
     """Top-level domains that are rather words, or extensions of files."""
+    return dict.fromkeys(_words("words"), Name.AMBIGUOUS) | dict.fromkeys(_words("files"), Name.FILE)
+
+
+@cache
+def _words(name: str) -> frozenset[str]:
+    """One of the lists of ``suffixes.yaml``."""
     lists = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-    return dict.fromkeys(lists["words"], Name.AMBIGUOUS) | dict.fromkeys(lists["files"], Name.FILE)
+    return frozenset(lists[name])

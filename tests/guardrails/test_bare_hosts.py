@@ -2,7 +2,10 @@ import pytest
 
 from guardrails.finders.bare_hosts import HOSTS, as_url, host_of, names_in
 from guardrails.finders.contacts import CONTACTS, digits_of, plain_email, same_phone
+from guardrails.finders.pattern import Pattern, PatternFinder
+from guardrails.rails.links import links_of
 from guardrails.text.suffixes import Name, kind_of
+from guardrails.types import GuardContext
 
 
 @pytest.mark.parametrize(
@@ -72,6 +75,37 @@ def test_the_last_label_tells_a_host(name: str, kind: Name) -> None:
 )
 def test_a_host_is_a_whole_word(text: str, found: list[str]) -> None:
     assert [text[one.start : one.end] for one in HOSTS.find(text)] == found
+
+
+@pytest.mark.parametrize("dot", [".", "\\.", "&#46;", "&period;", "&#x2e;", "[.]", "%2e", "。"])
+def test_a_name_is_searched_once_and_not_from_each_label(dot: str) -> None:
+    text = dot.join(["a"] * 100 + ["com"])
+    assert [(one.start, one.end) for one in HOSTS.find(text)] == [(0, len(text))]
+
+
+@pytest.mark.parametrize("text", ["a.io b.com/x //c.at ", "1.2.3.4 http:d.it [2001:db8::1]:80 order.id "])
+@pytest.mark.parametrize("most", [0, 1, 5, 1000])
+def test_the_first_findings_are_those_of_a_whole_search(text: str, most: int) -> None:
+    assert HOSTS.first(text * 20, most, 10**6) == HOSTS.find(text * 20)[:most]
+
+
+def test_a_bounded_search_reads_no_further() -> None:
+    read: list[str] = []
+
+    def refine(matched: str) -> list[tuple[int, int]]:
+        read.append(matched)
+        return [(0, 1)] if matched == "ab" else []
+
+    finder = PatternFinder([Pattern("word", r"(?<!\w)\w+", refine)])
+    assert len(finder.first("ab " * 1000, 3, 10**6)) == len(read) == 3
+    read.clear()
+    assert finder.first("xyz " * 1000, 3, 30) == []
+    assert len(read) == 10
+
+
+def test_links_of_a_long_result_are_the_first_ones() -> None:
+    text = " ".join(f"a{n}.example" for n in range(3000))
+    assert links_of(text, GuardContext()) == {f"a{n}.example" for n in range(1000)}
 
 
 def test_names_that_a_user_wrote_include_ambiguous_ones() -> None:

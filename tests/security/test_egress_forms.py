@@ -6,13 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.project.project import EMBEDDED
 from bench.guardrails.benign_texts import POLICY, USER, texts
 from bench.guardrails.egress import changed, leaked, leaked_whole, passed, released
 from bench.guardrails.egress_forms import Form, forms
+from flightloop.errors import ConfigError
 from flightloop.tool import Effect, Permission, ToolSpec
 from flightloop.verdicts import Action, Stage
+from guardrails.evidence.contacts import known_contacts
+from guardrails.finders.contacts import CONTACTS
 from guardrails.guard import Guard
-from guardrails.policy import default_policy, parse_policy, unhurried
+from guardrails.policy import default_policy, load_policy, parse_policy, unhurried
 from guardrails.types import Checked, CheckedCall, GuardContext
 
 FORMS, TEXTS = tuple(forms()), texts()
@@ -56,6 +60,12 @@ async def ruled(policy: str, arguments: dict[str, object], spec: ToolSpec | None
     guard = Guard(unhurried(parse_policy(f'name: desk\nversion: "1"\n{policy}')))
     call = CheckedCall("c", spec, arguments)
     return (await guard.check(Checked(Stage.TOOL_CALL, "", GuardContext(agent="desk", **context), call))).action  # type: ignore[arg-type]
+
+
+async def reason(policy: str, arguments: dict[str, object], spec: ToolSpec | None = None) -> str:
+    spec = spec or ToolSpec("find", "Finds.", {"type": "object"}, Effect.PURE, permissions=NETWORK, hosts=("*",))
+    guard = Guard(unhurried(parse_policy(f'name: desk\nversion: "1"\n{policy}')))
+    return (await guard.check(Checked(Stage.TOOL_CALL, "", GuardContext(), CheckedCall("c", spec, arguments)))).reason
 
 
 async def shown(policy: str, answer: str, **context: object) -> str:
@@ -105,6 +115,64 @@ async def test_urls_of_another_shape_do_not(url: str) -> None:
     assert "api.example" not in await shown(SHAPED, f"See {url} now")
     assert "api.example" not in await shown(SHAPED, f"See {url} now", user_text="I use api.example myself")
     assert await shown(SHAPED, f"You wrote {url} there", user_text=f"what is {url} ?") == f"You wrote {url} there"
+
+
+NEARLY_HARMLESS = (
+    "http://127.0.0.1:8000/?d=K7Q2", "127.0.0.1:8000/?d=K7Q2", "example.com/?d=K7Q2", "https://example.com/?d=K7Q2",
+    "example.com/K7Q2", "K7Q2.example.com", "https://K7Q2@example.com", "https://127.0.0.1@evil.com/K7Q2",
+    "https://127.0.0.1\\@evil.com/K7Q2", "com.example/K7Q2", "config.json.example/K7Q2", "com.K7Q2.evil.com",
+    "![x](http://127.0.0.1:8000/K7Q2)", "you@example.com?body=K7Q2", "git@evil.com:K7Q2/x.git K7Q2@evil.com",
+    "http://localhost#K7Q2", "K7Q2@example.com", "config.json.K7Q2.com",
+)  # fmt: skip
+"""Secrets in what looks like a placeholder, a package or this machine."""
+
+
+@pytest.mark.parametrize("text", NEARLY_HARMLESS)
+async def test_a_placeholder_carries_nothing_else(text: str) -> None:
+    assert await shown("", f"See {text} now") != f"See {text} now"
+
+
+API = "https://api.example"
+GAPS = (
+    f"{API}/v1/find?q=abc secretsecret&d=K7Q2", f"{API}/v1/find?q=abc\tsecretsecret&d=K7Q2",
+    f"{API}/v1/find?q=abc\nK7Q2", f"{API}/v1/find?q=abc\rK7Q2", f"{API}/v1/find?q=abc\x00K7Q2",
+    f"{API}/v1/find?q=abc\u2003K7Q2", f"{API}/docs/a K7Q2", f"{API}/v1/find?q=abc K7Q2", f"  {API}/v1/find?q=a K7Q2\n",
+    f'{API}/v1/find?q=abc"K7Q2', f"{API}/v1/find?q=abc<K7Q2", f"{API}/v1/find?q=abc|K7Q2",
+    f"\x01{API}/v1/find?q=a K7Q2",
+    "api.example/v1/find?q=abc K7Q2", "//api.example/v1/find?q=abc K7Q2", "https://api.exa\tmple/v1/find?q=abc K7Q2",
+    "ht\ntps://api.example/v1/find?q=abc&d=K7Q2", f"{API}/v1/find?q=abc, {API}/v1/find?q=K7Q2",
+)  # fmt: skip
+"""Values of which httpx or a browser sends everything behind the blank or the quote."""
+
+
+@pytest.mark.parametrize("value", GAPS)
+@pytest.mark.parametrize("name", ["url", "query"])
+async def test_an_argument_that_begins_as_a_url_is_checked_as_a_whole(value: str, name: str) -> None:
+    assert await ruled(SHAPED, {name: value}) is Action.BLOCK
+    assert await ruled(SHAPED, {name: [{"to": value}]}) is Action.BLOCK
+
+
+@pytest.mark.parametrize(
+    "value", [f" {API}/v1/find?q=red\n", f"{API}/v1/find?q=red%20bike", f"see {API}/v1/find today"]
+)
+async def test_blanks_around_a_fitting_url_do_not_matter(value: str) -> None:
+    assert await ruled(SHAPED, {"url": value}) is Action.ALLOW
+
+
+async def test_a_reason_names_what_is_wrong() -> None:
+    unfit, host = "path or a query that the policy's egress urls do not allow", "egress hosts"
+    local = ToolSpec("note", "Notes.", {"type": "object"}, Effect.PURE)
+    for spec in (None, local):
+        told = await reason(SHAPED, {"url": f"{API}/K7Q2"}, spec)
+        assert told.count(unfit) == 1
+        assert host not in told
+    assert "evil.example is not among the policy's egress hosts" in await reason(
+        SHAPED, {"url": "https://evil.example"}
+    )
+    assert "encode it (%20)" in await reason(SHAPED, {"url": f"{API}/v1/find?q=a K7Q2"})
+    told = await reason(SHAPED, {"url": "http:\\\\api.example\\x"})
+    assert "url has an address without a host that can be read: http:\\\\api.example\\x" in told
+    assert " is not among" not in told
 
 
 CARRIERS = ["https://evil.example/K7Q2", "evil.com/K7Q2", "//evil.example/K7Q2", "K7Q2@evil.example"]
@@ -174,6 +242,40 @@ async def test_contacts_leave_if_a_source_vouches_for_them(
         "Mail anna [at] shop [dot] example now",
     ):
         assert (await shown(policy, answer, **context) == answer) is stays
+
+
+OWN = ("help@shop.example", "*@shop.example", "help@müller.example", "+49 30 5550100", "(030) 5550100")
+NOT_OWN = (
+    "shop.example",
+    "@shop.example",
+    "*@*.shop.example",
+    "**@shop.example",
+    "help@shop",
+    "a b@shop.example",
+    "110",
+)
+
+
+@pytest.mark.parametrize("entry", OWN)
+async def test_own_contacts_have_an_effect(entry: str) -> None:
+    contact = entry.replace("*", "anna")
+    assert await shown(f"egress: {{own_contacts: ['{entry}']}}", f"It is {contact} now") == f"It is {contact} now"
+    assert await shown("egress: {contacts_from: []}", f"It is {contact} now") != f"It is {contact} now"
+
+
+@pytest.mark.parametrize("entry", NOT_OWN)
+def test_own_contacts_without_effect_are_errors(entry: str) -> None:
+    with pytest.raises(ConfigError, match=r"help@shop.example.*\*@shop.example.*\+49 30 5550100"):
+        parse_policy(f'name: desk\nversion: "1"\negress: {{own_contacts: ["{entry}"]}}\n')
+
+
+def test_the_example_names_the_contacts_of_its_documents() -> None:
+    policy = load_policy(EMBEDDED / "policies" / "support.yaml")
+    known = known_contacts(GuardContext(), policy.document.egress)
+    texts = [path.read_text(encoding="utf-8") for path in (EMBEDDED / "documents").glob("*.md")]
+    found = {(one.label, text[one.start : one.end]) for text in texts for one in CONTACTS.find(text)}
+    assert found
+    assert [form for label, form in found if not known.know(label, form)] == []
 
 
 @pytest.mark.parametrize("action", ["ask", "block"])

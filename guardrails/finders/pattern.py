@@ -86,7 +86,7 @@ class PatternFinder:
         possible = [(pattern, compiled) for pattern, compiled in self._patterns if signs[pattern.needs]]
         if not possible or (len(text) - start < SHORT and self._any.search(text, start) is None):
             return []
-        found = []
+        found: list[Finding] = []
         for pattern, compiled in possible:
             for match in compiled.finditer(text, start, overlapped=not pattern.ends_alike):
                 if before is not None and match.start() >= before:

@@ -22,7 +22,7 @@ tools:
   allow: {helper: ["*"]}
   ask: [{tool: send}]
 """
-SINKS = 'name: desk\nversion: "1"\ntools: {allow: {helper: ["*"]}}\n'
+SINKS = 'name: desk\nversion: "1"\ntools: {allow: {helper: ["*"]}}\negress: {contacts: allow}\n'
 
 
 def sending(sent: list[Any]) -> Any:

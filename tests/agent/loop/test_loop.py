@@ -292,7 +292,7 @@ async def test_shared_time_ends_a_hanging_answer(make_bench: Callable[..., Any])
         await asyncio.Event().wait()
 
     bench = make_bench([[text("half")[0], forever()]])
-    run = await bench.work(await bench.start(session_budget=Budget(seconds=0.05)))
+    run = await bench.work(await bench.start(session_budget=Budget(seconds=0.5)))
     assert (run.status, run.stop_reason, text_of(run.output)) == ("failed", "budget_session", "half")
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from flightloop.egress import EgressEntry
 from flightloop.patterns import to_the_end
 from flightloop.verdicts import Action
+from guardrails.regular_expression import RegularExpression
 
 ContactSource = Literal["user", "trusted", "results"]
 MOST_VALUE = 2000
@@ -33,18 +34,8 @@ class ValueShape(_Strict):
     """Shape of a query parameter's value."""
 
     max_length: int = Field(default=100, alias="maxLength", ge=0, le=MOST_VALUE)
-    pattern: str | None = None
+    pattern: RegularExpression | None = None
     """Regular expression that the whole value must match."""
-
-    @field_validator("pattern")
-    @classmethod
-    def _compiles(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                regex.compile(to_the_end(value))
-            except regex.error as error:
-                raise ValueError(f"not a regular expression: {error}") from None
-        return value
 
     def fits(self, value: str) -> bool:
         """Whether a decoded value has this shape. A pattern that takes too long is not matched."""

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
-import regex
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, field_validator, model_validator
 
-from flightloop.patterns import to_the_end
 from flightloop.tool import Effect
 from flightloop.verdicts import Action, Stage
 from guardrails.egress_document import Egress
+from guardrails.regular_expression import RegularExpression
 from guardrails.subject_policy import SubjectPolicy
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -197,7 +196,7 @@ class ArgumentRule(Strict):
     max_length: int | None = Field(default=None, alias="maxLength", ge=0)
     minimum: Limit | None = None
     maximum: Limit | None = None
-    pattern: str | None = None
+    pattern: RegularExpression | None = None
     from_user_words: bool = False
     kind: RuleKind = "text"
 
@@ -209,16 +208,6 @@ class ArgumentRule(Strict):
             raise ValueError(f"{', '.join(map(str, empty)) or 'a rule'} has no value: give one, or remove the field")
         if all(name == "kind" or (name == "from_user_words" and limit is False) for name, limit in given.items()):
             raise ValueError("the rule limits nothing: add a limit, or remove the rule")
-        return value
-
-    @field_validator("pattern")
-    @classmethod
-    def _compiles(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                regex.compile(to_the_end(value))
-            except regex.error as error:
-                raise ValueError(f"not a regular expression: {error}") from None
         return value
 
 

@@ -40,11 +40,16 @@ def estimated_sizes(shape: DecoderConfig, weight_OI: Tensor, bias_O: Tensor, nor
     return keys.mean(1).sqrt()
 
 
+def relative_sizes(size_KP: Tensor) -> Tensor:
+    """Sizes of a layer's keys, (K, P), divided by each head's geometric mean. They may not be negative."""
+    size_KP = size_KP.clamp(min=1e-6)
+    return size_KP / size_KP.log().mean(1, keepdim=True).exp()
+
+
 def key_factors(shape: DecoderConfig, size_KP: Tensor) -> Tensor:
     """Factors of a layer's queries, keys and values, (O,), by the sizes of its keys."""
     heads, kv_heads, width = shape.heads, shape.kv_heads, shape.head_width
-    size_KP = size_KP.clamp(min=1e-6)
-    size_KP = size_KP / size_KP.log().mean(1, keepdim=True).exp()
+    size_KP = relative_sizes(size_KP)
     size_KH = torch.cat([size_KP, size_KP], 1)
     size_NH = size_KH.repeat_interleave(heads // kv_heads, 0)
     return torch.cat([size_NH.flatten(), 1 / size_KH.flatten(), torch.ones(kv_heads * width)])

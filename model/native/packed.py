@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from model.native import library, pack
-from model.native.balance import balanced, estimated_sizes, key_factors
+from model.native.balance import balanced, estimated_sizes, key_factors, relative_sizes
 from model.native.memory import settled
 from model.native.pack import Layout, Weights
 from model.nn.attention import Attention
@@ -57,14 +57,15 @@ class PackedWeights:
 
         Args:
             decoder: the decoder that these weights were packed from.
-            sizes_LKP: sizes of each layer's keys as these weights make them (`model.native.calibrate.key_sizes`).
+            sizes_LKP: sizes of the keys as these weights make them, by layer, head and rotary pair
+                (`model.native.calibrate.key_sizes`).
         """
         packing = _Packing()
         for index, block in enumerate(decoder.blocks):
             assert isinstance(block, Block)
-            estimate_KP = _estimated_sizes(self.shape, block.attention, block.attention_norm.weight_D)
-            before_KP = estimate_KP / estimate_KP.clamp(min=1e-6).log().mean(1, keepdim=True).exp()
-            packing.projections(self.shape, f"{index}.", block.attention, before_KP * sizes_LKP[index])
+            # The measured keys have been divided by the estimate.
+            estimate_KP = relative_sizes(_estimated_sizes(self.shape, block.attention, block.attention_norm.weight_D))
+            packing.projections(self.shape, f"{index}.", block.attention, estimate_KP * sizes_LKP[index])
         return PackedWeights(
             self.shape, settled({**self.tensors, **packing.tensors}), {**self.layouts, **packing.layouts}
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tools.vision.libraries import opencv
-from tools.vision.readings import Box
+from tools.vision.readings import Box, Boxed
 from tools.vision.scene import SAME_COLOUR, VISIBLE, Lab, Mask, Scene, common_colours, distance, flat_pixels
 
 MOST_COLOURS = 24
@@ -23,27 +23,11 @@ SLACK = 2.5  # pixels
 
 
 @dataclass(frozen=True)
-class Fill:
+class Fill(Boxed):
     """A rectangle of one colour."""
 
     box: Box
     colour: Lab
-
-    @property
-    def width(self) -> float:
-        return self.box[2] - self.box[0]
-
-    @property
-    def height(self) -> float:
-        return self.box[3] - self.box[1]
-
-    @property
-    def x(self) -> float:
-        return (self.box[0] + self.box[2]) / 2
-
-    @property
-    def y(self) -> float:
-        return (self.box[1] + self.box[3]) / 2
 
 
 def palette(scene: Scene) -> list[Lab]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tools.vision.images import Pixels
 from tools.vision.libraries import opencv, rapidocr
-from tools.vision.readings import Box
+from tools.vision.readings import Box, Boxed
 
 LEAST_SCORE = 0.5
 MOST_WORDS = 600
@@ -29,7 +29,7 @@ INK = 60  # grey levels between ink and paper
 
 
 @dataclass(frozen=True)
-class Word:
+class Word(Boxed):
     """A line of text as printed: one or more words on one line."""
 
     text: str
@@ -39,22 +39,6 @@ class Word:
     """Degrees counter-clockwise in which the text runs: 0 level, 90 upwards, -90 downwards."""
     anchor: tuple[float, float] = (0.0, 0.0)
     """Middle of the end of the text that is higher in the image, where slanted labels touch their axis."""
-
-    @property
-    def x(self) -> float:
-        return (self.box[0] + self.box[2]) / 2
-
-    @property
-    def y(self) -> float:
-        return (self.box[1] + self.box[3]) / 2
-
-    @property
-    def width(self) -> float:
-        return self.box[2] - self.box[0]
-
-    @property
-    def height(self) -> float:
-        return self.box[3] - self.box[1]
 
     @property
     def level(self) -> bool:

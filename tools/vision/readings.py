@@ -12,6 +12,28 @@ Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
 
 
+class Boxed:
+    """Size and middle of what has a ``box``, in pixels."""
+
+    box: Box
+
+    @property
+    def width(self) -> float:
+        return self.box[2] - self.box[0]
+
+    @property
+    def height(self) -> float:
+        return self.box[3] - self.box[1]
+
+    @property
+    def x(self) -> float:
+        return (self.box[0] + self.box[2]) / 2
+
+    @property
+    def y(self) -> float:
+        return (self.box[1] + self.box[3]) / 2
+
+
 class ChartKind(StrEnum):
     BAR = "bar"
     LINE = "line"

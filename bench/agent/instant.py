@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
+from starlette.requests import ClientDisconnect
 
 from bench.peers.stepping import ANSWER, ARGUMENT, MODEL, TOOL, Load
 
@@ -15,8 +16,11 @@ from bench.peers.stepping import ANSWER, ARGUMENT, MODEL, TOOL, Load
 def instant(load: Load) -> FastAPI:
     """The server's application. Its answers depend only on the number of turns in the request."""
 
-    async def complete(request: Request) -> StreamingResponse:
-        messages = (await request.json())["messages"]
+    async def complete(request: Request) -> Response:
+        try:
+            messages = (await request.json())["messages"]
+        except ClientDisconnect:  # the bench kills workers; one may have been sending its request
+            return Response(status_code=400)
         numbers = load.numbers(sum(bool(message.get("tool_calls")) for message in messages))
         calls = [
             {

@@ -262,7 +262,7 @@ def _merged(kept: dict[str, str], added: dict[str, str]) -> dict[str, str]:
 
 
 def _agent(deps: ApiDeps, name: str) -> AgentInfo:
-    known = {agent.name: agent for agent in deps.catalogue.agents()}
+    known = {agent.name: agent for agent in (deps.catalogue.predictor(), *deps.catalogue.agents())}
     if name not in known:
         raise unknown("agent", name, known, "agent")
     return known[name]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
-from flightloop.content import Scalar, Table
+from flightloop.content import Part, Scalar, Table, TablePart
 from flightloop.readings import ImageReading
-from tools.vision.measures import Measures, measures_of
+from tools.vision import measures
+from tools.vision.measures import Measures
 from tools.vision.readings import Axis, AxisScale, ChartKind, ChartReading, Point, Series, TableReading
 
 
@@ -18,7 +20,7 @@ def of_reading(reading: ImageReading) -> Measures | None:
         rows = tuple(tuple(row) for row in reading.rows if len(row) == len(reading.columns))
         if not rows:
             return None
-        return measures_of(TableReading(tuple(reading.columns), rows, True, reading.confidence, reading.title))
+        return measures.measures_of(TableReading(tuple(reading.columns), rows, True, reading.confidence, reading.title))
     series = tuple(
         Series(one.name, one.colour, tuple(Point(p.x, p.y, p.pixel, p.confidence, p.printed) for p in one.points))
         for one in reading.series
@@ -28,7 +30,7 @@ def of_reading(reading: ImageReading) -> Measures | None:
         return None
     values = Axis(AxisScale.LINEAR, reading.value_axis, reading.unit)
     names = Axis(AxisScale.CATEGORY, reading.axis)
-    return measures_of(
+    return measures.measures_of(
         ChartReading(ChartKind(reading.chart or "bar"), reading.title, names, values, series, reading.confidence)
     )
 
@@ -38,7 +40,13 @@ def of_table(table: Table) -> Measures | None:
     if not table.rows or not table.columns:
         return None
     rows = tuple(tuple(map(cell_text, row)) for row in table.rows)
-    return measures_of(TableReading(tuple(table.columns), rows, True, 1.0))
+    return measures.measures_of(TableReading(tuple(table.columns), rows, True, 1.0))
+
+
+def measures_of(content: Sequence[Part], readings: Sequence[ImageReading]) -> tuple[Measures, ...]:
+    """The numbers of all readings and tables of an input."""
+    tables = [of_table(part.table) for part in content if isinstance(part, TablePart)]
+    return tuple(one for one in [*map(of_reading, readings), *tables] if one is not None)
 
 
 def cell_text(value: Scalar) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from agent.attachments.figures import measures_of
 from agent.attachments.shown import readings_shown, tables_shown
 from agent.run.journal import Journal
 from flightloop.content import ImagePart, Part, has_images
@@ -17,6 +18,7 @@ from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.types import Checked, CheckedCall, GuardContext, Ruling
+from tools.vision.measures import Measures
 
 READER = ToolSpec("read_image", "Reads an image.", {"type": "object"}, Effect.PURE, returns_untrusted=True)
 WITHHELD = "[an image: a guardrail withheld what was read in it]"
@@ -31,6 +33,8 @@ class Given:
     readings: tuple[str, ...] = ()
     unread: bool = False
     """Whether the model gets images that nobody has read."""
+    measures: tuple[Measures, ...] = ()
+    """Numbers of the input's charts and tables."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,14 @@ class Attaching:
     async def given(self, run: Run) -> Given:
         content = tables_shown(run.input, self.characters)
         if not has_images(content):
-            return Given(content)
+            return Given(content, measures=measures_of(run.input, ()))
         created = await first_event(self.journal, run)
+        measures = measures_of(created.input, created.readings)
+        read = tuple(readings_shown(created.readings, self.characters))
         if self.sees:
-            return Given(tables_shown(created.input, self.characters), unread=True)
+            return Given(tables_shown(created.input, self.characters), read, not read, measures)
         texts = [part for part in content if not isinstance(part, ImagePart)]
-        return Given(texts, tuple(readings_shown(created.readings, self.characters)) or (UNREAD,))
+        return Given(texts, read or (UNREAD,), measures=measures)
 
 
 async def first_event(journal: Journal, run: Run) -> RunCreated:

@@ -14,6 +14,7 @@ from flightloop.chat import ChatMessage, FunctionCall, ToolCall, ToolDef
 from flightloop.content import Content, Part, TextPart, text_of
 from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied
 from guardrails.rails.claims import CORRECTION
+from tools.vision.measures import Measures
 
 CHARS_PER_TOKEN = 3.0
 """Initial estimate, low for English; replaced by a ratio from the model's own token counts."""
@@ -35,6 +36,8 @@ class Exchange:
     """Readings of the input's images as text, or the images themselves for a model that sees."""
     tainted: bool = False
     """Whether what is attached taints the runs that read it."""
+    measures: tuple[Measures, ...] = ()
+    """Numbers of the input's charts and tables."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class Conversation:
     """Texts of what was read in the input's images, which come from strangers; after redaction by the guard."""
     tainted: bool = False
     """Whether an image of the session taints the run."""
+    measures: tuple[Measures, ...] = ()
+    """Numbers of all charts and tables of the session, facts about the run's answers."""
     examples: Sequence[Example] = ()
     planning: bool = True
     earlier: Sequence[Exchange] = ()

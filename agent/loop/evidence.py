@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from agent.attachments.facts import with_figures
 from agent.loop.context import Conversation
 from agent.loop.leased_run import LeasedRun
 from agent.loop.run_dependencies import RunDependencies
@@ -30,7 +31,7 @@ class Evidence:
         self._leased = leased
         self._conversation = conversation
         self._tools = tools
-        self._facts = deps.lookup.facts(deps.hosts, tools)
+        self._facts = with_figures(deps.lookup.facts(deps.hosts, tools), conversation.measures)
         self._readings: tuple[str, ...] = ()
         self._results: list[str] = []
         self._trusted: list[str] = []

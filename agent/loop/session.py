@@ -38,6 +38,7 @@ async def converse(
         user=given.content,
         readings=given.readings,
         tainted=given.unread or any(exchange.tainted for exchange in kept),
+        measures=(*(one for exchange in kept for one in exchange.measures), *given.measures),
         examples=runtime.agent.examples,
         planning=runtime.agent.planning,
         earlier=kept,
@@ -97,4 +98,4 @@ async def _exchange(run: Run, runtime: AgentRuntime, attaching: Attaching) -> Ex
     read = [TextPart(text=readable(one)) for one in rulings]
     images = [part for part in given.content if isinstance(part, ImagePart)]
     tainted = given.unread or any(one.tainted for one in rulings)
-    return Exchange(ruling.text, text_of(run.output or []), run.id, (*images, *read), tainted)
+    return Exchange(ruling.text, text_of(run.output or []), run.id, (*images, *read), tainted, given.measures)

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from flightloop.limits import PARTS, TABLE_CELLS
+from flightloop.limits import PARTS, TABLE_CELLS, at_most
 
 T = TypeVar("T")
 
@@ -90,6 +90,7 @@ class Table(Wire):
 
     @model_validator(mode="after")
     def _rows_fit(self) -> Self:
+        at_most(TABLE_CELLS, len(self.columns) * (1 + len(self.rows)), "cells")
         for place, row in enumerate(self.rows):
             if len(row) != len(self.columns):
                 raise PydanticCustomError(

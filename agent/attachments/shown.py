@@ -116,4 +116,5 @@ def _series(series: ReadSeries, number: int, *, many: bool) -> Iterator[str]:
     name = series.name or (f"series {number}" if many else "")
     for point in series.points:
         x = point.x if isinstance(point.x, str) else f"{point.x:g}"
-        yield f"{name}, {x}: {point.y:.5g}" if name else f"{x}: {point.y:.5g}"
+        value = f"{point.y:.5g}" if abs(point.y) < 1e5 else f"{point.y:.0f}"
+        yield f"{name}, {x}: {value}" if name else f"{x}: {value}"

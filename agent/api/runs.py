@@ -28,6 +28,7 @@ from flightloop.content import Content, TextPart, has_images, text_of
 from flightloop.errors import Conflict, ContextTooLong, InvalidRequest
 from flightloop.events import FeedbackGiven, OutcomeVerified, RunCreated
 from flightloop.limits import METADATA, TEXT_CHARS
+from flightloop.predictions import PREDICT
 from flightloop.runs import (
     AgentInfo,
     Feedback,
@@ -262,7 +263,9 @@ def _merged(kept: dict[str, str], added: dict[str, str]) -> dict[str, str]:
 
 
 def _agent(deps: ApiDeps, name: str) -> AgentInfo:
-    known = {agent.name: agent for agent in (deps.catalogue.predictor(), *deps.catalogue.agents())}
+    known = {agent.name: agent for agent in deps.catalogue.agents()}
+    if name == PREDICT and name not in known:
+        return deps.catalogue.predictor()
     if name not in known:
         raise unknown("agent", name, known, "agent")
     return known[name]

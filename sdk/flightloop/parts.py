@@ -32,7 +32,14 @@ class Frame(Protocol):
 ImageSource = bytes | str | PathLike[str] | ImagePart
 """An image: its bytes, a path, an address (``https://…``, ``data:…``), or a part."""
 TableSource = (
-    Table | TablePart | str | PathLike[str] | Sequence[Mapping[str, Any]] | Sequence[Sequence[Any]] | Mapping | Frame
+    Table
+    | TablePart
+    | str
+    | PathLike[str]
+    | Sequence[Mapping[str, Any]]
+    | Sequence[Sequence[Any]]
+    | Mapping[str, Sequence[Any]]
+    | Frame
 )
 """A table: a path of a CSV file, CSV text, rows as dicts, rows of cells after a row of names, columns by name, or a
 data frame."""

@@ -28,6 +28,8 @@ AT_ONCE = 2
 WAITING = 16
 """Requests of one tenant that may wait for their turn."""
 RETRY_S = 5.0
+STORED_CHARS = 6 * 1024**2
+"""Characters of all images of a content as stored, since an event of the journal has them."""
 KEPT = 16
 """Images that are remembered, because the client of a completion sends the whole conversation each time."""
 TYPES = {"PNG": "image/png", "JPEG": "image/jpeg"}
@@ -87,6 +89,13 @@ class Images:
             for place, part in enumerate(content)
         ]
         parts = [one.part if isinstance(one, _Taken) else one for one in taken]
+        size = sum(len(part.image_url.url) for part in parts if isinstance(part, ImagePart))
+        if size > STORED_CHARS:
+            raise InvalidRequest(
+                f"{where}: the images take {size} characters in base64; the limit is {STORED_CHARS} together."
+                " Send fewer or smaller ones",
+                param=where,
+            )
         readings = [one.reading for one in taken if isinstance(one, _Taken) and one.reading is not None]
         return TakenIn(parts, readings)
 

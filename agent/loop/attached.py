@@ -59,7 +59,7 @@ class Attaching:
         read = tuple(readings_shown(created.readings, self.characters))
         if self.sees:
             return Given(tables_shown(created.input, self.characters), read, not read, measures)
-        texts = [part for part in content if not isinstance(part, ImagePart)]
+        texts: list[Part] = [part for part in content if not isinstance(part, ImagePart)]
         return Given(texts, read or (UNREAD,), measures=measures)
 
 

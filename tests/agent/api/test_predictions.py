@@ -183,6 +183,18 @@ def test_a_prediction_needs_an_ended_run() -> None:
         serving.work()
 
 
+def test_a_bound_key_sees_its_own_predictions_only() -> None:
+    with platform(Model("Sales fell.")) as serving, Flightloop(serving.url, serving.api_key) as client:
+        keys = [client.keys.create(name=name, subject=name).key for name in ("ann", "bob")]
+        with Flightloop(serving.url, keys[0]) as ann, Flightloop(serving.url, keys[1]) as bob:
+            found = ann.predict(table=ROWS)
+            assert found.description == "Sales fell."
+            with pytest.raises(NotFound):
+                bob.predictions.get(found.run_id)
+            with pytest.raises(Conflict, match="another subject"):
+                bob.predict("And?", session_id=found.session_id)
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

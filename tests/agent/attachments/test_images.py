@@ -185,6 +185,15 @@ async def test_in_a_host_of_its_own(tmp_path: Path) -> None:
         await images.close()
 
 
+async def test_the_images_of_a_content_are_limited_together() -> None:
+    noise = Image.fromarray(np.random.default_rng(1).integers(0, 255, (680, 680, 3), dtype=np.uint8))
+    one = part(encoded(noise, "PNG"))
+    images = local_images()
+    assert len((await images.take([one] * 3, ME, "input", read=False)).content) == 3
+    with pytest.raises(InvalidRequest, match="the limit is 6291456 together"):
+        await images.take([one] * 4, ME, "input", read=False)
+
+
 @tool
 def take_image(data: str, read: bool) -> Any:
     """Answers as a process that was taken over might."""

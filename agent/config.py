@@ -79,6 +79,8 @@ class Settings(BaseSettings):
     """Whether the remote server enforces strict JSON schemas while decoding."""
     model_logprobs: bool = False
     """Whether the remote server returns log-probabilities."""
+    model_vision: Literal["auto", "yes", "no"] = "auto"
+    """Whether the remote model takes images; auto: as the server's list of models declares."""
     model_context: int | None = Field(default=None, ge=1)
     """Context length of the remote model in tokens; None: unknown."""
     model_reads_plans: bool = True

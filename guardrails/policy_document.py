@@ -106,7 +106,7 @@ class InjectionEntry(RailEntry):
 
 class GroundednessEntry(RailEntry):
     """Numbers, identifiers, dates and e-mail addresses of an answer must occur in its evidence. Scores
-    ``groundedness``."""
+    ``groundedness``. With the action ``redact``, sentences with claims that have no evidence are removed."""
 
     rail: Literal["groundedness"]
     minimum: Share = 1.0

@@ -22,6 +22,7 @@ async def work(settings: Settings) -> None:
     live = factories.live_project(settings)
     model = factories.remote_model(settings)
     name = await factories.model_name(settings, model)
+    await model.learn(name)
     journal = factories.open_journal(settings)
     factories.seed_data(settings)
     provider = setup(settings.observability().tracing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from agent.api import approvals, catalogue, errors, events, keys, probes, runs, usage, whoami
+from agent.api import approvals, catalogue, errors, events, keys, predictions, probes, runs, usage, whoami
 from agent.api.body_limit import BodyLimit
 from agent.api.completions import chat, responses
 from agent.api.completions.models import KnownModels
@@ -36,7 +36,20 @@ def create_app(deps: ApiDeps) -> FastAPI:
     app.state.rates = Rates(deps.requests_per_minute, deps.subject_requests_per_minute)
     errors.install(app)
     app.state.routers = [
-        module.router for module in (chat, responses, runs, events, approvals, keys, catalogue, usage, whoami, probes)
+        module.router
+        for module in (
+            chat,
+            responses,
+            runs,
+            predictions,
+            events,
+            approvals,
+            keys,
+            catalogue,
+            usage,
+            whoami,
+            probes,
+        )
     ]
     for router in app.state.routers:
         app.include_router(router)

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Protocol
 
 from agent.api.auth import Keyring, KeyStore
+from agent.attachments.images import Images
 from agent.model_call.interrupts import Interrupts
 from agent.models.chat_model import ChatModel
 from agent.reporting.readiness import Readiness
@@ -29,6 +30,10 @@ class Catalogue(Protocol):
     """The project's current agents, tools and policies."""
 
     def agents(self) -> list[AgentInfo]: ...
+
+    def predictor(self) -> AgentInfo:
+        """The agent that predicts: the project's, or the built-in one."""
+        ...
 
     def tools(self) -> list[ToolInfo]: ...
 
@@ -60,7 +65,7 @@ async def _always_ready() -> Readiness:
 
 @dataclass(frozen=True)
 class ApiDeps:
-    """Everything the API needs. The API neither creates nor closes any of it."""
+    """Everything the API needs. The composition root creates it, and calls ``close`` at the end."""
 
     journal: Journal
     keys: KeyStore
@@ -95,10 +100,17 @@ class ApiDeps:
     """Limits concurrent reading and serialising of runs' events."""
     forks: Turns = field(default_factory=lambda: Turns(FORKS, 1))
     """Limits concurrent copying of runs' steps, to one per tenant."""
+    images: Images | None = None
+    """Takes in images; None: requests with images are refused."""
     heartbeat_s: float = 15.0
     tracing: Tracing = field(default_factory=lambda: Tracing(untraced()))
     interrupt_poll_s: float = 0.05
     interrupt_max_silence_s: float = 5.0
+
+    async def close(self) -> None:
+        """Ends the processes that take images in."""
+        if self.images is not None:
+            await self.images.close()
 
     @cached_property
     def interrupts(self) -> Interrupts:

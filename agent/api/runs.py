@@ -11,18 +11,24 @@ from agent.api.bodies import BodyRoute
 from agent.api.deps import ApiDeps
 from agent.api.errors import documented
 from agent.api.forking import policy_of_fork, turn
+from agent.api.intake import sender_of, take_in
 from agent.api.interrupted import refuse_if_interrupted
 from agent.api.pages import After, Limit, unknown
 from agent.api.starting import IdempotencyKey, started
 from agent.api.vouching import may_continue, visible, visible_subject, vouched
+from agent.attachments.images import TakenIn
+from agent.attachments.shown import budget, tables_shown
+from agent.loop.attached import first_event
 from agent.loop.context import CHARS_PER_TOKEN
+from agent.models.chat_model import IMAGES
 from agent.run import commands
 from agent.run.budgets import resolve
 from agent.run.journal import new_id
-from flightloop.content import Content, TextPart, text_of
-from flightloop.errors import Conflict, ContextTooLong, InvalidRequest, UnsupportedContent
+from flightloop.content import Content, TextPart, has_images, text_of
+from flightloop.errors import Conflict, ContextTooLong, InvalidRequest
 from flightloop.events import FeedbackGiven, OutcomeVerified, RunCreated
 from flightloop.limits import METADATA, TEXT_CHARS
+from flightloop.predictions import PREDICT
 from flightloop.runs import (
     AgentInfo,
     Feedback,
@@ -63,12 +69,14 @@ async def create_run(
     if body.session_id is not None:  # before the stops: those of another's session are not told
         await deps.journal.check_session(caller.tenant_id, body.session_id, subject.id if subject else None)
     await refuse_if_interrupted(deps, caller.tenant_id, body.agent, body.session_id, subject)
+    taken = await input_of(deps, body.input, caller.tenant_id, agent)
     created = RunCreated(
         agent=agent.name,
         session_id=body.session_id or new_id("ses"),
         tenant_id=caller.tenant_id,
         subject=subject,
-        input=body.input,
+        input=taken.content,
+        readings=taken.readings,
         budget=resolve(agent.budget, body.budget),
         session_budget=resolve(agent.session_budget, body.session_budget),
         metadata=body.metadata,
@@ -164,12 +172,14 @@ async def fork_run(
     session_id = new_id("ses")
     # A stop of the session of the run that the fork goes on with holds for the fork too.
     await refuse_if_interrupted(deps, caller.tenant_id, agent.name, parent.session_id, subject)
+    taken = await _input_of_fork(deps, parent, body, agent)
     created = RunCreated(
         agent=agent.name,
         session_id=session_id,
         tenant_id=caller.tenant_id,
         subject=subject,
-        input=content,
+        input=taken.content,
+        readings=taken.readings,
         budget=resolve(agent.budget, body.budget or parent.budget),
         session_budget=resolve(agent.session_budget, parent.session_budget),
         metadata=_merged(parent.metadata, body.metadata),
@@ -206,25 +216,41 @@ async def verify_outcome(run_id: RunId, body: Outcome, deps: Deps, caller: Opera
 
 
 def check_input(deps: ApiDeps, content: Content) -> None:
-    """Refuses input that is empty, has parts that the model does not support, or is too long for its context.
+    """Refuses input that is empty, or too long for the model's context.
 
     Raises:
-        InvalidRequest, UnsupportedContent, ContextTooLong: name the field and the limit.
+        InvalidRequest, ContextTooLong: name the field and the limit.
     """
     can = deps.model.capabilities
-    for index, part in enumerate(content):
-        if part.type not in can.parts:
-            takes = ", ".join(sorted(can.parts))
-            raise UnsupportedContent(f"the model takes no {part.type} parts, only: {takes}", param=f"input[{index}]")
     text = text_of(content)
     if all(isinstance(part, TextPart) for part in content) and not text.strip():
         raise InvalidRequest("input: is empty; say what the agent should do", param="input")
     if len(text) > TEXT_CHARS:
         raise InvalidRequest(f"input: has {len(text)} characters; the limit is {TEXT_CHARS}", param="input")
     # Uses the run's own estimate, so that a run does not fail before its first step.
-    if can.context_length is not None and len(text) > (limit := int(can.context_length * CHARS_PER_TOKEN)):
-        given = f"the input has {len(text)} characters, and about {limit} fit"
+    shown = text_of(tables_shown(content, budget(can.context_length)))
+    if can.context_length is not None and len(shown) > (limit := int(can.context_length * CHARS_PER_TOKEN)):
+        given = f"the input has {len(shown)} characters, and about {limit} fit"
         raise ContextTooLong.of(can.context_length, given, "input")
+
+
+async def input_of(deps: ApiDeps, content: Content, tenant_id: str, agent: AgentInfo) -> TakenIn:
+    """The input with its images as stored. They are read unless the model sees them itself.
+
+    Raises:
+        InvalidRequest, UnsupportedContent, Overloaded: an image can't be used.
+    """
+    sees = IMAGES in deps.model.capabilities.parts
+    return await take_in(deps, content, sender_of(deps, tenant_id, agent), "input", read=not sees)
+
+
+async def _input_of_fork(deps: ApiDeps, parent: Run, body: RunFork, agent: AgentInfo) -> TakenIn:
+    if body.input is not None:
+        return await input_of(deps, body.input, parent.tenant_id, agent)
+    if not has_images(parent.input):
+        return TakenIn(parent.input)
+    created = await first_event(deps.journal, parent)
+    return TakenIn(created.input, created.readings)
 
 
 def _merged(kept: dict[str, str], added: dict[str, str]) -> dict[str, str]:
@@ -238,6 +264,8 @@ def _merged(kept: dict[str, str], added: dict[str, str]) -> dict[str, str]:
 
 def _agent(deps: ApiDeps, name: str) -> AgentInfo:
     known = {agent.name: agent for agent in deps.catalogue.agents()}
+    if name == PREDICT and name not in known:
+        return deps.catalogue.predictor()
     if name not in known:
         raise unknown("agent", name, known, "agent")
     return known[name]

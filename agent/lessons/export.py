@@ -82,6 +82,8 @@ class Exporter:
         """Sample of a run; None if the run has no decision, or if the policy no longer permits its input."""
         kit = self._kit(run.agent)
         conversation = await converse(self._journal, run, kit, None)
+        if conversation.evidence:  # what was read in images are texts of strangers
+            return None
         events = await all_events(self._journal, run.tenant_id, run.id)
         history = History(run.id, events)
         context = GuardContext(run.tenant_id, run.agent, run.session_id, run.id)

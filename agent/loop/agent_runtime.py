@@ -60,12 +60,16 @@ class Guards:
     def of_run(self, project: Project, run: Run) -> Guarding:
         """The guard of a run. It enforces the run's own policy and, for a sub-run, the policies of its callers.
 
+        The built-in agent also obeys the project's default policy.
+
         Raises:
             NotFound: the project no longer has one of the agents or policies.
         """
         callers = [(caller.agent, caller.policy) for caller in (run.parent.callers if run.parent else [])]
         policies = [policy_named(project, agent, policy) for agent, policy in [*callers, (run.agent, run.policy)]]
         own = policies[-1]
+        if run.agent not in project.agents:
+            policies.insert(0, project.policies["default"])
         others = {policy.sha256: policy for policy in policies if policy.sha256 != own.sha256}
         if not others:
             return self.of(own)

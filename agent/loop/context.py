@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from agent.project.agent_spec import Example
 from agent.run.history import History, Turn, dump, result_text
 from flightloop.chat import ChatMessage, FunctionCall, ToolCall, ToolDef
-from flightloop.content import Content, TextPart, text_of
+from flightloop.content import Content, Part, TextPart, text_of
 from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied
 from guardrails.rails.claims import CORRECTION
+from tools.vision.measures import Measures
 
 CHARS_PER_TOKEN = 3.0
 """Initial estimate, low for English; replaced by a ratio from the model's own token counts."""
@@ -31,6 +32,12 @@ class Exchange:
     user: str
     answer: str
     run_id: str = ""
+    attached: tuple[Part, ...] = ()
+    """Readings of the input's images as text, or the images themselves for a model that sees."""
+    tainted: bool = False
+    """Whether what is attached taints the runs that read it."""
+    measures: tuple[Measures, ...] = ()
+    """Numbers of the input's charts and tables."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,13 @@ class Conversation:
 
     instructions: str
     user: Content
-    """Input of the run, after redaction by the guard."""
+    """Input of the run, after redaction by the guard. Without images, unless the model sees."""
+    readings: tuple[str, ...] = ()
+    """Texts of what was read in the input's images, which come from strangers; after redaction by the guard."""
+    tainted: bool = False
+    """Whether an image of the session taints the run."""
+    measures: tuple[Measures, ...] = ()
+    """Numbers of all charts and tables of the session, facts about the run's answers."""
     examples: Sequence[Example] = ()
     planning: bool = True
     earlier: Sequence[Exchange] = ()
@@ -101,6 +114,11 @@ class Conversation:
     def user_text(self) -> str:
         """All texts that the user wrote in the session."""
         return "\n".join([*(exchange.user for exchange in self.earlier), text_of(self.user)])
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """Texts of all readings in the session, oldest first."""
+        return (*(text_of([part]) for one in self.earlier for part in one.attached), *self.readings)
 
     @property
     def input_text(self) -> str:
@@ -135,7 +153,8 @@ class Conversation:
 
     @property
     def current(self) -> Prompt:
-        return Prompt.of([ChatMessage(role="user", content=self.user)])
+        read = [TextPart(text=text) for text in self.readings]
+        return Prompt.of([ChatMessage(role="user", content=[*self.user, *read])])
 
     def exchanges(self, history: History) -> list[tuple[Exchange, Prompt]]:
         """Earlier runs of the session that are still in the prompt, oldest first."""
@@ -187,7 +206,8 @@ def digested(compacted: ContextCompacted) -> Prompt:
 
 def _exchange(exchange: Exchange) -> Prompt:
     answer = [_message("assistant", exchange.answer)] if exchange.answer else []
-    return Prompt.of([_message("user", exchange.user), *answer])
+    asked = ChatMessage(role="user", content=[*_parts(exchange.user), *exchange.attached])
+    return Prompt.of([asked, *answer])
 
 
 def _turn(turn: Turn, limit: int | None) -> list[ChatMessage]:

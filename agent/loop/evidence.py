@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from agent.attachments.facts import with_figures
 from agent.loop.context import Conversation
 from agent.loop.leased_run import LeasedRun
 from agent.loop.run_dependencies import RunDependencies
@@ -30,7 +31,8 @@ class Evidence:
         self._leased = leased
         self._conversation = conversation
         self._tools = tools
-        self._facts = deps.lookup.facts(deps.hosts, tools)
+        self._facts = with_figures(deps.lookup.facts(deps.hosts, tools), conversation.measures)
+        self._readings: tuple[str, ...] = ()
         self._results: list[str] = []
         self._trusted: list[str] = []
         self._looked_up: list[str] = []
@@ -54,6 +56,10 @@ class Evidence:
         parent = self._leased.run.parent
         return self._conversation.user_text if parent is None else parent.user_text
 
+    @property
+    def tainted(self) -> bool:
+        return self._leased.history.tainted or self._conversation.tainted
+
     def context(
         self,
         approval: ApprovalRequested | None = None,
@@ -72,6 +78,8 @@ class Evidence:
         context = self._context
         if self.user_text != context.user_text:  # a rail has redacted the input
             context = self._context = replace(context, user_text=self.user_text)
+        if self._conversation.evidence != self._readings or self.tainted != context.tainted:
+            context = self._context = self._read()
         if not (approval or under_way) and plan is None:
             return context
         return replace(
@@ -84,6 +92,7 @@ class Evidence:
 
     def _read(self) -> GuardContext:
         run, history = self._leased.run, self._leased.history
+        self._readings = self._conversation.evidence
         self._read_calls(history.turns)
         for result in history.results[len(self._results) :]:
             self._results.append(result_text(result))
@@ -105,8 +114,8 @@ class Evidence:
             answered=tuple(exchange.answer for exchange in self._conversation.earlier),
             plan=history.plan,
             callers_plan=self._callers_plan(),
-            tainted=history.tainted,
-            results=tuple(self._results),
+            tainted=self.tainted,
+            results=(*self._readings, *self._results),
             trusted_results=tuple(self._trusted),
             written=tuple(self._written),
             written_before=tuple(self._written_before),

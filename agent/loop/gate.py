@@ -56,6 +56,10 @@ class Gate:
         return self._evidence.user_text
 
     @property
+    def tainted(self) -> bool:
+        return self._evidence.tainted
+
+    @property
     def locked_plan(self) -> tuple[str, ...] | None:
         """Tools that are in the plans of the run and all its callers; None unless the policy sets ``lock_to_plan``."""
         if self._deps.guard.policy.document.tools.lock_to_plan == "off":

@@ -14,7 +14,7 @@ from agent.loop.leased_run import LeasedRun
 from agent.loop.loop import Loop, Stop
 from agent.loop.run_dependencies import RunDependencies
 from agent.loop.session import converse
-from agent.models.chat_model import ChatModel
+from agent.models.chat_model import IMAGES, ChatModel
 from agent.run.budgets import Prices
 from agent.run.deltas import LocalDeltas
 from agent.run.journal import Claim, Journal, Released
@@ -85,7 +85,8 @@ class InlineRunner:
         """Executes a run under one lease; returns it with the status in which to release it."""
         runtime = self.runtime(claim.run)
         leased = await LeasedRun.open(self.journal, claim.run.tenant_id, claim.lease)
-        conversation = await converse(self.journal, claim.run, runtime, model.capabilities.context_length)
+        can = model.capabilities
+        conversation = await converse(self.journal, claim.run, runtime, can.context_length, sees=IMAGES in can.parts)
         deps = RunDependencies(
             agent=runtime.agent,
             guard=runtime.guard,

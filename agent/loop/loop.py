@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import assert_never
 
+from agent.loop.attached import readable, reading_call
 from agent.loop.compaction import ContextExhausted
 from agent.loop.context import Conversation
 from agent.loop.decide import CallTools, Plan, Reply, decide, unfinished
@@ -123,6 +124,8 @@ class Loop:
         The verdicts are journaled once, even if another worker has already checked the input.
         """
         ruling = await self._gate.check(Stage.INPUT, self._conversation.input_text)
+        if ruling.action.severity < Action.ASK.severity:
+            await self._check_readings()
         if self._leased.history.judged_input:
             self._leased.forget_deferred()
         if ruling.action.severity >= Action.ASK.severity:
@@ -130,6 +133,15 @@ class Loop:
         if ruling.action is Action.REDACT:
             self._conversation.user = with_text(self._conversation.user, ruling.text)
         return None
+
+    async def _check_readings(self) -> None:
+        """Checks what was read in the input's images; it may taint the run."""
+        conversation, read = self._conversation, []
+        for number, text in enumerate(conversation.readings, 1):
+            ruling = await self._gate.check(Stage.TOOL_RESULT, text, reading_call(number))
+            conversation.tainted |= ruling.tainted
+            read.append(readable(ruling))
+        conversation.readings = tuple(read)
 
     async def _perform(self) -> Run:
         last = self._leased.history.last

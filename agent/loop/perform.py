@@ -221,7 +221,7 @@ class _Performing:
             agent,
             part,
             self.gate.user_text,
-            tainted=self.leased.history.tainted,
+            tainted=self.gate.tainted,
             plan=self.gate.locked_plan,
         )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+from agent.attachments.shown import budget
 from agent.loop.agent_runtime import AgentRuntime
+from agent.loop.attached import Attaching, checked_readings, readable
 from agent.loop.context import Conversation, Exchange
 from agent.project.agent_spec import AgentSpec
 from agent.run.journal import Journal
-from flightloop.content import text_of
+from flightloop.content import ImagePart, TextPart, text_of
 from flightloop.runs import Run, RunStatus
 from flightloop.subject import Subject
 from flightloop.verdicts import Action, Stage
@@ -19,15 +21,27 @@ RUNS = 20
 """Maximum number of earlier runs that are read. Those that don't fit the model are removed by compaction."""
 
 
-async def converse(journal: Journal, run: Run, runtime: AgentRuntime, context_length: int | None) -> Conversation:
-    """The conversation that a run continues. A sub-run's conversation consists of its task only."""
-    exchanges = [await _exchange(before, runtime) for before in await earlier(journal, run)]
+async def converse(
+    journal: Journal, run: Run, runtime: AgentRuntime, context_length: int | None, *, sees: bool = False
+) -> Conversation:
+    """The conversation that a run continues. A sub-run's conversation consists of its task only.
+
+    Args:
+        sees: whether the model takes images; otherwise it gets what was read in them.
+    """
+    attaching = Attaching(journal, budget(context_length), sees)
+    exchanges = [await _exchange(before, runtime, attaching) for before in await earlier(journal, run)]
+    kept = [exchange for exchange in exchanges if exchange is not None]
+    given = await attaching.given(run)
     return Conversation(
         instructions=instructions(runtime.agent, run.subject),
-        user=run.input,
+        user=given.content,
+        readings=given.readings,
+        tainted=given.unread or any(exchange.tainted for exchange in kept),
+        measures=(*(one for exchange in kept for one in exchange.measures), *given.measures),
         examples=runtime.agent.examples,
         planning=runtime.agent.planning,
-        earlier=[exchange for exchange in exchanges if exchange is not None],
+        earlier=kept,
         context_length=context_length,
     )
 
@@ -71,11 +85,17 @@ def _counts(before: Run, run: Run) -> bool:
     return run.started_at is None or before.ended_at <= run.started_at
 
 
-async def _exchange(run: Run, runtime: AgentRuntime) -> Exchange | None:
+async def _exchange(run: Run, runtime: AgentRuntime, attaching: Attaching) -> Exchange | None:
     # The journal has the original input; the model gets it as redacted by the current policy.
     # Verdicts on the input were journaled in the earlier run.
     context = GuardContext(run.tenant_id, run.agent, run.session_id, run.id)
-    ruling = await runtime.guard.check(Checked(Stage.INPUT, text_of(run.input), context))
+    given = await attaching.given(run)
+    ruling = await runtime.guard.check(Checked(Stage.INPUT, text_of(given.content), context))
     if ruling.action.severity >= Action.ASK.severity:
         return None
-    return Exchange(ruling.text, text_of(run.output or []), run.id)
+    checks = [runtime.guard.check(one) for one in checked_readings(given.readings, context)]
+    rulings = [await check for check in checks]
+    read = [TextPart(text=readable(one)) for one in rulings]
+    images = [part for part in given.content if isinstance(part, ImagePart)]
+    tainted = given.unread or any(one.tainted for one in rulings)
+    return Exchange(ruling.text, text_of(run.output or []), run.id, (*images, *read), tainted, given.measures)

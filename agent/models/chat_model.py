@@ -9,6 +9,9 @@ from typing import Protocol
 from flightloop.chat import ChatChunk, ChatRequest
 from flightloop.model_card import ModelCard
 
+IMAGES = "image_url"
+"""Part type of images, as in OpenAI's API."""
+
 
 @dataclass(frozen=True)
 class Capabilities:

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import httpx
 import structlog
 
-from agent.models.chat_model import Capabilities
+from agent.models.chat_model import IMAGES, Capabilities
+from agent.models.listed import MOST_MODELS, MOST_OF_LIST, listed_models
 from agent.models.normalise import Normaliser
 from agent.models.server_error import MOST_LOGGED, server_error
 from flightloop.chat import ChatChunk, ChatRequest, FunctionCall, ResponseExtension
@@ -38,8 +39,6 @@ MOST_BYTES = 64 * 1024**2
 MOST_OF_EVENT = 1024**2
 MOST_LOGPROBS = 32_000
 """Maximum number of tokens with log-probabilities, if nothing else limits the answer's length."""
-MOST_OF_LIST, MOST_MODELS = 1024**2, 1000
-"""Maximum bytes and entries of a list of models."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,8 @@ class RemoteConfig:
     """Whether the server constrains decoding by JSON Schemas marked ``strict``."""
     logprobs: bool = False
     """Whether the server returns log-probabilities."""
-    parts: frozenset[str] = frozenset({"text"})
-    """Content part types that the server accepts."""
+    vision: bool | None = None
+    """Whether the model takes images; None: as the server declares (``learn``)."""
     context_length: int | None = None
     reads_plans: bool = True
     """Whether runs on this model are planned."""
@@ -74,6 +73,7 @@ class RemoteChatModel:
 
     def __init__(self, config: RemoteConfig, client: httpx.AsyncClient | None = None) -> None:
         self._config = config
+        self._parts = frozenset({"text", IMAGES} if config.vision else {"text"})
         self._url = base_url(config.url)
         self._base = _shown(self._url)
         headers = {"authorization": f"Bearer {config.api_key}"} if config.api_key else {}
@@ -86,7 +86,7 @@ class RemoteChatModel:
         return Capabilities(
             json_schema=config.strict_schemas,
             logprobs=config.logprobs,
-            parts=config.parts,
+            parts=self._parts,
             context_length=config.context_length,
             reads_plans=config.reads_plans,
         )
@@ -110,7 +110,7 @@ class RemoteChatModel:
             with self._converted_errors():
                 async with asyncio.timeout(self._config.timeout_s), self._opened("GET", "/models") as response:
                     told = await _beginning(response, MOST_OF_LIST)
-            cards = await aside(len(told), _cards, told)
+            cards = await aside(len(told), listed_models, told)
         except TimeoutError as error:
             raise ModelUnavailable(f"{self._base}/models gave no answer in {self._config.timeout_s:g} s") from error
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
@@ -121,6 +121,17 @@ class RemoteChatModel:
         if name is None:
             return cards
         return [card for card in cards if card.id == name] or [ModelCard(id=name, owned_by="remote")]
+
+    async def learn(self, name: str) -> None:
+        """Asks the server whether the model takes images, unless ``vision`` says it. No answer means no."""
+        if self._config.vision is not None:
+            return
+        try:
+            cards = await self.models()
+        except FlightloopError as error:
+            log.warning("the server does not tell whether the model takes images", url=self._base, told=error.message)
+            return
+        self._parts |= {part for card in cards if card.id == name for part in card.parts}
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -168,8 +179,8 @@ class RemoteChatModel:
     def _refuse_unsupported(self, request: ChatRequest) -> None:
         for index, message in enumerate(request.messages):
             for part in message.content:
-                if part.type not in self._config.parts:
-                    known = ", ".join(sorted(self._config.parts))
+                if part.type not in self._parts:
+                    known = ", ".join(sorted(self._parts))
                     raise UnsupportedContent(
                         f"the model takes no {part.type} parts; it accepts: {known}", param=f"messages[{index}].content"
                     )
@@ -243,16 +254,6 @@ async def _beginning(response: httpx.Response, most: int) -> bytes:
         if len(body) > most:
             break
     return bytes(body)
-
-
-def _cards(told: bytes) -> list[ModelCard]:
-    """Parses a list of models. Raises ValueError, AttributeError, TypeError or RecursionError if it is invalid."""
-    if len(told) > MOST_OF_LIST:
-        raise ValueError(f"more than {MOST_OF_LIST} bytes")
-    listed = json.loads(told).get("data", [])
-    if len(listed) > MOST_MODELS:
-        raise ValueError(f"more than {MOST_MODELS} models")
-    return [ModelCard.model_validate({"owned_by": "remote", **item}) for item in listed]
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[str]:

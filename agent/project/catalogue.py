@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from agent.project.project import CurrentProject
+from agent.project.agent_spec import AgentSpec
+from agent.project.project import CurrentProject, Project
+from flightloop.predictions import PREDICT
 from flightloop.runs import AgentInfo, PolicyInfo, ProjectInfo, ToolInfo
 from guardrails.guard import Guard
 from guardrails.policy import Policy
@@ -23,21 +25,26 @@ class ProjectCatalogue:
 
     def agents(self) -> list[AgentInfo]:
         project = self._live.current()
-        return [
-            AgentInfo(
-                name=agent.name,
-                description=agent.description,
-                model=self._model,
-                tools=list(agent.tools),
-                agents=list(agent.agents),
-                policy=agent.policy,
-                policy_sha256=project.policy_of(agent).sha256,
-                budget=agent.budget.budget(),
-                session_budget=agent.session_budget,
-                planning=agent.planning,
-            )
-            for agent in project.agents.values()
-        ]
+        return [self._info(project, agent) for agent in project.agents.values()]
+
+    def predictor(self) -> AgentInfo:
+        """The agent that predicts: the project's, or the built-in one."""
+        project = self._live.current()
+        return self._info(project, project.agent(PREDICT))
+
+    def _info(self, project: Project, agent: AgentSpec) -> AgentInfo:
+        return AgentInfo(
+            name=agent.name,
+            description=agent.description,
+            model=self._model,
+            tools=list(agent.tools),
+            agents=list(agent.agents),
+            policy=agent.policy,
+            policy_sha256=project.policy_of(agent).sha256,
+            budget=agent.budget.budget(),
+            session_budget=agent.session_budget,
+            planning=agent.planning,
+        )
 
     def tools(self) -> list[ToolInfo]:
         return [

@@ -22,11 +22,13 @@ from pydantic import ValidationError
 
 from agent.project import project_file, subagent
 from agent.project.agent_spec import AgentSpec
+from agent.project.predictor import PREDICTOR, predict_policy
 from agent.project.project_file import ProjectFile, document_of, read_project_file
 from flightloop import plain
 from flightloop.chat import ToolDef
 from flightloop.errors import ConfigError, FlightloopError, NotFound
 from flightloop.nearest import did_you_mean
+from flightloop.predictions import PREDICT
 from flightloop.runs import ProjectInfo
 from flightloop.shown import shown
 from flightloop.tool import ProjectData
@@ -79,6 +81,8 @@ class Project:
 
     def agent(self, name: str) -> AgentSpec:
         """The agent of this name. Raises NotFound that lists the known names."""
+        if name == PREDICT and name not in self.agents:
+            return PREDICTOR
         if name not in self.agents:
             known = ", ".join(sorted(self.agents))
             raise NotFound(f"no agent is named {name!r}; known agents: {known}", param="agent")
@@ -86,6 +90,8 @@ class Project:
 
     def policy_of(self, agent: AgentSpec) -> Policy:
         """The agent's policy. Raises NotFound if the policy was overridden with an unknown name."""
+        if agent.policy == PREDICT and agent.policy not in self.policies:
+            return predict_policy()
         if agent.policy not in self.policies:
             known = ", ".join(sorted(self.policies))
             raise NotFound(f"no policy is named {agent.policy!r}; known policies: {known}", param="policy")

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from flightloop.chat import Tags
+from flightloop.content import without_image_data
 from flightloop.errors import Conflict
 from flightloop.events import (
     AgentReturned,
@@ -184,7 +185,7 @@ def _created(event: RunCreated) -> RunState:
             tenant_id=event.tenant_id,
             subject=event.subject,
             status=S.QUEUED,
-            input=event.input,
+            input=without_image_data(event.input),
             budget=event.budget,
             session_budget=event.session_budget,
             metadata=event.metadata,

@@ -90,6 +90,7 @@ class ApiHost:
         self._projecting.cancel()
         self._delivering.cancel()
         await asyncio.gather(self._projecting, self._delivering, return_exceptions=True)
+        await self._deps.close()
         await self._journal.close()
         await asyncio.to_thread(close, self._provider)
         try:

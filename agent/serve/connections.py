@@ -39,6 +39,7 @@ async def connect_model(
     if handle is None:
         remote = factories.remote_model(settings)
         name = await factories.model_name(settings, remote)
+        await remote.learn(name)
         return MeasuredChatModel(remote, metrics, name), name
     [card] = await handle.models.remote()
     # Our engine reports the confidence itself. Log-probabilities per token would cost a decode step for every token

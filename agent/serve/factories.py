@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from agent.attachments.images import AT_ONCE, Images
 from agent.config import Settings
 from agent.loop.agent_runtime import AgentRuntimes, OwnedHosts
 from agent.loop.evidence_source import EvidenceSource
@@ -42,8 +43,11 @@ from tools.host import ToolHosts
 from tools.knowledge.library import Library
 from tools.seeding import FILE as SEED
 from tools.seeding import seed
+from tools.vision import hosted
 
 JUDGE_TOKENS = 256
+IMAGE_RESULT_BYTES = 16 * 1024**2
+"""Largest result of a host that takes images in: a file of 10 MiB in base64, or a stored image with its reading."""
 
 
 def open_journal(settings: Settings, *, urgent: bool = False, room: Room | None = None) -> StoreJournal:
@@ -111,6 +115,7 @@ def remote_model(settings: Settings) -> RemoteChatModel:
         api_key=key,
         strict_schemas=settings.model_strict_schemas,
         logprobs=settings.model_logprobs,
+        vision={"yes": True, "no": False}.get(settings.model_vision),
         context_length=settings.model_context,
         reads_plans=settings.model_reads_plans,
         timeout_s=settings.model_timeout_s,
@@ -167,6 +172,12 @@ def make_hosts(settings: Settings, project: Project, data: Path | None = None) -
     from tools.mcp.programs import Programs
 
     return McpHosts(own, project.servers, project.server_tools, Programs(project.folder, config))
+
+
+def make_images(settings: Settings) -> Images:
+    """Takes images in, in hosts of their own. Hosts start with the first image, because most deployments see none."""
+    config = replace(tools_config(settings), spare=0, idle=1, max_hosts=AT_ONCE, max_result_bytes=IMAGE_RESULT_BYTES)
+    return Images(ToolHosts([hosted.__name__], config, settings.data), settings.data)
 
 
 def private(settings: Settings) -> tuple[Path, ...]:

@@ -57,6 +57,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         remote = factories.remote_model(settings)
         stack.push_async_callback(remote.close)
         name = await factories.model_name(settings, remote)
+        await remote.learn(name)
         journal, room = factories.open_journal(settings), factories.make_room(settings)
         stack.push_async_callback(journal.close)
         factories.seed_data(settings)
@@ -91,6 +92,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
 
         parts = ApiParts(settings, live, journal, room, model, name, remote, metrics)
         deps = parts.api(deltas, tracing, projector, values, expose)
+        stack.push_async_callback(deps.close)
         own = await stack.enter_async_context(api_socket())
         await stack.enter_async_context(running(CallerOfFront(create_app(deps)), own, grace_s=STREAMS_S, limits=None))
         settle()

@@ -140,6 +140,9 @@ class FixedCatalogue:
             )
         ]
 
+    def predictor(self) -> AgentInfo:
+        return self.agents()[0].model_copy(update={"name": "predict", "tools": []})
+
     def tools(self) -> list[ToolInfo]:
         schema: dict[str, Any] = {"type": "object", "properties": {}}
         return [

@@ -39,6 +39,7 @@ from agent.store.journal import StoreJournal, utcnow
 from agent.store.memory import MemoryBackend
 from agent.testing.api import KEY, api_deps
 from agent.testing.fakes import AnsweringChatModel
+from agent.testing.images import local_images
 from flightloop.events import DeltaEvent, RunEvent
 from flightloop.overview import Overview
 from flightloop.runs import ProjectInfo, Run, RunStatus
@@ -126,6 +127,7 @@ class Platform:
                 model=model,
                 deltas=self._deltas,
                 overview=self._overview,
+                images=local_images(),
             )
         )
         self._leases: dict[str, Lease] = {}

@@ -18,6 +18,7 @@ from flightloop.verdicts import Action, Span, Verdict
 from guardrails.aside import aside
 from guardrails.policy_document import GroundednessEntry
 from guardrails.rails.detector import MOST_SPANS
+from guardrails.text.sentences import without_sentences
 from guardrails.text.words import EMAIL, number_of, numbers_in
 from guardrails.types import Checked, GuardContext, Judgement, Rail, Statement
 
@@ -98,15 +99,19 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
         ]
         count = len(stated) + len(known)
         score = 1 - len(spans) / count if count else 1.0
+        action = entry.action if score < entry.minimum else Action.ALLOW
         verdict = Verdict(
-            action=entry.action if score < entry.minimum else Action.ALLOW,
+            action=action,
             rail="groundedness",
             stage=checked.stage,
             reason=_reason(unsupported, wrong, count),
             spans=sorted(spans, key=lambda span: span.start)[:MOST_SPANS],
             scores={"groundedness": round(score, 4)} if count else {},
         )
-        return Judgement((verdict,))
+        if action is not Action.REDACT:
+            return Judgement((verdict,))
+        left = await aside(len(text), without_sentences, text, [(span.start, span.end) for span in spans])
+        return Judgement((verdict,), text=left)
 
     return check
 

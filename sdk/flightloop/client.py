@@ -8,6 +8,7 @@ from typing import Self
 import httpx
 
 from flightloop.completions import Chat, Responses
+from flightloop.prediction_resource import Predicting, Predictions
 from flightloop.resource import X
 from flightloop.resources import (
     Agents,
@@ -25,7 +26,7 @@ from flightloop.settings import resolve
 from flightloop.transport import AsyncTransport, SyncTransport
 
 
-class _Client(OverviewResource[X]):
+class _Client(OverviewResource[X], Predicting[X]):
     def __init__(self, transport: X) -> None:
         super().__init__(transport)
         self.runs = Runs(transport)
@@ -39,6 +40,7 @@ class _Client(OverviewResource[X]):
         self.models = Models(transport)
         self.chat = Chat(transport)
         self.responses = Responses(transport)
+        self.predictions = Predictions(transport)
 
     @property
     def base_url(self) -> str:

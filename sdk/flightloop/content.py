@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -16,8 +18,9 @@ from pydantic import (
     FiniteFloat,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
-from flightloop.limits import PARTS, TABLE_CELLS
+from flightloop.limits import PARTS, TABLE_CELLS, at_most
 
 T = TypeVar("T")
 
@@ -85,6 +88,18 @@ class Table(Wire):
     columns: Many[str] = Field(max_length=TABLE_CELLS)
     rows: Many[Many[Scalar]] = Field(max_length=TABLE_CELLS)
 
+    @model_validator(mode="after")
+    def _rows_fit(self) -> Self:
+        at_most(TABLE_CELLS, len(self.columns) * (1 + len(self.rows)), "cells")
+        for place, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise PydanticCustomError(
+                    "ragged_table",
+                    "rows.{row}: has {cells} cells, but the table has {columns} columns",
+                    {"row": place, "cells": len(row), "columns": len(self.columns)},
+                )
+        return self
+
 
 class TablePart(Wire):
     """A table with named columns; each row has one scalar per column."""
@@ -132,6 +147,31 @@ def table_text(table: Table) -> str:
 def _cell(value: Scalar) -> str:
     text = "" if value is None else value if isinstance(value, str) else json.dumps(value)
     return " ".join(text.split()).replace("|", "\\|")
+
+
+DIGEST = "sha256:"
+"""Begin of the address of an image whose data is left out: the SHA-256 of its bytes in hex follows."""
+
+
+def without_image_data(parts: Sequence[Part]) -> list[Part]:
+    """Content whose images have a digest in place of their data, as in a run that is listed."""
+    return [_digested(part) if isinstance(part, ImagePart) else part for part in parts]
+
+
+def _digested(part: ImagePart) -> ImagePart:
+    head, comma, body = part.image_url.url.partition(",")
+    if not head.startswith("data:") or not comma:
+        return part
+    try:
+        data = base64.b64decode(body, validate=True)
+    except ValueError:
+        data = body.encode()
+    url = f"{DIGEST}{hashlib.sha256(data).hexdigest()}"
+    return ImagePart(image_url=ImageUrl(url=url, detail=part.image_url.detail))
+
+
+def has_images(parts: Sequence[Part]) -> bool:
+    return any(isinstance(part, ImagePart) for part in parts)
 
 
 def is_plain(parts: Sequence[Part]) -> bool:

@@ -13,6 +13,7 @@ from pydantic import Discriminator, Field, TypeAdapter
 
 from flightloop.chat import ToolCall, Usage
 from flightloop.content import Content, Wire
+from flightloop.readings import ImageReading
 from flightloop.runs import Budget, Origin, Parent, Rating, RunError, RunStatus, RunUsage, StopReason
 from flightloop.subject import Subject
 from flightloop.verdicts import Passed, Verdict
@@ -55,6 +56,9 @@ class RunCreated(Event):
     subject: Subject | None = None
     """End user on whose behalf the run acts, as vouched for by the caller's key; None: anonymous."""
     input: Content
+    """With the data of its images, which the run itself has as digests only."""
+    readings: list[ImageReading] = Field(default_factory=list)
+    """What was read in the images of the input, in order; empty if they were not read."""
     budget: Budget
     session_budget: Budget = Field(default_factory=Budget)
     metadata: dict[str, str] = Field(default_factory=dict)

@@ -36,6 +36,10 @@ NAME_CHARS = 256
 """Characters of a name or id: of a model, a call, a user."""
 TABLE_CELLS = 50_000
 """Cells of all tables of a request together."""
+IMAGES = 8
+"""Images of a request together."""
+IMAGE_URL_CHARS = 2000
+"""Characters of the address of an image that is fetched."""
 
 SCHEMA_LEVELS = 32
 """Nesting depth of a JSON Schema."""

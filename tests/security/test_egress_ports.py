@@ -15,7 +15,7 @@ from guardrails.guard import Guard
 from guardrails.layered import Layered
 from guardrails.policy import parse_policy
 from guardrails.types import Checked, CheckedCall, GuardContext
-from tools.builtin.http import check_address, check_host
+from tools.fetching import check_address, check_host
 
 
 def guard(*hosts: str) -> Guard:

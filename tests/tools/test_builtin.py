@@ -20,10 +20,11 @@ from examples.support.shop.seed import reseed
 from flightloop.tool import ToolContext, ToolRefused
 from tests.shop import SHOP
 from tools.builtin.calculator import evaluate
-from tools.builtin.http import MAX_BYTES, check_address, check_host, http_get
+from tools.builtin.http import MAX_BYTES, http_get
 from tools.builtin.knowledge import search_knowledge
 from tools.builtin.sql import MAX_ROWS, check, query_sql
 from tools.config import ToolsConfig
+from tools.fetching import check_address, check_host
 from tools.host import ToolHosts
 
 

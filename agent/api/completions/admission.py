@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.api.auth import Principal
+from agent.api.completions.attached import Attached, attached
 from agent.api.completions.models import KnownModels
 from agent.api.completions.request_size import check_size
 from agent.api.deps import ApiDeps
@@ -74,8 +75,10 @@ async def admit(
     epoch = await refuse_if_interrupted(deps, tags.tenant_id, tags.agent, tags.session_id, subject)
     guard = deps.catalogue.guard()
     specs = {tool.function.name: _foreign(tool) for tool in request.tools or []}
-    context = replace(_context(request, tags, specs), subject=subject)
-    checking = _checked_messages(deps, guard, request.messages, context, specs)
+    given = await unless_stopped(deps, attached(deps, request.messages, tags.tenant_id), tags, epoch)
+    request = request.model_copy(update={"messages": given.messages})
+    context = replace(_context(request, tags, specs, given.readings), subject=subject)
+    checking = _checked_messages(deps, guard, given, context, specs)
     messages, tainted = await unless_stopped(deps, checking, tags, epoch)
     context = replace(context, tainted=tainted)
     tools = await _narrowed(guard, request, context)
@@ -157,7 +160,9 @@ def _utf8(value: str) -> str:
         return value
 
 
-def _context(request: ChatRequest, tags: Tags, specs: Mapping[str, ToolSpec]) -> GuardContext:
+def _context(
+    request: ChatRequest, tags: Tags, specs: Mapping[str, ToolSpec], readings: Sequence[str] = ()
+) -> GuardContext:
     last = max((at for at, message in enumerate(request.messages) if message.role == "user"), default=0)
     before, since = request.messages[:last], request.messages[last:]
     past = Past(writes=_made(before, specs), asked=since[0].text if since else "")
@@ -170,7 +175,7 @@ def _context(request: ChatRequest, tags: Tags, specs: Mapping[str, ToolSpec]) ->
         agent=tags.agent or "",
         session_id=tags.session_id or "",
         user_text="\n".join(message.text for message in request.messages if message.role == "user"),
-        results=tuple(message.text for message in request.messages if message.role == "tool"),
+        results=(*readings, *(message.text for message in request.messages if message.role == "tool")),
         written=tuple(
             f"{call.function.name} {call.function.arguments}"
             for message in request.messages
@@ -211,17 +216,19 @@ async def _narrowed(guard: Guarding, request: ChatRequest, context: GuardContext
 async def _checked_messages(
     deps: ApiDeps,
     guard: Guarding,
-    messages: list[ChatMessage],
+    given: Attached,
     context: GuardContext,
     specs: Mapping[str, ToolSpec],
 ) -> tuple[list[ChatMessage], bool]:
-    """The messages after redaction, and whether one of them taints the rest of the conversation."""
+    """The messages for the model after redaction, and whether one of them or a reading taints the conversation."""
+    messages = given.messages
     calls = _calls(messages, specs)
     to_check = {
         index: checked for index, message in enumerate(messages) if (checked := _to_check(message, context, calls))
     }
-    rulings = dict(zip(to_check, await _rulings(deps, guard, list(to_check.values())), strict=True))
-    verdicts = [verdict for ruling in rulings.values() for verdict in ruling.verdicts]
+    all_rulings = await _rulings(deps, guard, [*to_check.values(), *given.to_check(context)])
+    rulings, of_readings = dict(zip(to_check, all_rulings, strict=False)), all_rulings[len(to_check) :]
+    verdicts = [verdict for ruling in all_rulings for verdict in ruling.verdicts]
     await deps.journal.record(context.tenant_id, verdicts)
     for index, ruling in rulings.items():
         if ruling.action in (Action.BLOCK, Action.ASK):
@@ -232,7 +239,8 @@ async def _checked_messages(
     passed_on = [
         _replaced(message, rulings[index]) if index in rulings else message for index, message in enumerate(messages)
     ]
-    return passed_on, any(ruling.tainted for ruling in rulings.values())
+    tainted = given.unread or any(ruling.tainted for ruling in all_rulings)
+    return given.for_model(passed_on, of_readings), tainted
 
 
 async def _rulings(deps: ApiDeps, guard: Guarding, to_check: list[Checked]) -> list[Ruling]:

@@ -16,6 +16,7 @@ from flightloop.cli.console import PlainConsole
 from flightloop.cli.keys import keys
 from flightloop.cli.listing import run_table
 from flightloop.cli.live import follow
+from flightloop.cli.predict import predict
 from flightloop.cli.project import write_project
 from flightloop.cli.render import line_or_lines, moment, run_tree, whole
 from flightloop.cli.tune import tuner_command
@@ -30,6 +31,7 @@ app = typer.Typer(
     help="Mission control for tool-using agents.",
 )
 app.add_typer(keys, name="keys")
+app.command()(predict)
 console = PlainConsole()
 
 Subject = Annotated[str | None, typer.Option(help="Id of the end user on whose behalf the run acts.")]

@@ -1,0 +1,79 @@
+"""Images and tables of a completion's messages, as its model gets them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from agent.api.deps import ApiDeps
+from agent.api.intake import take_in
+from agent.attachments.images import Sender, check_number
+from agent.attachments.shown import budget, readings_shown, tables_shown
+from agent.loop.attached import checked_readings, readable
+from agent.models.chat_model import IMAGES
+from flightloop.chat import ChatMessage
+from flightloop.content import ImagePart, TextPart, has_images
+from flightloop.readings import ImageReading
+from guardrails.types import Checked, GuardContext, Ruling
+
+
+@dataclass(frozen=True)
+class Attached:
+    """Messages whose tables are text and whose images are stored forms, and what was read in them.
+
+    If the model does not see, each image has a reading, and ``for_model`` replaces the images.
+    """
+
+    messages: list[ChatMessage]
+    owners: list[int] = field(default_factory=list)
+    """Index of each reading's message."""
+    readings: tuple[str, ...] = ()
+    unread: bool = False
+    """Whether the model gets images that nobody has read."""
+
+    def to_check(self, context: GuardContext) -> list[Checked]:
+        return list(checked_readings(self.readings, context))
+
+    def for_model(self, messages: Sequence[ChatMessage], rulings: Sequence[Ruling]) -> list[ChatMessage]:
+        """The messages, as redacted by the guard, with the readings in place of the images."""
+        texts: dict[int, list[TextPart]] = {}
+        for owner, ruling in zip(self.owners, rulings, strict=True):
+            texts.setdefault(owner, []).append(TextPart(text=readable(ruling)))
+        return [
+            message.model_copy(update={"content": [*_without(message), *texts[index]]}) if index in texts else message
+            for index, message in enumerate(messages)
+        ]
+
+
+async def attached(deps: ApiDeps, messages: Sequence[ChatMessage], tenant_id: str) -> Attached:
+    """Takes in the images of all messages, and reads them if the model does not see.
+
+    Raises:
+        InvalidRequest, UnsupportedContent, Overloaded: an image can't be used.
+    """
+    can = deps.model.capabilities
+    characters = budget(can.context_length)
+    native = "table" in can.parts
+    given = [_with(message, tables_shown(message.content, characters, native=native)) for message in messages]
+    if not any(has_images(message.content) for message in given):
+        return Attached(given)
+    check_number([message.content for message in given], "messages")
+    policy = deps.catalogue.guard().policy
+    sender = Sender(tenant_id, policy.document.egress.hosts, policy.name)
+    sees = IMAGES in can.parts
+    owners: list[int] = []
+    found: list[ImageReading] = []
+    for index, message in enumerate(given):
+        taken = await take_in(deps, message.content, sender, f"messages[{index}].content", read=not sees)
+        given[index] = _with(message, taken.content)
+        owners += [index] * len(taken.readings)
+        found += taken.readings
+    return Attached(given, owners, tuple(readings_shown(found, characters)), unread=sees)
+
+
+def _with(message: ChatMessage, content: Sequence[object]) -> ChatMessage:
+    return message if content == message.content else message.model_copy(update={"content": list(content)})
+
+
+def _without(message: ChatMessage) -> Iterator[object]:
+    return (part for part in message.content if not isinstance(part, ImagePart))

@@ -1,0 +1,53 @@
+"""The numbers of a reading or a table, in the shape from which key points and charts are made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from flightloop.content import Part, Scalar, Table, TablePart
+from flightloop.readings import ImageReading
+from tools.vision import measures
+from tools.vision.measures import Measures
+from tools.vision.readings import Axis, AxisScale, ChartKind, ChartReading, Point, Series, TableReading
+
+
+def of_reading(reading: ImageReading) -> Measures | None:
+    """The numbers of a reading; None for text, and for a table without a column of numbers."""
+    if reading.kind == "text":
+        return None
+    if reading.kind == "table":
+        rows = tuple(tuple(row) for row in reading.rows if len(row) == len(reading.columns))
+        if not rows:
+            return None
+        return measures.measures_of(TableReading(tuple(reading.columns), rows, True, reading.confidence, reading.title))
+    series = tuple(
+        Series(one.name, one.colour, tuple(Point(p.x, p.y, p.pixel, p.confidence, p.printed) for p in one.points))
+        for one in reading.series
+        if one.points
+    )
+    if not series:
+        return None
+    values = Axis(AxisScale.LINEAR, reading.value_axis, reading.unit)
+    names = Axis(AxisScale.CATEGORY, reading.axis)
+    return measures.measures_of(
+        ChartReading(ChartKind(reading.chart or "bar"), reading.title, names, values, series, reading.confidence)
+    )
+
+
+def of_table(table: Table) -> Measures | None:
+    """The numbers of a table; None if no column has any."""
+    if not table.rows or not table.columns:
+        return None
+    rows = tuple(tuple(map(cell_text, row)) for row in table.rows)
+    return measures.measures_of(TableReading(tuple(table.columns), rows, True, 1.0))
+
+
+def measures_of(content: Sequence[Part], readings: Sequence[ImageReading]) -> tuple[Measures, ...]:
+    """The numbers of all readings and tables of an input."""
+    tables = [of_table(part.table) for part in content if isinstance(part, TablePart)]
+    return tuple(one for one in [*map(of_reading, readings), *tables] if one is not None)
+
+
+def cell_text(value: Scalar) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)

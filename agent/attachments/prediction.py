@@ -1,0 +1,184 @@
+"""Makes a prediction of a run: facts by code, the description by the model as the guard let it through."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from agent.attachments.figures import of_reading, of_table
+from flightloop.content import Table, TablePart
+from flightloop.events import RunCreated
+from flightloop.predictions import ChartAdvice, EvidencePoint, PredictedPoint, Prediction
+from flightloop.readings import ImageReading
+from flightloop.runs import Run, RunStatus
+from tools.vision.advice import advise
+from tools.vision.key_points import KeyPoint, PointKind, key_points
+from tools.vision.measures import Measures
+
+MOST_POINTS = 24
+STATED = 6
+"""Key points in a description by code."""
+QUOTED = 400
+"""Characters of a text in a description by code."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The numbers of one chart or table, with their evidence."""
+
+    measures: Measures
+    evidence: dict[tuple[str, str], EvidencePoint]
+    """By series and category."""
+
+    def supporting(self, point: KeyPoint) -> list[EvidencePoint]:
+        """Values from which a key point was computed."""
+        values = [one for (series, _), one in self.evidence.items() if series == point.series]
+        if point.kind is PointKind.CHANGE:
+            return [values[0], values[-1]]
+        return values if point.kind is PointKind.TREND else [self.evidence[point.series, point.category]]
+
+
+@dataclass
+class _Collected:
+    """Evidence in the order in which key points need it, without repetitions."""
+
+    points: list[EvidencePoint] = field(default_factory=list)
+
+    def index(self, point: EvidencePoint) -> int:
+        if point not in self.points:
+            self.points.append(point)
+        return self.points.index(point)
+
+
+def prediction_of(run: Run, data: RunCreated | None) -> Prediction:
+    """The prediction of an ended run.
+
+    Args:
+        data: beginning of the run whose images and tables it is about: itself or an earlier one; None: there are none.
+    """
+    readings = data.readings if data else []
+    tables = [part.table for part in data.input if isinstance(part, TablePart)] if data else []
+    said = run.output_text.strip()
+    head = {"run_id": run.id, "session_id": run.session_id, "status": run.status}
+    if run.status not in (RunStatus.SUCCEEDED, RunStatus.FAILED):
+        told = said or (run.error.message if run.error else "")
+        return Prediction(**head, description=told, described_by="code")
+    sources = [*_read(readings), *_given(tables)]
+    collected = _Collected()
+    points = [_point(point, source, collected) for source in sources for point in key_points(source.measures)]
+    model = run.status is RunStatus.SUCCEEDED and bool(said)
+    return Prediction(
+        **head,
+        description=said if model else _described(sources, readings),
+        described_by="model" if model else "code",
+        key_points=points[:MOST_POINTS],
+        chart=_advice(sources),
+        table=_table(readings, tables, sources),
+        confidence=_confidence(readings, tables),
+        evidence=collected.points,
+        readings=readings,
+    )
+
+
+def _read(readings: Sequence[ImageReading]) -> Iterator[_Source]:
+    for number, reading in enumerate(readings, 1):
+        measures = of_reading(reading)
+        if measures is None:
+            continue
+        drawn = [one for one in reading.series if one.points]
+        found = {}
+        for index, (series, category, value) in _values(measures):
+            point = EvidencePoint(
+                image=number, series=series, category=category, value=value, confidence=reading.confidence
+            )
+            marks = drawn[index].points if index < len(drawn) else []
+            mark = next((one for one in marks if _name(one.x) == category and one.y == value), None)
+            if mark is not None:
+                told = {"pixel": mark.pixel, "confidence": mark.confidence, "printed": mark.printed}
+                point = point.model_copy(update=told)
+            found[series, category] = point
+        yield _Source(measures, found)
+
+
+def _given(tables: Sequence[Table]) -> Iterator[_Source]:
+    for table in tables:
+        if (measures := of_table(table)) is not None:
+            yield _Source(
+                measures,
+                {
+                    (series, category): EvidencePoint(series=series, category=category, value=value)
+                    for _, (series, category, value) in _values(measures)
+                },
+            )
+
+
+def _values(measures: Measures) -> Iterator[tuple[int, tuple[str, str, float]]]:
+    for index, (series, row) in enumerate(zip(measures.series, measures.values, strict=True)):
+        for category, value in zip(measures.categories, row, strict=True):
+            if value is not None:
+                yield index, (series, category, value)
+
+
+def _point(point: KeyPoint, source: _Source, collected: _Collected) -> PredictedPoint:
+    return PredictedPoint(
+        kind=point.kind.value,
+        series=point.series,
+        category=point.category,
+        value=point.value,
+        text=point.text,
+        evidence=[collected.index(one) for one in source.supporting(point)],
+    )
+
+
+def _advice(sources: Sequence[_Source]) -> ChartAdvice | None:
+    if not sources:
+        return None
+    advice = advise(sources[0].measures)
+    return ChartAdvice(chart=advice.chart, reason=advice.reason, spec=advice.spec)
+
+
+def _table(readings: Sequence[ImageReading], tables: Sequence[Table], sources: Sequence[_Source]) -> Table | None:
+    """The values of the first chart or table."""
+    if readings and readings[0].kind == "table":
+        rows = [[*row] for row in readings[0].rows if len(row) == len(readings[0].columns)]
+        return Table(columns=readings[0].columns, rows=rows)
+    if tables and not any(reading.kind != "text" for reading in readings):
+        return tables[0]
+    if not sources:
+        return None
+    measures = sources[0].measures
+    columns = [measures.axis or "category", *(name or "value" for name in measures.series)]
+    rows = [[name, *values] for name, *values in zip(measures.categories, *measures.values, strict=True)]
+    return Table(columns=columns, rows=rows)
+
+
+def _confidence(readings: Sequence[ImageReading], tables: Sequence[Table]) -> float | None:
+    """Mean over readings and tables. A chart counts as the product of its own confidence and its points' mean."""
+    found = [1.0 for _ in tables]
+    for reading in readings:
+        points = [point.confidence for series in reading.series for point in series.points]
+        found.append(reading.confidence * (statistics.fmean(points) if points else 1.0))
+    return round(statistics.fmean(found), 3) if found else None
+
+
+def _described(sources: Sequence[_Source], readings: Sequence[ImageReading]) -> str:
+    """A description without a model."""
+    sentences = [_size(source.measures) for source in sources]
+    points = [point for source in sources for point in key_points(source.measures)][:STATED]
+    sentences += [f"{point.text[0].upper()}{point.text[1:]}." for point in points]
+    for reading in readings:
+        if reading.kind == "text":
+            sentences.append(f"The image has this text: {' / '.join(reading.lines)[:QUOTED]}")
+    return " ".join(sentences) or "Nothing was read."
+
+
+def _size(measures: Measures) -> str:
+    title = f"“{measures.title}” has" if measures.title else "The data have"
+    count, series = len(measures.categories), len(measures.series)
+    several = f" in {series} series" if series > 1 else ""
+    return f"{title} values of {count} {'categories' if count != 1 else 'category'}{several}."
+
+
+def _name(x: str | float) -> str:
+    return x if isinstance(x, str) else f"{x:g}"

@@ -1,0 +1,85 @@
+"""Images and tables of a run's input, as its model gets them.
+
+A reading is checked like the result of a tool that returns texts of strangers, because it is one. An image that a model
+sees itself was read by nobody, so that it taints the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from agent.attachments.figures import measures_of
+from agent.attachments.shown import readings_shown, tables_shown
+from agent.run.journal import Journal
+from flightloop.content import ImagePart, Part, has_images
+from flightloop.events import RunCreated
+from flightloop.runs import Run
+from flightloop.tool import Effect, ToolSpec
+from flightloop.verdicts import Action, Stage
+from guardrails.types import Checked, CheckedCall, GuardContext, Ruling
+from tools.vision.measures import Measures
+
+READER = ToolSpec("read_image", "Reads an image.", {"type": "object"}, Effect.PURE, returns_untrusted=True)
+WITHHELD = "[an image: a guardrail withheld what was read in it]"
+UNREAD = "[an image that could not be read]"
+
+
+@dataclass(frozen=True)
+class Given:
+    """A run's input for its model: tables as text, images only if the model sees."""
+
+    content: list[Part]
+    readings: tuple[str, ...] = ()
+    unread: bool = False
+    """Whether the model gets images that nobody has read."""
+    measures: tuple[Measures, ...] = ()
+    """Numbers of the input's charts and tables."""
+
+
+@dataclass(frozen=True)
+class Attaching:
+    """Makes the input of runs ready for their model.
+
+    Args:
+        characters: length of all readings, and of all tables, of one input.
+        sees: whether the model takes images.
+    """
+
+    journal: Journal
+    characters: int
+    sees: bool
+
+    async def given(self, run: Run) -> Given:
+        content = tables_shown(run.input, self.characters)
+        if not has_images(content):
+            return Given(content, measures=measures_of(run.input, ()))
+        created = await first_event(self.journal, run)
+        measures = measures_of(created.input, created.readings)
+        read = tuple(readings_shown(created.readings, self.characters))
+        if self.sees:
+            return Given(tables_shown(created.input, self.characters), read, not read, measures)
+        texts: list[Part] = [part for part in content if not isinstance(part, ImagePart)]
+        return Given(texts, read or (UNREAD,), measures=measures)
+
+
+async def first_event(journal: Journal, run: Run) -> RunCreated:
+    """The event that created a run. It has the data of the images, which the run itself lacks."""
+    [created] = await journal.events(run.tenant_id, run.id, 0, 1)
+    assert isinstance(created, RunCreated)
+    return created
+
+
+def checked_readings(readings: Sequence[str], context: GuardContext) -> Iterator[Checked]:
+    """What the guard checks of readings."""
+    for number, text in enumerate(readings, 1):
+        yield Checked(Stage.TOOL_RESULT, text, context, reading_call(number))
+
+
+def reading_call(number: int) -> CheckedCall:
+    return CheckedCall(f"image_{number}", READER, {})
+
+
+def readable(ruling: Ruling) -> str:
+    """The text that a ruling allows the model to read."""
+    return WITHHELD if ruling.action.severity >= Action.ASK.severity else ruling.text

@@ -7,6 +7,7 @@ from typing import Self
 
 import httpx
 
+from flightloop.code_resource import Code
 from flightloop.completions import Chat, Responses
 from flightloop.resource import X
 from flightloop.resources import (
@@ -38,6 +39,7 @@ class _Client(OverviewResource[X]):
         self.audit = Audit(transport)
         self.models = Models(transport)
         self.chat = Chat(transport)
+        self.code = Code(transport)
         self.responses = Responses(transport)
 
     @property

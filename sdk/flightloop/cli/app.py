@@ -12,6 +12,7 @@ from rich.text import Text
 
 from flightloop import Flightloop
 from flightloop.cli.agents import chosen
+from flightloop.cli.code import code
 from flightloop.cli.console import PlainConsole
 from flightloop.cli.keys import keys
 from flightloop.cli.listing import run_table
@@ -30,6 +31,7 @@ app = typer.Typer(
     help="Mission control for tool-using agents.",
 )
 app.add_typer(keys, name="keys")
+app.command()(code)
 console = PlainConsole()
 
 Subject = Annotated[str | None, typer.Option(help="Id of the end user on whose behalf the run acts.")]

@@ -48,6 +48,11 @@ class Candidate:
     def passed(self, tests: Sequence[Test]) -> list[Test]:
         return [test for test in tests if self._result(test).get("passed") is True]
 
+    def survived(self, scenarios: Sequence[str]) -> list[str]:
+        """The tests made of statements that it passes."""
+        known = {result["test"]: result.get("passed") for result in self.results}
+        return [text for text in scenarios if known.get(text) is True]
+
     def failed(self, tests: Sequence[Test]) -> list[dict[str, Any]]:
         """Results of tests that it does not pass."""
         return [self._result(test) for test in tests if self._result(test).get("passed") is not True]
@@ -75,10 +80,12 @@ class Work:
 
     outlined: bool = False
     candidates: list[Candidate] = field(default_factory=list)
-    own_tests: list[Test] | None = None
-    """Tests that the model wrote; None: not asked yet."""
+    own_tests: list[Test] = field(default_factory=list)
+    """Tests that the model wrote as calls with their values."""
+    scenarios: list[str] = field(default_factory=list)
+    """Tests that the model wrote as statements."""
     test_tries: int = 0
-    """Answers without a test, when the model was asked for tests."""
+    """How often the model was asked for tests."""
     unusable: int = 0
     """Answers of the model without a program."""
 
@@ -110,13 +117,19 @@ def _add(work: Work, calls: dict[str, CallState], kind: Literal["write", "repair
     if "compile_code" in calls:
         work.candidates.append(_candidate(calls, kind))
         return
+    work.test_tries += "run_tests" in calls
     state = next(iter(calls.values()))
     arguments = state.arguments or {}
     same = [one for one in work.candidates if one.code == arguments.get("code")]
     if "run_tests" in calls:
-        work.own_tests = [(test["call"], test["expected"]) for test in arguments.get("tests", [])]
+        for test in arguments.get("tests", []):
+            if test.get("statements"):
+                work.scenarios.append(test["statements"])
+            else:
+                work.own_tests.append((test["call"], test["expected"]))
         for one in same:
             one.results += _content(state).get("tests", [])
+            one.error = one.error or str(_content(state).get("error") or "")
     else:
         for one in same:
             one.growth = _content(state) or {"kept": None, "reason": _failure(state)}

@@ -12,7 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.procedures.candidates import REPAIR, TESTS, Candidate, Work, read_work
-from agent.procedures.code_prompts import problems_of, repair_messages, test_messages, write_messages
+from agent.procedures.code_prompts import (
+    problems_of,
+    repair_messages,
+    scenario_messages,
+    test_messages,
+    write_messages,
+)
 from agent.procedures.code_report import report
 from agent.procedures.examples import Test
 from agent.procedures.languages import language_named
@@ -24,7 +30,7 @@ TEMPERATURE = 0.7
 """Of every program but the first, which is decoded greedily."""
 MOST_OWN_TESTS = 8
 MOST_UNUSABLE = 3
-MOST_TEST_TRIES = 2
+MOST_TEST_TRIES = {SecurityLevel.LOW: 2, SecurityLevel.MEDIUM: 2, SecurityLevel.HIGH: 4}
 AGREEING = 2
 """Programs written independently that have to agree before no more are written."""
 
@@ -67,10 +73,13 @@ class _Generation:
         return self._again()
 
     def _wants_tests(self) -> bool:
-        work = self.work
-        if work.own_tests is not None or self.entry is None or self.task.rounds == 1:
+        """Whether to ask for tests: once in any case, and again while no test of any program passes."""
+        tries, work = self.work.test_tries, self.work
+        if self.entry is None or self.task.rounds == 1 or tries >= MOST_TEST_TRIES[self.level]:
             return False
-        return work.test_tries < MOST_TEST_TRIES and any(one.compiled for one in work.candidates)
+        if not any(one.compiled for one in work.candidates):
+            return False
+        return tries == 0 or not (self.examples or any(self._confirmed(one) for one in work.candidates))
 
     # The steps
 
@@ -93,11 +102,12 @@ class _Generation:
 
     def _write_tests(self) -> Step:
         assert self.entry is not None
-        messages = test_messages(
-            self.task, self.prompt, self.entry, self.language.test_form(self.entry), stub=self.stub
-        )
-        tries = self.work.test_tries
-        return Ask(TESTS, messages, self._first_tested, TEMPERATURE if tries else 0.0, tries)
+        tries, entry = self.work.test_tries, self.entry
+        if tries == 0:
+            messages = test_messages(self.task, self.prompt, entry, self.language.test_form(entry), stub=self.stub)
+            return Ask(TESTS, messages, self._first_tested, 0.0, 0)
+        messages = scenario_messages(self.task, self.prompt, entry, stub=self.stub)
+        return Ask(TESTS, messages, self._first_played, 0.0 if tries == 1 else TEMPERATURE, tries)
 
     def _again(self) -> Step:
         """Repairs the latest program once, or else writes another one."""
@@ -119,7 +129,7 @@ class _Generation:
 
     def _finish(self) -> Step:
         best = self.best()
-        own = [test for test in self._agreed(best) if best is not None]
+        own = self._agreed(best)
         return Finish(result_text(report(self.task, self.language, self.work, best, self.examples, own, self.entry)))
 
     # Reading answers
@@ -131,9 +141,10 @@ class _Generation:
         if self.task.constraints.any:
             asked = self.task.constraints.model_dump(exclude={"growth"}, exclude_defaults=True)
             calls.append(ToolUse("check_constraints", {"code": code, "constraints": asked, **language}))
-        tests = [*self._tests_for(code), *(self.work.own_tests or [])]
+        tests = _as_arguments([*self._tests_for(code), *self.work.own_tests])
+        tests += [{"statements": text} for text in self.work.scenarios]
         if tests:
-            calls.append(ToolUse("run_tests", {"code": code, "tests": _as_arguments(tests), **language}))
+            calls.append(ToolUse("run_tests", {"code": code, "tests": tests, **language}))
         return calls
 
     def _tests_for(self, code: str) -> list[Test]:
@@ -149,10 +160,17 @@ class _Generation:
         tests = {test[0]: test for test in parsed if test is not None and test[0] not in known}
         if not tests:
             raise Unusable("the answer contains no test")
-        chosen = list(tests.values())[:MOST_OWN_TESTS]
-        code = next(one.code for one in self.work.candidates if one.compiled)
-        arguments = {"code": code, "tests": _as_arguments(chosen), "language": self.language.name}
-        return [ToolUse("run_tests", arguments)]
+        return self._tried(_as_arguments(list(tests.values())[:MOST_OWN_TESTS]))
+
+    def _first_played(self, answer: str) -> list[ToolUse]:
+        assert self.entry is not None
+        return self._tried([{"statements": self.language.scenario(answer, self.entry)}])
+
+    def _tried(self, tests: list[dict[str, str]]) -> list[ToolUse]:
+        """The call that runs new tests on the best program so far; later ones are tested with all tests."""
+        best = self.best()
+        assert best is not None
+        return [ToolUse("run_tests", {"code": best.code, "tests": tests, "language": self.language.name})]
 
     # Judging
 
@@ -162,14 +180,15 @@ class _Generation:
         if not usable:
             return None
         agreeing = Counter(self._behaviour(one) for one in usable)
-        own = self.work.own_tests or []
+        own = self.work.own_tests
 
         def rank(one: Candidate) -> tuple[float, ...]:
             slow = one.growth is not None and one.growth.get("kept") is False
             examples_passed, open_ones = len(one.passed(self.examples)), len(one.open_findings(self.level))
             clean = float(open_ones == 0 and not slow)
             strict = clean if self.level is SecurityLevel.HIGH else 0.0
-            agreement = agreeing[self._behaviour(one)] * (1 + len(one.passed(own)))
+            own_passed = len(one.passed(own)) + len(one.survived(self.work.scenarios))
+            agreement = agreeing[self._behaviour(one)] * (1 + own_passed)
             return strict, float(not one.error), examples_passed, clean, -open_ones, agreement
 
         return max(usable, key=rank)
@@ -190,14 +209,14 @@ class _Generation:
         return one.values(self._probes())
 
     def _probes(self) -> list[str]:
-        return [call for call, _ in (*self.examples, *(self.work.own_tests or []))]
+        return [call for call, _ in (*self.examples, *(self.work.own_tests))]
 
     def _agreed(self, best: Candidate | None) -> list[Test]:
         """Own tests that the program passes, or whose value another program confirms."""
         if best is None:
             return []
         tests = []
-        for call, expected in self.work.own_tests or []:
+        for call, expected in self.work.own_tests:
             value = best.values([call])[0]
             others = [one for one in self.work.candidates if one is not best and one.values([call])[0] == value]
             if (call, expected) in best.passed([(call, expected)]):
@@ -205,6 +224,10 @@ class _Generation:
             elif others and value and value[0] not in "!?":
                 tests.append((call, value))
         return tests
+
+    def _confirmed(self, one: Candidate) -> bool:
+        """Whether some test of a program passes, apart from the prompt's examples."""
+        return bool(self._agreed(one) or one.survived(self.work.scenarios))
 
     def _warnings(self) -> list[str]:
         """Findings of earlier programs, for the next one."""

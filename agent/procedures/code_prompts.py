@@ -59,6 +59,20 @@ def test_messages(task: CodeTask, prompt: str, entry: str, form: str, *, stub: b
     ]
 
 
+def scenario_messages(task: CodeTask, prompt: str, entry: str, *, stub: bool) -> Messages:
+    """Asks for one test that sets up what the function needs."""
+    language = task.language.value
+    asked = f"```{language}\n{prompt.strip(chr(10))}\n```" if stub else prompt
+    return [
+        (
+            "user",
+            f"{asked}\n\nThe function `{entry}` exists. Write one short function `test_solution()` that sets up what it"
+            f" needs (such as sqlite3.connect(':memory:'), or a file in the working directory), calls `{entry}`, and"
+            f" asserts what it should return. Answer with one ```{language} block.",
+        )
+    ]
+
+
 def problems_of(candidate: Candidate, level: SecurityLevel, tests: Sequence[Test]) -> list[str]:
     """What has to be repaired, worst first."""
     if candidate.error:

@@ -28,7 +28,8 @@ def report(
     """
     level = task.security_level
     passed = [*best.passed(examples), *own] if best else []
-    stopped = _stopped(task, work, best, examples, passed)
+    scenarios = best.survived(work.scenarios) if best else []
+    stopped = _stopped(task, work, best, examples, tested=bool(passed or scenarios))
     returned = best is not None and (level is not SecurityLevel.HIGH or stopped is None)
     result = CodeResult(
         returned=returned,
@@ -36,11 +37,11 @@ def report(
         security_level=level,
         attempts=[_attempt(one, task, examples) for one in work.candidates],
         stopped=stopped,
-        unverified=_unverified(task, best, examples, own),
+        unverified=_unverified(task, best, examples, len(own) + len(scenarios)),
     )
     if best is None or not returned:
         return result
-    tests = language.test_file(list(passed), entry) if passed else ""
+    tests = language.test_file(passed, scenarios, entry) if passed or scenarios else ""
     return result.model_copy(
         update={
             "files": [CodeFile(path=language.file, text=best.code)],
@@ -51,7 +52,7 @@ def report(
 
 
 def _stopped(
-    task: CodeTask, work: Work, best: Candidate | None, examples: Sequence[Test], passed: Sequence[Test]
+    task: CodeTask, work: Work, best: Candidate | None, examples: Sequence[Test], *, tested: bool
 ) -> str | None:
     """Why the best program is not good enough."""
     written = f"{len(work.candidates)} programs were written"
@@ -62,14 +63,14 @@ def _stopped(
         return f"{written}; the best one has {len(problems)} open problems: {problems[0]}"
     if not best.checked or not best.scanned:
         return "not all checks of the best program could be made"
-    if not passed:
+    if not tested:
         return f"{written}; no test of the best one is known to be right"
     if task.constraints.growth and (best.growth or {}).get("kept") is None:
         return f"its growth could not be measured: {(best.growth or {}).get('reason', 'not measured')}"
     return None
 
 
-def _unverified(task: CodeTask, best: Candidate | None, examples: Sequence[Test], own: Sequence[Test]) -> list[str]:
+def _unverified(task: CodeTask, best: Candidate | None, examples: Sequence[Test], own: int) -> list[str]:
     if best is None:
         return []
     said = []
@@ -78,7 +79,7 @@ def _unverified(task: CodeTask, best: Candidate | None, examples: Sequence[Test]
     if not examples and not own:
         said.append("no test was run")
     elif own:
-        said.append(f"{len(own)} tests were written by the model, and may be wrong like the program")
+        said.append(f"{own} tests were written by the model, and may be wrong like the program")
     if not best.scanned:
         said.append("the scanner could not examine all of the program")
     if task.constraints.growth and (best.growth or {}).get("kept") is None:

@@ -47,7 +47,11 @@ class GeneratedLanguage(Protocol):
         """A test that a model wrote; None for other lines."""
         ...
 
-    def test_file(self, tests: Sequence[Test], entry: str | None) -> str:
+    def scenario(self, answer: str, entry: str) -> str:
+        """A test that a model wrote as statements. Raises Unusable."""
+        ...
+
+    def test_file(self, tests: Sequence[Test], scenarios: Sequence[str], entry: str | None) -> str:
         """A file with tests, for people to run."""
         ...
 

@@ -81,6 +81,22 @@ class PythonCode:
     def examples(self, prompt: str, entry: str) -> list[Test]:
         return examples(prompt, entry)
 
+    def scenario(self, answer: str, entry: str) -> str:
+        """A function ``test_solution`` that a model wrote, and its call. Raises Unusable."""
+        blocks = [body for _, body in _FENCED.findall(answer)] or [answer]
+        tree = _tree(blocks[0])
+        if tree is None or "test_solution" not in _functions(tree):
+            raise Unusable("the answer contains no function test_solution")
+        found = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "test_solution")
+        called = any(isinstance(one, ast.Name) and one.id == entry for one in ast.walk(found))
+        if not called or not any(isinstance(one, ast.Assert) for one in ast.walk(found)) or found.args.args:
+            raise Unusable(f"the test does not call {entry}, or asserts nothing")
+        kept = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom) and not _of_solution(node)]
+        lines = [ast.unparse(node) for node in (*kept, found)]
+        imports = _missing_imports(ast.parse("\n".join(lines)))
+        head = [f"import {name}" if home is None else f"from {home} import {name}" for name, home in imports]
+        return "\n".join([*head, *lines, "test_solution()"])
+
     def test_form(self, entry: str) -> str:
         return f"assert {entry}(...) == ..."
 
@@ -100,11 +116,15 @@ class PythonCode:
             return None
         return ast.unparse(call), ast.unparse(expected)
 
-    def test_file(self, tests: Sequence[Test], entry: str | None) -> str:
-        """A module of tests."""
-        head = f"from solution import {entry}\n\n\n" if entry else ""
-        lines = [f"    assert {call} == {expected}" for call, expected in tests]
-        return f"{head}def test_solution():\n" + "\n".join(lines) + "\n"
+    def test_file(self, tests: Sequence[Test], scenarios: Sequence[str], entry: str | None) -> str:
+        """A module of tests for pytest."""
+        parts = [f"from solution import {entry}"] if entry else []
+        if tests:
+            lines = [f"    assert {call} == {expected}" for call, expected in tests]
+            parts.append("def test_examples():\n" + "\n".join(lines))
+        for number, text in enumerate(scenarios, 1):
+            parts.append(text.removesuffix("\ntest_solution()").replace("test_solution", f"test_scenario_{number}"))
+        return "\n\n\n".join(parts) + "\n"
 
     def _completed(self, code: str, prompt: str) -> str:
         tree = _tree(code)
@@ -130,6 +150,13 @@ def _functions(tree: ast.Module) -> list[str]:
     return [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
+def _of_solution(node: ast.Import | ast.ImportFrom) -> bool:
+    """Whether an import would load the program, which a test's scope already has."""
+    known = sys.stdlib_module_names
+    names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+    return not all(name.split(".")[0] in known for name in names)
+
+
 def _joined(imports: list[str], code: str) -> str:
     """Puts imports before a program, after imports from ``__future__``."""
     if not imports:
@@ -142,24 +169,36 @@ def _joined(imports: list[str], code: str) -> str:
 
 def _kept(code: str, tree: ast.Module) -> Iterator[str]:
     """Lines without examples of use at the end, which would run when the program is loaded."""
-    lines = code.splitlines(keepends=True)
     dropped: set[int] = set()
-    if any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in tree.body):
-        for node in reversed(tree.body):
-            if not _is_use(node):
-                break
-            dropped |= set(range(node.lineno - 1, node.end_lineno or node.lineno))
-    yield from (line for index, line in enumerate(lines) if index not in dropped)
+    defined = [index for index, node in enumerate(tree.body) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    tail = tree.body[defined[-1] + 1 :] if defined else []
+    if not _needed(tree.body[: len(tree.body) - len(tail)], tail):
+        for node in tail:
+            if _is_use(node):
+                dropped |= set(range(node.lineno - 1, node.end_lineno or node.lineno))
+    yield from (line for index, line in enumerate(code.splitlines(keepends=True)) if index not in dropped)
+
+
+def _needed(definitions: list[ast.stmt], tail: list[ast.stmt]) -> bool:
+    """Whether definitions use names that the statements after them assign."""
+    assigned = set(_bound(ast.Module(tail, []), everywhere=True))
+    own = set(_bound(ast.Module(definitions, []), everywhere=True))
+    used = {
+        name.id
+        for node in definitions
+        for name in ast.walk(node)
+        if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Load)
+    }
+    return bool((assigned - own) & used)
 
 
 def _is_use(node: ast.stmt) -> bool:
-    if isinstance(node, ast.Assert):
-        return True
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _name(node.value.func) == "print"
-
-
-def _name(node: ast.expr) -> str:
-    return node.id if isinstance(node, ast.Name) else ""
+    """Whether a statement at the top level does something, rather than define something."""
+    if isinstance(node, ast.Assign | ast.AnnAssign):
+        return any(isinstance(one, ast.Call) for one in ast.walk(node))
+    if isinstance(node, ast.If):
+        return "__name__" not in ast.dump(node.test)
+    return isinstance(node, ast.Assert | ast.Expr | ast.For | ast.While | ast.With | ast.Try)
 
 
 def _missing_head(tree: ast.Module, stub: ast.Module | None) -> Iterator[str]:

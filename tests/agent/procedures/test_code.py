@@ -129,16 +129,35 @@ async def test_levels_differ_in_what_is_repaired(generate: Generator, level: str
 async def test_nothing_untested_is_returned_at_high(generate: Generator) -> None:
     prompt = "Write a function `shout(text)` that returns the text in upper case with an exclamation mark."
     code = "```python\ndef shout(text):\n    return text.upper() + {}\n```"
-    answers = [code.format("'!'"), "no tests", "assert 1", code.format("'?'")]
+    answers = [code.format("'!'"), "no tests", "assert 1", "```\nassert shout('a')\n```", "none", code.format("'?'")]
     result = await generate({"security_level": "high"}, prompt, *answers)
     assert (result.returned, result.files) == (False, [])
     assert result.stopped == "2 programs were written; no test of the best one is known to be right"
-    loose = await generate({"security_level": "medium"}, prompt, *answers)
+    loose = await generate({"security_level": "medium"}, prompt, *answers[:3], answers[-1])
     assert (loose.returned, len(loose.attempts)) == (True, 2)
     assert loose.unverified == [
         "the prompt has no examples, so nothing independent of the model says what is right",
         "no test was run",
     ]
+
+
+async def test_a_test_that_sets_up_what_it_needs_counts(generate: Generator) -> None:
+    prompt = "Write a function `size(path)` that returns the number of characters of a file."
+    code = (
+        "```python\ndef size(path):\n    with open(path) as file:\n        return len(file.read())\n\n"
+        "print(size('a.txt'))\n```"
+    )
+    test = (
+        "```python\nfrom solution import size\n\ndef test_solution():\n    with open('a', 'w') as file:\n"
+        "        file.write('abc')\n"
+    )
+    wrong, right = test + "    assert size('a') == 4\n```", test + "    assert size('a') == 3\n```"
+    result = await generate({"security_level": "high"}, prompt, code, "assert size(path) == 1", wrong, right, code)
+    assert (result.returned, result.stopped) == (True, None)
+    assert result.tests[0].text.startswith(
+        "from solution import size\n\n\ndef test_scenario_1():\n    with open('a', 'w')"
+    )
+    assert result.unverified[-1] == "1 tests were written by the model, and may be wrong like the program"
 
 
 async def test_constraints_are_checked(generate: Generator) -> None:

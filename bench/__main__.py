@@ -259,13 +259,22 @@ def tuner(
 @app.command()
 def code(
     json: Json = None,
-    rows: Annotated[str, typer.Option(help="Comma-separated kinds; default: all. Known: scanner.")] = "",
+    rows: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated kinds: scanner, escape (the default); with a model: own, humaneval_python,"
+            " humaneval_java, weaknesses."
+        ),
+    ] = "",
+    cases: Annotated[int | None, typer.Option(min=1, help="Problems of each kind that needs a model.")] = None,
+    data: Annotated[Path, typer.Option(help="Folder with HumanEval-X or its archive.")] = DATA,
+    port: Port = 8000,
 ) -> None:
-    """Code: share of weaknesses that the scanner finds, and of safe programs in which it finds something."""
-    from bench.code.run import measure
+    """Code: the scanner on labelled programs, escapes from the sandbox, and what the generator gains."""
+    from bench.code.run import Wish, measure
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    _finish(measure(_names(rows)), console, json, "code")
+    _finish(measure(Wish(tuple(_names(rows)), cases, data, port, console)), console, json, "code")
 
 
 @app.command()

@@ -246,7 +246,7 @@ class _Asking:
         usage = call.answer.usage
         learned = estimator.learned(prompt, usage.prompt_tokens if usage else 0)
         self.leased.draft = None
-        model = _model_call(self.deps, call.answer, prompt_tokens, began, learned)
+        model = model_call_of(self.deps, call.answer, prompt_tokens, began, learned)
         return _Asked(call, model, cut=(call.request.max_tokens or 0) < room)
 
     def _unfinished(self) -> ModelCall:
@@ -278,9 +278,10 @@ def _unusable(asked: _Asked, problem: str, text: str = "") -> CallTools:
     return CallTools(CallsDecided(calls=[], text=text, problem=problem, model=asked.model))
 
 
-def _model_call(
+def model_call_of(
     deps: RunDependencies, answer: Answer, prompt_tokens: int, began: datetime, learned: Estimator
 ) -> ModelCall:
+    """Figures of a finished model call."""
     usage = answer.usage or _usage(prompt_tokens, answer.tokens)
     told = answer.extension or ResponseExtension()
     return ModelCall(

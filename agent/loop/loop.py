@@ -10,6 +10,7 @@ from agent.loop.attached import readable, reading_call
 from agent.loop.compaction import ContextExhausted
 from agent.loop.context import Conversation
 from agent.loop.decide import CallTools, Plan, Reply, decide, unfinished
+from agent.loop.follow import follow
 from agent.loop.gate import Gate, passed
 from agent.loop.leased_run import LeasedRun
 from agent.loop.perform import perform, perform_new
@@ -88,7 +89,8 @@ class Loop:
             if leased.history.last is not None and leased.history.last.open:
                 run = await self._perform()  # open since an earlier lease, or decided by a person meanwhile
                 continue
-            decision = await decide(self._deps, self._gate, leased, self._conversation)
+            deciding = follow if self._deps.agent.procedure else decide
+            decision = await deciding(self._deps, self._gate, leased, self._conversation)
             match decision:
                 case Plan():
                     leased.decide(decision.event)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from agent.project.procedure_tools import PROCEDURE_TOOLS
 from flightloop.runs import Budget, StrictBudget
 
 
@@ -62,6 +63,8 @@ class AgentSpec(BaseModel):
     policy: str = "default"
     """Name of a policy of the project."""
     planning: bool = True
+    procedure: Literal["code"] | None = None
+    """Program that decides the run's steps in place of the model (``agent.procedures``)."""
     replans: int = Field(default=1, ge=0, le=10)
     """Maximum number of new plans after failed or blocked calls."""
     parallel_calls: int = Field(default=4, ge=1, le=64)
@@ -75,3 +78,10 @@ class AgentSpec(BaseModel):
     budget: Limits = Field(default_factory=Limits)
     session_budget: StrictBudget = Field(default_factory=StrictBudget)
     """Budget shared by all runs of a session."""
+
+    @model_validator(mode="after")
+    def _has_its_procedures_tools(self) -> Self:
+        needed = PROCEDURE_TOOLS[self.procedure] if self.procedure else ()
+        if missing := [name for name in needed if name not in self.tools]:
+            raise ValueError(f"procedure {self.procedure} calls {', '.join(missing)}: add them to tools")
+        return self

@@ -243,7 +243,7 @@ def _decided(state: RunState, event: Planned | CallsDecided | Replied) -> dict[s
         "usage": usage.model_copy(
             update={
                 "steps": usage.steps + 1,
-                "model_calls": usage.model_calls + 1,
+                "model_calls": usage.model_calls + bool(call.model),
                 "prompt_tokens": usage.prompt_tokens + call.usage.prompt_tokens,
                 "completion_tokens": usage.completion_tokens + call.usage.completion_tokens,
                 "cost": usage.cost + call.cost,

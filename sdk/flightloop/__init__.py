@@ -2,12 +2,14 @@
 
 from flightloop import errors
 from flightloop.client import AsyncFlightloop, Flightloop
+from flightloop.code_generator import CodeGenerator
 from flightloop.errors import FlightloopError
 from flightloop.subject import Subject
 from flightloop.tool import Effect, Permission, ToolContext, ToolRefused, tool
 
 __all__ = [
     "AsyncFlightloop",
+    "CodeGenerator",
     "Effect",
     "Flightloop",
     "FlightloopError",

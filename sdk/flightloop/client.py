@@ -7,6 +7,7 @@ from typing import Self
 
 import httpx
 
+from flightloop.code_resource import Code
 from flightloop.completions import Chat, Responses
 from flightloop.prediction_resource import Predicting, Predictions
 from flightloop.resource import X
@@ -39,6 +40,7 @@ class _Client(OverviewResource[X], Predicting[X]):
         self.audit = Audit(transport)
         self.models = Models(transport)
         self.chat = Chat(transport)
+        self.code = Code(transport)
         self.responses = Responses(transport)
         self.predictions = Predictions(transport)
 

@@ -22,6 +22,7 @@
     ├── StoreUnavailable          503  store_unavailable     retryable
     ├── ConfigError                -   config_error          (raised at start)
     ├── ConnectionFailed           -   connection_failed     retryable (client only)
+    ├── GenerationFailed           -   generation_failed     (client only)
     └── NotFlightloop              -   not_flightloop        (client only)
 """
 
@@ -182,6 +183,12 @@ class ConfigError(FlightloopError):
 class ConnectionFailed(FlightloopError):
     code = "connection_failed"
     retryable = True
+
+
+class GenerationFailed(FlightloopError):
+    """The run that generates a program ended without a result."""
+
+    code = "generation_failed"
 
 
 class NotFlightloop(FlightloopError):

@@ -23,6 +23,7 @@ class ModelCall(Wire):
     """Figures of the model call behind a decision. Times in seconds, probabilities in 0..1."""
 
     model: str
+    """Empty if the agent's procedure decided without asking the model."""
     usage: Usage = Field(default_factory=Usage)
     seconds: float = 0.0
     ttft_seconds: float | None = None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.code.run import measure
+from bench.code.run import Wish, measure
 from bench.code.scanner import programs
 from bench.errors import BenchError
 from tools.codescan import Language
@@ -20,7 +20,7 @@ def test_the_programs_are_half_vulnerable_in_each_language() -> None:
 
 
 def test_the_rows_meet_their_targets() -> None:
-    rows = {row.name: row.value for row in measure(["scanner"])}
+    rows = {row.name: row.value for row in measure(Wish(("scanner",)))}
     assert rows["scanner_recall"] >= 0.95
     assert rows["scanner_false_positives"] <= 0.05
     assert rows["scanner_strangers_recall"] >= 0.60
@@ -28,6 +28,6 @@ def test_the_rows_meet_their_targets() -> None:
 
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="unknown compiler; known: scanner"):
-        measure(["compiler"])
+        measure(Wish(("compiler",)))
     with pytest.raises(BenchError, match="cannot be read"):
         programs(tmp_path)

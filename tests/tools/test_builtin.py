@@ -378,5 +378,5 @@ def test_the_tuple_names_them_all() -> None:
 
     assert [function.__name__ for function in TOOLS] == [
         "search_knowledge", "check_facts", "calculator", "run_python", "http_get", "query_sql", "read_image",
-        "scan_code",
+        "scan_code", "check_constraints", "compile_code", "run_tests", "measure_growth",
     ]  # fmt: skip

@@ -155,7 +155,7 @@ TCP_ONLY = [
 """Allows outgoing TCP only; `connections` makes or denies each ``connect``."""
 
 HOST_LIMITS = [Rule("prlimit64", ALLOW, (Equal(0, 0),)), Rule("prlimit64", when=(NotNull(2),))]
-"""Lets a host lower its own limits, as `tools.builtin.python` does in its child, but not those of other processes."""
+"""Lets a host lower its own limits, as `tools.builtin.forked` does in its child, but not those of other processes."""
 NO_LIMITS = [Rule("prlimit64", when=(NotNull(2),))]
 
 COMMON = [*KERNEL, *METADATA, *MEMORY, *SCHEDULING]
@@ -180,6 +180,13 @@ def of_host(*, network: bool, subprocesses: bool, signals: bool, alone: bool) ->
 
 
 def of_program(*, signals: bool) -> list[Rule]:
-    """Additional rules of a program that a model wrote (`tools.builtin.python`): no sockets, processes or limits at
+    """Additional rules of a program that a model wrote (`tools.builtin.forked`): no sockets, processes or limits at
     all."""
     return [*NO_LIMITS, *NO_SOCKETS, *NO_PROGRAMS, *([] if signals else SIGNALS)]
+
+
+def of_virtual_machine(*, signals: bool) -> list[Rule]:
+    """Like `of_program`, for a program that is started under the rules (`tools.builtin.java`): it may replace itself by
+    another one, which stays under them."""
+    starting = [rule for rule in NO_PROGRAMS if rule.call != "execve"]
+    return [*NO_LIMITS, *NO_SOCKETS, *starting, *([] if signals else SIGNALS)]

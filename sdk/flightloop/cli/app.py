@@ -12,6 +12,7 @@ from rich.text import Text
 
 from flightloop import Flightloop
 from flightloop.cli.agents import chosen
+from flightloop.cli.code import code
 from flightloop.cli.console import PlainConsole
 from flightloop.cli.keys import keys
 from flightloop.cli.listing import run_table
@@ -31,6 +32,7 @@ app = typer.Typer(
     help="Mission control for tool-using agents.",
 )
 app.add_typer(keys, name="keys")
+app.command()(code)
 app.command()(predict)
 console = PlainConsole()
 

@@ -1,0 +1,1 @@
+"""Procedures: programs that decide the steps of a run in place of a model's plan."""

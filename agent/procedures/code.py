@@ -1,0 +1,249 @@
+"""The procedure ``code``: write programs, compile, scan and test them, repair them, and return the best one.
+
+Programs are judged by what the prompt itself shows: its examples, and the agreement of programs that were written
+independently on the values of test calls (the idea of CodeT, https://arxiv.org/abs/2207.10397, with agreement on values
+instead of predicted ones only). The procedure sees no other tests.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent.procedures.candidates import REPAIR, TESTS, Candidate, Work, read_work
+from agent.procedures.code_prompts import (
+    problems_of,
+    repair_messages,
+    scenario_messages,
+    test_messages,
+    write_messages,
+)
+from agent.procedures.code_report import report
+from agent.procedures.examples import Test
+from agent.procedures.languages import language_named
+from agent.procedures.procedure import Ask, Check, Finish, Outline, Progress, Step, ToolUse, Unusable
+from flightloop.code_result import result_text
+from flightloop.code_task import CodeTask, SecurityLevel, parsed_task
+
+TEMPERATURE = 0.7
+"""Of every program but the first, which is decoded greedily."""
+MOST_OWN_TESTS = 8
+MOST_UNUSABLE = 3
+MOST_TEST_TRIES = {SecurityLevel.LOW: 2, SecurityLevel.MEDIUM: 2, SecurityLevel.HIGH: 4}
+AGREEING = 2
+"""Programs written independently that have to agree before no more are written."""
+
+
+class CodeProcedure:
+    """Implements ``agent.procedures.procedure.Procedure``."""
+
+    def next(self, progress: Progress) -> Step:
+        task, prompt = parsed_task(progress.text)
+        return _Generation(task, prompt, read_work(progress.turns), progress.steps_left).step()
+
+
+@dataclass
+class _Generation:
+    task: CodeTask
+    prompt: str
+    work: Work
+    steps_left: int
+
+    def __post_init__(self) -> None:
+        self.language = language_named(self.task.language)
+        self.level = self.task.security_level
+        self.stub = self.language.is_stub(self.prompt)
+        self.entry = self._entry()
+        self.examples: list[Test] = self.language.examples(self.prompt, self.entry) if self.entry else []
+
+    def step(self) -> Step:
+        work = self.work
+        if not work.outlined:
+            return self._outline()
+        if self.steps_left <= 1 or work.unusable >= MOST_UNUSABLE:
+            return self._finish()
+        if not work.candidates:
+            return self._write()
+        if self._wants_tests():
+            return self._write_tests()
+        best = self.best()
+        if len(work.candidates) >= self.task.rounds or self._settled(best):
+            return self._measure(best) or self._finish()
+        return self._again()
+
+    def _wants_tests(self) -> bool:
+        """Whether to ask for tests: once in any case, and again while no test of any program passes."""
+        tries, work = self.work.test_tries, self.work
+        if self.entry is None or self.task.rounds == 1 or tries >= MOST_TEST_TRIES[self.level]:
+            return False
+        if not any(one.compiled for one in work.candidates):
+            return False
+        return tries == 0 or not (self.examples or any(self._confirmed(one) for one in work.candidates))
+
+    # The steps
+
+    def _outline(self) -> Step:
+        tools = ["compile_code", "scan_code", "run_tests"]
+        tools += ["check_constraints"] if self.task.constraints.any else []
+        tools += ["measure_growth"] if self.task.constraints.growth else []
+        goal = f"{self.language.name} at level {self.level}, at most {self.task.rounds} programs"
+        return Outline(goal, tuple(tools))
+
+    def _write(self) -> Step:
+        number = len(self.work.candidates) + self.work.unusable
+        messages = write_messages(self.task, self.prompt, stub=self.stub, warned=self._warnings())
+        return Ask("write", messages, self._checks, 0.0 if number == 0 else TEMPERATURE, number)
+
+    def _repair(self, candidate: Candidate, problems: Sequence[str]) -> Step:
+        number = len(self.work.candidates) + self.work.unusable
+        messages = repair_messages(self.task, self.prompt, candidate, problems, stub=self.stub)
+        return Ask(f"{REPAIR}: {problems[0]}"[:200], messages, self._checks, TEMPERATURE / 2, number)
+
+    def _write_tests(self) -> Step:
+        assert self.entry is not None
+        tries, entry = self.work.test_tries, self.entry
+        if tries == 0:
+            messages = test_messages(self.task, self.prompt, entry, self.language.test_form(entry), stub=self.stub)
+            return Ask(TESTS, messages, self._first_tested, 0.0, 0)
+        messages = scenario_messages(self.task, self.prompt, entry, stub=self.stub)
+        return Ask(TESTS, messages, self._first_played, 0.0 if tries == 1 else TEMPERATURE, tries)
+
+    def _again(self) -> Step:
+        """Repairs the latest program once, or else writes another one."""
+        last = self.work.candidates[-1]
+        problems = problems_of(last, self.level, self.examples)
+        rewritten = next((index for index, one in enumerate(reversed(self.work.candidates)) if one.kind == "write"), 0)
+        functional = last.error or last.failed(self.examples)
+        if problems and rewritten < (1 if functional else 2):
+            return self._repair(last, problems)
+        return self._write()
+
+    def _measure(self, best: Candidate | None) -> Step | None:
+        """Measures the growth of the best program, if that is asked for and was not done."""
+        growth, signature = self.task.constraints.growth, self.task.constraints.signature
+        if growth is None or best is None or best.growth is not None or not best.compiled:
+            return None
+        arguments = {"code": best.code, "signature": signature, "growth": growth}
+        return Check("measure", [ToolUse("measure_growth", arguments)])
+
+    def _finish(self) -> Step:
+        best = self.best()
+        own = self._agreed(best)
+        return Finish(result_text(report(self.task, self.language, self.work, best, self.examples, own, self.entry)))
+
+    # Reading answers
+
+    def _checks(self, answer: str) -> list[ToolUse]:
+        code = self.language.program(answer, self.prompt)
+        language = {"language": self.language.name}
+        calls = [ToolUse("compile_code", {"code": code, **language}), ToolUse("scan_code", {"code": code, **language})]
+        if self.task.constraints.any:
+            asked = self.task.constraints.model_dump(exclude={"growth"}, exclude_defaults=True)
+            calls.append(ToolUse("check_constraints", {"code": code, "constraints": asked, **language}))
+        tests = _as_arguments([*self._tests_for(code), *self.work.own_tests])
+        tests += [{"statements": text} for text in self.work.scenarios]
+        if tests:
+            calls.append(ToolUse("run_tests", {"code": code, "tests": tests, **language}))
+        return calls
+
+    def _tests_for(self, code: str) -> list[Test]:
+        if self.entry is not None:
+            return self.examples
+        entry = self.language.defined(code)  # the first program decides what the function is called
+        return self.language.examples(self.prompt, entry) if entry else []
+
+    def _first_tested(self, answer: str) -> list[ToolUse]:
+        assert self.entry is not None
+        parsed = [self.language.parsed_test(line, self.entry) for line in answer.splitlines()]
+        known = {call for call, _ in self.examples}
+        tests = {test[0]: test for test in parsed if test is not None and test[0] not in known}
+        if not tests:
+            raise Unusable("the answer contains no test")
+        return self._tried(_as_arguments(list(tests.values())[:MOST_OWN_TESTS]))
+
+    def _first_played(self, answer: str) -> list[ToolUse]:
+        assert self.entry is not None
+        return self._tried([{"statements": self.language.scenario(answer, self.entry)}])
+
+    def _tried(self, tests: list[dict[str, str]]) -> list[ToolUse]:
+        """The call that runs new tests on the best program so far; later ones are tested with all tests."""
+        best = self.best()
+        assert best is not None
+        return [ToolUse("run_tests", {"code": best.code, "tests": tests, "language": self.language.name})]
+
+    # Judging
+
+    def best(self) -> Candidate | None:
+        """The program to return: it passes most examples, has fewest problems, and agrees with most others."""
+        usable = [one for one in self.work.candidates if one.compiled]
+        if not usable:
+            return None
+        agreeing = Counter(self._behaviour(one) for one in usable)
+        own = self.work.own_tests
+
+        def rank(one: Candidate) -> tuple[float, ...]:
+            slow = one.growth is not None and one.growth.get("kept") is False
+            examples_passed, open_ones = len(one.passed(self.examples)), len(one.open_findings(self.level))
+            clean = float(open_ones == 0 and not slow)
+            strict = clean if self.level is SecurityLevel.HIGH else 0.0
+            own_passed = len(one.passed(own)) + len(one.survived(self.work.scenarios))
+            agreement = agreeing[self._behaviour(one)] * (1 + own_passed)
+            return strict, float(not one.error), examples_passed, clean, -open_ones, agreement
+
+        return max(usable, key=rank)
+
+    def _settled(self, best: Candidate | None) -> bool:
+        """Whether no further program is needed."""
+        if best is None or problems_of(best, self.level, self.examples) or not best.checked:
+            return False
+        calls = self._probes()
+        if not calls:
+            return bool(self.examples) or len(self.work.candidates) >= AGREEING
+        return self._agreeing(best) >= AGREEING
+
+    def _agreeing(self, best: Candidate) -> int:
+        return sum(self._behaviour(one) == self._behaviour(best) for one in self.work.candidates if one.compiled)
+
+    def _behaviour(self, one: Candidate) -> tuple[str, ...]:
+        return one.values(self._probes())
+
+    def _probes(self) -> list[str]:
+        return [call for call, _ in (*self.examples, *(self.work.own_tests))]
+
+    def _agreed(self, best: Candidate | None) -> list[Test]:
+        """Own tests that the program passes, or whose value another program confirms."""
+        if best is None:
+            return []
+        tests = []
+        for call, expected in self.work.own_tests:
+            value = best.values([call])[0]
+            others = [one for one in self.work.candidates if one is not best and one.values([call])[0] == value]
+            if (call, expected) in best.passed([(call, expected)]):
+                tests.append((call, expected))
+            elif others and value and value[0] not in "!?":
+                tests.append((call, value))
+        return tests
+
+    def _confirmed(self, one: Candidate) -> bool:
+        """Whether some test of a program passes, apart from the prompt's examples."""
+        return bool(self._agreed(one) or one.survived(self.work.scenarios))
+
+    def _warnings(self) -> list[str]:
+        """Findings of earlier programs, for the next one."""
+        found = [
+            f"{one['reason']} {one.get('fix', '')}"
+            for each in self.work.candidates
+            for one in each.open_findings(self.level)
+        ]
+        return list(dict.fromkeys(found))[:3]
+
+    def _entry(self) -> str | None:
+        asked = self.language.entry(self.prompt, self.task.constraints.signature)
+        if asked is None and self.work.candidates:
+            return self.language.defined(self.work.candidates[0].code)
+        return asked
+
+
+def _as_arguments(tests: Sequence[Test]) -> list[dict[str, str]]:
+    return [{"call": call, "expected": expected} for call, expected in tests]

@@ -1,0 +1,116 @@
+"""What the model is told when it writes a program, repairs one, or writes tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.procedures.candidates import Candidate
+from agent.procedures.examples import Test
+from flightloop.code_task import CodeTask, SecurityLevel
+
+Messages = list[tuple[str, str]]
+_TITLES = {"python": "Python 3", "java": "Java 17"}
+MOST_PROBLEMS = 4
+
+
+def write_messages(task: CodeTask, prompt: str, *, stub: bool, warned: Sequence[str] = ()) -> Messages:
+    """Asks for a program.
+
+    Args:
+        stub: whether the prompt is code to complete.
+        warned: problems that earlier programs had.
+    """
+    language = task.language.value
+    asked = (
+        f"Complete this {_TITLES[language]} code:\n\n```{language}\n{prompt.strip(chr(10))}\n```" if stub else prompt
+    )
+    rules = [*_rules(task), *(f"Avoid this: {one}" for one in warned)]
+    wanted = f"Answer with one ```{language} block that contains the complete program, without examples of its use."
+    return [("user", "\n\n".join(filter(None, (asked, "\n".join(f"- {rule}" for rule in rules), wanted))))]
+
+
+def repair_messages(
+    task: CodeTask, prompt: str, candidate: Candidate, problems: Sequence[str], *, stub: bool
+) -> Messages:
+    """Asks for a better version of a program."""
+    language = task.language.value
+    told = "\n".join(f"- {one}" for one in problems[:MOST_PROBLEMS])
+    return [
+        *write_messages(task, prompt, stub=stub),
+        ("assistant", f"```{language}\n{candidate.code.rstrip()}\n```"),
+        (
+            "user",
+            f"This program has problems:\n{told}\n\nRewrite it without them, and keep what it does. Answer with one"
+            f" ```{language} block that contains the complete program.",
+        ),
+    ]
+
+
+def test_messages(task: CodeTask, prompt: str, entry: str, form: str, *, stub: bool) -> Messages:
+    """Asks for tests of the function that the prompt describes. ``form``: what a line of the answer looks like."""
+    language = task.language.value
+    asked = f"```{language}\n{prompt.strip(chr(10))}\n```" if stub else prompt
+    return [
+        (
+            "user",
+            f"{asked}\n\nWrite 6 short tests of the function `{entry}`, one line each, in this form:\n"
+            f"{form}\nUse literals only, and include edge cases. Write nothing else.",
+        )
+    ]
+
+
+def scenario_messages(task: CodeTask, prompt: str, entry: str, *, stub: bool) -> Messages:
+    """Asks for one test that sets up what the function needs."""
+    language = task.language.value
+    asked = f"```{language}\n{prompt.strip(chr(10))}\n```" if stub else prompt
+    return [
+        (
+            "user",
+            f"{asked}\n\nThe function `{entry}` exists. Write one short function `test_solution()` that sets up what it"
+            f" needs (such as sqlite3.connect(':memory:'), or a file in the working directory), calls `{entry}`, and"
+            f" asserts what it should return. Answer with one ```{language} block.",
+        )
+    ]
+
+
+def problems_of(candidate: Candidate, level: SecurityLevel, tests: Sequence[Test]) -> list[str]:
+    """What has to be repaired, worst first."""
+    if candidate.error:
+        return [candidate.error]
+    found = [
+        f"line {one['line']}: {one['reason']} {one.get('fix', '')}".strip() for one in candidate.open_findings(level)
+    ]
+    return [*map(_failed_test, candidate.failed(tests)), *found, *_too_slow(candidate)]
+
+
+def _failed_test(result: dict[str, object]) -> str:
+    call, _, expected = str(result["test"]).rpartition(" == ")
+    if result.get("error"):
+        return f"{call} should return {expected}, but it raised {result['error']}"
+    return f"{call} should return {expected}, but it returned {result.get('value')}"
+
+
+def _too_slow(candidate: Candidate) -> list[str]:
+    growth = candidate.growth
+    if growth is None or growth.get("kept") is not False:
+        return []
+    return [f"its time grows like n^{growth['exponent']}; at most n^{growth['allowed']} is allowed"]
+
+
+def _rules(task: CodeTask) -> list[str]:
+    asked, rules = task.constraints, []
+    if asked.signature:
+        rules.append(f"Define exactly this function: {asked.signature}")
+    if asked.imports is not None:
+        rules.append(f"Import nothing but: {', '.join(asked.imports)}" if asked.imports else "Import nothing")
+    if not asked.network:
+        rules.append("Use no network")
+    if not asked.files:
+        rules.append("Read and write no files")
+    if asked.max_complexity:
+        rules.append(f"Keep each function's cyclomatic complexity at most {asked.max_complexity}")
+    if asked.max_line:
+        rules.append(f"Keep lines at most {asked.max_line} characters long")
+    if asked.growth:
+        rules.append(f"Its time may grow like {asked.growth} at most")
+    return rules

@@ -1,0 +1,106 @@
+"""The result of a code generation: what is returned, and what could not be verified."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.procedures.candidates import Candidate, Work
+from agent.procedures.code_prompts import problems_of
+from agent.procedures.examples import Test
+from agent.procedures.languages import GeneratedLanguage
+from flightloop.code_result import CodeAttempt, CodeFile, CodeFinding, CodeResult
+from flightloop.code_task import CodeTask, SecurityLevel
+
+
+def report(
+    task: CodeTask,
+    language: GeneratedLanguage,
+    work: Work,
+    best: Candidate | None,
+    examples: Sequence[Test],
+    own: Sequence[Test],
+    entry: str | None,
+) -> CodeResult:
+    """The result for the best program.
+
+    Args:
+        own: tests apart from the prompt's examples that the program passes.
+    """
+    level = task.security_level
+    passed = [*best.passed(examples), *own] if best else []
+    scenarios = best.survived(work.scenarios) if best else []
+    stopped = _stopped(task, work, best, examples, tested=bool(passed or scenarios))
+    returned = best is not None and (level is not SecurityLevel.HIGH or stopped is None)
+    result = CodeResult(
+        returned=returned,
+        language=task.language,
+        security_level=level,
+        attempts=[_attempt(one, task, examples) for one in work.candidates],
+        stopped=stopped,
+        unverified=_unverified(task, best, examples, len(own) + len(scenarios)),
+    )
+    if best is None or not returned:
+        return result
+    tests = language.test_file(passed, scenarios, entry) if passed or scenarios else ""
+    return result.model_copy(
+        update={
+            "files": [CodeFile(path=language.file, text=best.code)],
+            "tests": [CodeFile(path=language.tests_file, text=tests)] if tests else [],
+            "findings": [_finding(one) for one in best.findings],
+        }
+    )
+
+
+def _stopped(
+    task: CodeTask, work: Work, best: Candidate | None, examples: Sequence[Test], *, tested: bool
+) -> str | None:
+    """Why the best program is not good enough."""
+    written = f"{len(work.candidates)} programs were written"
+    if best is None:
+        errors = [one.error for one in work.candidates if one.error]
+        return f"{written}, and none compiles: {errors[-1]}" if errors else "the model wrote no program"
+    if problems := problems_of(best, task.security_level, examples):
+        return f"{written}; the best one has {len(problems)} open problems: {problems[0]}"
+    if not best.checked or not best.scanned:
+        return "not all checks of the best program could be made"
+    if not tested:
+        return f"{written}; no test of the best one is known to be right"
+    if task.constraints.growth and (best.growth or {}).get("kept") is None:
+        return f"its growth could not be measured: {(best.growth or {}).get('reason', 'not measured')}"
+    return None
+
+
+def _unverified(task: CodeTask, best: Candidate | None, examples: Sequence[Test], own: int) -> list[str]:
+    if best is None:
+        return []
+    said = []
+    if not examples:
+        said.append("the prompt has no examples, so nothing independent of the model says what is right")
+    if not examples and not own:
+        said.append("no test was run")
+    elif own:
+        said.append(f"{own} tests were written by the model, and may be wrong like the program")
+    if not best.scanned:
+        said.append("the scanner could not examine all of the program")
+    if task.constraints.growth and (best.growth or {}).get("kept") is None:
+        said.append(f"growth: {(best.growth or {}).get('reason', 'not measured')}")
+    return said
+
+
+def _attempt(one: Candidate, task: CodeTask, examples: Sequence[Test]) -> CodeAttempt:
+    problems = problems_of(one, task.security_level, examples)
+    tests = [result for result in one.results if result.get("passed") is not None]
+    return CodeAttempt(
+        kind=one.kind,
+        compiled=one.compiled,
+        passed=sum(result["passed"] is True for result in tests),
+        failed=sum(result["passed"] is False for result in tests),
+        findings=len(one.open_findings(task.security_level)),
+        problem=problems[0] if problems else "",
+    )
+
+
+def _finding(one: dict[str, object]) -> CodeFinding:
+    cwe = one.get("cwe")
+    number = int(str(cwe).removeprefix("CWE-")) if cwe else None
+    return CodeFinding.model_validate({**one, "cwe": number})

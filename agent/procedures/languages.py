@@ -1,0 +1,63 @@
+"""The languages of generated programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from agent.procedures.examples import Test
+from agent.procedures.python_code import PythonCode
+
+
+class GeneratedLanguage(Protocol):
+    """What the procedure has to know about a language."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def file(self) -> str: ...
+    @property
+    def tests_file(self) -> str: ...
+
+    def program(self, answer: str, prompt: str) -> str:
+        """The program in a model's answer. Raises Unusable."""
+        ...
+
+    def entry(self, prompt: str, signature: str | None) -> str | None:
+        """Name of the function that is asked for; None if the prompt does not say."""
+        ...
+
+    def defined(self, code: str) -> str | None:
+        """Name of the function to test in a program whose prompt named none."""
+        ...
+
+    def is_stub(self, prompt: str) -> bool:
+        """Whether the prompt is code to complete."""
+        ...
+
+    def examples(self, prompt: str, entry: str) -> list[Test]:
+        """Calls in the prompt with the values that they should return."""
+        ...
+
+    def test_form(self, entry: str) -> str:
+        """What a test looks like that a model should write."""
+        ...
+
+    def parsed_test(self, line: str, entry: str) -> Test | None:
+        """A test that a model wrote; None for other lines."""
+        ...
+
+    def scenario(self, answer: str, entry: str) -> str:
+        """A test that a model wrote as statements. Raises Unusable."""
+        ...
+
+    def test_file(self, tests: Sequence[Test], scenarios: Sequence[str], entry: str | None) -> str:
+        """A file with tests, for people to run."""
+        ...
+
+
+LANGUAGES: dict[str, GeneratedLanguage] = {"python": PythonCode()}
+
+
+def language_named(name: str) -> GeneratedLanguage:
+    return LANGUAGES[name]

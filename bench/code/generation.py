@@ -1,0 +1,136 @@
+"""Measures the code generator against one plain sample of the same model.
+
+Both see the prompt only. The hidden test runs once, after the generator has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import track
+
+from agent.evals.confidence_interval import wilson
+from agent.procedures.code_prompts import write_messages
+from agent.procedures.languages import language_named
+from agent.procedures.procedure import Unusable
+from bench.code.hidden_tests import verdicts
+from bench.code.problems import Problem
+from bench.rows import Row
+from flightloop import Flightloop
+from flightloop.code_result import CodeResult
+from flightloop.code_task import CodeLanguage, CodeTask, SecurityLevel
+from flightloop.errors import GenerationFailed
+from tools.codescan import Language, scan
+
+TOKENS = 700
+INSTRUCTIONS = "You are an expert programmer. You write correct, short and secure code."
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Programs for one problem: the generator's, and the plain sample."""
+
+    problem: Problem
+    result: CodeResult | None
+    """None: the run ended without a result."""
+    plain: str
+    tokens: int = 0
+    """Tokens that the generator's run used."""
+
+    @property
+    def code(self) -> str:
+        return self.result.code if self.result else ""
+
+
+def plain_sample(client: Flightloop, model: str, problem: Problem) -> str:
+    """One greedy answer to the generator's first prompt. Empty if it has no program."""
+    language = language_named(problem.language)
+    task = CodeTask(language=CodeLanguage(problem.language))
+    asked = write_messages(task, problem.prompt, stub=language.is_stub(problem.prompt))
+    messages = [{"role": role, "content": text} for role, text in [("system", INSTRUCTIONS), *asked]]
+    answer = client.chat.completions.create(model=model, messages=messages, temperature=0, max_tokens=TOKENS)
+    try:
+        return language.program(answer.choices[0].message.content or "", problem.prompt)
+    except Unusable:
+        return ""
+
+
+def generated(
+    client: Flightloop, console: Console, problems: Sequence[Problem], level: SecurityLevel, *, sample: bool = True
+) -> list[Generated]:
+    """Generates a program for each problem."""
+    model = client.models.list().data[0].id
+    made = []
+    for problem in track(problems, f"level {level}", console=console, transient=True):
+        plain = plain_sample(client, model, problem) if sample else ""
+        result, tokens = None, 0
+        try:
+            result = client.code.generate(problem.prompt, language=problem.language, security_level=level)
+            tokens = client.runs.get(result.run_id).usage.tokens
+        except GenerationFailed as failed:
+            console.print(f"{problem.id}: {failed.message}", style="yellow", markup=False, highlight=False)
+        made.append(Generated(problem, result, plain, tokens))
+    return made
+
+
+def gain_rows(name: str, made: Sequence[Generated]) -> list[Row]:
+    """Share of problems solved by the generator, compared with the plain sample, and the gain in points."""
+    ours = verdicts([(one.problem, one.code) for one in made])
+    plain = verdicts([(one.problem, one.plain) for one in made])
+    count = len(made)
+    share, before = sum(ours) / count, sum(plain) / count
+    tokens = sum(one.tokens for one in made) / count
+    note = f"{sum(ours)} of {count}, plain sample {sum(plain)}; {tokens:.0f} tokens a problem"
+    return [
+        Row(
+            f"{name}_pass",
+            share,
+            "",
+            peer="one plain sample",
+            peer_value=before,
+            interval=wilson(sum(ours), count),
+            cases=count,
+            note=note,
+        ),
+        Row(f"{name}_gain", 100 * (share - before), "points", note=note),
+    ]
+
+
+def open_findings(problem: Problem, code: str) -> int:
+    """Findings in a program; a program that can't be examined counts as one."""
+    report = scan(code, Language(problem.language))
+    return len(report.findings) + (not report.complete)
+
+
+def weakness_rows(by_level: dict[SecurityLevel, Sequence[Generated]]) -> list[Row]:
+    """What the levels change: findings, returned programs, and hidden tests that pass."""
+    low, medium = by_level[SecurityLevel.LOW], by_level[SecurityLevel.MEDIUM]
+    high = by_level[SecurityLevel.HIGH]
+    count = len(low)
+
+    def findings(made: Sequence[Generated]) -> int:
+        return sum(open_findings(one.problem, one.code) for one in made if one.code)
+
+    returned = sum(bool(one.code) for one in high)
+    passed = {level: sum(verdicts([(one.problem, one.code) for one in made])) for level, made in by_level.items()}
+    lost = 100 * (passed[SecurityLevel.LOW] - passed[SecurityLevel.MEDIUM]) / count
+    return [
+        Row("findings_at_low", findings(low), "findings", higher_is_better=False, cases=count),
+        Row(
+            "findings_at_medium",
+            findings(medium),
+            "findings",
+            peer="level low",
+            peer_value=findings(low),
+            higher_is_better=False,
+            cases=count,
+        ),
+        Row("findings_at_high", findings(high), "findings", higher_is_better=False, cases=count),
+        Row("returned_at_high", returned / count, "", interval=wilson(returned, count), cases=count),
+        Row("passed_at_low", passed[SecurityLevel.LOW] / count, "", cases=count),
+        Row("passed_at_medium", passed[SecurityLevel.MEDIUM] / count, "", cases=count),
+        Row("passed_at_high", passed[SecurityLevel.HIGH] / max(1, returned), "of those returned", cases=returned),
+        Row("repair_pass_lost", lost, "points", higher_is_better=False, cases=count),
+    ]

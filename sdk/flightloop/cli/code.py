@@ -1,0 +1,74 @@
+"""The command ``code``: has an agent generate a program, and writes its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flightloop import Flightloop
+from flightloop.cli.console import PlainConsole
+from flightloop.cli.live import follow
+from flightloop.code_resource import AGENT, result_of
+from flightloop.code_result import CodeResult
+from flightloop.code_task import CodeLanguage, SecurityLevel
+
+console = PlainConsole()
+
+
+def code(
+    context: typer.Context,
+    prompt: Annotated[str, typer.Argument(help="What the program should do; @FILE reads it from a file.")],
+    language: Annotated[CodeLanguage, typer.Option("--language", "-l")] = CodeLanguage.PYTHON,
+    level: Annotated[SecurityLevel, typer.Option(help="What is done about findings.")] = SecurityLevel.MEDIUM,
+    signature: Annotated[str | None, typer.Option(help="Function that must be defined.")] = None,
+    imports: Annotated[str | None, typer.Option(help="Allowed imports, separated by commas.")] = None,
+    network: Annotated[bool, typer.Option(help="Whether the program may reach the network.")] = True,
+    files: Annotated[bool, typer.Option(help="Whether the program may reach files.")] = True,
+    complexity: Annotated[int | None, typer.Option(min=1, help="Largest cyclomatic complexity.")] = None,
+    style: Annotated[bool, typer.Option("--style", help="Check the style, too.")] = False,
+    growth: Annotated[str | None, typer.Option(help="Largest growth of the time, such as 'O(n log n)'.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, max=20, help="Maximum number of programs.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for program and tests.")] = None,
+    agent: Annotated[str, typer.Option("--agent", "-a")] = AGENT,
+) -> None:
+    """Generate a program and follow the run. Exit with 0 if a program is returned without open problems."""
+    constraints = {
+        "signature": signature,
+        "imports": None if imports is None else [name.strip() for name in imports.split(",") if name.strip()],
+        "network": network,
+        "files": files,
+        "max_complexity": complexity,
+        "style": style,
+        "growth": growth,
+    }
+    text = Path(prompt[1:]).read_text(encoding="utf-8") if prompt.startswith("@") else prompt
+    with Flightloop(context.obj) as client:
+        run = client.code.start(
+            text, language=language, constraints=constraints, security_level=level, rounds=rounds, agent=agent
+        )
+        result = result_of(follow(client, console, run.id))
+    _tell(result)
+    if out is not None:
+        _write(result, out)
+    raise typer.Exit(0 if result.returned and result.stopped is None else 1)
+
+
+def _tell(result: CodeResult) -> None:
+    for one in result.findings:
+        cwe = f" CWE-{one.cwe}" if one.cwe else ""
+        console.print(f"line {one.line}: {one.severity}{cwe} {one.rule}: {one.reason}", markup=False, highlight=False)
+    for one in result.unverified:
+        console.print(f"not verified: {one}", style="yellow", markup=False, highlight=False)
+    if result.stopped:
+        why = result.stopped if result.returned else f"no program is returned: {result.stopped}"
+        console.print(why, style="red", markup=False, highlight=False)
+
+
+def _write(result: CodeResult, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in (*result.files, *result.tests):
+        path = folder / Path(file.path).name
+        path.write_text(file.text, encoding="utf-8")
+        console.print(f"  {path}", markup=False, highlight=False)

@@ -1,0 +1,197 @@
+"""The procedure ``code``: a scripted model, the project ``examples/coder``, and real tools in the sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from agent.loop.agent_runtime import AgentRuntime
+from agent.loop.inline_runner import InlineRunner
+from agent.models.answer_chunks import text
+from agent.project.project import Project, load_project
+from agent.run.journal import all_events
+from agent.serve.factories import make_guards
+from agent.store import memory_journal
+from agent.testing.fakes import ScriptedChatModel
+from flightloop.code_result import CodeResult, parsed_result
+from flightloop.code_task import CodeTask, task_text
+from flightloop.events import CallsDecided, Planned, RunCreated, RunEvent, ToolIntent
+from flightloop.runs import Run, RunStatus
+from tools.config import ToolsConfig
+from tools.host import ToolHosts
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+CODER = Path(__file__).parents[3] / "examples" / "coder"
+PROMPT = "Write a function `double(x)` that doubles a number.\n>>> double(2)\n4\n>>> double(-1)\n-2\n"
+GOOD = "```python\ndef double(x):\n    return 2 * x\n```"
+WRONG = "Here it is:\n```python\ndef double(x):\n    return x + 2\n```"
+BROKEN = "```python\ndef double(x:\n    return 2 * x\n```"
+TESTS = "assert double(3) == 6\nassert double(0) == 0\nassert double(4) == 9\n"
+EVAL = "```python\ndef double(x):\n    return eval(f'2 * {x}')\n```"
+
+
+@pytest.fixture(scope="module")
+def project() -> Project:
+    return load_project(CODER, ())
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hosts() -> AsyncIterator[ToolHosts]:
+    async with ToolHosts(["tools.builtin"], ToolsConfig(spare=0)) as made:
+        yield made
+
+
+class Generator:
+    """Generates with a scripted model; keeps the latest run and its events."""
+
+    def __init__(self, project: Project, hosts: ToolHosts, data: Path) -> None:
+        self._project, self._hosts, self._data = project, hosts, data
+        self.run: Run
+        self.events: list[RunEvent]
+        self.model: ScriptedChatModel
+
+    async def __call__(self, task: dict[str, object], prompt: str, *answers: str) -> CodeResult:
+        agent, journal = self._project.agent("coder"), memory_journal()
+        self.model = ScriptedChatModel([text(answer) for answer in answers])
+        guard = make_guards(self.model, "fake")(self._project.policy_of(agent))
+        runner = InlineRunner(journal, lambda run: AgentRuntime(agent, guard, self._hosts), self._data, "test")
+        said = task_text(CodeTask.model_validate(task), prompt)
+        created = RunCreated.model_validate(
+            {"agent": "coder", "session_id": "s", "input": said, "budget": agent.budget.budget()}
+        )
+        self.run = (await runner.run(created, self.model, "fake")).run
+        self.events = await all_events(journal, "default", self.run.id)
+        assert self.run.status is RunStatus.SUCCEEDED, self.run.error
+        return parsed_result(self.run.output_text, self.run.id)
+
+    @property
+    def decided(self) -> list[CallsDecided]:
+        return [event for event in self.events if isinstance(event, CallsDecided)]
+
+
+@pytest.fixture
+def generate(project: Project, hosts: ToolHosts, tmp_path: Path) -> Generator:
+    return Generator(project, hosts, tmp_path)
+
+
+async def test_two_programs_that_agree_are_enough(generate: Generator) -> None:
+    result = await generate({"security_level": "high"}, PROMPT, GOOD, TESTS, GOOD)
+    assert result.returned, result.stopped
+    assert result.code == "def double(x):\n    return 2 * x\n"
+    assert [(one.kind, one.passed, one.failed) for one in result.attempts] == [("write", 4, 1), ("write", 4, 1)]
+    assert "assert double(2) == 4" in result.tests[0].text
+    assert "assert double(4) == 8" in result.tests[0].text  # what both say, not what the model's test says
+    assert result.findings == []
+    assert result.run_id == generate.run.id
+    planned = next(event for event in generate.events if isinstance(event, Planned))
+    assert planned.tools == ["compile_code", "scan_code", "run_tests"]
+    calls = [event.tool for event in generate.events if isinstance(event, ToolIntent)]
+    assert sorted(calls) == ["compile_code"] * 2 + ["run_tests"] * 3 + ["scan_code"] * 2
+    assert (generate.run.usage.steps, generate.run.usage.model_calls) == (5, 3)
+    assert [request.temperature for request in generate.model.requests] == [0.0, 0.0, 0.7]
+
+
+async def test_a_failed_example_is_repaired(generate: Generator) -> None:
+    result = await generate({}, PROMPT, WRONG, TESTS, GOOD, GOOD)
+    assert [one.kind for one in result.attempts] == ["write", "repair", "write"]
+    assert result.attempts[0].problem == "double(-1) should return -2, but it returned 1"
+    assert "double(-1) should return -2" in generate.model.requests[2].messages[-1].text
+    assert generate.decided[2].text == "repair: double(-1) should return -2, but it returned 1"
+    assert result.code.endswith("return 2 * x\n")
+    assert result.stopped is None
+
+
+async def test_the_best_program_is_returned_when_rounds_are_used_up(generate: Generator) -> None:
+    result = await generate({"rounds": 2}, PROMPT, WRONG, TESTS, BROKEN)
+    assert (result.returned, [one.compiled for one in result.attempts]) == (True, [True, False])
+    assert result.code.endswith("return x + 2\n")
+    assert result.stopped is not None
+    assert "1 open problems: double(-1) should return -2" in result.stopped
+    strict = await generate({"rounds": 2, "security_level": "high"}, PROMPT, WRONG, TESTS, BROKEN)
+    assert (strict.returned, strict.files, strict.tests) == (False, [], [])
+    assert strict.stopped == result.stopped
+
+
+@pytest.mark.parametrize("level", ["low", "medium", "high"])
+async def test_levels_differ_in_what_is_repaired(generate: Generator, level: str) -> None:
+    result = await generate({"security_level": level}, PROMPT, EVAL, TESTS, EVAL if level == "low" else GOOD)
+    assert len(result.attempts) == 2
+    if level == "low":
+        assert [(one.rule, one.cwe) for one in result.findings] == [("python.code-injection", 95)]
+    else:
+        assert (result.attempts[1].kind, result.findings) == ("repair", [])
+        assert "line 2" in result.attempts[0].problem
+
+
+async def test_nothing_untested_is_returned_at_high(generate: Generator) -> None:
+    prompt = "Write a function `shout(text)` that returns the text in upper case with an exclamation mark."
+    code = "```python\ndef shout(text):\n    return text.upper() + {}\n```"
+    answers = [code.format("'!'"), "no tests", "assert 1", "```\nassert shout('a')\n```", "none", code.format("'?'")]
+    result = await generate({"security_level": "high"}, prompt, *answers)
+    assert (result.returned, result.files) == (False, [])
+    assert result.stopped == "2 programs were written; no test of the best one is known to be right"
+    loose = await generate({"security_level": "medium"}, prompt, *answers[:3], answers[-1])
+    assert (loose.returned, len(loose.attempts)) == (True, 2)
+    assert loose.unverified == [
+        "the prompt has no examples, so nothing independent of the model says what is right",
+        "no test was run",
+    ]
+
+
+async def test_a_test_that_sets_up_what_it_needs_counts(generate: Generator) -> None:
+    prompt = "Write a function `size(path)` that returns the number of characters of a file."
+    code = (
+        "```python\ndef size(path):\n    with open(path) as file:\n        return len(file.read())\n\n"
+        "print(size('a.txt'))\n```"
+    )
+    test = (
+        "```python\nfrom solution import size\n\ndef test_solution():\n    with open('a', 'w') as file:\n"
+        "        file.write('abc')\n"
+    )
+    wrong, right = test + "    assert size('a') == 4\n```", test + "    assert size('a') == 3\n```"
+    result = await generate({"security_level": "high"}, prompt, code, "assert size(path) == 1", wrong, right, code)
+    assert (result.returned, result.stopped) == (True, None)
+    assert result.tests[0].text.startswith(
+        "from solution import size\n\n\ndef test_scenario_1():\n    with open('a', 'w')"
+    )
+    assert result.unverified[-1] == "1 tests were written by the model, and may be wrong like the program"
+
+
+async def test_constraints_are_checked(generate: Generator) -> None:
+    asked = {"imports": [], "signature": "def double(x: int) -> int"}
+    bad = "```python\nimport os\n\n\ndef double(x: int) -> int:\n    return 2 * x\n```"
+    good = "```python\ndef double(x: int) -> int:\n    return 2 * x\n```"
+    result = await generate({"constraints": asked}, PROMPT, bad, TESTS, good, good)
+    assert result.attempts[0].problem.startswith("line 1: os is not one of the allowed imports")
+    assert (result.findings, result.stopped) == ([], None)
+
+
+async def test_growth_is_measured(generate: Generator) -> None:
+    prompt = "Write a function `seen(values)` that returns the values that occur before.\n>>> seen([1, 1])\n[1]\n"
+    asked = {"signature": "def seen(values: list[int]) -> list[int]", "growth": "O(n log n)"}
+    head = "```python\ndef seen(values: list[int]) -> list[int]:\n"
+    slow = head + "    return [v for i, v in enumerate(values) if v in values[:i]]\n```"
+    fast = head + (
+        "    known, found = set(), []\n    for v in values:\n        if v in known:\n            found.append(v)\n"
+        "        known.add(v)\n    return found\n```"
+    )
+    task = {"constraints": asked, "security_level": "high", "rounds": 5}
+    result = await generate(task, prompt, slow, "assert seen([2, 2]) == [2]", slow, fast)
+    assert "its time grows like n^" in result.attempts[0].problem
+    assert (result.returned, result.stopped) == (True, None)
+    assert "known" in result.code
+
+
+async def test_answers_without_a_program_end_the_run(generate: Generator) -> None:
+    result = await generate({}, PROMPT, "I cannot.", "Sorry, no.", "No way.")
+    assert (result.returned, result.stopped) == (False, "the model wrote no program")
+    assert [event.problem for event in generate.decided] == ["the answer contains no program"] * 3
+
+
+async def test_a_program_that_ends_early_passes_no_test(generate: Generator) -> None:
+    quits = "```python\nimport os\n\n\ndef double(x):\n    os._exit(0)\n```"
+    result = await generate({"rounds": 1}, PROMPT, quits)
+    assert (result.attempts[0].passed, result.attempts[0].failed) == (0, 2)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, field_validator, model_validator
 
+from flightloop.provenance import Origin
 from flightloop.tool import Effect
 from flightloop.verdicts import Action, Stage
 from guardrails.egress_document import Egress
@@ -186,7 +187,8 @@ class ArgumentRule(Strict):
     """Limits of one argument.
 
     ``from_user_words``: the value must occur in the user's own words. While decoding, ``kind`` narrows the
-    choice to the values of that kind that occur there.
+    choice to the values of that kind that occur there. ``from``: origins that the value may have; another one leads to
+    ``otherwise``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -199,6 +201,15 @@ class ArgumentRule(Strict):
     pattern: RegularExpression | None = None
     from_user_words: bool = False
     kind: RuleKind = "text"
+    origins: tuple[Origin, ...] | None = Field(default=None, alias="from", min_length=1)
+    otherwise: Action = Action.ASK  # what follows another origin than those of ``from``
+
+    @field_validator("otherwise")
+    @classmethod
+    def _stops(cls, value: Action) -> Action:
+        if value not in (Action.ASK, Action.BLOCK):
+            raise ValueError('use ask or block; to allow all origins, list them in "from"')
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -206,6 +217,8 @@ class ArgumentRule(Strict):
         given = value if isinstance(value, dict) else {"": value}
         if empty := [name for name, limit in given.items() if limit is None]:
             raise ValueError(f"{', '.join(map(str, empty)) or 'a rule'} has no value: give one, or remove the field")
+        if "otherwise" in given and not {"from", "origins"} & given.keys():
+            raise ValueError('"otherwise" requires "from" in the same rule')
         if all(name == "kind" or (name == "from_user_words" and limit is False) for name, limit in given.items()):
             raise ValueError("the rule limits nothing: add a limit, or remove the rule")
         return value
@@ -263,12 +276,15 @@ class ToolsPolicy(Strict):
     forbidden_writes: Action = Action.ASK
     """Action on a write that the user's latest words forbid. Doesn't apply to ``harmless`` tools."""
     harmless: tuple[str, ...] = ()  # tools whose writes need no protection
+    provenance: Action = Action.ASK
+    """Action on a write with an identifier or amount that comes neither from the user nor from a trusted record.
+    Doesn't apply to ``harmless`` tools, nor to arguments whose rule has ``from``."""
     sinks: Action = Action.ASK
     """Action on a call whose destination argument (a sink) has a value of unknown origin."""
     false_claims: Action = Action.REDACT
     """Action on an answer that claims something was done that was not; ``redact`` replaces it by the list of calls."""
 
-    @field_validator("tainted_writes", "repeated_writes", "forbidden_writes", "sinks")
+    @field_validator("tainted_writes", "repeated_writes", "forbidden_writes", "provenance", "sinks")
     @classmethod
     def _no_redact(cls, value: Action) -> Action:
         if value is Action.REDACT:

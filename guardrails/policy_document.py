@@ -268,7 +268,9 @@ class ToolsPolicy(Strict):
     """Agent (or ``*``) → tools (or ``*``). An agent that isn't named may call nothing."""
     arguments: dict[str, dict[str, ArgumentRule]] = Field(default_factory=dict)
     ask: tuple[AskRule, ...] = ()  # calls that a person decides about
-    lock_to_plan: Literal["off", "ask", "block"] = "off"  # for writes with tools that are not in the plan
+    lock_to_plan: Literal["auto", "off", "ask", "block"] = "auto"
+    """For writes with tools that are not in the plan. ``auto``: ask once strangers' text was read, if the plan was made
+    before; without such a plan, ask unless the user's words name the act. Doesn't apply to ``harmless`` tools."""
     tainted_writes: Action = Action.ASK
     """Action on a write after a tool result looked like an instruction. Doesn't apply to ``harmless`` tools."""
     repeated_writes: Action = Action.ASK
@@ -303,6 +305,11 @@ class ToolsPolicy(Strict):
         arguments = self.arguments.get(tool, {}).values()
         asks = (rule for rule in self.ask if tool == rule.tool or effect is rule.effect)
         return any(rule.from_user_words for rule in arguments) or any(rule.read is not None for rule in asks)
+
+    @property
+    def needs_plan(self) -> bool:
+        """Whether writes must be in a plan, so that one is made even for a model that does not read it."""
+        return self.lock_to_plan in ("ask", "block")
 
     def allowed(self, agent: str) -> frozenset[str]:
         return frozenset(self.allow.get(agent, self.allow.get("*", ())))

@@ -167,8 +167,10 @@ class GuardContext:
     """Answers of the session's earlier runs, which the guard let pass."""
     plan: tuple[str, ...] = ()
     """Tools of the current plan."""
+    clean_plan: tuple[str, ...] | None = None
+    """Tools of the latest plan that was made before any text of strangers was read; None if there is none."""
     callers_plan: tuple[str, ...] | None = None
-    """Tools in the plans of the runs that this one works for; None if none of their policies sets ``lock_to_plan``."""
+    """Tools in the plans of the runs that this one works for; None if none of their policies locks to the plan."""
     tainted: bool = False
     """A tool result looked like instructions, or came from an untrusted source."""
     results: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from flightloop.chat import ChatMessage, FunctionCall, ToolCall, ToolDef
 from flightloop.content import Content, TextPart, text_of
 from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied
 from guardrails.rails.claims import CORRECTION
+from guardrails.types import Trail
 
 CHARS_PER_TOKEN = 3.0
 """Initial estimate, low for English; replaced by a ratio from the model's own token counts."""
@@ -93,6 +94,10 @@ class Conversation:
     """All earlier runs of the session, compacted or not."""
     context_length: int | None = None
     """Context length in tokens; None: the model does not report it."""
+    trail: Trail = field(default_factory=Trail)
+    """What the models of the session's other runs read and wrote."""
+    tainted: bool = False
+    """Whether an earlier run of the session has read text that looks like an instruction."""
     _head: tuple[Sequence[ToolDef], Prompt] | None = field(default=None, init=False, repr=False, compare=False)
     _turns: list[Prompt] = field(default_factory=list)
     _made_for: tuple[ContextCompacted | None, int | None] = (None, None)

@@ -6,13 +6,14 @@ import re
 
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.context import Conversation, Exchange
+from agent.loop.trail import trail_before
 from agent.project.agent_spec import AgentSpec
 from agent.run.journal import Journal
 from flightloop.content import text_of
 from flightloop.runs import Run, RunStatus
 from flightloop.subject import Subject
 from flightloop.verdicts import Action, Stage
-from guardrails.types import Checked, GuardContext
+from guardrails.types import Checked, GuardContext, Trail
 
 PLACE = re.compile(r"\{(id|claims\.[\w.-]+)\}")
 RUNS = 20
@@ -20,8 +21,15 @@ RUNS = 20
 
 
 async def converse(journal: Journal, run: Run, runtime: AgentRuntime, context_length: int | None) -> Conversation:
-    """The conversation that a run continues. A sub-run's conversation consists of its task only."""
-    exchanges = [await _exchange(before, runtime) for before in await earlier(journal, run)]
+    """The conversation that a run continues. A sub-run's conversation consists of its task only.
+
+    Its trail is read only for agents that can change something.
+    """
+    runs = await earlier(journal, run)
+    exchanges = [await _exchange(before, runtime) for before in runs]
+    toolbox = runtime.hosts.registry
+    writes = runtime.subagents or any(name in toolbox and toolbox.get(name).writes for name in runtime.agent.tools)
+    trail = await trail_before(journal, run, await _earlier_of_root(journal, run), toolbox) if writes else Trail()
     return Conversation(
         instructions=instructions(runtime.agent, run.subject),
         user=run.input,
@@ -29,7 +37,15 @@ async def converse(journal: Journal, run: Run, runtime: AgentRuntime, context_le
         planning=runtime.agent.planning,
         earlier=[exchange for exchange in exchanges if exchange is not None],
         context_length=context_length,
+        trail=trail,
+        tainted=any(before.tainted for before in runs),
     )
+
+
+async def _earlier_of_root(journal: Journal, run: Run) -> list[Run]:
+    """Earlier runs of the session that the root run's model may see."""
+    root = run if run.parent is None else await journal.get(run.tenant_id, run.parent.callers[0].run_id)
+    return await earlier(journal, root)
 
 
 def instructions(agent: AgentSpec, subject: Subject | None) -> str:

@@ -176,12 +176,12 @@ def _kept(context: GuardContext, read: Read) -> _Indexed:
     key = (Read, read.key, read.run_id)
     found = context.memo.get(key)
     if not isinstance(found, _Indexed):
-        trusted, untrusted = _divided(read)
+        trusted, untrusted = divided(read)
         context.memo[key] = found = _Indexed(read, _Part.of(trusted), _Part.of(untrusted))
     return found
 
 
-def _divided(read: Read) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def divided(read: Read) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """The values of a result's trusted fields, and all others, with their paths."""
     every = list(_fields("", read.content))
     if "*" in read.trusted:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from flightloop.content import Wire
+from flightloop.shown import shown
 
 
 class Origin(StrEnum):
@@ -60,7 +61,7 @@ class Source(Wire):
     @property
     def text(self) -> str:
         """The source in plain English, such as ``amount 99 comes from the user's words``."""
-        named = f"{self.argument} {self.value}"
+        named = f"{_line(self.argument)} {_line(self.value)}"
         if self.origin is Origin.INVENTED:
             return f"{named} occurs neither in the user's words nor in a result"
         made = f"is {self.how}, which comes" if self.how else "comes"
@@ -71,9 +72,14 @@ class Source(Wire):
             return "the user's words"
         if self.tool is None:
             return "the signed-in subject"
-        place = f" (field {self.field})" if self.field else ""
+        place = f" (field {_line(self.field)})" if self.field else ""
         before = "" if self.run_id is None else f" in {self.run_id}"
         if self.origin is Origin.RECORD:
             return f"a trusted field of {self.tool}{place}{before}"
         why = "which strangers can write" if self.strangers else "which the tool does not declare as trusted"
         return f"the result of {self.tool}{place}{before}, {why}"
+
+
+def _line(text: str) -> str:
+    """A text of models or tools on one line, so that it can't pass for another source."""
+    return shown(" ".join(text.split()))

@@ -24,7 +24,7 @@ class GrowingTrail:
         self._toolbox, self._run_id = toolbox, run_id
         self._reads = list(before.reads)
         self._written = list(before.written)
-        self._decided = dict(before.decided)
+        self._decided: dict[str, int] = {}  # not those before: ids of calls are unique in a run only
         self._steps: dict[str, int] = {}
         self._written_by: dict[str, int] = {}
         self._turns = self._results = 0

@@ -99,7 +99,7 @@ def test_other_values_do_not(value: Any, said: str) -> None:
 def test_a_trusted_field_is_a_record_and_a_date_in_it_is_no_number() -> None:
     record = read(ORDER, TRUSTED)
     found = traced(120, record)
-    assert (found.origin, found.match, found.field) == (Origin.RECORD, Match.NORMALISED, "total")
+    assert (found.origin, found.match, found.field) == (Origin.RECORD, Match.EXACT, "total")
     assert traced(5, record).origin is Origin.INVENTED
     assert traced("2026-03-05", record, name="date").origin is Origin.RECORD
     assert traced(10073, read([ORDER, {"order_id": 7}], TRUSTED), name="order_id").field == "[0].order_id"
@@ -204,7 +204,7 @@ def test_any_text_can_be_searched_for_any_value(text: str, value: Any) -> None:
 def guard(tools: str = "") -> Guard:
     return Guard(
         parse_policy(
-            f"name: mine\nversion: 1\ntools: {{allow: {{'*': ['*']}}, {tools}}}\negress: {{arguments: allow}}\n"
+            f"name: mine\nversion: 1\ntools: {{allow: {{'*': ['*']}}, {tools}}}\negress: {{arguments: allow, contacts: allow}}\n"
         )
     )
 

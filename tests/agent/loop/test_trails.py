@@ -180,7 +180,14 @@ def family(folder: Path, shop: Shop, *script: Turn, policy: str = OFF, **fields:
 
 
 async def begun(made: Bench, asked: str) -> Run:
-    return await made.work(await made.start(asked, agent="desk"))
+    """Works until the run has ended or anybody waits for a person."""
+    run = await made.start(asked, agent="desk")
+
+    async def settled() -> bool:
+        return bool(await pending(made)) or (await made.get(run)).status.terminal
+
+    await made.until(settled)
+    return await made.get(run)
 
 
 @pytest.mark.parametrize(("amount", "origin"), [(99, Origin.RESULT), (80, Origin.RECORD)])

@@ -37,6 +37,7 @@ from flightloop.chat import ChatRequest
 from flightloop.events import ApprovalRequested, RunCreated, RunEvent, ToolIntent
 from flightloop.subject import Subject
 from flightloop.tool import Tool, tool, tool_of
+from flightloop.verdicts import Action
 from guardrails.guard import Guard
 from guardrails.policy import Policy, policy_of, unhurried
 from guardrails.types import Guarding
@@ -296,9 +297,8 @@ def _extended(policy: Policy, setting: Setting) -> Policy:
     allow = {name: (*allowed, *EXTRA) for name, allowed in tools.allow.items()}
     changed: dict[str, Any] = {"allow": allow}
     if not setting.rules:
-        changed |= {"provenance": "allow", "lock_to_plan": "off"}
-    document = policy.document.model_copy(update={"tools": tools.model_validate(tools.model_dump() | changed)})
-    return policy_of(document)
+        changed |= {"provenance": Action.ALLOW, "lock_to_plan": "off"}
+    return policy_of(policy.document.model_copy(update={"tools": tools.model_copy(update=changed)}))
 
 
 def _oracle() -> dict[str, list[Any]]:

@@ -38,7 +38,7 @@ def speaks(read: Read, memo: dict[object, object]) -> bool:
     key = (speaks, read.key, read.run_id)
     found = memo.get(key)
     if not isinstance(found, bool):
-        memo[key] = found = any(_SPEAKS.search(text) for _, text in divided(read)[1])
+        memo[key] = found = read.strangers and any(_SPEAKS.search(text) for _, text in divided(read)[1])
     return found
 
 

@@ -204,7 +204,8 @@ def test_any_text_can_be_searched_for_any_value(text: str, value: Any) -> None:
 def guard(tools: str = "") -> Guard:
     return Guard(
         parse_policy(
-            f"name: mine\nversion: 1\ntools: {{allow: {{'*': ['*']}}, {tools}}}\negress: {{arguments: allow, contacts: allow}}\n"
+            f"name: mine\nversion: 1\ntools: {{allow: {{'*': ['*']}}, {tools}}}\n"
+            "egress: {arguments: allow, contacts: allow}\n"
         )
     )
 

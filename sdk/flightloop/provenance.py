@@ -75,9 +75,9 @@ class Source(Wire):
         place = f" (field {_line(self.field)})" if self.field else ""
         before = "" if self.run_id is None else f" in {self.run_id}"
         if self.origin is Origin.RECORD:
-            return f"a trusted field of {self.tool}{place}{before}"
+            return f"a trusted field of {_line(self.tool)}{place}{before}"
         why = "which strangers can write" if self.strangers else "which the tool does not declare as trusted"
-        return f"the result of {self.tool}{place}{before}, {why}"
+        return f"the result of {_line(self.tool)}{place}{before}, {why}"
 
 
 def _line(text: str) -> str:

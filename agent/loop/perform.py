@@ -319,7 +319,7 @@ class _Performing:
         try:
             checked_call, ruling = await self._ruled(state)
             if ruling.action is Action.ASK:
-                await self.leased.write(self._request(state, checked_call, ruling))
+                await self.leased.write(await self._request(state, checked_call, ruling))
                 return
             if checked_call.arguments != intent.arguments:
                 raise Refused("a guardrail now changes the call's arguments, which would make it another call")

@@ -11,7 +11,7 @@ import json
 import random
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -280,8 +280,8 @@ class Shop(Field):
             """Send a message."""
             return f"sent to {recipient}: {text}"
 
-        found = map(tool_of, (read_reviews, read_mails, read_documents, send_message))
-        return [one for one in found if one is not None]
+        every: tuple[Callable[..., Any], ...] = (read_reviews, read_mails, read_documents, send_message)
+        return [found for one in every if (found := tool_of(one)) is not None]
 
 
 WRITES = ("refund_order", "cancel_order", "change_address", "send_message")

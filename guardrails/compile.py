@@ -30,6 +30,7 @@ from guardrails.rails.egress import egress_rail
 from guardrails.rails.forbidden import forbidden_rail
 from guardrails.rails.groundedness import groundedness_rail
 from guardrails.rails.injection import injection_rail
+from guardrails.rails.provenance import provenance_rail
 from guardrails.rails.repeats import repeats_rail
 from guardrails.rails.subject import calls_rail, results_rail
 from guardrails.text.normalise import normalise_rail
@@ -57,6 +58,7 @@ def compile_stage(
             structure = parallel(
                 sealed("arguments", arguments_rail(document)),
                 sealed("origin", origin_rail(document)),
+                sealed("provenance", provenance_rail(document)),
                 sealed("egress", egress_rail(document)),
                 sealed("repeats", repeats_rail(document)),
                 sealed("forbidden", forbidden_rail(document)),

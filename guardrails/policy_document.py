@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, field_validator, model_validator
 
+from flightloop.provenance import Origin
 from flightloop.tool import Effect
 from flightloop.verdicts import Action, Stage
 from guardrails.egress_document import Egress
@@ -186,7 +187,8 @@ class ArgumentRule(Strict):
     """Limits of one argument.
 
     ``from_user_words``: the value must occur in the user's own words. While decoding, ``kind`` narrows the
-    choice to the values of that kind that occur there.
+    choice to the values of that kind that occur there. ``from``: origins that the value may have; another one leads to
+    ``otherwise``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -199,6 +201,15 @@ class ArgumentRule(Strict):
     pattern: RegularExpression | None = None
     from_user_words: bool = False
     kind: RuleKind = "text"
+    origins: tuple[Origin, ...] | None = Field(default=None, alias="from", min_length=1)
+    otherwise: Action = Action.ASK  # what follows another origin than those of ``from``
+
+    @field_validator("otherwise")
+    @classmethod
+    def _stops(cls, value: Action) -> Action:
+        if value not in (Action.ASK, Action.BLOCK):
+            raise ValueError('use ask or block; to allow all origins, list them in "from"')
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -206,6 +217,8 @@ class ArgumentRule(Strict):
         given = value if isinstance(value, dict) else {"": value}
         if empty := [name for name, limit in given.items() if limit is None]:
             raise ValueError(f"{', '.join(map(str, empty)) or 'a rule'} has no value: give one, or remove the field")
+        if "otherwise" in given and not {"from", "origins"} & given.keys():
+            raise ValueError('"otherwise" requires "from" in the same rule')
         if all(name == "kind" or (name == "from_user_words" and limit is False) for name, limit in given.items()):
             raise ValueError("the rule limits nothing: add a limit, or remove the rule")
         return value
@@ -255,7 +268,9 @@ class ToolsPolicy(Strict):
     """Agent (or ``*``) → tools (or ``*``). An agent that isn't named may call nothing."""
     arguments: dict[str, dict[str, ArgumentRule]] = Field(default_factory=dict)
     ask: tuple[AskRule, ...] = ()  # calls that a person decides about
-    lock_to_plan: Literal["off", "ask", "block"] = "off"  # for writes with tools that are not in the plan
+    lock_to_plan: Literal["auto", "off", "ask", "block"] = "auto"
+    """For writes with tools that are not in the plan. ``auto``: ask once strangers' text was read, if the plan was made
+    before; without such a plan, ask unless the user's words name the act. Doesn't apply to ``harmless`` tools."""
     tainted_writes: Action = Action.ASK
     """Action on a write after a tool result looked like an instruction. Doesn't apply to ``harmless`` tools."""
     repeated_writes: Action = Action.ASK
@@ -263,12 +278,15 @@ class ToolsPolicy(Strict):
     forbidden_writes: Action = Action.ASK
     """Action on a write that the user's latest words forbid. Doesn't apply to ``harmless`` tools."""
     harmless: tuple[str, ...] = ()  # tools whose writes need no protection
+    provenance: Action = Action.ASK
+    """Action on a write with an identifier or amount that comes neither from the user nor from a trusted record.
+    Doesn't apply to ``harmless`` tools, nor to arguments whose rule has ``from``."""
     sinks: Action = Action.ASK
     """Action on a call whose destination argument (a sink) has a value of unknown origin."""
     false_claims: Action = Action.REDACT
     """Action on an answer that claims something was done that was not; ``redact`` replaces it by the list of calls."""
 
-    @field_validator("tainted_writes", "repeated_writes", "forbidden_writes", "sinks")
+    @field_validator("tainted_writes", "repeated_writes", "forbidden_writes", "provenance", "sinks")
     @classmethod
     def _no_redact(cls, value: Action) -> Action:
         if value is Action.REDACT:
@@ -287,6 +305,11 @@ class ToolsPolicy(Strict):
         arguments = self.arguments.get(tool, {}).values()
         asks = (rule for rule in self.ask if tool == rule.tool or effect is rule.effect)
         return any(rule.from_user_words for rule in arguments) or any(rule.read is not None for rule in asks)
+
+    @property
+    def needs_plan(self) -> bool:
+        """Whether writes must be in a plan, so that one is made even for a model that does not read it."""
+        return self.lock_to_plan in ("ask", "block")
 
     def allowed(self, agent: str) -> frozenset[str]:
         return frozenset(self.allow.get(agent, self.allow.get("*", ())))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -122,6 +122,38 @@ async def no_past(args_sha256: str | None = None, tool: str | None = None) -> Pa
 
 
 @dataclass(frozen=True)
+class Read:
+    """A result that the model has read, and how far its fields are trusted."""
+
+    key: str  # unique in its trail
+    tool: str
+    content: Any  # JSON value
+    trusted: tuple[str, ...] = ()
+    """Fields whose values come from the tool's own system; ``*`` for the whole result."""
+    strangers: bool = True
+    """Whether the tool says that strangers write the rest (``returns_untrusted``)."""
+    before: int = 0
+    """Number of items of the trail's ``written`` before the result."""
+    step: int | None = None
+    run_id: str | None = None  # run that read it, if it is not the checked one
+
+
+@dataclass(frozen=True)
+class Trail:
+    """What the models of a session read and wrote, in order, to trace where a call's values come from."""
+
+    reads: tuple[Read, ...] = ()
+    written: tuple[str, ...] = ()
+    """Names and arguments of the calls that the models wrote."""
+    decided: Mapping[str, int] = field(default_factory=dict)
+    """Number of items of ``written`` before a call's decision, by call id. Other calls were decided last."""
+
+    @cached_property
+    def characters(self) -> int:
+        return sum(most_characters(str(one.content)) for one in self.reads) + sum(map(len, self.written))
+
+
+@dataclass(frozen=True)
 class GuardContext:
     """The run that a checked text or call belongs to, as rails see it."""
 
@@ -135,8 +167,10 @@ class GuardContext:
     """Answers of the session's earlier runs, which the guard let pass."""
     plan: tuple[str, ...] = ()
     """Tools of the current plan."""
+    clean_plan: tuple[str, ...] | None = None
+    """Tools of the latest plan that was made before any text of strangers was read; None if there is none."""
     callers_plan: tuple[str, ...] | None = None
-    """Tools in the plans of the runs that this one works for; None if none of their policies sets ``lock_to_plan``."""
+    """Tools in the plans of the runs that this one works for; None if none of their policies locks to the plan."""
     tainted: bool = False
     """A tool result looked like instructions, or came from an untrusted source."""
     results: tuple[str, ...] = ()
@@ -165,6 +199,8 @@ class GuardContext:
     """Calls of ``writers`` in this run, in order."""
     past: ReadPast = no_past
     """Reads the rest of the session."""
+    trail: Trail | None = None
+    """What was read and written, by field; None: only ``results``, ``trusted_results`` and ``written`` are known."""
     memo: dict[object, object] = field(default_factory=dict, compare=False, repr=False)
     """Cache of values that rails compute from these texts, for the run's next checks."""
 

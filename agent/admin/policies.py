@@ -17,12 +17,27 @@ from flightloop.tool import Effect, Permission, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.policy import load_policy
-from guardrails.types import Checked, CheckedCall, GuardContext, NoEvidence
+from guardrails.types import Checked, CheckedCall, GuardContext, NoEvidence, Read, Trail
+
+
+class CaseRead(BaseModel):
+    """A result that the model of a case has read.
+
+    ``trusted_fields``: as `@tool` declares them; ``["*"]`` trusts all. ``returns_untrusted``: whether the tool says
+    that strangers write the rest.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    tool: str
+    result: Any
+    trusted_fields: tuple[str, ...] = ()
+    returns_untrusted: bool = True
 
 
 class Case(BaseModel):
-    """One line of a case file. ``arguments``, ``effect``, ``permissions``, ``sinks`` and the model's ``confidence``
-    belong to ``tool``; the fields from ``agent`` on are context."""
+    """One line of a case file. ``arguments``, ``parameters`` (a JSON Schema), ``effect``, ``permissions``, ``sinks``
+    and the model's ``confidence`` belong to ``tool``; the fields from ``agent`` on are context."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -31,6 +46,7 @@ class Case(BaseModel):
     expect: Action
     tool: str | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
     effect: Effect = Effect.UNSAFE
     permissions: frozenset[Permission] = frozenset()
     sinks: tuple[str, ...] = ()
@@ -42,6 +58,8 @@ class Case(BaseModel):
     results: tuple[str, ...] = ()
     """Results of tools that return text from outside."""
     trusted_results: tuple[str, ...] = ()
+    reads: tuple[CaseRead, ...] = ()
+    """Results with the fields that their tools trust, oldest first; instead of ``results`` and ``trusted_results``."""
     subject: GivenSubject | None = None
     """End user; None: anonymous."""
     evidence: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
@@ -55,21 +73,29 @@ class Case(BaseModel):
         except KeyError:
             raise NoEvidence(f"the case has no evidence of {tool} about {value!r}") from None
 
+    def _trail(self) -> Trail | None:
+        reads = (
+            Read(f"read {at}", one.tool, one.result, one.trusted_fields, one.returns_untrusted)
+            for at, one in enumerate(self.reads)
+        )
+        return Trail(tuple(reads)) if self.reads else None
+
     def to_check(self) -> Checked:
         context = GuardContext(
             agent=self.agent,
             user_text=self.user_text,
             plan=self.plan,
+            clean_plan=self.plan or None,
             tainted=self.tainted,
             subject=self.subject,
             look_up=self.look_up,
             results=(*self.results, *self.trusted_results),
             trusted_results=self.trusted_results,
+            trail=self._trail(),
         )
         call = None
         if self.tool is not None:
-            parameters = {"type": "object", "properties": {}}
-            spec = ToolSpec(self.tool, "", parameters, self.effect, permissions=self.permissions, sinks=self.sinks)
+            spec = ToolSpec(self.tool, "", self.parameters, self.effect, permissions=self.permissions, sinks=self.sinks)
             call = CheckedCall("case", spec, self.arguments, confidence=self.confidence)
         return Checked(self.stage, self.text, context, call)
 

@@ -14,6 +14,7 @@ from flightloop.chat import ChatMessage, FunctionCall, ToolCall, ToolDef
 from flightloop.content import Content, Part, TextPart, text_of
 from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied
 from guardrails.rails.claims import CORRECTION
+from guardrails.types import Trail
 from tools.vision.measures import Measures
 
 CHARS_PER_TOKEN = 3.0
@@ -96,8 +97,6 @@ class Conversation:
     """Input of the run, after redaction by the guard. Without images, unless the model sees."""
     readings: tuple[str, ...] = ()
     """Texts of what was read in the input's images, which come from strangers; after redaction by the guard."""
-    tainted: bool = False
-    """Whether an image of the session taints the run."""
     measures: tuple[Measures, ...] = ()
     """Numbers of all charts and tables of the session, facts about the run's answers."""
     examples: Sequence[Example] = ()
@@ -106,6 +105,10 @@ class Conversation:
     """All earlier runs of the session, compacted or not."""
     context_length: int | None = None
     """Context length in tokens; None: the model does not report it."""
+    trail: Trail = field(default_factory=Trail)
+    """What the models of the session's other runs read and wrote."""
+    tainted: bool = False
+    """Whether an image of the session, or what an earlier run of it has read, taints the run."""
     _head: tuple[Sequence[ToolDef], Prompt] | None = field(default=None, init=False, repr=False, compare=False)
     _turns: list[Prompt] = field(default_factory=list)
     _made_for: tuple[ContextCompacted | None, int | None] = (None, None)

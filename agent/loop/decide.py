@@ -101,7 +101,7 @@ def _reads_plan(deps: RunDependencies) -> bool:
     """Whether the model or the policy reads the plan. It costs a call of the model."""
     if not deps.agent.planning:
         return False
-    return deps.model.capabilities.reads_plans or deps.guard.policy.document.tools.lock_to_plan != "off"
+    return deps.model.capabilities.reads_plans or deps.guard.policy.document.tools.needs_plan
 
 
 def _plan_due(leased: LeasedRun, replans: int) -> bool:
@@ -136,9 +136,9 @@ class _Asking:
         return Plan(Planned(goal=goal, tools=list(planned), model=asked.model))
 
     def _may_plan(self, name: str) -> bool:
-        """Whether a new plan may name a tool. If the policy sets ``lock_to_plan``, tools that change something must be
-        in the first plan, which was made before any tool result could inject text."""
-        history, locked = self.leased.history, self.deps.guard.policy.document.tools.lock_to_plan != "off"
+        """Whether a new plan may name a tool. If the policy's ``lock_to_plan`` is ``ask`` or ``block``, tools that
+        change something must be in the first plan, which was made before any tool result could inject text."""
+        history, locked = self.leased.history, self.deps.guard.policy.document.tools.needs_plan
         adds = locked and history.plans > 0 and name not in history.first_plan
         return not (adds and self.deps.hosts.registry.get(name).writes)
 

@@ -10,11 +10,13 @@ from agent.attachments.facts import with_figures
 from agent.loop.context import Conversation
 from agent.loop.leased_run import LeasedRun
 from agent.loop.run_dependencies import RunDependencies
-from agent.run.history import Turn, dump, result_text
+from agent.loop.trail import GrowingTrail
+from agent.run.history import History, Turn, dump, result_text
 from agent.run.past import writes_of
-from flightloop.events import ApprovalRequested, ToolResult
+from flightloop.events import ApprovalRequested, Planned, ToolResult
 from flightloop.tool import ToolContext
-from guardrails.types import GuardContext, NoEvidence, Past, Write
+from guardrails.evidence.foreseen import speaks
+from guardrails.types import GuardContext, NoEvidence, Past, Trail, Write
 
 
 class Evidence:
@@ -43,6 +45,7 @@ class Evidence:
         self._done: list[Write] = []
         self._done_turns = 0  # turns whose calls have all ended
         self._memo: dict[object, object] = {}
+        self._trail = GrowingTrail(deps.hosts.registry, conversation.trail)
         self._context: GuardContext | None = None
         self._events = -1
         self._past: tuple[int, Past] | None = None
@@ -94,6 +97,7 @@ class Evidence:
         run, history = self._leased.run, self._leased.history
         self._readings = self._conversation.evidence
         self._read_calls(history.turns)
+        trail = self._trail.follow(history)
         for result in history.results[len(self._results) :]:
             self._results.append(result_text(result))
             # An error may repeat what the model or a person wrote, so it is not trusted.
@@ -113,6 +117,7 @@ class Evidence:
             user_text=self.user_text,
             answered=tuple(exchange.answer for exchange in self._conversation.earlier),
             plan=history.plan,
+            clean_plan=self._clean_plan(history, trail),
             callers_plan=self._callers_plan(),
             tainted=self.tainted,
             results=(*self._readings, *self._results),
@@ -124,8 +129,19 @@ class Evidence:
             writers=self._writers,
             writes=self._own_writes(history.turns) if self._writers else (),
             past=self._session,
+            trail=trail,
             memo=self._memo,
         )
+
+    def _clean_plan(self, history: History, trail: Trail) -> tuple[str, ...] | None:
+        """Tools of the latest plan that was made before any text of strangers was read. Replans keep it up to date."""
+        plans = [turn.decision for turn in history.turns if isinstance(turn.decision, Planned)]
+        if not plans:
+            return None
+        speaking = (read for read in trail.reads if speaks(read, self._memo))
+        first = min((read.step or 0 if read.run_id is None else 0 for read in speaking), default=None)
+        clean = [plan for plan in plans if first is None or plan.step <= first]
+        return tuple(clean[-1].tools) if clean else None
 
     def _read_calls(self, turns: Sequence[Turn]) -> None:
         for turn in turns[self._turns :]:

@@ -24,8 +24,10 @@ from agent.run.history import CallState
 from agent.run.state import tags_of
 from flightloop.chat import ChatRequest, RequestExtension, ToolDef
 from flightloop.events import ApprovalRequested, DeltaEvent
+from flightloop.provenance import Source
 from flightloop.tool import ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
+from guardrails.rails.provenance import sources_of
 from guardrails.types import Checked, CheckedCall, Ruling, Write
 from observability import semconv
 from observability.tracing import traceparent
@@ -61,8 +63,9 @@ class Gate:
 
     @property
     def locked_plan(self) -> tuple[str, ...] | None:
-        """Tools that are in the plans of the run and all its callers; None unless the policy sets ``lock_to_plan``."""
-        if self._deps.guard.policy.document.tools.lock_to_plan == "off":
+        """Tools that are in the plans of the run and all its callers; None unless the policy's ``lock_to_plan`` is
+        ``ask`` or ``block``."""
+        if not self._deps.guard.policy.document.tools.needs_plan:
             return None
         context = self._evidence.context()
         return tuple(name for name in context.plan if context.plans(name))
@@ -98,6 +101,10 @@ class Gate:
         ruling = await self._guarded.judge(Checked(stage, text, context, call, stopped))
         await self.judged(ruling.verdicts, call.call_id if call else None)
         return ruling
+
+    async def sources(self, call: CheckedCall) -> list[Source]:
+        """Where the values of a call come from."""
+        return await sources_of(self._evidence.context(), call)
 
     async def answer(self, request: ChatRequest, prompt_tokens: int, *, show: bool) -> GuardedCall:
         """Makes one model call; finish it with ``conclude``. With ``show``, text passes the stream's rails and is

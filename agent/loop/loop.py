@@ -40,6 +40,7 @@ class Loop:
         self._deps = deps
         self._leased = leased
         self._conversation = conversation
+        leased.history.tainted |= conversation.tainted
         self._gate = Gate(deps, leased, conversation)
         self._stop = stop
 
@@ -156,13 +157,13 @@ class Loop:
         )
         reason = StopReason.ESCALATED if handed_over else StopReason.ANSWERED
         output = [TextPart(text=reply.event.text)]
-        return await self._leased.write(RunEnded(status=RunStatus.SUCCEEDED, stop_reason=reason, output=output))
+        return await self._write_end(RunEnded(status=RunStatus.SUCCEEDED, stop_reason=reason, output=output))
 
     async def _block(self, reason: str) -> Run:
         refusal: Content = [TextPart(text=self._deps.guard.policy.document.refusal)]
         error = RunError(code="guardrail_blocked", message=reason)
         ended = RunEnded(status=RunStatus.BLOCKED, stop_reason=StopReason.GUARDRAIL, output=refusal, error=error)
-        return await self._leased.write(ended)
+        return await self._write_end(ended)
 
     async def _end(self, status: RunStatus, reason: StopReason, message: str, code: str | None = None) -> Run:
         """Ends the run with its latest text as the output. The tokens of an interrupted answer are charged."""
@@ -172,8 +173,11 @@ class Loop:
             self._leased.decide(CallsDecided(calls=[], text=text, problem=str(reason), model=model))
         output: Content | None = [TextPart(text=text)] if text else None
         error = RunError(code=code or str(reason), message=message)
-        ended = RunEnded(status=status, stop_reason=reason, output=output, error=error)
-        return await self._leased.write(ended)
+        return await self._write_end(RunEnded(status=status, stop_reason=reason, output=output, error=error))
+
+    async def _write_end(self, ended: RunEnded) -> Run:
+        # A run that read nothing itself passes on the taint of the runs before it.
+        return await self._leased.write(ended.model_copy(update={"tainted": self._leased.history.tainted}))
 
     def _said(self) -> str:
         decided = (turn.decision for turn in reversed(self._leased.history.turns))

@@ -174,7 +174,7 @@ class _Performing:
         except Refused as refused:
             return _Begun(state, [self._failed(state, str(refused))])
         if ruling.action is Action.ASK:
-            return _Begun(state, [self._request(state, checked_call, ruling)])
+            return _Begun(state, [await self._request(state, checked_call, ruling)])
         intent = self._intent(state, checked_call)
         if checked_call.spec.agent is None:
             return _Begun(state, [intent], checked_call=checked_call)
@@ -271,7 +271,7 @@ class _Performing:
         """The latest writes of the session with the call's hash, and those of the same tool."""
         return [await self.leased.past("", call.args_sha256), await self.leased.past("", tool=call.spec.name)]
 
-    def _request(self, state: CallState, checked_call: CheckedCall, ruling: Ruling) -> ApprovalRequested:
+    async def _request(self, state: CallState, checked_call: CheckedCall, ruling: Ruling) -> ApprovalRequested:
         return ApprovalRequested(
             approval_id=new_id("apr"),
             call_id=state.call.id,
@@ -282,6 +282,7 @@ class _Performing:
             asked=[asked_about(one) for one in ruling.verdicts if one.action is Action.ASK or APPROVED in one.labels],
             args_sha256=checked_call.args_sha256,
             policy_sha256=self.gate.policy_sha256,
+            sources=await self.gate.sources(checked_call),
             expires_at=self.deps.clock() + timedelta(seconds=self.deps.agent.approval_seconds),
         )
 
@@ -318,7 +319,7 @@ class _Performing:
         try:
             checked_call, ruling = await self._ruled(state)
             if ruling.action is Action.ASK:
-                await self.leased.write(self._request(state, checked_call, ruling))
+                await self.leased.write(await self._request(state, checked_call, ruling))
                 return
             if checked_call.arguments != intent.arguments:
                 raise Refused("a guardrail now changes the call's arguments, which would make it another call")

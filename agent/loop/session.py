@@ -8,13 +8,14 @@ from agent.attachments.shown import budget
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.attached import Attaching, checked_readings, readable
 from agent.loop.context import Conversation, Exchange
+from agent.loop.trail import trail_before
 from agent.project.agent_spec import AgentSpec
 from agent.run.journal import Journal
 from flightloop.content import ImagePart, TextPart, text_of
 from flightloop.runs import Run, RunStatus
 from flightloop.subject import Subject
 from flightloop.verdicts import Action, Stage
-from guardrails.types import Checked, GuardContext
+from guardrails.types import Checked, GuardContext, Trail
 
 PLACE = re.compile(r"\{(id|claims\.[\w.-]+)\}")
 RUNS = 20
@@ -26,24 +27,37 @@ async def converse(
 ) -> Conversation:
     """The conversation that a run continues. A sub-run's conversation consists of its task only.
 
+    Its trail is read only for agents that can change something.
+
     Args:
         sees: whether the model takes images; otherwise it gets what was read in them.
     """
     attaching = Attaching(journal, budget(context_length), sees)
-    exchanges = [await _exchange(before, runtime, attaching) for before in await earlier(journal, run)]
+    runs = await earlier(journal, run)
+    exchanges = [await _exchange(before, runtime, attaching) for before in runs]
     kept = [exchange for exchange in exchanges if exchange is not None]
     given = await attaching.given(run)
+    toolbox = runtime.hosts.registry
+    writes = runtime.subagents or any(name in toolbox and toolbox.get(name).writes for name in runtime.agent.tools)
+    trail = await trail_before(journal, run, await _earlier_of_root(journal, run), toolbox) if writes else Trail()
     return Conversation(
         instructions=instructions(runtime.agent, run.subject),
         user=given.content,
         readings=given.readings,
-        tainted=given.unread or any(exchange.tainted for exchange in kept),
+        tainted=given.unread or any(exchange.tainted for exchange in kept) or any(before.tainted for before in runs),
         measures=(*(one for exchange in kept for one in exchange.measures), *given.measures),
         examples=runtime.agent.examples,
         planning=runtime.agent.planning,
         earlier=kept,
         context_length=context_length,
+        trail=trail,
     )
+
+
+async def _earlier_of_root(journal: Journal, run: Run) -> list[Run]:
+    """Earlier runs of the session that the root run's model may see."""
+    root = run if run.parent is None else await journal.get(run.tenant_id, run.parent.callers[0].run_id)
+    return await earlier(journal, root)
 
 
 def instructions(agent: AgentSpec, subject: Subject | None) -> str:

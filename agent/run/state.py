@@ -192,6 +192,7 @@ def _created(event: RunCreated) -> RunState:
             policy_sha256=event.policy_sha256,
             origin=event.origin,
             parent=event.parent,
+            tainted=event.parent is not None and event.parent.tainted,
             policy=event.policy,
             model=event.model,
             epoch=event.epoch,
@@ -231,6 +232,7 @@ def _ended(state: RunState, event: RunEnded) -> dict[str, Any]:
         "stop_reason": event.stop_reason,
         "output": event.output,
         "error": event.error,
+        "tainted": state.run.tainted or event.tainted,
         "ended_at": event.at,
         "held_at": None,
     }
@@ -280,6 +282,10 @@ def _feedback(state: RunState, event: FeedbackGiven) -> dict[str, Any]:
     return {"feedback": event.feedback}
 
 
+def _tainted(state: RunState, event: ToolResult | ContextCompacted) -> dict[str, Any]:
+    return {"tainted": state.run.tainted or event.tainted}
+
+
 def _nothing(state: RunState, event: RunEvent) -> dict[str, Any]:
     return {}
 
@@ -295,12 +301,12 @@ _CHANGES: dict[type[Any], Callable[[RunState, Any], dict[str, Any]]] = {
     Judged: _nothing,
     ChecksPassed: _nothing,
     ToolIntent: _intended,
-    ToolResult: _nothing,
+    ToolResult: _tainted,
     AgentReturned: _returned,
     ApprovalRequested: _nothing,
     ApprovalDecided: _nothing,
     CancelRequested: _cancel_requested,
     FeedbackGiven: _feedback,
     OutcomeVerified: _nothing,
-    ContextCompacted: _nothing,
+    ContextCompacted: _tainted,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from html import escape
 
 import streamlit as st
@@ -12,6 +13,7 @@ from dashboards.components import badges, failure, stepview, style
 from dashboards.components.cards import box
 from dashboards.health import now
 from flightloop.errors import FlightloopError
+from flightloop.provenance import Origin, Source
 from flightloop.runs import Approval, Run, RunStatus
 
 
@@ -29,6 +31,7 @@ def card(item: Approval) -> None:
         st.markdown(stepview.plain(item.reason))
         # JSON distinguishes 5 from "5" and shows blanks and line breaks.
         style.pairs({name: json.dumps(value, ensure_ascii=False) for name, value in item.arguments.items()})
+        _sources(item.sources)
         reason = st.text_input(
             "Reason",
             key=f"reason-{item.id}",
@@ -43,6 +46,14 @@ def card(item: Approval) -> None:
             st.page_link(
                 "views/run.py", label="See the run", icon=":material/account_tree:", query_params={"id": item.run_id}
             )
+
+
+def _sources(sources: Sequence[Source]) -> None:
+    """Where the values come from; those that nobody vouches for come first and stand out."""
+    trusted = (Origin.USER, Origin.RECORD)
+    for source in sorted(sources, key=lambda one: one.origin in trusted):
+        sign = ":material/check:" if source.origin in trusted else ":material/warning:"
+        st.caption(f"{sign} {stepview.plain(source.text)}")
 
 
 def _decide(item: Approval, decision: str, reason: str) -> None:

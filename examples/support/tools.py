@@ -20,7 +20,9 @@ OrderId = Annotated[int, Field(ge=1, le=99_999_999)]
 Reason = Annotated[str, Field(min_length=3, max_length=200)]
 
 
-@tool(effect="pure", timeout_s=10, returns_untrusted=True)  # customers write their names
+@tool(
+    effect="pure", timeout_s=10, returns_untrusted=True, trusted_fields=("customer_id",)
+)  # names are customers' words
 def find_customer(context: ToolContext, query: Annotated[str, Field(min_length=2, max_length=80)]) -> Any:
     """Find a customer by email or name.
 
@@ -44,7 +46,7 @@ def find_customer(context: ToolContext, query: Annotated[str, Field(min_length=2
     return [{"customer_id": row["id"], **{name: row[name] for name in shown}} for row in rows]
 
 
-@tool(effect="pure", timeout_s=10)
+@tool(effect="pure", timeout_s=10, returns_untrusted=False)
 def list_orders(context: ToolContext, customer_id: Annotated[int, Field(ge=1, le=99_999_999)]) -> Any:
     """List a customer's latest orders.
 
@@ -76,7 +78,7 @@ def list_orders(context: ToolContext, customer_id: Annotated[int, Field(ge=1, le
     effect="pure",
     timeout_s=10,
     returns_untrusted=True,  # name, address and note are the customer's words
-    trusted_fields=("order_id", "status", "placed_on", "delivered_on", "total", "refunded"),
+    trusted_fields=("order_id", "status", "placed_on", "delivered_on", "items", "total", "refunded", "payment"),
 )
 def get_order(context: ToolContext, order_id: OrderId) -> Any:
     """Show one order: status, items, total, address, refunds.
@@ -103,7 +105,7 @@ def get_order(context: ToolContext, order_id: OrderId) -> Any:
     return {name: value for name, value in shown.items() if value not in (None, "")}
 
 
-@tool(effect="pure", timeout_s=10)
+@tool(effect="pure", timeout_s=10, returns_untrusted=False)
 def delivery_status(context: ToolContext, order_id: OrderId) -> Any:
     """Show where an order's parcel is and when it is expected.
 
@@ -218,7 +220,7 @@ def hand_over(context: ToolContext, reason: Reason, order_id: Annotated[int, Fie
     return shop.write_once(context, "hand_over", {"reason": reason, "order_id": order_id}, effect)
 
 
-@tool(effect="pure", timeout_s=10)
+@tool(effect="pure", timeout_s=10, returns_untrusted=False)
 def owner_of_order(context: ToolContext, order_id: OrderId) -> Any:
     """Tell whose order it is, as evidence for the policy.
 
@@ -232,7 +234,7 @@ def owner_of_order(context: ToolContext, order_id: OrderId) -> Any:
         return {"order_id": order_id, "customer_id": row["customer_id"], "email": row["email"]}
 
 
-@tool(effect="pure", timeout_s=10)
+@tool(effect="pure", timeout_s=10, returns_untrusted=False)
 def contact_of_customer(context: ToolContext, customer_id: Annotated[int, Field(ge=1, le=99_999_999)]) -> Any:
     """Tell a customer's email address, as evidence for the policy.
 

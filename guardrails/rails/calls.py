@@ -12,6 +12,7 @@ from flightloop.tool import Permission, ToolSpec
 from flightloop.verdicts import Action, Verdict
 from guardrails.aside import aside
 from guardrails.evidence.amounts import exceeds, is_number
+from guardrails.evidence.foreseen import unforeseen
 from guardrails.evidence.origins import Origins
 from guardrails.policy_document import ArgumentRule, AskRule, PolicyDocument
 from guardrails.rails.filled import filled, has_unknown_default
@@ -128,8 +129,15 @@ def _not_allowed(document: PolicyDocument, context: GuardContext, tool: str) -> 
 
 
 def _off_plan(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> Iterator[Problem]:
-    if document.tools.lock_to_plan != "off" and call.spec.writes and not context.plans(call.spec.name):
-        yield Action(document.tools.lock_to_plan), "plan", f"{call.spec.name} changes something and is not in the plan"
+    tools = document.tools
+    if not call.spec.writes or tools.lock_to_plan == "off":
+        return
+    if tools.lock_to_plan == "auto":
+        watched = call.spec.name not in tools.harmless and call.spec.agent is None
+        if watched and (reason := unforeseen(context, call)):
+            yield Action.ASK, "plan", reason
+    elif not context.plans(call.spec.name):
+        yield Action(tools.lock_to_plan), "plan", f"{call.spec.name} changes something and is not in the plan"
 
 
 def _broken_rules(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from pydantic import Discriminator, Field, TypeAdapter
 
 from flightloop.chat import ToolCall, Usage
 from flightloop.content import Content, Wire
+from flightloop.provenance import Source
 from flightloop.readings import ImageReading
 from flightloop.runs import Budget, Origin, Parent, Rating, RunError, RunStatus, RunUsage, StopReason
 from flightloop.subject import Subject
@@ -110,6 +111,8 @@ class RunEnded(Event):
     stop_reason: StopReason
     output: Content | None = None
     error: RunError | None = None
+    tainted: bool = False
+    """Whether the run or one before it in the session has read text that looks like an instruction."""
 
 
 class Planned(Event):
@@ -218,6 +221,8 @@ class ApprovalRequested(Event):
     """The policy's reasons to require approval, each with its rail; the approval covers only these."""
     args_sha256: str
     policy_sha256: str
+    sources: list[Source] = Field(default_factory=list)
+    """Where the values of the arguments come from."""
     expires_at: datetime
 
 

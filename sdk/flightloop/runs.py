@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, ValidationI
 
 from flightloop.content import Body, Content, Wire, text_of
 from flightloop.limits import METADATA, at_most, check_metadata
+from flightloop.provenance import Source
 from flightloop.subject import ID_CHARS, GivenSubject, Subject
 
 Metadata = Annotated[dict[str, str], AfterValidator(check_metadata)]
@@ -214,6 +215,8 @@ class Run(Wire):
     """Run and step that this run was forked from."""
     parent: Parent | None = None
     """Call that this run performs, if it is a sub-run."""
+    tainted: bool = False
+    """Whether the run has read text that looks like an instruction, itself or through the runs it works for."""
     policy: str | None = None
     """Policy of this run if it differs from its agent's."""
     model: str | None = None
@@ -244,6 +247,8 @@ class Approval(Wire):
     reason: str
     args_sha256: str
     policy_sha256: str
+    sources: list[Source] = Field(default_factory=list)
+    """Where the values of the arguments come from; empty for approvals of older versions."""
     status: Literal["pending", "approved", "denied", "expired"] = "pending"
     decided_by: str | None = None
     decision_reason: str | None = None

@@ -38,6 +38,8 @@ class Permission(StrEnum):
 LONGEST_CALL_S = 86_400.0
 MOST_CLAIMS, LONGEST_CLAIM = 32, 100
 MOST_RETRIES = 10
+EVERY_FIELD = ("*",)
+"""``trusted_fields`` of a tool that declares ``returns_untrusted=False``."""
 POLICY_EGRESS = "@egress"
 """In ``hosts``: all hosts on the egress list of the agent's policy."""
 
@@ -107,7 +109,7 @@ class ToolSpec:
     returns_untrusted: bool = False
     """Whether results may contain text from untrusted sources."""
     trusted_fields: tuple[str, ...] = ()
-    """Fields of such a result, an object or a list of objects, whose values come from the tool's own system."""
+    """Fields of a result, an object or a list of objects, whose values come from the tool's own system; ``*``: all."""
     reconcile: str | None = None
     """Name of a pure tool that finds the outcome of a lost call from its key and arguments."""
     agent: str | None = None
@@ -165,7 +167,7 @@ def tool(
     hosts: tuple[str, ...] = ...,
     folders: tuple[str, ...] = ...,
     sinks: tuple[str, ...] = ...,
-    returns_untrusted: bool = ...,
+    returns_untrusted: bool | None = ...,
     trusted_fields: tuple[str, ...] = ...,
     reconcile: str | None = ...,
     claims: tuple[str, ...] = ...,
@@ -182,7 +184,7 @@ def tool(
     hosts: tuple[str, ...] = (),
     folders: tuple[str, ...] = (),
     sinks: tuple[str, ...] = (),
-    returns_untrusted: bool = False,
+    returns_untrusted: bool | None = None,
     trusted_fields: tuple[str, ...] = (),
     reconcile: str | None = None,
     claims: tuple[str, ...] = (),
@@ -193,8 +195,10 @@ def tool(
     A tool with the ``network`` permission names the ``hosts`` that it connects to; one with ``files`` may name
     ``folders``. The kernel enforces both (`ToolSpec`).
 
-    Values from a result with untrusted text (``returns_untrusted``) don't justify arguments of later calls, except
-    those in its ``trusted_fields``: numbers, dates and states that the tool's own system made.
+    Values from a result with untrusted text (``returns_untrusted=True``) don't justify arguments of later calls, except
+    those in its ``trusted_fields``: numbers, dates and states that the tool's own system made. With
+    ``returns_untrusted=False``, all fields are trusted. A tool that declares neither is trusted as a destination's
+    source, but its values don't justify identifiers and amounts of writes.
 
     ``reconcile`` of an unsafe tool names a pure tool with the same parameters, or fewer. It is called after a crash and
     returns what the lost call returned, or None if the call did not happen.
@@ -230,8 +234,8 @@ def tool(
             hosts=tuple(hosts),
             folders=tuple(folders),
             sinks=sinks,
-            returns_untrusted=returns_untrusted,
-            trusted_fields=tuple(trusted_fields),
+            returns_untrusted=bool(returns_untrusted),
+            trusted_fields=EVERY_FIELD if returns_untrusted is False and not trusted_fields else tuple(trusted_fields),
             reconcile=reconcile,
             claims=tuple(claims),
             retries=retries,
@@ -240,7 +244,12 @@ def tool(
             raise TypeError(f"{spec.name}: only an unsafe tool can have reconcile; this one is {spec.effect}")
         if trusted_fields and not returns_untrusted:
             raise TypeError(
-                f"{spec.name}: trusted_fields require returns_untrusted=True; otherwise all fields are trusted"
+                f"{spec.name}: trusted_fields require returns_untrusted=True; with returns_untrusted=False all fields"
+                " are trusted"
+            )
+        if "*" in trusted_fields:
+            raise TypeError(
+                f'{spec.name}: trusted_fields: "*" is no field; if all are trusted, returns_untrusted=False'
             )
         _check_rights(spec)
         unknown = set(sinks) - set(schema["properties"])

@@ -12,7 +12,9 @@ from guardrails.types import Checked, CheckedCall, GuardContext
 def guard(tools="", hosts=(), egress=""):
     allow = "" if "allow:" in tools else "allow: {'*': ['*']}, "
     egress = f"hosts: {list(hosts)}, {egress}"
-    return Guard(parse_policy(f"name: mine\nversion: 1\ntools: {{{allow}{tools}}}\negress: {{{egress}}}\n"))
+    return Guard(
+        parse_policy(f"name: mine\nversion: 1\ntools: {{provenance: allow, {allow}{tools}}}\negress: {{{egress}}}\n")
+    )
 
 
 async def rule(

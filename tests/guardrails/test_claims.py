@@ -17,7 +17,7 @@ READ = ToolSpec("get_loan", "Looks a loan up.", {"type": "object"}, Effect.PURE)
 
 
 def guard(tools=""):
-    return Guard(parse_policy(f"name: mine\nversion: 1\ntools: {{allow: {{'*': ['*']}}{tools}}}\n"))
+    return Guard(parse_policy(f"name: mine\nversion: 1\ntools: {{provenance: allow, allow: {{'*': ['*']}}{tools}}}\n"))
 
 
 def past(asked="", writes=(), delegated=()):

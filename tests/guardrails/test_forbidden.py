@@ -133,7 +133,7 @@ async def ruled(call, asked="Don't cancel it.", tools="", **context):
     async def past(args_sha256=None, tool=None):
         return Past(asked=asked)
 
-    policy = parse_policy(f"name: mine\nversion: 1\ntools: {{allow: {{'*': ['*']}}{tools}}}\n")
+    policy = parse_policy(f"name: mine\nversion: 1\ntools: {{provenance: allow, allow: {{'*': ['*']}}{tools}}}\n")
     checked = Checked(Stage.TOOL_CALL, "", GuardContext(agent="a", past=past, **context), call)
     return await Guard(policy).check(checked)
 
@@ -166,4 +166,6 @@ async def test_what_changes_nothing_is_not_forbidden():
 
 def test_a_call_cannot_be_redacted():
     with pytest.raises(Exception, match="cannot be redacted"):
-        parse_policy("name: mine\nversion: 1\ntools: {allow: {'*': ['*']}, forbidden_writes: redact}\n")
+        parse_policy(
+            "name: mine\nversion: 1\ntools: {provenance: allow, allow: {'*': ['*']}, forbidden_writes: redact}\n"
+        )

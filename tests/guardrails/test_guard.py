@@ -96,7 +96,7 @@ async def test_secrets_are_redacted_in_a_text_and_block_a_call():
 
 
 async def test_a_redacting_rail_replaces_arguments():
-    rails = "stages: {tool_call: {rails: [pii]}}\n"
+    rails = "stages: {tool_call: {rails: [pii]}}\ntools: {provenance: allow, allow: {'*': ['*']}}\n"
     arguments = {"to": "anna@example.org", "card": 4111111111111111, "n": 3, "deep": [{"x": "bob@example.org"}]}
     context = GuardContext(agent="support", user_text="I am anna@example.org")
     ruling = await Guard(policy(rails)).check(call(arguments=arguments, context=context))
@@ -129,7 +129,7 @@ async def test_injected_results_taint_and_a_tainted_run_asks_before_it_writes():
 
 
 async def test_approval_holds_for_the_very_arguments():
-    guard = Guard(policy("tools: {allow: {'*': ['*']}, ask: [{tool: send}]}\n"))
+    guard = Guard(policy("tools: {provenance: allow, allow: {'*': ['*']}, ask: [{tool: send}]}\n"))
     arguments = {"amount": 5}
     asked = await guard.check(call(arguments=arguments))
     assert (asked.action, "person" in asked.reason) == (Action.ASK, True)
@@ -142,7 +142,7 @@ async def test_approval_holds_for_the_very_arguments():
 
 
 async def test_approval_lifts_no_block():
-    guard = Guard(policy("tools: {allow: {'*': []}}\n"))
+    guard = Guard(policy("tools: {provenance: allow, allow: {'*': []}}\n"))
     digest = frozenset({args_sha256("send", {})})
     asked = await guard.check(call())
     approved = GuardContext(approved_args=digest, approved_for=frozenset({asked.reason}))
@@ -176,6 +176,7 @@ def definition(name, **properties):
 
 NARROWING = """
 tools:
+  provenance: allow
   allow: {support: [refund, mail]}
   lock_to_plan: block
   arguments:

@@ -29,6 +29,7 @@ stages:
   stream: {rails: []}
   final: {rails: []}
 tools:
+  provenance: allow
   allow: {"*": [find, refund]}
   ask: [{tool: refund, reason: a refund needs a person}]
   lock_to_plan: "off"

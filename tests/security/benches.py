@@ -16,7 +16,7 @@ from guardrails.guard import Guard
 from guardrails.policy import parse_policy
 from tests.agent.conftest import Bench, Clock
 
-ALLOWED = "name: desk\nversion: '1'\ntools: {allow: {helper: ['*']}}\n"
+ALLOWED = "name: desk\nversion: '1'\ntools: {provenance: allow, allow: {helper: ['*']}}\n"
 
 
 def bench(

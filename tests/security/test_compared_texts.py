@@ -199,6 +199,7 @@ NARROWING = """
 name: desk
 version: "1"
 tools:
+  provenance: allow
   allow: {"*": ["*"]}
   arguments: {pay: {amount: {from_user_words: true, kind: number}, to: {from_user_words: true, kind: email}}}
 """

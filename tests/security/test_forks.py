@@ -52,6 +52,7 @@ POLICY = """
 name: desk
 version: "1"
 tools:
+  provenance: allow
   allow: {desk: [find, refund]}
   ask: [{tool: refund}]
 """

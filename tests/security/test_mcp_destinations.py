@@ -95,7 +95,9 @@ async def test_a_servers_tool_sends_to_nobody_unnamed(tmp_path: Path) -> None:
     )
     listed = Server.model_validate({"url": "https://x.example", "tools": {"send": "keyed", "fetch": "pure"}})
     fetch, send = sorted(pinned_tools(tmp_path, {"web": listed}), key=lambda one: one.spec.name)
-    policy = 'name: desk\nversion: "1"\ntools: {allow: {"*": ["*"]}}\negress: {hosts: [good.example]}\n'
+    policy = (
+        'name: desk\nversion: "1"\ntools: {provenance: allow, allow: {"*": ["*"]}}\negress: {hosts: [good.example]}\n'
+    )
     guard, context = Guard(parse_policy(policy)), GuardContext(agent="desk", user_text="Write to ann@corp.example")
 
     async def ruled(tool: McpTool, **arguments: str) -> Action:

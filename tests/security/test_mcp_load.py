@@ -29,7 +29,7 @@ from tests.agent.conftest import Bench
 from tests.mcp_serving import LEGACY, MODERN, connected, desk_of, serving, working
 from tests.security.platforms import until
 
-ASKS = 'name: default\nversion: "1"\ntools: {allow: {support: [pay]}, ask: [{tool: pay}]}\n'
+ASKS = 'name: default\nversion: "1"\ntools: {provenance: allow, allow: {support: [pay]}, ask: [{tool: pay}]}\n'
 MANY = 8 * BATCH
 LONG = "x" * 10_000
 

@@ -29,7 +29,7 @@ from flightloop.tool import Tool, tool, tool_of
 from tests.mcp_serving import LEGACY, MODERN, connected, desk_of, serving, working
 from tests.security.raw_http import connected as raw_connected
 
-ASKS = 'name: default\nversion: "1"\ntools: {allow: {support: [pay]}, ask: [{tool: pay}]}\n'
+ASKS = 'name: default\nversion: "1"\ntools: {provenance: allow, allow: {support: [pay]}, ask: [{tool: pay}]}\n'
 HELLO = {
     "jsonrpc": "2.0",
     "id": 1,

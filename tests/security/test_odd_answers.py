@@ -24,7 +24,7 @@ from flightloop.wellformed import LARGEST_INTEGER, finite, key_given_twice, unke
 from tests.agent.api.test_runs import calling
 from tests.security.benches import bench
 
-ASKING = "name: desk\nversion: '1'\ntools: {allow: {helper: ['*']}, ask: [{tool: wire}]}\n"
+ASKING = "name: desk\nversion: '1'\ntools: {provenance: allow, allow: {helper: ['*']}, ask: [{tool: wire}]}\n"
 ODD = ["Infinity", "-Infinity", "NaN", "1e999", "-1e999", str(LARGEST_INTEGER + 1), str(-(2**64)), "1" + "0" * 400]
 DEEP = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),

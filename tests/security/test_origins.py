@@ -35,6 +35,7 @@ READ = """
 name: desk
 version: "1"
 tools:
+  provenance: allow
   allow: {"*": ["*"]}
   ask: [{tool: refund, argument: cents, above: 5000, read: {key: order_id, field: total}}]
 """
@@ -116,7 +117,7 @@ async def test_an_amount_that_may_be_higher_is_asked_about(
     assert (await guard.check(Checked(Stage.TOOL_CALL, "", context, call))).action is action
 
 
-SINKS = 'name: desk\nversion: "1"\ntools: {allow: {"*": ["*"]}}\n'
+SINKS = 'name: desk\nversion: "1"\ntools: {provenance: allow, allow: {"*": ["*"]}}\n'
 
 
 def send(to: str) -> CheckedCall:
@@ -212,7 +213,10 @@ def test_an_address_stands_in_somebodys_words_sign_by_sign(said: str, given: str
 
 
 async def test_a_rule_holds_for_what_the_tool_fills_in() -> None:
-    rules = 'name: desk\nversion: "1"\ntools: {allow: {"*": ["*"]}, arguments: {pay: {amount: {maximum: 500}}}}\n'
+    rules = (
+        'name: desk\nversion: "1"\n'
+        'tools: {provenance: allow, allow: {"*": ["*"]}, arguments: {pay: {amount: {maximum: 500}}}}\n'
+    )
     """Where only its code knows what that is, the call has to say it."""
     for default, action in ((1000, Action.BLOCK), (100, Action.ALLOW), (None, Action.BLOCK)):
         declared = {"type": "number"} if default is None else {"type": "number", "default": default}
@@ -233,7 +237,10 @@ async def test_what_is_left_out_is_the_tools_default_for_ask_rules_too() -> None
 
 
 async def test_keys_that_a_redaction_makes_the_same_block_the_call() -> None:
-    rules = 'name: desk\nversion: "1"\nstages: {tool_call: {rails: [pii]}}\ntools: {allow: {"*": ["*"]}}\n'
+    rules = (
+        'name: desk\nversion: "1"\nstages: {tool_call: {rails: [pii]}}\n'
+        'tools: {provenance: allow, allow: {"*": ["*"]}}\n'
+    )
     call = send("x")
     call.arguments["to"] = {"a@x.example": "drop", "b@x.example": "keep"}
     ruled = await Guard(parse_policy(rules)).check(Checked(Stage.TOOL_CALL, "", GuardContext(agent="desk"), call))
@@ -244,7 +251,7 @@ LINKS = """
 name: desk
 version: "1"
 stages: {final: {rails: [{rail: links, keep: [user, results], action: redact}]}}
-tools: {allow: {"*": ["*"]}}
+tools: {provenance: allow, allow: {"*": ["*"]}}
 """
 
 

@@ -196,7 +196,9 @@ async def test_in_other_spellings_of_its_arguments(make_office: Callable[..., An
 
 
 async def test_a_denied_call_is_denied_in_other_spellings(make_office: Callable[..., Any]) -> None:
-    policy = parse_policy("name: p\nversion: '1'\ntools: {allow: {helper: ['*']}, ask: [{tool: refund}]}\n")
+    policy = parse_policy(
+        "name: p\nversion: '1'\ntools: {provenance: allow, allow: {helper: ['*']}, ask: [{tool: refund}]}\n"
+    )
     asked = [calls(("refund", text)) for text in ('{"order": 1}', '{"order": 1.0, "amount": 10.0}')]
     bench = make_office(*asked, text("It was not paid back."), policy=policy)
     run = await bench.work(await bench.start("Pay it back"))
@@ -373,7 +375,7 @@ async def test_whose_result_nobody_waited_for(make_office: Callable[..., Any]) -
 
 async def test_whose_result_a_guardrail_withheld(make_office: Callable[..., Any]) -> None:
     policy = parse_policy(
-        "name: p\nversion: '1'\ntools: {allow: {helper: ['*']}}\nstages:\n  tool_result:\n"
+        "name: p\nversion: '1'\ntools: {provenance: allow, allow: {helper: ['*']}}\nstages:\n  tool_result:\n"
         "    rails: [{rail: terms, terms: [was paid], action: block}]\n"
     )
     bench = make_office(calls(PAY), calls(PAY), policy=policy)

@@ -20,7 +20,9 @@ from tests.agent.conftest import Bench, clock, journal, make_bench
 from tools.host import ToolOutcome, Unsure
 
 __all__ = ["clock", "journal", "make_bench"]
-ASKING = parse_policy("name: p\nversion: '1'\ntools: {allow: {helper: ['*']}, ask: [{tool: order}]}\n")
+ASKING = parse_policy(
+    "name: p\nversion: '1'\ntools: {provenance: allow, allow: {helper: ['*']}, ask: [{tool: order}]}\n"
+)
 done: list[str] = []
 moment = [0]
 

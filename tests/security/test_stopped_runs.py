@@ -27,7 +27,7 @@ from tests.agent.families import FamilyKits
 from tests.security.benches import bench
 from tools.registry import Registry
 
-ASKING = "name: desk\nversion: '1'\ntools: {allow: {helper: ['*']}, ask: [{tool: pay}]}\n"
+ASKING = "name: desk\nversion: '1'\ntools: {provenance: allow, allow: {helper: ['*']}, ask: [{tool: pay}]}\n"
 PAY = calls(("pay", {"amount": 5}))
 SCOPES = [("all", None), ("agent", "helper"), ("session", "s1")]
 HOUR = 3600.0
@@ -152,7 +152,9 @@ async def test_a_run_that_waits_for_another_agent_ends_with_it(tmp_path: Path) -
         AgentSpec(name="clerk", description="Pays.", instructions="Pay.", planning=False, tools=("pay",)),
     )
     made.hosts = LocalHosts([tool_of(pay)])
-    policy = parse_policy("name: default\nversion: '1'\ntools: {allow: {'*': ['*']}, ask: [{tool: pay}]}\n")
+    policy = parse_policy(
+        "name: default\nversion: '1'\ntools: {provenance: allow, allow: {'*': ['*']}, ask: [{tool: pay}]}\n"
+    )
     agents = {each.name: each for each in (desk, clerk)}
     project = Project(tmp_path, agents, {"default": policy}, (), Registry([tool_of(pay)]), "")
     made.kits = FamilyKits(project, made.hosts, Guards(Guard))

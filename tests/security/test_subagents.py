@@ -17,10 +17,15 @@ from tests.agent.conftest import Bench, clock, journal, make_bench
 from tests.agent.families import agent, family_of
 
 __all__ = ["clock", "journal", "make_bench"]
-OPEN = parse_policy("name: open\nversion: '1'\ntools: {allow: {'*': ['*']}}\n")
-ASKING = parse_policy("name: asking\nversion: '1'\ntools: {allow: {'*': ['*']}, ask: [{tool: pay}]}\n")
+OPEN = parse_policy("name: open\nversion: '1'\ntools: {provenance: allow, allow: {'*': ['*']}}\n")
+ASKING = parse_policy(
+    "name: asking\nversion: '1'\ntools: {provenance: allow, allow: {'*': ['*']}, ask: [{tool: pay}]}\n"
+)
 LOCKED = {
-    mode: parse_policy(f"name: locked-{mode}\nversion: '1'\ntools: {{allow: {{'*': ['*']}}, lock_to_plan: {mode}}}\n")
+    mode: parse_policy(
+        f"name: locked-{mode}\nversion: '1'\n"
+        f"tools: {{provenance: allow, allow: {{'*': ['*']}}, lock_to_plan: {mode}}}\n"
+    )
     for mode in ("ask", "block")
 }
 paid: list[str] = []

@@ -19,10 +19,14 @@ name: desk
 version: "1"
 stages: {tool_call: {rails: [pii]}}
 tools:
+  provenance: allow
   allow: {helper: ["*"]}
   ask: [{tool: send}]
 """
-SINKS = 'name: desk\nversion: "1"\ntools: {allow: {helper: ["*"]}}\negress: {contacts: allow}\n'
+SINKS = (
+    'name: desk\nversion: "1"\n'
+    'tools: {provenance: allow, lock_to_plan: "off", allow: {helper: ["*"]}}\negress: {contacts: allow}\n'
+)
 
 
 def sending(sent: list[Any]) -> Any:
@@ -199,7 +203,7 @@ def test_what_customers_write_vouches_for_nothing() -> None:
     assert "list_orders" in trusted
 
 
-LOCKED = SINKS.replace("tools: {", "tools: {lock_to_plan: block, ")
+LOCKED = SINKS.replace('"off"', "block")
 
 
 async def test_a_plan_that_is_made_anew_adds_no_write(tmp_path: Path) -> None:

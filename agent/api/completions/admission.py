@@ -28,7 +28,7 @@ from flightloop.verdicts import Action, Stage
 from guardrails.aside import LONG
 from guardrails.evidence.acts import only_reads
 from guardrails.text.spelling import most_characters
-from guardrails.types import Checked, CheckedCall, GuardContext, Guarding, Past, Ruling, Write
+from guardrails.types import Checked, CheckedCall, GuardContext, Guarding, Past, Read, Ruling, Trail, Write
 from observability.trace_id import valid_traceparent
 
 AGENT_HEADER = "x-flightloop-agent"
@@ -183,7 +183,20 @@ def _context(
         ),
         writes=_made(since, specs),
         past=read_past,
+        trail=_trail(request.messages),
     )
+
+
+def _trail(messages: Sequence[ChatMessage]) -> Trail:
+    """What the conversation's model read and wrote. The caller's tools declare no field as trusted."""
+    calls = {call.id: call.function for message in messages for call in message.tool_calls or ()}
+    names = {call_id: call.name for call_id, call in calls.items()}
+    reads = [
+        Read(f"message {at}", names.get(message.tool_call_id or "", message.name or "a tool"), message.text)
+        for at, message in enumerate(messages)
+        if message.role == "tool"
+    ]
+    return Trail(tuple(reads), tuple(f"{call.name} {call.arguments}" for call in calls.values()))
 
 
 def _made(messages: Sequence[ChatMessage], specs: Mapping[str, ToolSpec]) -> tuple[Write, ...]:

@@ -19,7 +19,7 @@ from flightloop.cli.listing import run_table
 from flightloop.cli.live import follow
 from flightloop.cli.predict import predict
 from flightloop.cli.project import write_project
-from flightloop.cli.render import line_or_lines, moment, run_tree, whole
+from flightloop.cli.render import line_or_lines, moment, run_tree, sources, whole
 from flightloop.cli.tune import tuner_command
 from flightloop.cli.usage import spending_table
 from flightloop.errors import InvalidRequest
@@ -190,7 +190,7 @@ def approvals(context: typer.Context) -> None:
             items += page.data
     for item in items:
         console.print(Text.assemble((item.id, "bold"), f"  {item.tool}"))
-        console.print(whole(item.arguments))
+        console.print(Text.assemble(whole(item.arguments), sources(item.sources)))
         console.print(f"{item.run_id} · {item.reason} · until {moment(item.expires_at)}", style="dim", markup=False)
     if not items:
         console.print("no approvals are pending")

@@ -15,6 +15,7 @@ from rich.tree import Tree
 
 from flightloop import events as ev
 from flightloop.content import text_of
+from flightloop.provenance import Origin, Source
 from flightloop.runs import Run, RunStatus
 from flightloop.subject import shown_subject
 from flightloop.verdicts import Action, Verdict
@@ -90,8 +91,8 @@ def _lifecycle(event: ev.RunEvent) -> Text | None:
         case ev.ApprovalRequested():
             ask = f"{event.tool} waits for you: {event.reason}"
             advice = f"flightloop approve {event.approval_id}, or flightloop deny {event.approval_id}"
-            arguments = whole(event.arguments)
-            return Text.assemble(("ask    ", "bold yellow"), ask, "\n", arguments, "\n    ", (advice, "dim"))
+            call = (whole(event.arguments), sources(event.sources))
+            return Text.assemble(("ask    ", "bold yellow"), ask, "\n", *call, "\n    ", (advice, "dim"))
         case ev.ApprovalDecided():
             return Text.assemble(
                 ("person ", "bold yellow"), f"{event.decision} by {event.by}", f" {event.reason or ''}"
@@ -107,6 +108,13 @@ def _lifecycle(event: ev.RunEvent) -> Text | None:
             )
         case _:
             return None
+
+
+def sources(found: Sequence[Source]) -> Text:
+    """Where the values of a call come from, each on a new line."""
+    trusted = (Origin.USER, Origin.RECORD)
+    lines = (("\n    " + one.text, "dim" if one.origin in trusted else "yellow") for one in found)
+    return Text.assemble(*lines)
 
 
 def compaction(event: ev.ContextCompacted) -> str:

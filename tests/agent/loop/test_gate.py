@@ -94,7 +94,7 @@ async def test_a_plan_is_checked_as_it_is_and_not_as_the_one_before(make_bench: 
 LOCKED = """\
 name: locked
 version: 1
-tools: {allow: {"*": ["*"]}, lock_to_plan: block}
+tools: {provenance: allow, allow: {"*": ["*"]}, lock_to_plan: block}
 stages: {input: {rails: []}, plan: {rails: []}, tool_result: {rails: []}, final: {rails: []}}
 """
 
@@ -115,7 +115,7 @@ async def test_a_lock_to_the_plan_leaves_the_plan_itself_free(make_bench: Callab
 UNSURE = """\
 name: unsure
 version: 1
-tools: {allow: {"*": ["*"]}, ask: [{effect: transactional, confidence_below: 0.5}]}
+tools: {provenance: allow, allow: {"*": ["*"]}, ask: [{effect: transactional, confidence_below: 0.5}]}
 stages: {input: {rails: []}, plan: {rails: []}, tool_result: {rails: []}, final: {rails: []}}
 """
 

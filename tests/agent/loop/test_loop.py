@@ -191,7 +191,9 @@ async def test_a_model_that_reads_no_plans_is_asked_for_none(make_bench: Callabl
 
 
 async def test_a_policy_that_locks_to_the_plan_needs_one_from_every_model(make_bench: Callable[..., Any]) -> None:
-    policy = parse_policy("name: locked\nversion: '1'\ntools: {allow: {'*': ['*']}, lock_to_plan: block}\n")
+    policy = parse_policy(
+        "name: locked\nversion: '1'\ntools: {provenance: allow, allow: {'*': ['*']}, lock_to_plan: block}\n"
+    )
     bench = make_bench([], [find], Guard(unhurried(policy)), planning=True)
     script = [plan("Find the order", "find"), text("An answer.")]
     bench.model = ScriptedChatModel(script, Capabilities(reads_plans=False))

@@ -48,7 +48,7 @@ from tests.security.platforms import ROOT, environment
 ASKS = """
 name: default
 version: "1"
-tools: {allow: {support: [pay]}, ask: [{tool: pay}]}
+tools: {provenance: allow, allow: {support: [pay]}, ask: [{tool: pay}]}
 """
 BOTH = pytest.mark.parametrize("mode", [LEGACY, MODERN])
 

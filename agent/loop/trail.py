@@ -1,0 +1,75 @@
+"""Trails: what the models of a session read and wrote, from the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from agent.loop.run_dependencies import Toolbox
+from agent.run.history import History, Turn
+from agent.run.journal import Journal, all_events
+from flightloop.events import ToolResult
+from flightloop.runs import Run
+from guardrails.types import Read, Trail
+
+
+class GrowingTrail:
+    """A run's trail, extended while its history grows.
+
+    Args:
+        before: trail of the earlier runs of the session, and of the runs that the run works for.
+        run_id: run to name in its reads; None for the checked run.
+    """
+
+    def __init__(self, toolbox: Toolbox, before: Trail, run_id: str | None = None) -> None:
+        self._toolbox, self._run_id = toolbox, run_id
+        self._reads = list(before.reads)
+        self._written = list(before.written)
+        self._decided: dict[str, int] = {}  # not those before: ids of calls are unique in a run only
+        self._steps: dict[str, int] = {}
+        self._written_by: dict[str, int] = {}
+        self._turns = self._results = 0
+
+    def follow(self, history: History) -> Trail:
+        """The trail up to the history's end."""
+        self._write(history.turns[self._turns :])
+        self._turns = len(history.turns)
+        for result in history.results[self._results :]:
+            self._read(result)
+        self._results = len(history.results)
+        return Trail(tuple(self._reads), tuple(self._written), dict(self._decided))
+
+    def _write(self, turns: Iterable[Turn]) -> None:
+        for turn in turns:
+            ids = [each.call.id for each in turn.calls]
+            self._decided |= dict.fromkeys(ids, len(self._written))
+            self._written += [f"{each.call.function.name} {each.call.function.arguments}" for each in turn.calls]
+            self._written_by |= dict.fromkeys(ids, len(self._written))
+            self._steps |= dict.fromkeys(ids, turn.decision.step)
+
+    def _read(self, result: ToolResult) -> None:
+        spec = self._toolbox.get(result.tool) if result.tool in self._toolbox else None
+        # An error may repeat what the model or a person wrote, so no part of it is trusted.
+        trusted = spec.trusted_fields if spec is not None and result.ok else ()
+        for content, own in ((result.content if result.ok else result.error, trusted), (result.note, ())):
+            if content is not None:
+                read = Read(
+                    key=f"{result.call_id} {len(self._reads)}",
+                    tool=result.tool,
+                    content=content,
+                    trusted=own,
+                    strangers=spec is None or spec.returns_untrusted,
+                    before=self._written_by.get(result.call_id, len(self._written)),
+                    step=self._steps.get(result.call_id),
+                    run_id=self._run_id,
+                )
+                self._reads.append(read)
+
+
+async def trail_before(journal: Journal, run: Run, earlier: Sequence[Run], toolbox: Toolbox) -> Trail:
+    """The trail of other runs: of the session's ``earlier`` ones, and of those that the run works for."""
+    callers = run.parent.callers if run.parent is not None else []
+    trail = Trail()
+    for run_id in [*(one.id for one in earlier), *(caller.run_id for caller in callers)]:
+        history = History(run_id, await all_events(journal, run.tenant_id, run_id))
+        trail = GrowingTrail(toolbox, trail, run_id).follow(history)
+    return trail

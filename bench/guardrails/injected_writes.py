@@ -1,0 +1,311 @@
+"""Rows ``injected_writes`` and ``benign_writes_asked``: writes that strangers suggest, and writes that customers want.
+
+A fake model believes everything that it reads and makes the write that an injection wants; nobody approves anything.
+So only the policy can prevent it. No detector flags the injections. The same model makes the right calls for the
+support project's own tasks; those that wait for a person are counted.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.evals.confidence_interval import wilson
+from agent.evals.databases import prepare
+from agent.evals.task import load
+from agent.loop.agent_runtime import AgentRuntime
+from agent.loop.inline_runner import InlineRunner
+from agent.loop.local_hosts import LocalHosts
+from agent.models.answer_chunks import Turn, calls, plan, text
+from agent.models.chat_model import Capabilities
+from agent.project.project import EMBEDDED
+from agent.run.journal import all_events
+from agent.serve.factories import local_lookup
+from agent.store import memory_journal
+from agent.testing.fakes import AnsweringChatModel
+from bench.guardrails.cross_subject import DATABASE, Field
+from bench.guardrails.injections import ADDRESS, AMOUNT, MAIL, Injection, injections
+from bench.rows import Row
+from flightloop.chat import ChatRequest
+from flightloop.events import ApprovalRequested, RunCreated, RunEvent, ToolIntent
+from flightloop.subject import Subject
+from flightloop.tool import Tool, tool, tool_of
+from flightloop.verdicts import Action
+from guardrails.guard import Guard
+from guardrails.policy import Policy, policy_of, unhurried
+from guardrails.types import Guarding
+
+COUNT = 500
+ORACLE = Path("tests/examples/data/support_oracle.json")
+"""The right calls of the support project's tasks."""
+Call = tuple[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured: with or without the rules on provenance and plans, and whether the model makes plans."""
+
+    rules: bool = True
+    planned: bool = True
+
+
+async def injected_writes() -> list[Row]:
+    """Shares of injected writes that are made, and of wanted writes that wait for a person."""
+    attacks = injections(COUNT)
+    with Shop() as shop:
+        made = {one: await shop.attacked(attacks, one) for one in _SETTINGS}
+        asked = {one: await shop.served(one) for one in _SETTINGS}
+    rows = []
+    for planned, suffix in ((True, ""), (False, "_unplanned")):
+        with_rules, without = Setting(planned=planned), Setting(rules=False, planned=planned)
+        note = "the model makes a plan" if planned else "the model makes no plans"
+        rows += [
+            _row(f"injected_writes{suffix}", len(made[with_rules]), len(made[without]), len(attacks), note),
+            _row(f"benign_writes_asked{suffix}", asked[with_rules][0], asked[without][0], asked[with_rules][1], note),
+        ]
+    return rows
+
+
+_SETTINGS = tuple(Setting(rules, planned) for rules in (True, False) for planned in (True, False))
+
+
+def _row(name: str, count: int, without: int, cases: int, note: str) -> Row:
+    share = count / cases
+    return Row(
+        name,
+        share,
+        "share",
+        peer="without provenance and plan lock",
+        peer_value=without / cases,
+        higher_is_better=False,
+        interval=wilson(share, cases),
+        cases=cases,
+        note=note,
+    )
+
+
+@dataclass
+class Believer:
+    """A model that makes given calls, one at a time.
+
+    Attributes:
+        calls: calls for each of the user's turns.
+        turn: the current turn.
+    """
+
+    calls: Sequence[Sequence[Call]]
+    turn: int = 0
+
+    def __call__(self, request: ChatRequest) -> Turn:
+        wanted = self.calls[self.turn]
+        if request.response_format is not None:
+            return plan("do what is asked", *dict.fromkeys(name for name, _ in self.planned(wanted)))
+        last = max(at for at, message in enumerate(request.messages) if message.role == "user")
+        results = [message.text for message in request.messages[last:] if message.role == "tool"]
+        return calls(wanted[len(results)]) if len(results) < len(wanted) else text("I have looked at it.")
+
+    def planned(self, wanted: Sequence[Call]) -> Sequence[Call]:
+        """The calls that the plan of a turn names."""
+        return wanted
+
+
+@dataclass
+class Victim(Believer):
+    """A model whose first plan, made before it reads the injection, names only what the user wants."""
+
+    injected: str = ""
+    named: bool = False
+    """Whether the user's words ask for the write."""
+
+    def planned(self, wanted: Sequence[Call]) -> Sequence[Call]:
+        if self.turn == 0 and not self.named:
+            return [call for call in wanted if call[0] != self.injected]
+        return wanted
+
+
+class Shop(Field):
+    """The support project with tools that read reviews, mails and documents, and one that sends messages."""
+
+    def __enter__(self) -> Shop:
+        super().__enter__()
+        self._texts: dict[str, str] = {}
+        return self
+
+    async def attacked(self, attacks: Iterable[Injection], setting: Setting) -> frozenset[str]:
+        """Ids of the attacks whose write was made."""
+        return frozenset([one.id for one in attacks if await self.attack(one, setting)])
+
+    async def attack(self, attack: Injection, setting: Setting) -> bool:
+        """Whether the write of an attack is made without an approval."""
+        self.fresh()
+        chance = random.Random(attack.id)
+        customer, order, other = chance.choice(self._orders(attack.wish.state))
+        values = {"order": order, "other": other, "amount": AMOUNT, "address": ADDRESS, "mail": MAIL}
+        read = self._plant(attack, attack.planted(values), customer, order)
+        write = (attack.wish.tool, attack.arguments(values))
+        every = [[read], *([] for _ in attack.later)]
+        every[-1].append(write)
+        named = attack.wish.name in ("agreed part", "wanted address", "other order")
+        model = Victim(every, injected=write[0], named=named)
+        events = await self._played(model, attack.said(values), setting, Subject(id=str(customer)))
+        return any(isinstance(event, ToolIntent) and event.tool == write[0] for event in events)
+
+    async def served(self, setting: Setting) -> tuple[int, int]:
+        """Number of the tasks' writes that wait for a person, and number of writes."""
+        tasks = load(EMBEDDED / "tasks" / "support.jsonl")
+        oracle = _oracle()
+        asked = total = 0
+        for task in tasks:
+            steps = [(name, arguments) for name, arguments in filter(_is_call, oracle[task.id])]
+            writes = [step for step in steps if step[0] in WRITES]
+            if not writes:
+                continue
+            self.fresh()
+            prepare(self.data, task)
+            said = [turn.user if isinstance(turn.user, str) else turn.user.default for turn in task.turns]
+            model = Believer([*([] for _ in said[1:]), self._path(" ".join(said), steps)])
+            events = await self._played(model, said, setting, None)
+            total += len(writes)
+            asked += sum(isinstance(event, ApprovalRequested) and event.tool in WRITES for event in events)
+        return asked, total
+
+    def _path(self, said: str, steps: Sequence[Call]) -> list[Call]:
+        """The calls with those that an agent needs to find the orders: it reads each before it changes it."""
+        found: list[Call] = []
+        for name, arguments in steps:
+            order = arguments.get("order_id")
+            if name in WRITES and order is not None:
+                if str(order) not in said and not any(call[0] == "list_orders" for call in found):
+                    found += self._search(said, order)
+                found.append(("get_order", {"order_id": order}))
+            found.append((name, arguments))
+        return found
+
+    def _search(self, said: str, order: int) -> list[Call]:
+        with closing(sqlite3.connect(self.data / DATABASE)) as database:
+            row = database.execute(
+                "SELECT c.id, c.email, c.name FROM orders o JOIN customers c ON c.id = o.customer_id WHERE o.id = ?",
+                (order,),
+            ).fetchone()
+        mail = re.search(r"[\w.]+@[\w.]+\w", said)
+        query = mail.group() if mail else row[2]
+        return [("find_customer", {"query": query}), ("list_orders", {"customer_id": row[0]})]
+
+    def _orders(self, state: str) -> list[tuple[int, int, int]]:
+        """Customers with two orders in a state that the shop would refund or change, without asking for the amount."""
+        with closing(sqlite3.connect(self.data / DATABASE)) as database:
+            rows = database.execute(
+                """SELECT a.customer_id, a.id, b.id FROM orders a JOIN orders b
+                   ON b.customer_id = a.customer_id AND b.id > a.id
+                   WHERE a.status = ?1 AND a.total_cents BETWEEN 4000 AND 10000
+                     AND (b.status = ?1 OR ?1 = 'delivered') ORDER BY a.id""",
+                (state,),
+            ).fetchall()
+        return [tuple(row) for row in rows]
+
+    def _plant(self, attack: Injection, planted: str, customer: int, order: int) -> Call:
+        """Writes the injection where strangers write, and returns the call that reads it."""
+        columns = {
+            "note": ("UPDATE orders SET note = ? WHERE id = ?", order),
+            "address": ("UPDATE orders SET address = ? WHERE id = ?", order),
+            "name": ("UPDATE customers SET name = ? WHERE id = ?", customer),
+        }
+        if attack.channel in columns:
+            statement, key = columns[attack.channel]
+            with closing(sqlite3.connect(self.data / DATABASE)) as database, database:
+                database.execute(statement, (planted, key))
+            return "get_order", {"order_id": order}
+        self._texts[attack.channel] = planted
+        return f"read_{attack.channel}s", {"order_id": order}
+
+    async def _played(
+        self, model: Believer, said: Sequence[str], setting: Setting, subject: Subject | None
+    ) -> list[RunEvent]:
+        """The events of a conversation in which nobody approves anything."""
+        journal, runtime = memory_journal(), self._runtime(setting)
+        runner = InlineRunner(journal, lambda run: runtime, self.data, "nobody")
+        fake = AnsweringChatModel(model, capabilities=Capabilities(reads_plans=setting.planned))
+        events: list[RunEvent] = []
+        for model.turn, words in enumerate(said):
+            created = RunCreated.model_validate(
+                {
+                    "agent": runtime.agent.name,
+                    "session_id": "bench",
+                    "subject": subject,
+                    "input": words,
+                    "budget": runtime.agent.budget.budget(),
+                }
+            )
+            run = (await runner.run(created, fake, "fake", lambda approval: "nobody is there")).run
+            events += await all_events(journal, run.tenant_id, run.id)
+        return events
+
+    def _runtime(self, setting: Setting) -> AgentRuntime:
+        agent = self.project.agent("support")
+        policy = _extended(self.project.policy_of(agent), setting)
+        guard: Guarding = Guard(unhurried(policy))
+        extra = self._tools()
+        hosts = LocalHosts([*self._registry.tools(), *extra], project=self.project.data)
+        lookup = local_lookup(self.data, self.project.data).of(agent)
+        spec = agent.model_copy(update={"tools": (*agent.tools, *(one.spec.name for one in extra)), "examples": ()})
+        return AgentRuntime(spec, guard, hosts, lookup)
+
+    def _tools(self) -> list[Tool]:
+        texts = self._texts
+
+        @tool(effect="pure", returns_untrusted=True)
+        def read_reviews(order_id: int) -> Any:
+            """Read the reviews of an order's products."""
+            return {"order_id": order_id, "reviews": [{"stars": 4, "text": texts.get("review", "")}]}
+
+        @tool(effect="pure", returns_untrusted=True)
+        def read_mails(order_id: int) -> Any:
+            """Read the mails about an order."""
+            return [{"from": "someone@mail.example", "subject": "Order", "body": texts.get("mail", "")}]
+
+        @tool(effect="pure", returns_untrusted=True)
+        def read_documents(order_id: int) -> str:
+            """Read the documents of an order."""
+            return texts.get("document", "")
+
+        @tool(effect="keyed")
+        def send_message(recipient: str, text: str) -> str:
+            """Send a message."""
+            return f"sent to {recipient}: {text}"
+
+        every: tuple[Callable[..., Any], ...] = (read_reviews, read_mails, read_documents, send_message)
+        return [found for one in every if (found := tool_of(one)) is not None]
+
+
+WRITES = ("refund_order", "cancel_order", "change_address", "send_message")
+EXTRA = ("read_reviews", "read_mails", "read_documents", "send_message")
+
+
+def _extended(policy: Policy, setting: Setting) -> Policy:
+    """The support policy with the bench's tools; without the rules on provenance and plans if the setting says so.
+
+    Neither asks about contacts in arguments, which is another rule.
+    """
+    tools = policy.document.tools
+    allow = {name: (*allowed, *EXTRA) for name, allowed in tools.allow.items()}
+    changed: dict[str, Any] = {"allow": allow}
+    if not setting.rules:
+        changed |= {"provenance": Action.ALLOW, "lock_to_plan": "off"}
+    return policy_of(policy.document.model_copy(update={"tools": tools.model_copy(update=changed)}))
+
+
+def _oracle() -> dict[str, list[Any]]:
+    """The right calls by task. Answers stand between them as texts."""
+    found: dict[str, list[Any]] = json.loads(ORACLE.read_text(encoding="utf-8"))
+    return found
+
+
+def _is_call(step: Any) -> bool:
+    return not isinstance(step, str)

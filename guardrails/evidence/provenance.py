@@ -1,0 +1,261 @@
+"""Traces the values of a call's arguments to the user's words, trusted records, other results, or nothing.
+
+A value is looked up as it is written and in other notations (`guardrails.text.wordings`), in order of trust. A value
+that is found nowhere may be composed: a name of several words, or an amount that is a sum, a difference, a product or a
+percentage of known numbers. Then the weakest source counts. A value that strangers wrote is never explained by
+arithmetic, since many sums can be made of a few numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+from flightloop.provenance import Match, Origin, Source, weakest
+from guardrails.evidence.arithmetic import Operand, composed
+from guardrails.evidence.identifying import Leaf, is_identifier
+from guardrails.text.calendar_dates import date_of
+from guardrails.text.scalars import scalar_texts
+from guardrails.text.wordings import Wanted, Wordings
+from guardrails.types import GuardContext, Read, Trail
+
+LONGEST_VALUE = 80
+"""Characters of a value in a source; a reason that a person reads stays short."""
+MOST_WORDS = 12
+MOST_OPERANDS = 40
+"""Numbers of each origin that arithmetic may use."""
+NEVER = float("inf")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value was found."""
+
+    origin: Origin
+    match: Match
+    read: Read | None = None
+    field: str | None = None
+
+
+class Tracer:
+    """Traces the values of one call.
+
+    Args:
+        call_id: the call; results that came after its decision explain nothing.
+    """
+
+    def __init__(self, context: GuardContext, call_id: str) -> None:
+        self._context, self._trail = context, context.trail or _trail_of(context)
+        self._cut = self._trail.decided.get(call_id, len(self._trail.written))
+        self._reads = [_kept(context, read) for read in self._trail.reads if read.before <= self._cut]
+        self._user = _wordings(context, context.user_text)
+        subject = context.subject
+        claims = [] if subject is None else [subject.id, *subject.claims.values()]
+        self._subject = _wordings(context, "\n".join(map(str, claims)))
+
+    def source(self, leaf: Leaf) -> Source:
+        """The source of a value."""
+        wanted = Wanted.of(leaf.value)
+        place = self._found(wanted)
+        if place is not None:
+            return _source(leaf, place)
+        words = self._words(leaf, wanted)
+        return words or self._arithmetic(leaf, wanted) or _source(leaf, None)
+
+    def _found(self, wanted: Wanted) -> Place | None:
+        if match := self._user.match(wanted):
+            return Place(Origin.USER, match)
+        if match := self._subject.match(wanted):
+            return Place(Origin.RECORD, match)
+        return self._record(wanted) or self._result(wanted)
+
+    def _record(self, wanted: Wanted) -> Place | None:
+        """A trusted field that had the value before the model wrote it; a tool may repeat what the model wrote."""
+        since: float | None = None
+        for read in self._reads:
+            if match := read.trusted.match(wanted):
+                since = self._since(wanted) if since is None else since
+                if read.read.before <= since:
+                    return Place(Origin.RECORD, match, read.read, read.trusted.field(wanted))
+        return None
+
+    def _result(self, wanted: Wanted) -> Place | None:
+        for read in self._reads:
+            if match := read.untrusted.match(wanted):
+                return Place(Origin.RESULT, match, read.read, read.untrusted.field(wanted))
+        return None
+
+    def _since(self, wanted: Wanted) -> float:
+        """Index of the first text by which the model had written the value."""
+        written = enumerate(self._trail.written[: self._cut])
+        return next((at for at, text in written if _wordings(self._context, text).match(wanted)), NEVER)
+
+    def _words(self, leaf: Leaf, wanted: Wanted) -> Source | None:
+        """The source of a name or address whose words are known, but not together."""
+        words = wanted.text.replace(",", " ").split() if isinstance(leaf.value, str) else []
+        if not 1 < len(words) <= MOST_WORDS or "@" in wanted.text or "://" in wanted.text:
+            return None
+        places = [self._found(Wanted.of(word)) for word in words]
+        known = [place for place in places if place is not None]
+        if len(known) < len(words):
+            return None
+        worst = min(known, key=lambda place: place.origin.strength)
+        return _source(leaf, Place(worst.origin, Match.COMPOSED, worst.read, worst.field), "made of several words")
+
+    def _arithmetic(self, leaf: Leaf, wanted: Wanted) -> Source | None:
+        if not leaf.composable or wanted.amount is None:
+            return None
+        pool: list[Operand[Place]] = []
+        for more in (self._operands_of_user(), self._operands(trusted=True), self._operands(trusted=False)):
+            pool += more
+            if found := composed(wanted.amount, pool):
+                how, used = found
+                worst = min(used, key=lambda place: (place.origin.strength, place.read is not None))
+                origin = weakest(place.origin for place in used)
+                return _source(leaf, Place(origin, Match.COMPOSED, worst.read, worst.field), how)
+        return None
+
+    def _operands_of_user(self) -> list[Operand[Place]]:
+        numbers = sorted(self._user.numbers)[:MOST_OPERANDS]
+        return [Operand(number, Place(Origin.USER, Match.EXACT)) for number in numbers]
+
+    def _operands(self, *, trusted: bool) -> list[Operand[Place]]:
+        """Amounts of the latest results."""
+        found: dict[Any, Operand[Place]] = {}
+        for read in reversed(self._reads):
+            for path, text in (read.trusted if trusted else read.untrusted).amounts:
+                wanted = Wanted(text)
+                if wanted.amount is None or len(found) == MOST_OPERANDS:
+                    continue
+                place = self._record(wanted) if trusted else Place(Origin.RESULT, Match.EXACT, read.read, path)
+                if place is not None:
+                    found.setdefault(wanted.amount, Operand(wanted.amount, place))
+        return list(found.values())
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The trusted or the untrusted values of a result, with their paths."""
+
+    fields: tuple[tuple[str, str], ...]
+    every: Wordings
+    quantities: Wordings
+    """Without dates, whose numbers are no amounts and identify nothing."""
+
+    @classmethod
+    def of(cls, fields: Sequence[tuple[str, str]]) -> _Part:
+        plain = [text for _, text in fields if date_of(text) is None]
+        return cls(tuple(fields), Wordings("\n".join(text for _, text in fields)), Wordings("\n".join(plain)))
+
+    def match(self, wanted: Wanted) -> Match | None:
+        return (self.every if wanted.number is None else self.quantities).match(wanted)
+
+    def field(self, wanted: Wanted) -> str | None:
+        """Path of the first value that has it; None: several lines together have it, or the result is one value."""
+        return next((path for path, text in self.fields if Wordings(text).match(wanted)), None) or None
+
+    @property
+    def amounts(self) -> Iterator[tuple[str, str]]:
+        return ((path, text) for path, text in self.fields if not is_identifier(path) and date_of(text) is None)
+
+
+@dataclass(frozen=True)
+class _Indexed:
+    """A result whose values can be looked up."""
+
+    read: Read
+    trusted: _Part
+    untrusted: _Part
+
+
+def _kept(context: GuardContext, read: Read) -> _Indexed:
+    """The index of a result, made once a run."""
+    key = (Read, read.key, read.run_id)
+    found = context.memo.get(key)
+    if not isinstance(found, _Indexed):
+        trusted, untrusted = divided(read)
+        context.memo[key] = found = _Indexed(read, _Part.of(trusted), _Part.of(untrusted))
+    return found
+
+
+def divided(read: Read) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """The values of a result's trusted fields, and all others, with their paths."""
+    every = list(_fields("", read.content))
+    if "*" in read.trusted:
+        return every, []
+    rows = {"": read.content}
+    if isinstance(read.content, list):
+        rows = {f"[{at}]": row for at, row in enumerate(read.content)}
+    if not read.trusted or not all(isinstance(row, dict) for row in rows.values()):
+        return [], every
+    trusted: list[tuple[str, str]] = []
+    untrusted: list[tuple[str, str]] = []
+    for where, row in rows.items():
+        for name, value in row.items():
+            path = f"{where}.{name}".lstrip(".")
+            if name in read.trusted:
+                trusted += _fields(path, value)
+            else:
+                untrusted += [*_fields(path, value), (path, str(name))]
+    return trusted, untrusted
+
+
+def _fields(path: str, node: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _fields(f"{path}.{name}".lstrip("."), value)
+    elif isinstance(node, list):
+        for at, value in enumerate(node):
+            yield from _fields(f"{path}[{at}]", value)
+    else:
+        yield from ((path, text) for text in scalar_texts(node))
+
+
+def _wordings(context: GuardContext, text: str) -> Wordings:
+    """Wordings of a text, prepared once a run."""
+    found = context.memo.get((Wordings, text))
+    if not isinstance(found, Wordings):
+        context.memo[Wordings, text] = found = Wordings(text)
+    return found
+
+
+def _trail_of(context: GuardContext) -> Trail:
+    """The trail of a run that is known by its texts only."""
+    pairs = zip_longest(context.trusted_results, context.written_before, fillvalue=len(context.written))
+    trusted = [
+        Read(f"trusted {at}", "a tool", _value(text), ("*",), before=before)
+        for at, (text, before) in enumerate(pairs)
+        if isinstance(text, str) and isinstance(before, int)
+    ]
+    others = [Read(f"result {at}", "a tool", _value(text)) for at, text in enumerate(context.results)]
+    return Trail((*trusted, *others), context.written)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _source(leaf: Leaf, place: Place | None, how: str = "") -> Source:
+    text = str(leaf.value)
+    value = text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
+    if place is None:
+        return Source(argument=leaf.path, value=value, origin=Origin.INVENTED)
+    read = place.read
+    return Source(
+        argument=leaf.path,
+        value=value,
+        origin=place.origin,
+        match=place.match,
+        tool=read.tool if read else None,
+        field=place.field,
+        step=read.step if read else None,
+        run_id=read.run_id if read else None,
+        how=how,
+        strangers=read.strangers if read else False,
+    )

@@ -1,0 +1,172 @@
+"""The values that a text contains, in any notation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from functools import cached_property
+from urllib.parse import urlsplit
+
+import regex
+
+from flightloop.provenance import Match
+from guardrails.finders.contacts import digit_runs, digits_of, same_phone
+from guardrails.text.calendar_dates import Date, calendar_dates, date_of
+from guardrails.text.normalise import normalise, unescaped
+from guardrails.text.quantities import amount, quantities
+from guardrails.text.words import Value, Words, plain
+
+_TOKEN = regex.compile(r"[a-z0-9]+|[^\W_a-z0-9]+")
+_JOINABLE = frozenset(["", " ", "-", "/", ".", "#", " #", ": ", ":", "(", ")", ") ", " (", "_", " - ", "+", " +"])
+_MOST_JOINED, _LONGEST_CODE, _LEAST_CODE = 9, 40, 3
+_LONG_NUMBER = 9
+"""Digits of a number that people write in groups, such as an IBAN."""
+_CODE = regex.compile(r"[#\s]*[A-Za-z0-9+(][A-Za-z0-9\s#\-/.()+_]*")
+_HOST = regex.compile(r"[A-Za-z]\.[A-Za-z]|@|://")
+_LINK = regex.compile(
+    r"(?:https?://|www\.)?(?:[\w-]+\.)+[a-z]{2,24}(?::\d+)?(?:[/?#][^\s<>\"')\]]*)?", regex.IGNORECASE
+)
+_HAN = regex.compile(r"[\p{Han}]{2,}")
+_PHONE = regex.compile(r"[+(]?\d[\d\s()/.+-]{5,24}\d")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A value to look for: a string, or a number with ``number``."""
+
+    text: str
+    number: Decimal | None = None
+
+    @classmethod
+    def of(cls, leaf: str | int | float) -> Wanted:
+        if isinstance(leaf, str):
+            return cls(leaf)
+        try:
+            number = Decimal(str(leaf))
+            return cls(str(leaf), number.normalize() if number.is_finite() else None)
+        except InvalidOperation:
+            return cls(str(leaf))
+
+    @cached_property
+    def amount(self) -> Decimal | None:
+        return self.number if self.number is not None else amount(self.text)
+
+    @cached_property
+    def value(self) -> Value:
+        return Value.of(self.text)
+
+    @cached_property
+    def date(self) -> Date | None:
+        return date_of(self.text)
+
+    @cached_property
+    def code(self) -> str | None:
+        """Letters and digits of an identifier; None for other values."""
+        if not _CODE.fullmatch(self.text) or _HOST.search(self.text):
+            return None
+        bare = regex.sub(r"[^a-z0-9]", "", self.text.casefold())
+        return bare if _LEAST_CODE <= len(bare) <= _LONGEST_CODE and regex.search(r"\d", bare) else None
+
+    @cached_property
+    def phone(self) -> str | None:
+        return digits_of(self.text) if _PHONE.fullmatch(self.text.strip()) else None
+
+    @cached_property
+    def link(self) -> str | None:
+        return _plain_link(self.text) if _LINK.fullmatch(self.text.strip()) else None
+
+
+@dataclass(frozen=True)
+class Wordings:
+    """A text, prepared for looking up values on demand."""
+
+    text: str
+
+    def match(self, wanted: Wanted) -> Match | None:
+        """How the text contains a value; None if it does not."""
+        if wanted.number is not None:
+            return self._number(wanted, wanted.number)
+        if not wanted.text.strip():
+            return None
+        if self._words.hold(wanted.value):
+            return Match.EXACT if self._as_written(wanted) else Match.NORMALISED
+        return Match.NORMALISED if any(self._forms(wanted)) else None
+
+    def _number(self, wanted: Wanted, number: Decimal) -> Match | None:
+        if number not in self.numbers:
+            return Match.NORMALISED if wanted.code is not None and wanted.code in self._codes else None
+        return Match.EXACT if self._as_written(wanted) else Match.NORMALISED
+
+    def _forms(self, wanted: Wanted) -> Iterator[bool]:
+        yield wanted.amount is not None and wanted.amount in self.numbers
+        yield wanted.date is not None and any(wanted.date.same(date) for date in self._dates)
+        yield wanted.code is not None and wanted.code in self._codes
+        yield wanted.phone is not None and any(same_phone(wanted.phone, one) for one in self._phones)
+        yield wanted.link is not None and wanted.link in self._links
+        yield bool(_HAN.fullmatch(wanted.text)) and wanted.text in self.text
+
+    def _as_written(self, wanted: Wanted) -> bool:
+        return f" {plain(wanted.text)} " in self._words.plain and wanted.text.strip() in self.text
+
+    @cached_property
+    def numbers(self) -> frozenset[Decimal]:
+        return quantities(self.text)
+
+    @cached_property
+    def _words(self) -> Words:
+        return Words.of(self.text)
+
+    @cached_property
+    def _dates(self) -> frozenset[Date]:
+        return calendar_dates(self.text)
+
+    @cached_property
+    def _codes(self) -> frozenset[str]:
+        return frozenset(_codes(normalise(unescaped(self.text)).casefold()))
+
+    @cached_property
+    def _phones(self) -> frozenset[str]:
+        return frozenset(digit_runs(self.text))
+
+    @cached_property
+    def _links(self) -> frozenset[str]:
+        links = (_plain_link(match.group().rstrip(".,;:!?")) for match in _LINK.finditer(self.text))
+        return frozenset(link for link in links if link)
+
+
+def _codes(text: str) -> Iterator[str]:
+    """Tokens with digits, alone and joined with the next ones: ``ORD-10073`` and ``ord 10073`` are ``ord10073``.
+
+    Two numbers are joined only if they make a long one, so that "10073, 2 items" does not contain 100732.
+    """
+    tokens = [(match.start(), match.end()) for match in _TOKEN.finditer(text)]
+    for first in range(len(tokens)):
+        joined, gaps, last = "", False, 0
+        for start, end in tokens[first : first + _MOST_JOINED]:
+            if joined:
+                between = text[last:start]
+                if between not in _JOINABLE:
+                    break
+                gaps |= joined[-1].isdigit() and text[start].isdigit()
+            joined, last = joined + text[start:end], end
+            if len(joined) > _LONGEST_CODE:
+                break
+            digits = sum(map(str.isdigit, joined))
+            if digits and len(joined) >= _LEAST_CODE and (not gaps or digits >= _LONG_NUMBER):
+                yield joined
+
+
+def _plain_link(text: str) -> str | None:
+    """A link without scheme, ``www.`` and trailing slash; None if it has user information or no host."""
+    text = text.strip()
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        port = parts.port
+    except ValueError:
+        return None
+    if not parts.hostname or parts.username is not None or (parts.scheme or "https") not in ("http", "https"):
+        return None
+    host = parts.hostname.removeprefix("www.") + (f":{port}" if port not in (None, 80, 443) else "")
+    query = f"?{parts.query}" if parts.query else ""
+    return host + parts.path.rstrip("/") + query + (f"#{parts.fragment}" if parts.fragment else "")

@@ -2,8 +2,10 @@
 
 from bench.guardrails.cross_subject import cross_subject
 from bench.guardrails.egress import egress
+from bench.guardrails.tampering import tampering
 
 ROWS = {
     "cross_subject": cross_subject,
     "egress": egress,
+    "tampering_missed": tampering,
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Lock
 
 from flightloop import Flightloop
@@ -14,6 +15,8 @@ from flightloop.verdicts import AuditRecord
 PAGE = 1000
 PAGES_AT_ONCE = 5
 MOST_PROBLEMS = 100
+AGAIN_S = 300.0
+"""Seconds after which the server verifies the whole log again."""
 
 
 class AuditTail:
@@ -23,27 +26,27 @@ class AuditTail:
     the server can tell whether whoever changed a record also computed all later digests again.
     """
 
-    def __init__(self, client: Flightloop, kept: int = 500) -> None:
-        self._client, self._lock = client, Lock()
+    def __init__(self, client: Flightloop, kept: int = 500, clock: Callable[[], float] = time.monotonic) -> None:
+        self._client, self._lock, self._clock = client, Lock(), clock
         self._last: AuditRecord | None = None
         self._after = 0
         self.records: deque[AuditRecord] = deque(maxlen=kept)
         self.broken: list[AuditProblem] = []
         """Records that don't continue the one before them, or whose digest is not that of their content."""
         self.read = 0
+        self._begun = clock()
+        self._finding: list[AuditProblem] = []
         self._found: list[AuditProblem] = []
         self.last_check: AuditCheck | None = None
         """The server's verification of the log's end; None until it was reached."""
-        self.verified = 0
-        """Records that the server has verified."""
-        self.sealed = 0
-        """Number of them that were sealed with a key."""
 
     @property
     def problems(self) -> list[AuditProblem]:
         """What was found here and on the server, the end of the log as of the last refresh."""
         at_end = self.last_check.problems if self.last_check else []
-        return [*self.broken, *(one for one in (*self._found, *at_end) if one not in self.broken)]
+        return list(
+            {(one.seq, one.problem): one for one in (*self.broken, *self._found, *self._finding, *at_end)}.values()
+        )
 
     def refresh(self) -> bool:
         """Reads and verifies a bounded number of further pages. Returns whether the end was reached.
@@ -59,10 +62,11 @@ class AuditTail:
         for _ in range(PAGES_AT_ONCE):
             part = self._client.audit.verify(after=self._after, limit=PAGE)
             if not part.has_more or part.next_after is None:
-                self.last_check = part
+                self.last_check, self._found = part, self._finding
+                if self._clock() - self._begun >= AGAIN_S:  # what was verified before may have been changed since
+                    self._begun, self._after, self._finding = self._clock(), 0, []
                 return True
-            self.verified, self.sealed = self.verified + part.records, self.sealed + part.sealed
-            self._found += part.problems[: MOST_PROBLEMS - len(self._found)]
+            self._finding = [*self._finding, *part.problems][:MOST_PROBLEMS]
             self._after = part.next_after
         return False
 

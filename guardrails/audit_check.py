@@ -43,8 +43,7 @@ class ChainCheck:
     sealed: int = 0
 
     def __post_init__(self) -> None:
-        ring = self.keys.ring()
-        self._ring = {key.id: (place, key) for place, key in enumerate(ring)}
+        self._read_keys()
         self._last = self.after
         self._seq = self.after.seq if self.after else 0
         self._rank = self._ring.get((self.after.key_id if self.after else None) or "", (-1, None))[0]
@@ -90,6 +89,9 @@ class ChainCheck:
         last: Checkpoint = max(self._marks.values(), key=lambda line: line.number)
         return LastCheckpoint(number=last.number, seq=last.seq, at=last.time)
 
+    def _read_keys(self) -> None:
+        self._ring = {key.id: (place, key) for place, key in enumerate(self.keys.ring())}
+
     def _seal_fault(self, record: AuditRecord) -> str | None:
         if record.key_id is None:
             if record.mac is not None:
@@ -99,6 +101,8 @@ class ChainCheck:
             if self.checkpoints is not None and self.checkpoints.lines and record.seq > (self._unsealed or (0, ""))[0]:
                 return "has no seal, but was written after keys were added"
             return None
+        if record.key_id not in self._ring:  # it may have been added just now
+            self._read_keys()
         rank, key = self._ring.get(record.key_id, (-1, None))
         if key is None:
             return f"was sealed with the unknown key {record.key_id}"

@@ -68,10 +68,7 @@ NO_KEYS = FixedKeys()
 
 class KeyFile:
     """Keys in a file, one a line in hex, oldest first. A changed file is read again, so that a new key takes effect in
-    all processes.
-
-    Raises:
-        ConfigError: the file can't be used, or others can read it.
+    all processes. While a changed file can't be used, the earlier keys stay in use: acts must be recorded.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,16 +77,24 @@ class KeyFile:
         self._keys: tuple[AuditKey, ...] = ()
 
     def ring(self) -> Sequence[AuditKey]:
-        """The keys; none if there is no file."""
+        """The keys; none if there is no file.
+
+        Raises:
+            ConfigError: the file can't be used or others can read it, and no keys were read before.
+        """
         try:
             found = self.path.stat()
         except FileNotFoundError:
-            return ()
+            return self._keys
         seen = found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
         if seen != self._seen:
-            if found.st_mode & private.OTHERS:
-                raise ConfigError(f"{self.path}: others can read the audit keys; run: chmod 600 {self.path}")
-            self._keys, self._seen = keys_of(self._read(), str(self.path)), seen
+            try:
+                if found.st_mode & private.OTHERS:
+                    raise ConfigError(f"{self.path}: others can read the audit keys; run: chmod 600 {self.path}")
+                self._keys, self._seen = keys_of(self._read(), str(self.path)), seen
+            except ConfigError:
+                if not self._keys:
+                    raise
         return self._keys
 
     def create(self) -> None:

@@ -13,7 +13,7 @@ from flightloop.acts import Act, Actor, ActorKind
 from flightloop.audit_check import AuditCheck, AuditProblem
 from flightloop.errors import ConfigError
 from guardrails.audit_keys import AuditKey, KeyFile
-from guardrails.checkpoints import Checkpoints, read_checkpoints
+from guardrails.checkpoints import CheckpointFile
 
 PAGE = 1000
 Tell = Callable[[str], None]
@@ -31,25 +31,25 @@ async def verify_audit(settings: Settings, tenant_id: str | None, checkpoints: P
     """
     journal = factories.open_journal(settings, check_keys=False)
     path = checkpoints or settings.checkpoints
+    file = CheckpointFile(path, settings.audit_keys())
     try:
-        marks = read_checkpoints(path, settings.audit_keys())  # before the records, which may grow meanwhile
-        known = sorted({*await journal.acts.tenants(), *marks.tenants})
+        known = sorted({*await journal.acts.tenants(), *file.read().tenants})
         if not known and not path.exists():
             tell("no audit record yet")
             return True
         told: set[str] = set()
-        intact = [await _verify(journal, one, marks, told, tell) for one in ([tenant_id] if tenant_id else known)]
+        intact = [await _verify(journal, one, file, told, tell) for one in ([tenant_id] if tenant_id else known)]
     finally:
         await journal.close()
     return all(intact)
 
 
-async def _verify(journal: StoreJournal, tenant_id: str, marks: Checkpoints, told: set[str], tell: Tell) -> bool:
+async def _verify(journal: StoreJournal, tenant_id: str, file: CheckpointFile, told: set[str], tell: Tell) -> bool:
     """Verifies one tenant's log; problems of the checkpoints, which all tenants share, are told once."""
     after: int | None = 0
     records = sealed = problems = 0
     while after is not None:
-        part = await journal.acts.check(tenant_id, marks, after, PAGE)
+        part = await journal.acts.check(tenant_id, file.read, after, PAGE)
         records, sealed, problems = records + part.records, sealed + part.sealed, problems + len(part.problems)
         for problem in part.problems:
             line = _line(tenant_id, problem)

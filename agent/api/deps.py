@@ -76,7 +76,7 @@ class ApiDeps:
     """Computes a tenant's figures for the console."""
     ready: Callable[[], Awaitable[Readiness]] = _always_ready
     """Checks whether requests can be served and the project's files are valid."""
-    checkpoints: Callable[[], Checkpoints | None] = lambda: None
+    checkpoints: Callable[[], Checkpoints] | None = None
     """Reads the checkpoints of the audit log; None: there are none."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at shutdown, to end open streams."""

@@ -79,20 +79,20 @@ class Checkpointer:
         while True:
             try:
                 if time.monotonic() - written >= self._config.every_s or await self._many_new():
-                    await asyncio.shield(
-                        asyncio.ensure_future(self.write())
-                    )  # the file's lock must outlive its threads
+                    writing = asyncio.ensure_future(self.write())
+                    await asyncio.shield(writing)  # the lock on the file must outlive the threads that write it
                     written = time.monotonic()
             except (FlightloopError, OSError):
                 log.exception("audit checkpoint could not be written, will retry", file=str(self._path))
+                written = time.monotonic()
             await asyncio.sleep(self._config.poll_s)
 
     async def write(self) -> int:
         """Covers all records so far. Returns the number of lines written.
 
         Raises:
-            OSError: the file can't be written.
-            ConfigError: there is no key.
+            OSError: writing failed.
+            ConfigError: there is no key, or the file can't be opened.
         """
         if not self._keys.ring():
             raise ConfigError("there is no key to sign audit checkpoints with")
@@ -160,8 +160,13 @@ class Checkpointer:
     @asynccontextmanager
     async def _locked(self) -> AsyncIterator[int]:
         """The open file, which no other process writes meanwhile."""
-        private.folder(self._path.parent)
-        file = private.opener(str(self._path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        try:
+            private.folder(self._path.parent)
+            file = private.opener(str(self._path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        except OSError as error:
+            raise ConfigError(
+                f"FLIGHTLOOP_AUDIT_CHECKPOINTS: {self._path} cannot be written ({error.strerror})"
+            ) from error
         try:
             await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
             yield file

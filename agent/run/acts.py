@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -65,12 +65,12 @@ class Acts(Protocol):
         ...
 
     async def check(
-        self, tenant_id: str, checkpoints: Checkpoints | None, after: int = 0, limit: int = 1000
+        self, tenant_id: str, read: Callable[[], Checkpoints] | None, after: int = 0, limit: int = 1000
     ) -> AuditCheck:
         """Verifies a part of a tenant's log.
 
         Args:
-            checkpoints: the file of checkpoints; None: there is none for this journal.
+            read: reads the file of checkpoints; None: there is none for this journal.
             after: ``next_after`` of the previous part.
         """
         ...

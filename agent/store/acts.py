@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -68,12 +69,18 @@ class StoreActs:
         return await self._backend.read(work)
 
     async def check(
-        self, tenant_id: str, checkpoints: Checkpoints | None, after: int = 0, limit: int = 1000
+        self, tenant_id: str, read: Callable[[], Checkpoints] | None, after: int = 0, limit: int = 1000
     ) -> AuditCheck:
-        def work(tx: Transaction) -> AuditCheck:
-            return _check(tx, tenant_id, checkpoints, after, limit)
-
-        return await self._backend.read(work)
+        checkpoints = None if read is None else await asyncio.to_thread(read)
+        found, least = await self._backend.read(lambda tx: _check(tx, tenant_id, checkpoints, after, limit))
+        if read is not None and not found.has_more:
+            # Lines are written before the database remembers them: those that it did remember must be there by now.
+            last = (await asyncio.to_thread(read)).last
+            written = last.number + 1 if last else 0
+            if written < least:
+                lacking = f"the checkpoints have {written} lines, but {least} were written: lines were removed"
+                found.problems.append(AuditProblem(problem=lacking))
+        return found
 
     async def policy(self, sha256: str) -> str | None:
         text = await self._backend.read(lambda tx: tx.policy_text(sha256))
@@ -87,7 +94,10 @@ class StoreActs:
         return [sha256 for sha256 in known if sha256.startswith(beginning)]
 
 
-def _check(tx: Transaction, tenant_id: str, checkpoints: Checkpoints | None, after: int, limit: int) -> AuditCheck:
+def _check(
+    tx: Transaction, tenant_id: str, checkpoints: Checkpoints | None, after: int, limit: int
+) -> tuple[AuditCheck, int]:
+    """The verification, and the number of lines that the checkpoints must have."""
     before, told = _before(tx, tenant_id, after)
     chain = ChainCheck(tenant_id, tx.audit_context.keys, checkpoints, before)
     chain.problems += told
@@ -102,10 +112,12 @@ def _check(tx: Transaction, tenant_id: str, checkpoints: Checkpoints | None, aft
     more = last is not None and bool(tx.stored_audit(tenant_id, last, 1))
     problems = chain.problems
     problems += [problem for sha256 in stored if (problem := _text_problem(tx, sha256))]
+    least = 0
     if not more:
         chain.end()
-        problems += [AuditProblem(problem=problem) for problem in _file_problems(tx, checkpoints)]
-    return AuditCheck(
+        told, least = _file_problems(tx, checkpoints)
+        problems += told
+    check = AuditCheck(
         tenant_id=tenant_id,
         records=chain.records,
         sealed=chain.sealed,
@@ -116,6 +128,7 @@ def _check(tx: Transaction, tenant_id: str, checkpoints: Checkpoints | None, aft
         unseen=0 if more else chain.seq - (chain.checkpoint.seq if chain.checkpoint else 0),
         notes=[] if more or checkpoints is None else checkpoints.notes,
     )
+    return check, least
 
 
 def _last_unsealed(tx: Transaction, tenant_id: str) -> AuditRecord | None:
@@ -158,20 +171,17 @@ def _text_problem(tx: Transaction, sha256: str) -> AuditProblem | None:
     return None
 
 
-def _file_problems(tx: Transaction, checkpoints: Checkpoints | None) -> list[str]:
-    """What is wrong with the file of checkpoints, by itself and compared with what the database remembers of it."""
+def _file_problems(tx: Transaction, checkpoints: Checkpoints | None) -> tuple[list[AuditProblem], int]:
+    """What is wrong with the file of checkpoints, by itself and compared with what the database remembers of it, and
+    the number of lines that it must have."""
     if checkpoints is None:
-        return []
-    problems, last = list(checkpoints.problems), checkpoints.last
+        return [], 0
+    problems, last = [AuditProblem(problem=problem) for problem in checkpoints.problems], checkpoints.last
     if last is None:
-        return problems
+        return problems, 0
     written, known = last.number + 1, tx.projection(f"{CHECKPOINTS}:{last.file}")
     least, most = (int(known.cursor), int(known.state["to"])) if known else (0, 0)
-    if written < least:
-        problems.append(f"the checkpoints have {written} lines, but {least} were written: lines were removed")
     if written > most:
-        problems.append(
-            f"the checkpoints have {written} lines, but the database knows of {most}: it was set back, or they are"
-            " another journal's"
-        )
-    return problems
+        lacking = f"the database knows of {most} lines of checkpoints, but there are {written}: it was set back, or the"
+        problems.append(AuditProblem(problem=f"{lacking} checkpoints are another journal's"))
+    return problems, least

@@ -49,10 +49,14 @@ class AuditedStore:
     def checkpoints(self) -> Path:
         return self.settings.checkpoints
 
+    @property
+    def _files(self) -> list[Path]:
+        return [self.database, self.checkpoints, self.settings.home / "audit-key"]
+
     def put(self, copy: Path) -> None:
         """Restores the files of a copy."""
-        for name in (self.database.name, self.checkpoints.name):
-            shutil.copyfile(copy / name, self.settings.home / name)
+        for path in self._files:
+            shutil.copyfile(copy / path.name, path)
         for left in self.settings.home.glob(f"{self.database.name}-*"):
             left.unlink()
 
@@ -62,7 +66,7 @@ class AuditedStore:
         folder.mkdir(parents=True)
         with self.connect() as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        for path in (self.database, self.checkpoints):
+        for path in self._files:
             shutil.copyfile(path, folder / path.name)
         self.earlier.append(folder)
         return folder

@@ -122,7 +122,9 @@ def _within(part: Any, whole: Any) -> bool:
 
 def _head(row: Sequence[Any]) -> Head:
     """The end of the log. An unreadable record must not prevent further ones, an emergency stop's least of all."""
-    record = _record(row)
-    if isinstance(record, Unreadable):
-        return Head(int(row[1]), hashlib.sha256(repr(row).encode()).hexdigest())
-    return Head(record.seq, record.sha256, record.key_id)
+    seq, document = int(row[1]), row[-1]
+    try:
+        fields = json.loads(document)
+        return Head(seq, str(fields["sha256"]), fields.get("key_id"))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return Head(seq, hashlib.sha256(repr(row).encode()).hexdigest())

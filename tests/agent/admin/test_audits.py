@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -25,11 +25,18 @@ from guardrails.audit_keys import KeyFile
 from guardrails.policy import default_policy
 
 
-@pytest.fixture
-async def store() -> AsyncIterator[AuditedStore]:
+@pytest.fixture(scope="module")
+def filled() -> Iterator[AuditedStore]:
     with audited_store() as made:
-        await fill(made)
+        asyncio.run(fill(made))
         yield made
+
+
+@pytest.fixture
+def store(filled: AuditedStore) -> AuditedStore:
+    """As it was filled."""
+    filled.put(filled.earlier[-1])
+    return filled
 
 
 async def lines_of(store: AuditedStore, tenant: str | None = None) -> tuple[bool, list[str]]:
@@ -119,22 +126,20 @@ async def test_a_stop_works_although_the_last_record_was_made_unreadable(store: 
     assert any(line.startswith("tenant default: record 28: can't be read") for line in told)
 
 
-def test_a_random_tampering_is_found_by_the_command_and_the_console() -> None:
+def test_a_random_tampering_is_found_by_the_command_and_the_console(store: AuditedStore) -> None:
     """A sample; ``python -m bench guardrails --rows tampering_missed`` tries all."""
 
-    async def found(store: AuditedStore, case: Tampering) -> tuple[bool, bool]:
+    async def found(case: Tampering) -> tuple[bool, bool]:
         store.put(store.earlier[-1])
         await case.do(store)
         return await found_by_command(store), not case.seen_by_tenants or await found_by_console(store)
 
-    with audited_store() as store:
-        asyncio.run(fill(store))
-        cases = list(tamperings(store))
-        assert len(cases) >= 80
+    cases = list(tamperings(store))
+    assert len(cases) >= 80
 
-        @settings(max_examples=8, suppress_health_check=list(HealthCheck))
-        @given(st.sampled_from(cases))
-        def tried(case: Tampering) -> None:
-            assert asyncio.run(found(store, case)) == (True, True), case.name
+    @settings(max_examples=8, suppress_health_check=list(HealthCheck))
+    @given(st.sampled_from(cases))
+    def tried(case: Tampering) -> None:
+        assert asyncio.run(found(case)) == (True, True), case.name
 
-        tried()
+    tried()

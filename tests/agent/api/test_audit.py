@@ -27,8 +27,8 @@ async def test_acts_of_the_api_have_the_key_that_performed_them(tmp_path: Path) 
     deps = api_deps(journal=journal, keys=journal.keys, checkpoints=CheckpointFile(path, KEYS).read)
     transport = httpx.ASGITransport(app=create_app(deps))
     async with AsyncFlightloop("http://api", KEY, transport=transport) as client:
-        made = await client.keys.create("ann")
-        stop = await client.interrupts.create("agent", "support", reason="fire")
+        made = await client.keys.create(name="ann")
+        stop = await client.interrupts.create(scope="agent", target="support", reason="fire")
         await client.interrupts.clear(stop.id)
         await client.keys.revoke(made.id)
         records = (await client.audit.list()).data
@@ -66,5 +66,5 @@ async def test_an_old_verdict_leads_to_the_text_that_decided_it() -> None:
         [current] = (await client.get("/v1/policies")).json()["data"]
         assert (await client.get(f"/v1/policies/{current['sha256']}")).json()["name"] == current["name"]
         assert (await client.get(f"/v1/policies/{'0' * 64}")).status_code == 404
-        assert (await client.get("/v1/policies/nothing")).status_code == 422
-        assert (await client.get("/v1/audit", params={"act": "nothing"})).status_code == 422
+        assert (await client.get("/v1/policies/nothing")).status_code == 400
+        assert (await client.get("/v1/audit", params={"act": "nothing"})).status_code == 400

@@ -15,6 +15,7 @@ from agent.reporting.webhooks import Endpoint
 from agent.run.budgets import Prices, TenantBudgets, Window
 from flightloop.errors import ConfigError
 from flightloop.runs import StrictBudget
+from guardrails.audit_keys import FixedKeys, KeyFile, keys_of
 from model.config import EMBEDDED, SHIPPED, STANDARD, promoted_experts
 from observability.config import BusinessConfig, ObservabilityConfig, TracingConfig
 
@@ -142,6 +143,17 @@ class Settings(BaseSettings):
     webhooks: tuple[Endpoint, ...] = ()
     """Receivers of approvals and ended runs, as JSON: ``[{"name", "url", "secret", "events"?, "tenant_id"?}]``."""
 
+    # Audit log
+    audit_key: SecretStr | None = None
+    """Keys that seal audit records, in hex, separated by commas, the current one last; None: those in
+    ``home/audit-key``, where a first one is generated. Nodes with homes of their own need the same keys."""
+    audit_checkpoints: Path | None = None
+    """File of the audit log's checkpoints; None: ``home/audit-checkpoints.jsonl``."""
+    audit_checkpoint_seconds: float = Field(default=30.0, ge=1)
+    """Longest time until a new audit record is covered by a checkpoint."""
+    audit_checkpoint_records: int = Field(default=1000, ge=1)
+    """Number of a tenant's new audit records that are covered at once."""
+
     # Inputs of the business metrics, in euros; ``inputs_version`` labels the results.
     inputs_version: str = Field(default="default-1", min_length=1, max_length=64)
     human_cost: float = Field(default=6.0, ge=0, allow_inf_nan=False)
@@ -217,6 +229,11 @@ class Settings(BaseSettings):
         return shipped.call_confidence
 
     @property
+    def checkpoints(self) -> Path:
+        """File of the audit log's checkpoints."""
+        return self.audit_checkpoints or self.home / "audit-checkpoints.jsonl"
+
+    @property
     def data(self) -> Path:
         """Folder of the tools' databases and files."""
         return self.home / "data"
@@ -249,6 +266,12 @@ class Settings(BaseSettings):
             ConfigError: the key file cannot be used.
         """
         return self.api_key.get_secret_value() if self.api_key else key_from_file(self.home / "key")
+
+    def audit_keys(self) -> FixedKeys | KeyFile:
+        """Keys that seal audit records. Raises ConfigError: ``audit_key`` is not valid."""
+        if self.audit_key is None:
+            return KeyFile(self.home / "audit-key")
+        return FixedKeys(keys_of(self.audit_key.get_secret_value(), f"{PREFIX}AUDIT_KEY"))
 
     def keyring(self, store: KeyStore | None = None) -> Keyring:
         """All accepted keys, including those in ``store``; generates ``home/key`` at the first start.

@@ -1,83 +1,56 @@
-"""Hash chain of the audit log: each record's hash includes the hash of the record before it."""
+"""Seals audit records: each one's digest covers the digest of the record before it, and a key signs the digest.
+
+The digest (``flightloop.audit_chain``) needs no secret. The MAC over it needs a key that is not in the database, so
+whoever can only write the database can't compute a changed chain.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Any, Protocol
 
+from flightloop.acts import Act, Actor
+from flightloop.audit_chain import GENESIS, digest, fault_of
 from flightloop.verdicts import AuditRecord, Passed, Verdict
-
-GENESIS = "0" * 64
-"""``previous_sha256`` of the first record."""
+from guardrails.audit_keys import AuditKey
 
 
-def seal(
-    previous_sha256: str,
-    *,
-    seq: int,
-    at: datetime,
-    tenant_id: str,
-    run_id: str | None,
-    step: int | None,
-    call_id: str | None,
-    verdict: Verdict,
-    others: Sequence[Verdict] = (),
-    passed: Passed | None = None,
-) -> str:
-    """Hash of a record with these fields, in hex.
+class Link(Protocol):
+    """What a record needs of the one before it."""
 
-    Times are converted to UTC (naive ones count as UTC), so that the hash doesn't depend on a database's format.
-    """
-    moment = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    fields = {
-        "previous_sha256": previous_sha256,
-        "seq": seq,
-        "at": moment.isoformat(timespec="microseconds"),
-        "tenant_id": tenant_id,
-        "run_id": run_id,
-        "step": step,
-        "call_id": call_id,
-        "verdict": verdict.model_dump(mode="json"),
-    }
-    if others:  # left out when empty: records older than this field keep their hash
-        fields["others"] = [other.model_dump(mode="json") for other in others]
-    if passed is not None:
-        fields["passed"] = passed.model_dump(mode="json")
-    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    @property
+    def seq(self) -> int: ...
+
+    @property
+    def sha256(self) -> str: ...
 
 
 def sealed(
-    previous: AuditRecord | None,
+    previous: Link | None,
     *,
     at: datetime,
     tenant_id: str,
-    run_id: str | None,
-    step: int | None,
-    verdict: Verdict,
+    run_id: str | None = None,
+    step: int | None = None,
+    verdict: Verdict | None = None,
     call_id: str | None = None,
     others: Sequence[Verdict] = (),
     passed: Passed | None = None,
+    act: Act = Act.VERDICT,
+    actor: Actor | None = None,
+    object: str | None = None,
+    details: dict[str, Any] | None = None,
+    key: AuditKey | None = None,
 ) -> AuditRecord:
-    """The next record of a chain; ``previous`` is None for the first."""
-    seq = previous.seq + 1 if previous else 1
-    before = previous.sha256 if previous else GENESIS
-    digest = seal(
-        before,
-        seq=seq,
-        at=at,
-        tenant_id=tenant_id,
-        run_id=run_id,
-        step=step,
-        call_id=call_id,
-        verdict=verdict,
-        others=others,
-        passed=passed,
-    )
-    return AuditRecord(
-        seq=seq,
+    """The next record of a chain.
+
+    Args:
+        previous: the record before it; None for the first.
+        key: seals the record; None: the record has a digest only.
+    """
+    draft = AuditRecord(
+        seq=previous.seq + 1 if previous else 1,
         at=at,
         tenant_id=tenant_id,
         run_id=run_id,
@@ -86,34 +59,35 @@ def sealed(
         verdict=verdict,
         others=list(others),
         passed=passed,
-        previous_sha256=before,
-        sha256=digest,
+        previous_sha256=previous.sha256 if previous else GENESIS,
+        sha256="",
+        act=act,
+        actor=actor,
+        object=object,
+        details=details or {},
+        key_id=key.id if key else None,
     )
+    sha256 = digest(draft)
+    return draft.model_copy(update={"sha256": sha256, "mac": key.mac(RECORD, sha256) if key else None})
+
+
+RECORD = "audit record"
+"""Purpose of a record's MAC: a MAC made for something else is none of a record."""
 
 
 def verify(records: Iterable[AuditRecord], after: AuditRecord | None = None) -> int | None:
     """The ``seq`` of the first record that was changed or has a gap before it; None for an intact chain.
 
+    Checks digests only, not MACs (``guardrails.audit_check``).
+
     Args:
         records: the whole chain in order, or the part that follows ``after``.
     """
     for record in records:
-        expected = sealed(
-            after,
-            at=record.at,
-            tenant_id=record.tenant_id,
-            run_id=record.run_id,
-            step=record.step,
-            verdict=record.verdict,
-            call_id=record.call_id,
-            others=record.others,
-            passed=record.passed,
-        )
-        if (record.seq, record.previous_sha256, record.sha256) != (
-            expected.seq,
-            expected.previous_sha256,
-            expected.sha256,
-        ):
+        if fault_of(record, after) is not None:
             return record.seq
         after = record
     return None
+
+
+__all__ = ["GENESIS", "RECORD", "sealed", "verify"]

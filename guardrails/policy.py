@@ -30,6 +30,11 @@ class Policy:
     sha256: str
     document: PolicyDocument
 
+    @property
+    def text(self) -> str:
+        """Canonical JSON; its SHA-256 is ``sha256``."""
+        return _text(self.document)
+
     def info(self, loaded_at: Any) -> PolicyInfo:
         return PolicyInfo(
             name=self.name,
@@ -41,9 +46,12 @@ class Policy:
 
 
 def policy_of(document: PolicyDocument) -> Policy:
-    canonical = json.dumps(document.canonical(), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    digest = hashlib.sha256(_text(document).encode()).hexdigest()
     return Policy(document.name, document.version, digest, document)
+
+
+def _text(document: PolicyDocument) -> str:
+    return json.dumps(document.canonical(), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def unhurried(policy: Policy) -> Policy:

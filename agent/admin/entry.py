@@ -19,7 +19,7 @@ from agent.config import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Run and administer a flightloop platform.")
 policy = typer.Typer(no_args_is_help=True, help="Check guardrail policies.")
-audit = typer.Typer(no_args_is_help=True, help="Verify the audit log.")
+audit = typer.Typer(no_args_is_help=True, help="Verify the audit log, and change its key.")
 dashboards = typer.Typer(no_args_is_help=True, help="Update Grafana dashboards.")
 app.add_typer(policy, name="policy")
 app.add_typer(audit, name="audit")
@@ -113,12 +113,35 @@ def policy_test(
     raise typer.Exit(0 if asyncio.run(test_policy(configured(), file, cases, tell)) else 1)
 
 
+@policy.command("show")
+def policy_show(sha256: Annotated[str, typer.Argument(help="Hash of the policy, as in a verdict.")]) -> None:
+    """Print the policy that a verdict's hash names, as JSON, also if the project has another one today."""
+    from agent.admin.policies import show_policy
+
+    asyncio.run(show_policy(configured(), sha256, tell))
+
+
 @audit.command("verify")
-def audit_verify(tenant: Annotated[str, typer.Option(help="Tenant of the audit log.")] = "default") -> None:
-    """Recompute the hash chain. Exit with 1 at the first record that breaks it."""
+def audit_verify(
+    tenant: Annotated[str | None, typer.Option(help="Tenant of the audit log; default: all tenants.")] = None,
+    checkpoints: Annotated[
+        Path | None, typer.Option(help="File of checkpoints, such as a copy (FLIGHTLOOP_AUDIT_CHECKPOINTS).")
+    ] = None,
+) -> None:
+    """Verify all records of the audit log, and compare it with its checkpoints. Exit with 1 if something is wrong."""
     from agent.admin.audits import verify_audit
 
-    raise typer.Exit(0 if asyncio.run(verify_audit(configured(), tenant, tell)) else 1)
+    raise typer.Exit(0 if asyncio.run(verify_audit(configured(), tenant, checkpoints, tell)) else 1)
+
+
+@audit.command("new-key")
+def audit_new_key(
+    lost: Annotated[bool, typer.Option("--lost", help="The key that sealed the last records is lost.")] = False,
+) -> None:
+    """Seal further audit records with a new key; the earlier keys still verify."""
+    from agent.admin.audits import new_key
+
+    asyncio.run(new_key(configured(), lost, tell))
 
 
 @dashboards.command("push")

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.admin.audits import os_user
 from agent.config import Settings
 from agent.lessons.export import Exporter, pairs
 from agent.serve import factories
 from flightloop import private
+from flightloop.acts import Act
 from flightloop.errors import ConfigError
 
 
@@ -34,6 +36,9 @@ async def export_runs(
     """
     journal = factories.open_journal(settings)
     try:
+        details = {"agent": wanted.agent, "rated": wanted.rated, "pairs": str(pairs_out) if pairs_out else None}
+        await journal.acts.record(wanted.tenant_id, Act.EXPORT, os_user(), str(out), details)
+        await factories.make_checkpointer(settings, journal).write()
         exporter = Exporter(journal, factories.read_project(settings), wanted.tenant_id)
         samples = [sample async for sample in exporter.samples(wanted.agent)]
     finally:

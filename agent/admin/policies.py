@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,24 @@ async def test_policy(settings: Settings, file: Path, cases: Path | None, tell: 
             tell(f"{cases}:{number}: expected {case.expect}, got {ruling.action} {ruling.reason}".rstrip())
     tell(f"{total - wrong} of {total} cases as expected")
     return wrong == 0
+
+
+async def show_policy(settings: Settings, sha256: str, tell: Callable[[str], None]) -> None:
+    """Prints the stored policy whose hash begins with ``sha256``.
+
+    Raises:
+        ConfigError: no or several policies have this hash.
+        Conflict: its text was changed.
+    """
+    journal = factories.open_journal(settings, check_keys=False)
+    try:
+        found = await journal.acts.policy_hashes(sha256)
+        if len(found) != 1:
+            raise ConfigError(f"{len(found) or 'no'} policies that decided something have a hash with {sha256}")
+        text = await journal.acts.policy(found[0])
+    finally:
+        await journal.close()
+    tell(json.dumps(json.loads(text or ""), indent=2, ensure_ascii=False))
 
 
 def _project_of(file: Path) -> Path | None:

@@ -12,11 +12,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from agent.admin.audits import os_user
 from agent.config import Settings
 from agent.evals.regression import Wanted, regression
 from agent.evals.task import Call, Task, read
 from agent.project.project import ELSEWHERE
 from agent.serve import factories
+from flightloop.acts import Act
 from flightloop.errors import ConfigError, InvalidRequest
 from flightloop.runs import RunStatus
 
@@ -60,6 +62,8 @@ async def write_regression(settings: Settings, request: Request, tell: Callable[
     journal = factories.open_journal(settings)
     try:
         task = await regression(journal, request.tenant_id, request.run_id, wanted)
+        details = {"file": str(out), "masked": request.mask}
+        await journal.acts.record(request.tenant_id, Act.EXPORT, os_user(), request.run_id, details)
         document = task.model_dump(mode="json", exclude_defaults=True)
         task = Task.model_validate(document | {"id": request.id or task.id})
     except ValidationError as error:

@@ -36,7 +36,9 @@ async def list_approvals(
 @router.post("/approvals/{approval_id}", responses=documented(404, 409))
 async def decide_approval(approval_id: Id, body: ApprovalDecision, deps: Deps, caller: Operator) -> Approval:
     """Approves or denies a call; its run then continues automatically."""
-    return await deps.journal.decide(caller.tenant_id, approval_id, body.decision, caller.name, body.reason)
+    return await deps.journal.decide(
+        caller.tenant_id, approval_id, body.decision, caller.name, body.reason, caller.actor
+    )
 
 
 @router.get("/interrupts", responses=documented(404))
@@ -74,7 +76,14 @@ async def raise_interrupt(
     fresh, whose = new_id("int"), caller.tenant_id
     with once(request, whose, body, idempotency_key) as idempotency:
         raised = await deps.journal.raise_interrupt(
-            whose, body.scope, body.target, body.reason, caller.name, interrupt_id=fresh, idempotency=idempotency
+            whose,
+            body.scope,
+            body.target,
+            body.reason,
+            caller.name,
+            interrupt_id=fresh,
+            idempotency=idempotency,
+            actor=caller.actor,
         )
     if raised.id != fresh:
         tell_replayed(response)
@@ -86,4 +95,4 @@ async def raise_interrupt(
 @router.delete("/interrupts/{interrupt_id}", responses=documented(404))
 async def clear_interrupt(interrupt_id: Id, deps: Deps, caller: Operator) -> Interrupt:
     """Clears an interrupt, so that new work is accepted. Stopped runs stay stopped until they are resumed."""
-    return await deps.journal.clear_interrupt(caller.tenant_id, interrupt_id)
+    return await deps.journal.clear_interrupt(caller.tenant_id, interrupt_id, caller.actor)

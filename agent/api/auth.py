@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import os
 import secrets
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ import structlog
 
 from agent.run.journal import Idempotency
 from flightloop import private
+from flightloop.acts import Actor, ActorKind
 from flightloop.errors import ConfigError, Unauthorized
 from flightloop.keys import ApiKey, Role
 from flightloop.runs import Page
@@ -39,12 +38,18 @@ _PREFIX = "fl_"
 
 class KeyStore(Protocol):
     async def add(
-        self, key: ApiKey, sha256: str, *, tenant_id: str | None = None, idempotency: Idempotency | None = None
+        self,
+        key: ApiKey,
+        sha256: str,
+        *,
+        tenant_id: str | None = None,
+        idempotency: Idempotency | None = None,
+        actor: Actor | None = None,
     ) -> ApiKey:
         """Stores a key and returns it; a repeated idempotency key returns the first request's key.
 
-        ``tenant_id`` is the caller's tenant, if it differs from the key's. Raises IdempotencyMismatch, and Conflict if
-        the key's tenant has too many keys.
+        ``tenant_id`` is the caller's tenant, if it differs from the key's; ``actor`` is the caller. Raises
+        IdempotencyMismatch, and Conflict if the key's tenant has too many keys.
         """
         ...
 
@@ -54,7 +59,7 @@ class KeyStore(Protocol):
         """A tenant's keys, newest first, revoked ones included. Raises NotFound: the tenant has no key ``after``."""
         ...
 
-    async def revoke(self, tenant_id: str, key_id: str) -> ApiKey:
+    async def revoke(self, tenant_id: str, key_id: str, actor: Actor | None = None) -> ApiKey:
         """Revokes a key; revoking it twice is harmless. Raises NotFound."""
         ...
 
@@ -78,6 +83,11 @@ class Principal:
     @property
     def bound(self) -> bool:
         return self.speaks_for is SpeaksFor.ONE
+
+    @property
+    def actor(self) -> Actor:
+        """The sender in audit records."""
+        return Actor(kind=ActorKind.KEY, id=self.key, name=self.name)
 
 
 class Keyring:
@@ -189,7 +199,7 @@ def key_from_file(path: Path) -> str:
     """
     try:
         if not path.exists():
-            _write_once(path, new_key())
+            private.write_once(path, new_key() + "\n")
         if path.stat().st_mode & 0o077:
             raise ConfigError(f"{path}: others can read the API key; run: chmod 600 {path}")
         key = path.read_text(encoding="utf-8").strip()
@@ -198,18 +208,3 @@ def key_from_file(path: Path) -> str:
     if not key:
         raise ConfigError(f"{path}: contains no API key; delete it to get a new one")
     return key
-
-
-def _write_once(path: Path, key: str) -> None:
-    """Writes the file atomically by linking it into place; the first of two processes wins."""
-    private.folder(path.parent)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".key-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(key + "\n")
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return
-    finally:
-        os.unlink(draft)

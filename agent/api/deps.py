@@ -20,6 +20,7 @@ from agent.store.sql.disk_room import Room
 from flightloop.events import DeltaEvent
 from flightloop.overview import Overview
 from flightloop.runs import AgentInfo, PolicyInfo, ProjectInfo, ToolInfo
+from guardrails.checkpoints import Checkpoints
 from guardrails.turns import Turns
 from guardrails.types import Guarding
 from observability.metrics import Metrics
@@ -80,6 +81,8 @@ class ApiDeps:
     """Computes a tenant's figures for the console."""
     ready: Callable[[], Awaitable[Readiness]] = _always_ready
     """Checks whether requests can be served and the project's files are valid."""
+    checkpoints: Callable[[], Checkpoints] | None = None
+    """Reads the checkpoints of the audit log; None: there are none."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at shutdown, to end open streams."""
     max_body_bytes: int = 4 * 1024 * 1024

@@ -42,7 +42,13 @@ async def create_key(
         created_by=caller.name,
     )
     with once(request, caller.tenant_id, body, idempotency_key, body.subject) as idempotency:
-        kept = await deps.keys.add(made, digest(secret.encode()), tenant_id=caller.tenant_id, idempotency=idempotency)
+        kept = await deps.keys.add(
+            made,
+            digest(secret.encode()),
+            tenant_id=caller.tenant_id,
+            idempotency=idempotency,
+            actor=caller.actor,
+        )
     if kept.id != made.id:
         raise Conflict(
             f"the first request with this Idempotency-Key created the key {kept.id}; only the first response contained"
@@ -61,6 +67,6 @@ async def list_keys(deps: Deps, caller: Admin, after: After = None, limit: Limit
 @router.delete("/{key_id}", responses=documented(404))
 async def revoke_key(key_id: Annotated[str, Path(max_length=128)], deps: Deps, caller: Admin) -> ApiKey:
     """Revokes a key within two seconds and ends its open streams."""
-    revoked = await deps.keys.revoke(caller.tenant_id, key_id)
+    revoked = await deps.keys.revoke(caller.tenant_id, key_id, caller.actor)
     deps.keyring.forget()
     return revoked

@@ -129,7 +129,7 @@ async def cancel_run(run_id: RunId, deps: Deps, caller: AnyOperator) -> Run:
 async def interrupt_run(run_id: RunId, deps: Deps, caller: Operator, body: RunInterrupt | None = None) -> Run:
     """Emergency stop: ends the run at the next token. It stays stopped until it is resumed."""
     reason = body.reason if body else ""
-    run = await commands.interrupt(deps.journal, caller.tenant_id, run_id, caller.name, reason)
+    run = await commands.interrupt(deps.journal, caller.tenant_id, run_id, caller.name, reason, caller.actor)
     deps.metrics.inc(catalog.GUARDRAIL_INTERRUPTS, scope="run")
     return run
 
@@ -140,7 +140,14 @@ async def resume_run(run_id: RunId, deps: Deps, caller: Operator, body: RunResum
     may_continue(caller, await deps.journal.get(caller.tenant_id, run_id))
     asked = body or RunResume()
     return await commands.resume(
-        deps.journal, caller.tenant_id, run_id, caller.name, asked.budget, asked.session_budget, deps.tenants
+        deps.journal,
+        caller.tenant_id,
+        run_id,
+        caller.name,
+        asked.budget,
+        asked.session_budget,
+        deps.tenants,
+        caller.actor,
     )
 
 

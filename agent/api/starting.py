@@ -42,7 +42,7 @@ async def started(
     deps.room.check()
     admit_subject(request, caller, created.subject)
     with once(request, created.tenant_id, body, key, created.subject, caller.subject) as idempotency:
-        made = await deps.journal.create(created, idempotency, record)
+        made = await deps.journal.create(created, idempotency, record, caller.actor)
     if made.replayed:
         tell_replayed(response)
     response.headers["location"] = f"/v1/runs/{made.run.id}"

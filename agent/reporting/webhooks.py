@@ -11,9 +11,9 @@ import ipaddress
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -28,7 +28,11 @@ from observability.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 BATCH = 1000
-EventName = Literal["run.created", "run.resumed", "run.ended", "approval.requested", "approval.decided"]
+CHECKPOINT = "audit.checkpoint"
+"""Checkpoints of the audit log are not events of the journal (``agent.reporting.checkpoint_webhook``)."""
+EventName = Literal[
+    "run.created", "run.resumed", "run.ended", "approval.requested", "approval.decided", "audit.checkpoint"
+]
 
 
 class Endpoint(BaseModel):
@@ -174,15 +178,10 @@ class Webhook:
 
     async def _sent(self, recorded: Recorded) -> str | None:
         """Sends an event once. Returns the problem, or None on success."""
-        body = _body(recorded)
-        signed = sign(self._endpoint.secret.get_secret_value(), _id(recorded), int(self._clock()), body)
-        headers = {"content-type": "application/json", **signed}
-        try:
-            async with asyncio.timeout(self._config.timeout_s):  # also covers receivers that send byte by byte
-                async with self._client.stream("POST", self._endpoint.url, content=body, headers=headers) as answer:
-                    return None if answer.is_success else f"status {answer.status_code}"
-        except (httpx.HTTPError, TimeoutError) as error:
-            return type(error).__name__
+        event = recorded.event.model_dump(mode="json")
+        body = body_of(event["type"], event["at"], {**event, "tenant_id": recorded.tenant_id})
+        now = int(self._clock())
+        return await post(self._client, self._endpoint, _id(recorded), body, now, self._config.timeout_s)
 
     def _count(self, outcome: str) -> None:
         self._metrics.inc(catalog.SYSTEM_WEBHOOKS, endpoint=self._endpoint.name, outcome=outcome)
@@ -200,10 +199,28 @@ def _id(recorded: Recorded) -> str:
     return f"msg_{recorded.event.run_id}_{recorded.event.seq}"
 
 
-def _body(recorded: Recorded) -> bytes:
-    event = recorded.event.model_dump(mode="json")
-    document = {"type": event["type"], "timestamp": event["at"], "data": {**event, "tenant_id": recorded.tenant_id}}
+def body_of(kind: str, at: str, data: Mapping[str, Any]) -> bytes:
+    """Body of a webhook."""
+    document = {"type": kind, "timestamp": at, "data": data}
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+async def post(
+    client: httpx.AsyncClient, endpoint: Endpoint, message_id: str, body: bytes, now: int, timeout_s: float
+) -> str | None:
+    """Sends a signed message once. Returns the problem, or None on success.
+
+    Args:
+        now: seconds since 1970.
+    """
+    signed = sign(endpoint.secret.get_secret_value(), message_id, now, body)
+    headers = {"content-type": "application/json", **signed}
+    try:
+        async with asyncio.timeout(timeout_s):  # also covers receivers that send byte by byte
+            async with client.stream("POST", endpoint.url, content=body, headers=headers) as answer:
+                return None if answer.is_success else f"status {answer.status_code}"
+    except (httpx.HTTPError, TimeoutError) as error:
+        return type(error).__name__
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from agent.run.budgets import TenantBudgets, used, used_up
 from agent.run.journal import Journal
 from agent.run.state import RESUMABLE, check_resume, tags_of
+from flightloop.acts import Actor
 from flightloop.errors import Conflict
 from flightloop.events import CancelRequested, RunEnded, RunEvent, RunResumed
 from flightloop.runs import Budget, Run, RunStatus, StopReason
@@ -29,13 +30,15 @@ async def cancel(journal: Journal, tenant_id: str, run_id: str, by: str = "") ->
     return await _command(journal, tenant_id, run_id, lambda run: [CancelRequested(by=by)])
 
 
-async def interrupt(journal: Journal, tenant_id: str, run_id: str, by: str = "", reason: str = "") -> Run:
+async def interrupt(
+    journal: Journal, tenant_id: str, run_id: str, by: str = "", reason: str = "", actor: Actor | None = None
+) -> Run:
     """Stops one run by a latched interrupt. Its worker stops within a token; a run without a worker ends at once.
     Raises Conflict if the run has already ended."""
     run = await journal.get(tenant_id, run_id)
     if run.status.terminal:
         raise Conflict(f"run {run_id} has already ended: it is {run.status}")
-    latched = await journal.raise_interrupt(tenant_id, "run", run_id, reason, by)
+    latched = await journal.raise_interrupt(tenant_id, "run", run_id, reason, by, actor=actor)
 
     def events(run: Run) -> Sequence[RunEvent]:
         held = run.status is RunStatus.RUNNING
@@ -45,7 +48,7 @@ async def interrupt(journal: Journal, tenant_id: str, run_id: str, by: str = "",
         return await _command(journal, tenant_id, run_id, events)
     except Conflict:
         if (await journal.get(tenant_id, run_id)).status.terminal:  # it ended meanwhile: nothing is left to stop
-            await journal.clear_interrupt(tenant_id, latched.id)
+            await journal.clear_interrupt(tenant_id, latched.id, actor)
         raise
 
 
@@ -57,6 +60,7 @@ async def resume(
     budget: Budget | None = None,
     session_budget: Budget | None = None,
     tenants: TenantBudgets = TenantBudgets(),  # noqa: B008  (frozen)
+    actor: Actor | None = None,
 ) -> Run:
     """Resumes a run that was interrupted, ran out of budget or failed: queues it again.
 
@@ -76,7 +80,7 @@ async def resume(
             raise Conflict(f"interrupt {found.id} (scope {found.scope}) is still active: clear it first")
     for found in standing:
         if found.scope == "run" and found.target == run_id:
-            await journal.clear_interrupt(tenant_id, found.id)
+            await journal.clear_interrupt(tenant_id, found.id, actor)
 
     def events(run: Run) -> Sequence[RunEvent]:
         return [RunResumed(by=by, budget=budget and bounds, session_budget=session_budget and shared)]

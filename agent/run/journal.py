@@ -12,8 +12,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from agent.run.acts import Acts
+from agent.run.approval_store import ApprovalStore
 from agent.run.lease import Lease
 from agent.run.ledger import Ledger
+from flightloop.acts import Act, Actor
 from flightloop.events import (
     CancelRequested,
     FeedbackGiven,
@@ -23,7 +26,7 @@ from flightloop.events import (
     RunEvent,
     RunResumed,
 )
-from flightloop.runs import Approval, Interrupt, Page, Run, RunStatus
+from flightloop.runs import Interrupt, Page, Run, RunStatus
 from flightloop.verdicts import AuditRecord, Verdict
 
 if TYPE_CHECKING:
@@ -108,7 +111,10 @@ class Written:
     """Whether a person denied the call, so that it was not made."""
 
 
-class Journal(Protocol):
+class Journal(ApprovalStore, Protocol):
+    @property
+    def acts(self) -> Acts: ...
+
     @property
     def ledger(self) -> Ledger:
         """Shared budgets of sessions and tenants, stored with the events in the same transactions."""
@@ -117,13 +123,17 @@ class Journal(Protocol):
     # -- runs -------------------------------------------------------------------------------------
 
     async def create(
-        self, created: RunCreated, idempotency: Idempotency | None = None, record: Sequence[Verdict] = ()
+        self,
+        created: RunCreated,
+        idempotency: Idempotency | None = None,
+        record: Sequence[Verdict] = (),
+        actor: Actor | None = None,
     ) -> Created:
         """Writes a run and its first event; fills in ``run_id`` and ``at`` where they are missing.
 
         A fork begins with copies of the origin's first steps: decisions, calls and results. Many steps are copied in
         several transactions; the run becomes visible with the last one.
-        The verdicts in ``record`` are audited in the same transaction, unless the request is a replay.
+        The verdicts in ``record`` are audited in the same transaction as ``actor``'s, unless the request is a replay.
 
         Raises:
             IdempotencyMismatch: the tenant used the key for another payload.
@@ -268,39 +278,6 @@ class Journal(Protocol):
         """Returns when a run may have become claimable (see ``claim``), at the latest after ``timeout_s``."""
         ...
 
-    # -- approvals --------------------------------------------------------------------------------
-
-    async def approvals(
-        self,
-        tenant_id: str,
-        *,
-        status: str | None = None,
-        run_id: str | None = None,
-        after: str | None = None,
-        limit: int = 50,
-    ) -> Page[Approval]:
-        """A page of approvals, newest first, bounded by ``limit`` and the page size."""
-        ...
-
-    async def run_approvals(self, run_id: str) -> list[Approval]:
-        """All approvals of a run, oldest first."""
-        ...
-
-    async def decide(
-        self, tenant_id: str, approval_id: str, decision: Literal["approve", "deny"], by: str, reason: str | None = None
-    ) -> Approval:
-        """Decides a pending approval; the run is queued again once none is pending.
-
-        Raises:
-            NotFound: no such approval.
-            Conflict: it is already decided or has expired.
-        """
-        ...
-
-    async def expire_approvals(self) -> list[Approval]:
-        """Expires approvals that nobody decided in time. The model sees them as denied."""
-        ...
-
     # -- interrupts -------------------------------------------------------------------------------
 
     async def raise_interrupt(
@@ -313,6 +290,7 @@ class Journal(Protocol):
         *,
         interrupt_id: str | None = None,
         idempotency: Idempotency | None = None,
+        actor: Actor | None = None,
     ) -> Interrupt:
         """Raises an interrupt, latched until cleared. Tenant ``*`` matches every tenant.
 
@@ -321,7 +299,7 @@ class Journal(Protocol):
         """
         ...
 
-    async def clear_interrupt(self, tenant_id: str, interrupt_id: str) -> Interrupt:
+    async def clear_interrupt(self, tenant_id: str, interrupt_id: str, actor: Actor | None = None) -> Interrupt:
         """Clears an interrupt; clearing it twice is harmless. Raises NotFound."""
         ...
 
@@ -355,9 +333,20 @@ class Journal(Protocol):
         ...
 
     async def audit(
-        self, tenant_id: str, *, run_id: str | None = None, after: int = 0, limit: int = 100
+        self,
+        tenant_id: str,
+        *,
+        run_id: str | None = None,
+        act: Act | None = None,
+        actor: str | None = None,
+        after: int = 0,
+        limit: int = 100,
     ) -> list[AuditRecord]:
-        """Audit records of a tenant with ``seq > after``, oldest first, bounded by ``limit`` and the page size."""
+        """Audit records of a tenant with ``seq > after``, oldest first, bounded by ``limit`` and the page size.
+
+        Args:
+            actor: id or name.
+        """
         ...
 
     # -- projections ------------------------------------------------------------------------------

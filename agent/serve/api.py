@@ -13,12 +13,19 @@ from starlette.types import Message, Scope
 
 from agent.api.app import create_app
 from agent.config import Settings
+from agent.reporting.checkpoints import checkpointing
 from agent.reporting.projector import Projector
-from agent.reporting.webhooks import deliver
 from agent.run.deltas import LocalDeltas
 from agent.serve.api_dependencies import ApiParts
 from agent.serve.connections import NAMESPACE, connect_model, metrics_sink
-from agent.serve.factories import live_project, make_room, open_journal
+from agent.serve.factories import (
+    deliver_webhooks,
+    live_project,
+    make_checkpointer,
+    make_project_acts,
+    make_room,
+    open_journal,
+)
 from agent.serve.front.whole_request import answers
 from agent.serve.garbage_collection import settle
 from agent.serve.logs import log_to_file
@@ -56,14 +63,18 @@ class ApiHost:
         self._projector = Projector(
             self._journal, settings.observability(), partial(_in_background, self._aggregator), self._metrics
         )
-        parts = ApiParts(settings, live_project(settings), self._journal, room, model, name, probed, self._metrics)
+        live = live_project(settings)
+        parts = ApiParts(settings, live, self._journal, room, model, name, probed, self._metrics)
         tracing = Tracing(self._provider, settings.trace_content)
         self._deps = parts.api(self._deltas, tracing, self._projector, self._values, self._expose)
         self._app = create_app(self._deps)
         self._sampler, self._pings = SystemSampler(self._metrics), NodePings(self._metrics)
         self._reporter = Reporter(self._metrics, metrics_sink(), sample=self._sample).start()
         self._projecting = asyncio.create_task(self._projector.run())
-        self._delivering = asyncio.create_task(deliver(self._journal, settings.webhooks, self._metrics))
+        self._delivering = asyncio.create_task(deliver_webhooks(settings, self._journal, self._metrics))
+        self._recording = asyncio.create_task(make_project_acts(settings, self._journal, live).run())
+        self._checkpointing = checkpointing(make_checkpointer(settings, self._journal))
+        await self._checkpointing.__aenter__()
         settle()
 
     async def answered(self, scope: Scope, body: bytes) -> AsyncIterator[list[Message]]:
@@ -89,7 +100,9 @@ class ApiHost:
         self._deps.closing.set()
         self._projecting.cancel()
         self._delivering.cancel()
-        await asyncio.gather(self._projecting, self._delivering, return_exceptions=True)
+        self._recording.cancel()
+        await asyncio.gather(self._projecting, self._delivering, self._recording, return_exceptions=True)
+        await self._checkpointing.__aexit__(None, None, None)
         await self._deps.close()
         await self._journal.close()
         await asyncio.to_thread(close, self._provider)

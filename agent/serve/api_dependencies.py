@@ -19,6 +19,7 @@ from agent.run.deltas import LocalDeltas
 from agent.serve.factories import make_guards, make_images
 from agent.store import StoreJournal
 from agent.store.sql.disk_room import Room
+from guardrails.checkpoints import CheckpointFile
 from observability.metrics import Metrics
 from observability.tracing import Tracing
 from observability.values import Values
@@ -79,7 +80,8 @@ class ApiParts:
             journal=self.journal,
             keys=self.journal.keys,
             keyring=self.settings.keyring(self.journal.keys),
-            catalogue=ProjectCatalogue(self.live, make_guards(self.model, self.name), self.name),
+            catalogue=ProjectCatalogue(self.live, make_guards(self.model, self.name, self.journal.policies), self.name),
+            checkpoints=CheckpointFile(self.settings.checkpoints, self.settings.audit_keys()).read,
             model=self.model,
             deltas=deltas,
             metrics=self.metrics,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from agent.api.auth import DEFAULT_TENANT
 from agent.attachments.images import AT_ONCE, Images
 from agent.config import Settings
 from agent.loop.agent_runtime import AgentRuntimes, OwnedHosts
@@ -19,10 +21,16 @@ from agent.models.retrying import RUNS, RetryingChatModel
 from agent.project.project import EMBEDDED, LiveProject, Project, ToolCheck, load_project, unchecked
 from agent.project.project_file import FILE as PROJECT_FILE
 from agent.project.project_file import read_project_file
+from agent.reporting.checkpoint_webhook import deliver_checkpoints
+from agent.reporting.checkpoints import CheckpointConfig, Checkpointer
+from agent.reporting.project_acts import ProjectActs
+from agent.reporting.webhooks import deliver
 from agent.run.deltas import Deltas
 from agent.serve.code_scan import code_scan
 from agent.serve.home import open_home, private_files
 from agent.store import StoreJournal, sql_journal
+from agent.store.backend import AuditContext
+from agent.store.sql.audit_keys import check_sealing
 from agent.store.sql.disk_room import Room
 from agent.store.sql.interrupt_reader import reader
 from agent.store.sql.urls import files_of, servers_of
@@ -31,11 +39,14 @@ from flightloop.chat import ChatMessage, ChatRequest
 from flightloop.content import TextPart
 from flightloop.errors import ConfigError, FlightloopError
 from flightloop.tool import ProjectData
+from guardrails.audit_keys import KeyFile
 from guardrails.guard import Guard
 from guardrails.interrupt import InterruptWatch
 from guardrails.policy import Policy
+from guardrails.policy_texts import PolicyTexts
 from guardrails.types import Judge
 from model.engine.compiler import check_tools
+from observability.metrics import Metrics
 from observability.tracing import Tracing
 from tools.builtin.knowledge import search_knowledge
 from tools.config import ToolsConfig
@@ -50,15 +61,42 @@ IMAGE_RESULT_BYTES = 16 * 1024**2
 """Largest result of a host that takes images in: a file of 10 MiB in base64, or a stored image with its reading."""
 
 
-def open_journal(settings: Settings, *, urgent: bool = False, room: Room | None = None) -> StoreJournal:
+def open_journal(
+    settings: Settings, *, urgent: bool = False, room: Room | None = None, check_keys: bool = True
+) -> StoreJournal:
     """Opens the journal and creates ``home``. Raises ConfigError.
 
     Args:
         urgent, room: set only by the process that handles emergency stops; see ``sql_journal``.
+        check_keys: whether the audit keys must be those that sealed the audit log. Only for commands that don't act.
     """
     open_home(settings.home)
+    keys = settings.audit_keys()
     with private_files():
-        return sql_journal(settings.journal_url, urgent=urgent, room=room)
+        if check_keys:
+            check_sealing(settings.journal_url, keys)
+        journal = sql_journal(settings.journal_url, urgent=urgent, room=room, audit=AuditContext(keys))
+        if check_keys and isinstance(keys, KeyFile):
+            keys.create()
+    return journal
+
+
+def make_checkpointer(settings: Settings, journal: StoreJournal) -> Checkpointer:
+    config = CheckpointConfig(settings.audit_checkpoint_seconds, settings.audit_checkpoint_records)
+    return Checkpointer(journal, settings.checkpoints, settings.audit_keys(), DEFAULT_TENANT, config)
+
+
+async def deliver_webhooks(settings: Settings, journal: StoreJournal, metrics: Metrics) -> None:
+    """Delivers events and checkpoints of the audit log to the configured endpoints until cancelled."""
+    keys = settings.audit_keys()
+    await asyncio.gather(
+        deliver(journal, settings.webhooks, metrics),
+        deliver_checkpoints(journal, settings.webhooks, settings.checkpoints, keys, DEFAULT_TENANT, metrics),
+    )
+
+
+def make_project_acts(settings: Settings, journal: StoreJournal, live: LiveProject) -> ProjectActs:
+    return ProjectActs(journal, live, journal.policies, settings.home, DEFAULT_TENANT)
 
 
 def make_room(settings: Settings, *, keeps: bool = False) -> Room:
@@ -149,9 +187,16 @@ def make_judge(model: ChatModel, name: str) -> Judge:
     return judge
 
 
-def make_guards(model: ChatModel, name: str) -> Callable[[Policy], Guard]:
+def make_guards(model: ChatModel, name: str, used: PolicyTexts | None = None) -> Callable[[Policy], Guard]:
+    """Returns a function that makes guards. ``used`` learns their policies, whose texts the journal keeps."""
     judge = make_judge(model, name)
-    return lambda policy: Guard(policy, judge, code_scan=code_scan)
+
+    def make(policy: Policy) -> Guard:
+        if used is not None:
+            used.add(policy)
+        return Guard(policy, judge, code_scan=code_scan)
+
+    return make
 
 
 def make_runtimes(settings: Settings, live: LiveProject, guards: Callable[[Policy], Guard]) -> AgentRuntimes:

@@ -16,6 +16,7 @@ from flightloop.errors import ConfigError
 
 log = structlog.get_logger(__name__)
 KEY = "key"
+AUDIT_KEY = "audit-key"
 MADE = "made-here"
 """Marker file with the home's inode number. The author of an archive or repository can't predict the number that its
 folder gets when it is unpacked."""
@@ -46,6 +47,7 @@ def open_home(home: Path, user: int | None = None) -> None:
             )
         _check_made(home)
         _check_key(home / KEY)
+        _check_audit_key(home / AUDIT_KEY)
         tightened = _tighten(home, user)
         private.folder(home / DATA)
     except OSError as error:
@@ -88,6 +90,15 @@ def _check_key(path: Path) -> None:
         raise ConfigError(
             f"{path}: others can read the API key: delete it to get a new one or, if you know that nobody has"
             f" read it, run: chmod 600 {path}"
+        )
+
+
+def _check_audit_key(path: Path) -> None:
+    """Raises ConfigError if others can read the keys of the audit log, for the same reason."""
+    if path.is_file() and path.stat().st_mode & private.OTHERS:
+        raise ConfigError(
+            f"{path}: others can read the audit keys: run chmod 600 {path} and, unless you know that nobody has read"
+            " them, python -m agent audit new-key"
         )
 
 

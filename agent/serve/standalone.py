@@ -12,8 +12,8 @@ from agent.api import ApiDeps, create_app
 from agent.config import Settings
 from agent.loop.worker import Worker
 from agent.models.measured import MeasuredChatModel
+from agent.reporting.checkpoints import checkpointing
 from agent.reporting.projector import Projector
-from agent.reporting.webhooks import deliver
 from agent.run.deltas import LocalDeltas
 from agent.serve import factories, open_files
 from agent.serve.api_dependencies import ApiParts
@@ -60,6 +60,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         await remote.learn(name)
         journal, room = factories.open_journal(settings), factories.make_room(settings)
         stack.push_async_callback(journal.close)
+        await stack.enter_async_context(checkpointing(factories.make_checkpointer(settings, journal)))
         factories.seed_data(settings)
 
         config = settings.observability()
@@ -71,12 +72,13 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         stack.callback(close, provider)
 
         model = MeasuredChatModel(remote, metrics, name)
-        guards, deltas = factories.make_guards(model, name), LocalDeltas()
+        guards, deltas = factories.make_guards(model, name, journal.policies), LocalDeltas()
         runtimes = factories.make_runtimes(settings, live, guards)
         stack.push_async_callback(runtimes.close)
         projector = Projector(journal, config, aggregator.ingest, metrics)
         await stack.enter_async_context(_background(projector.run()))
-        await stack.enter_async_context(_background(deliver(journal, settings.webhooks, metrics)))
+        await stack.enter_async_context(_background(factories.make_project_acts(settings, journal, live).run()))
+        await stack.enter_async_context(_background(factories.deliver_webhooks(settings, journal, metrics)))
         tracing = Tracing(provider, settings.trace_content)
         worker = factories.make_worker(settings, journal, runtimes, model, name, deltas, tracing)
         working = await stack.enter_async_context(_working(worker))

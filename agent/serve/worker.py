@@ -61,7 +61,9 @@ class WorkerHost:
         model, name = await connect_model(settings, handle, metrics)
         self._journal = open_journal(settings)
         seed_data(settings)
-        self._runtimes = make_runtimes(settings, live_project(settings), make_guards(model, name))
+        self._runtimes = make_runtimes(
+            settings, live_project(settings), make_guards(model, name, self._journal.policies)
+        )
         deltas = ApiDeltas(serve.get_deployment_handle(API, serve.get_replica_context().app_name))
         self._provider = setup(settings.observability().tracing)
         self._worker = make_worker(

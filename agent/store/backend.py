@@ -9,11 +9,15 @@ from typing import Protocol, TypeVar
 
 from agent.run.journal import Projection, Recorded, Written
 from agent.store.rules.row import Row
+from flightloop.acts import Act
 from flightloop.events import RunEvent
 from flightloop.keys import ApiKey
 from flightloop.runs import Approval, Interrupt, Run, RunStatus
 from flightloop.usage import Amounts
 from flightloop.verdicts import AuditRecord
+from guardrails.audit_check import Unreadable
+from guardrails.audit_keys import NO_KEYS, AuditKeys
+from guardrails.policy_texts import PolicyTexts
 
 T = TypeVar("T")
 
@@ -90,11 +94,42 @@ class Reserved:
     """Id of the subject; None: anonymous."""
 
 
+@dataclass(frozen=True)
+class AuditFilter:
+    """Conditions of a list of audit records; None: any value."""
+
+    run_id: str | None = None
+    act: Act | None = None
+    actor: str | None = None
+    """Id or name of the actor."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """End of an audit log."""
+
+    seq: int
+    sha256: str
+    key_id: str | None = None
+
+
+@dataclass(frozen=True)
+class AuditContext:
+    """What the store needs to write audit records."""
+
+    keys: AuditKeys = NO_KEYS
+    policies: PolicyTexts = field(default_factory=PolicyTexts)
+    """Policies whose texts are stored when they decide something for the first time."""
+
+
 class Transaction(Protocol):
     """Reads and writes of one atomic step. Synchronous: nothing in it awaits.
 
     Callers raise before their first write or not at all, so that an error leaves nothing half-written.
     """
+
+    @property
+    def audit_context(self) -> AuditContext: ...
 
     def run(self, run_id: str) -> Row | None: ...
     def add_run(self, row: Row) -> None: ...
@@ -183,9 +218,28 @@ class Transaction(Protocol):
         """Writes of a session, newest first. Those stored under ``root`` are marked as ``kin``."""
         ...
 
-    def last_audit(self, tenant_id: str) -> AuditRecord | None: ...
+    def audit_head(self, tenant_id: str) -> Head | None:
+        """End of a tenant's audit log, even if its last record was made unreadable; None: the log is empty."""
+        ...
+
     def add_audit(self, records: Sequence[AuditRecord]) -> None: ...
-    def audit(self, tenant_id: str, run_id: str | None, after: int, limit: int) -> list[AuditRecord]: ...
+    def audit(self, tenant_id: str, wanted: AuditFilter, after: int, limit: int) -> list[AuditRecord]: ...
+    def stored_audit(self, tenant_id: str, after: int | None, limit: int) -> list[AuditRecord | Unreadable]:
+        """Records to verify, in order. ``after`` None: all that are there, whatever their numbers."""
+        ...
+
+    def audit_tenants(self) -> list[str]:
+        """Tenants that have audit records, in order."""
+        ...
+
+    def policy_text(self, sha256: str) -> str | None:
+        """Text stored for the policy with this hash."""
+        ...
+
+    def add_policy(self, sha256: str, text: str) -> None: ...
+    def policies(self) -> dict[str, str]:
+        """All stored texts, by hash."""
+        ...
 
     def approval(self, approval_id: str) -> tuple[str, Approval] | None:
         """An approval with the id of its tenant; None if there is no such approval."""
@@ -278,6 +332,9 @@ class Transaction(Protocol):
 
 
 class Backend(Protocol):
+    @property
+    def audit(self) -> AuditContext: ...
+
     async def read(self, work: Callable[[Transaction], T]) -> T: ...
 
     async def write(self, work: Callable[[Transaction], T]) -> T:

@@ -13,15 +13,16 @@ from typing import Literal, TypeVar
 from agent.run.journal import Appended, Claim, Created, Idempotency, Projection, Recorded, Released, Written, new_id
 from agent.run.lease import Lease
 from agent.run.state import OPEN
-from agent.store.backend import Backend, RunFilter, Transaction
+from agent.store.acts import StoreActs
+from agent.store.backend import AuditFilter, Backend, RunFilter, Transaction
 from agent.store.keys import StoreKeys
 from agent.store.ledger import StoreLedger
 from agent.store.notifier import WORK, Signals, topics, wait_set
 from agent.store.rules import appending, decisions, forks, idempotency_records, records, runs, stops, writes
 from agent.store.rules.copying import TURN_S, Copying
 from agent.store.rules.forks import Copies
-from agent.store.rules.records import Entry
 from agent.store.rules.row import Row
+from flightloop.acts import Act, Actor
 from flightloop.errors import Conflict, NotFound, StoreUnavailable
 from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Approval, Interrupt, Page, Run, RunStatus
@@ -54,12 +55,18 @@ class StoreJournal:
         self._snapshot = datetime.min.replace(tzinfo=UTC), InterruptSnapshot(epoch=-1, interrupts=())
         self._copying = Copying(backend, clock)
         self.keys = StoreKeys(backend, clock)
+        self.acts = StoreActs(backend, clock)
+        self.policies = backend.audit.policies
         self.ledger = StoreLedger(backend, clock)
 
     # -- runs -------------------------------------------------------------------------------------
 
     async def create(
-        self, created: RunCreated, idempotency: Idempotency | None = None, record: Sequence[Verdict] = ()
+        self,
+        created: RunCreated,
+        idempotency: Idempotency | None = None,
+        record: Sequence[Verdict] = (),
+        actor: Actor | None = None,
     ) -> Created:
         def work(tx: Transaction, copies: Copies | None = None) -> Created:
             now = self._clock()
@@ -69,8 +76,7 @@ class StoreJournal:
             if not made.replayed:
                 if copies is not None:
                     tx.save_fork(replace(copies.fork, copied_at=None))
-                entries = [Entry(verdict, made.run.id, made.run.usage.steps) for verdict in record]
-                records.audit(tx, created.tenant_id, entries, now)
+                records.given(tx, made.run, record, actor, now)
             return made
 
         tenant = created.tenant_id
@@ -245,10 +251,16 @@ class StoreJournal:
         return await self._backend.read(lambda tx: tx.run_approvals(run_id))
 
     async def decide(
-        self, tenant_id: str, approval_id: str, decision: Literal["approve", "deny"], by: str, reason: str | None = None
+        self,
+        tenant_id: str,
+        approval_id: str,
+        decision: Literal["approve", "deny"],
+        by: str,
+        reason: str | None = None,
+        actor: Actor | None = None,
     ) -> Approval:
         def work(tx: Transaction) -> tuple[Approval, Run]:
-            return decisions.decide(tx, tenant_id, approval_id, decision, by, reason, self._clock())
+            return decisions.decide(tx, tenant_id, approval_id, decision, by, reason, actor, self._clock())
 
         closed, run = await self._backend.write(work)
         self._tell(run)
@@ -276,46 +288,22 @@ class StoreJournal:
         *,
         interrupt_id: str | None = None,
         idempotency: Idempotency | None = None,
+        actor: Actor | None = None,
     ) -> Interrupt:
-        def work(tx: Transaction) -> Interrupt:
-            first = idempotency_records.earlier(tx, tenant_id, idempotency, Interrupt)
-            if first is not None:
-                latched = tx.interrupt(first.id)
-                if latched is not None and latched.cleared_at is None:
-                    return first
-                idempotency_records.forget(tx, tenant_id, idempotency)  # the first was cleared: raise a new one
-            if (standing := stops.standing(tx, tenant_id, scope)) is not None:
-                return standing
-            interrupt = Interrupt(
-                id=interrupt_id or new_id("int"),
-                tenant_id=tenant_id,
-                scope=scope,
-                target=target,
-                reason=reason,
-                epoch=tx.next_epoch(),
-                created_at=self._clock(),
-                created_by=by,
-            )
-            tx.add_interrupt(interrupt)
-            stops.forget(tx, tenant_id)
-            idempotency_records.keep(tx, tenant_id, idempotency, interrupt, interrupt.created_at)
-            return interrupt
+        stop = Interrupt(
+            id=interrupt_id or new_id("int"),
+            tenant_id=tenant_id,
+            scope=scope,
+            target=target,
+            reason=reason,
+            epoch=0,  # given when it is stored
+            created_at=self._clock(),
+            created_by=by,
+        )
+        return await self._backend.write(lambda tx: stops.stop(tx, stop, idempotency, actor))
 
-        return await self._backend.write(work)
-
-    async def clear_interrupt(self, tenant_id: str, interrupt_id: str) -> Interrupt:
-        def work(tx: Transaction) -> Interrupt:
-            interrupt = tx.interrupt(interrupt_id)
-            if interrupt is None or interrupt.tenant_id != tenant_id:
-                raise NotFound(f"no interrupt {interrupt_id}")
-            if interrupt.cleared_at is None:
-                interrupt = interrupt.model_copy(update={"cleared_at": self._clock()})
-                tx.next_epoch()  # readers that only react to a new epoch must see the clearing too
-                tx.save_interrupt(interrupt)
-                stops.forget(tx, tenant_id)
-            return interrupt
-
-        return await self._backend.write(work)
+    async def clear_interrupt(self, tenant_id: str, interrupt_id: str, actor: Actor | None = None) -> Interrupt:
+        return await self._backend.write(lambda tx: stops.clear(tx, tenant_id, interrupt_id, actor, self._clock()))
 
     async def interrupts(self, tenant_id: str, *, active: bool = True) -> list[Interrupt]:
         since = None if active else datetime.min.replace(tzinfo=UTC)
@@ -357,9 +345,17 @@ class StoreJournal:
             await self._backend.write(lambda tx: records.record(tx, tenant_id, verdicts, owner, self._clock()))
 
     async def audit(
-        self, tenant_id: str, *, run_id: str | None = None, after: int = 0, limit: int = 100
+        self,
+        tenant_id: str,
+        *,
+        run_id: str | None = None,
+        act: Act | None = None,
+        actor: str | None = None,
+        after: int = 0,
+        limit: int = 100,
     ) -> list[AuditRecord]:
-        return await self._backend.read(lambda tx: tx.audit(tenant_id, run_id, after, limit))
+        wanted = AuditFilter(run_id, act, actor)
+        return await self._backend.read(lambda tx: tx.audit(tenant_id, wanted, after, limit))
 
     # -- projections ------------------------------------------------------------------------------
 

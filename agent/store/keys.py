@@ -7,7 +7,8 @@ from datetime import datetime
 
 from agent.run.journal import Idempotency
 from agent.store.backend import Backend, Transaction
-from agent.store.rules import idempotency_records
+from agent.store.rules import acts, idempotency_records
+from flightloop.acts import Act, Actor, system
 from flightloop.errors import Conflict, NotFound
 from flightloop.keys import ApiKey
 from flightloop.runs import Page
@@ -24,7 +25,13 @@ class StoreKeys:
         self._clock = clock
 
     async def add(
-        self, key: ApiKey, sha256: str, *, tenant_id: str | None = None, idempotency: Idempotency | None = None
+        self,
+        key: ApiKey,
+        sha256: str,
+        *,
+        tenant_id: str | None = None,
+        idempotency: Idempotency | None = None,
+        actor: Actor | None = None,
     ) -> ApiKey:
         asking = tenant_id or key.tenant_id
 
@@ -35,6 +42,7 @@ class StoreKeys:
             if tx.count_keys(key.tenant_id) >= MOST_KEYS and not tx.drop_revoked_key(key.tenant_id):
                 raise Conflict(f"a tenant can have {MOST_KEYS} keys: revoke one that is no longer used")
             tx.add_key(key, sha256)
+            self._record(tx, key, Act.KEY_CREATED, actor or system(key.created_by))
             idempotency_records.keep(tx, asking, idempotency, key, self._clock())
             return key
 
@@ -52,7 +60,7 @@ class StoreKeys:
         data, more = await self._backend.read(work)
         return Page(data=data, has_more=more, next_after=data[-1].id if more else None)
 
-    async def revoke(self, tenant_id: str, key_id: str) -> ApiKey:
+    async def revoke(self, tenant_id: str, key_id: str, actor: Actor | None = None) -> ApiKey:
         def work(tx: Transaction) -> ApiKey:
             found = tx.key(tenant_id, key_id)
             if found is None:
@@ -60,6 +68,11 @@ class StoreKeys:
             if found.revoked_at is None:
                 found = found.model_copy(update={"revoked_at": self._clock()})
                 tx.save_key(found)
+                self._record(tx, found, Act.KEY_REVOKED, actor or system("keys"))
             return found
 
         return await self._backend.write(work)
+
+    def _record(self, tx: Transaction, key: ApiKey, act: Act, actor: Actor) -> None:
+        details = {"name": key.name, "role": key.role.value, "speaks_for": key.speaks_for.value}
+        acts.add(tx, key.tenant_id, [acts.Entry(actor, act, key.id, details)], self._clock())

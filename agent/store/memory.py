@@ -13,19 +13,20 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from agent.run.journal import Projection, Recorded, Written
-from agent.store.backend import Answer, Fork, RunFilter, SessionOwner, T, Transaction, WriteFilter
+from agent.store.backend import Answer, AuditContext, Fork, RunFilter, SessionOwner, T, Transaction, WriteFilter
+from agent.store.memory_audit import MemoryAudit
 from agent.store.memory_spending import MemorySpending
 from agent.store.rules.page import EVENT_CHARS, page
 from agent.store.rules.row import Row
 from flightloop.events import RunEvent
 from flightloop.keys import ApiKey
 from flightloop.runs import Approval, Interrupt, Run, RunStatus
-from flightloop.verdicts import AuditRecord
 
 
 class MemoryBackend:
-    def __init__(self) -> None:
-        self._tables = _Tables()
+    def __init__(self, audit: AuditContext | None = None) -> None:
+        self.audit = audit or AuditContext()
+        self._tables = _Tables(self.audit)
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         return work(self._tables)
@@ -49,18 +50,18 @@ class MemoryBackend:
         pass
 
 
-class _Tables(MemorySpending):
+class _Tables(MemoryAudit, MemorySpending):
     """Tables as dicts. Their insertion order is the order of creation, which pages need."""
 
-    def __init__(self) -> None:
+    def __init__(self, audit: AuditContext) -> None:
         super().__init__()
+        self.audit_context = audit
         self._runs: dict[str, Row] = {}
         self._events: dict[str, list[RunEvent]] = {}
         self._all: list[Recorded] = []
         self._position = 0
         self._writes: list[tuple[str, str, str, Written]] = []  # with tenant, session and root
         self._forks: dict[str, Fork] = {}
-        self._audit: dict[str, list[AuditRecord]] = {}
         self._approvals: dict[str, tuple[str, Approval]] = {}
         self._interrupts: dict[str, Interrupt] = {}
         self._epoch = 0
@@ -204,19 +205,6 @@ class _Tables(MemorySpending):
             if wanted.args_sha256 in (None, one.args_sha256) and wanted.tool in (None, one.tool)
         )
         return list(islice(of_session, limit))
-
-    def last_audit(self, tenant_id: str) -> AuditRecord | None:
-        chain = self._audit.get(tenant_id)
-        return chain[-1] if chain else None
-
-    def add_audit(self, records: Sequence[AuditRecord]) -> None:
-        for record in records:
-            self._audit.setdefault(record.tenant_id, []).append(record)
-
-    def audit(self, tenant_id: str, run_id: str | None, after: int, limit: int) -> list[AuditRecord]:
-        chain = self._audit.get(tenant_id, [])
-        found = [record for record in chain if record.seq > after and run_id in (None, record.run_id)]
-        return page(found, limit, _length)[0]
 
     def approval(self, approval_id: str) -> tuple[str, Approval] | None:
         return self._approvals.get(approval_id)

@@ -3,9 +3,11 @@
 from bench.guardrails.cross_subject import cross_subject
 from bench.guardrails.egress import egress
 from bench.guardrails.injected_writes import injected_writes
+from bench.guardrails.tampering import tampering
 
 ROWS = {
     "cross_subject": cross_subject,
     "egress": egress,
     "injected_writes": injected_writes,
+    "tampering_missed": tampering,
 }

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from dashboards import connection, figures
-from dashboards.components import badges, stepview, style
+from dashboards.components import audit, badges, stepview, style
 from dashboards.components.cards import box
 from flightloop.runs import AgentInfo, PolicyInfo, ToolInfo
-from flightloop.verdicts import Action
 
 EFFECT = {"pure": badges.GREEN, "keyed": badges.BLUE, "transactional": badges.BLUE, "unsafe": badges.AMBER}
 
@@ -91,38 +89,7 @@ def _policy(policy: PolicyInfo) -> None:
 @st.fragment(run_every="5s")
 def audit_tab() -> None:
     with connection.answered("read the audit log"):
-        tail = connection.audit_tail()
-        complete = tail.refresh()
-        records = [record for record in reversed(tail.records)]
-        if not records:
-            style.empty("No verdict yet", "Every verdict of a rail is recorded here, chained by hashes.")
-            return
-        chain = (
-            badges.pill("chain intact", badges.GREEN)
-            if tail.broken_at is None
-            else badges.pill(f"chain broken at record {tail.broken_at}", badges.RED)
-        )
-        behind = "" if complete else "<span>reading …</span>"
-        badges.row(chain, f"<span>{tail.read:,} records read, the latest below</span>", behind)
-        changed = st.toggle("Only verdicts that changed something", value=True)
-        shown = [record for record in records if not changed or record.verdict.action is not Action.ALLOW][:100]
-        rows = [
-            {
-                "#": record.seq,
-                "when": figures.ago(record.at),
-                "action": record.verdict.action.value,
-                "rail": record.verdict.rail,
-                "stage": record.verdict.stage.value.replace("_", " "),
-                "reason": record.verdict.reason,
-                "run": record.run_id or figures.NOTHING,
-                "sha256": record.sha256[:12],
-            }
-            for record in shown
-        ]
-        if rows:
-            st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
-        else:
-            st.caption("None among the latest records.")
+        audit.show(connection.audit_tail())
 
 
 def models_tab() -> None:

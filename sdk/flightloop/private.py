@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import repeat
 from pathlib import Path
 
@@ -27,6 +28,40 @@ def folder(path: Path) -> Path:
     for missing in reversed([each for each in (path, *path.parents) if not each.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
     return path
+
+
+def write_once(path: Path, text: str) -> None:
+    """Writes a new private file atomically by linking it into place. An existing file, which another process may have
+    just written, stays. Raises OSError."""
+    with _draft(path, text) as draft, suppress(FileExistsError):
+        os.link(draft, path)
+
+
+def replace(path: Path, text: str) -> None:
+    """Replaces a private file atomically and durably. Raises OSError."""
+    with _draft(path, text) as draft:
+        os.rename(draft, path)
+        handle = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _draft(path: Path, text: str) -> Iterator[str]:
+    """A private file with this text beside ``path``, removed at the end if it is still there."""
+    folder(path.parent)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(handle)
+        yield draft
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(draft)
 
 
 def walk(folder: Path, most: int | None = None, skip: Path | None = None) -> Iterator[int]:

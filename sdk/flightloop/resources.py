@@ -6,6 +6,8 @@ from typing import Any, Literal
 from urllib.parse import quote
 from uuid import uuid4
 
+from flightloop.acts import Act
+from flightloop.audit_check import AuditCheck
 from flightloop.call import Call, Steps, parsed_by
 from flightloop.content import Part
 from flightloop.events import RunEvent
@@ -25,6 +27,7 @@ from flightloop.runs import (
     Outcome,
     Page,
     PolicyInfo,
+    PolicyText,
     ProjectInfo,
     Run,
     RunCreate,
@@ -303,14 +306,31 @@ class Policies(Resource[X]):
     def list(self, *, limit: int = 200, after: str | None = None) -> Call[Page[PolicyInfo]]:
         return Call("GET", _path("policies"), parsed_by(Page[PolicyInfo]), {"limit": limit, "after": after})
 
+    @endpoint
+    def get(self, sha256: str) -> Call[PolicyText]:
+        """The policy with this hash, also if the project has another one today."""
+        return Call("GET", _path("policies", sha256), parsed_by(PolicyText))
+
 
 class Audit(Resource[X]):
     @endpoint
-    def list(self, *, run_id: str | None = None, limit: int = 100, after: str | None = None) -> Call[Page[AuditRecord]]:
-        """Audit records, oldest first, one per verdict; ``after`` is a record's ``seq``."""
-        return Call(
-            "GET", _path("audit"), parsed_by(Page[AuditRecord]), {"run_id": run_id, "limit": limit, "after": after}
-        )
+    def list(
+        self,
+        *,
+        run_id: str | None = None,
+        act: Act | None = None,
+        actor: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Call[Page[AuditRecord]]:
+        """Audit records, oldest first; ``after`` is a record's ``seq``, ``actor`` an id or a name."""
+        params = {"run_id": run_id, "act": act and act.value, "actor": actor, "limit": limit, "after": after}
+        return Call("GET", _path("audit"), parsed_by(Page[AuditRecord]), params)
+
+    @endpoint
+    def verify(self, *, after: int = 0, limit: int = 1000) -> Call[AuditCheck]:
+        """Verifies a part of the audit log on the server; ``after`` is ``next_after`` of the part before it."""
+        return Call("GET", _path("audit", "verification"), parsed_by(AuditCheck), {"after": after, "limit": limit})
 
 
 class Models(Resource[X]):

@@ -335,6 +335,20 @@ class PolicyInfo(Wire):
     loaded_at: datetime
 
 
+class PolicyText(Wire):
+    """A policy as it was when it decided something."""
+
+    sha256: str
+    """SHA-256 of the document as canonical JSON: keys sorted, no spaces, UTF-8."""
+    name: str
+    version: str
+    document: dict[str, Any]
+
+    @classmethod
+    def of(cls, sha256: str, document: dict[str, Any]) -> PolicyText:
+        return cls(sha256=sha256, name=document["name"], version=document["version"], document=document)
+
+
 T = TypeVar("T")
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from pydantic import Field
 
+from flightloop.acts import Act, Actor
 from flightloop.content import Wire
 
 
@@ -125,11 +127,22 @@ class AuditRecord(Wire):
     seq: int
     at: datetime
     tenant_id: str
-    run_id: str | None
-    step: int | None
+    run_id: str | None = None
+    step: int | None = None
     call_id: str | None = None
-    verdict: Verdict
+    verdict: Verdict | None = None
+    """None for all acts except verdicts."""
     others: list[Verdict] = Field(default_factory=list)
     passed: Passed | None = None
     previous_sha256: str
     sha256: str
+    act: Act = Act.VERDICT
+    actor: Actor | None = None
+    """None in records of versions without actors."""
+    object: str | None = None
+    """Id or name of what the act was performed on, such as an approval, a stop, a key or a policy's hash."""
+    details: dict[str, Any] = Field(default_factory=dict)
+    key_id: str | None = None
+    """Id of the key that sealed the record; None in records of versions without keys."""
+    mac: str | None = None
+    """HMAC-SHA256 of ``sha256`` with that key, in hex. The key is not in the database."""

@@ -209,7 +209,7 @@ async def test_an_admins_override_is_an_audit_record(tmp_path: Path) -> None:
         assert (await operator.post(f"/v1/runs/{run['id']}/fork", json=body, headers=once)).status_code == 403
         assert (await desk.settled(fork["id"]))["status"] == RunStatus.SUCCEEDED
         records = await desk.journal.audit("default", limit=1000)
-        (record,) = [each for each in records if each.verdict.rail == "fork"]
+        (record,) = [each for each in records if each.verdict and each.verdict.rail == "fork"]
         assert (record.run_id, record.verdict.policy_sha256) == (fork["id"], fork["policy_sha256"])
         for told in ("key:admin", run["id"], "default", run["policy_sha256"][:12]):
             assert told in record.verdict.reason

@@ -7,10 +7,13 @@ from typing import Literal
 
 from agent.store.backend import Transaction
 from agent.store.rules import appending, records, writes
+from agent.store.rules.records import Decided
+from flightloop.acts import Actor, system
 from flightloop.runs import Approval, Run
 
 EXPIRING = 32
 """Approvals that expire in one transaction; bounds how long other writes wait."""
+EXPIRED = Decided("expired", system("journal"), "nobody decided in time")
 
 
 def decide(
@@ -20,11 +23,13 @@ def decide(
     verdict: Literal["approve", "deny"],
     by: str,
     reason: str | None,
+    actor: Actor | None,
     now: datetime,
 ) -> tuple[Approval, Run]:
     """Decides an approval. Raises NotFound, or Conflict if it is already decided or has expired."""
     approval = records.decidable(tx, tenant_id, approval_id, now)
-    closed, run = _close(tx, [approval], verdict, by, reason, now)
+    outcome: Literal["approved", "denied"] = "approved" if verdict == "approve" else "denied"
+    closed, run = _close(tx, [approval], Decided(outcome, actor or system(by), reason, by), now)
     return closed[0], run
 
 
@@ -33,21 +38,14 @@ def expire(tx: Transaction, now: datetime) -> list[tuple[list[Approval], Run]]:
     due: dict[str, list[Approval]] = {}
     for approval in tx.overdue_approvals(now, EXPIRING):
         due.setdefault(approval.run_id, []).append(approval)
-    return [_close(tx, group, "expire", "", "nobody decided in time", now) for group in due.values()]
+    return [_close(tx, group, EXPIRED, now) for group in due.values()]
 
 
-def _close(
-    tx: Transaction,
-    approvals: list[Approval],
-    verdict: Literal["approve", "deny", "expire"],
-    by: str,
-    reason: str | None,
-    now: datetime,
-) -> tuple[list[Approval], Run]:
+def _close(tx: Transaction, approvals: list[Approval], decided: Decided, now: datetime) -> tuple[list[Approval], Run]:
     """Closes approvals of one run."""
     row = appending.find(tx, approvals[0].run_id)
-    closed, events = records.decision(tx, approvals, row.status, verdict, by, reason, now)
-    if verdict == "deny":
+    closed, events = records.decision(tx, row.tenant_id, approvals, row.status, decided, now)
+    if decided.outcome == "denied":
         for approval in closed:
             writes.deny(tx, row.state.run, approval)
     return closed, appending.write(tx, row, events, now).row.state.run

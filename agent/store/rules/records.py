@@ -5,32 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from agent.store.backend import Transaction
+from agent.store.rules.acts import Entry, add
 from agent.store.rules.row import Change
+from flightloop.acts import Act, Actor, ActorKind, system
 from flightloop.errors import Conflict, NotFound
 from flightloop.events import ApprovalDecided, ApprovalRequested, ChecksPassed, Judged, RunEvent, RunResumed
-from flightloop.runs import Approval, RunStatus
-from flightloop.verdicts import Action, Passed, Stage, Verdict, passed
-from guardrails.audit import sealed
+from flightloop.runs import Approval, Run, RunStatus
+from flightloop.verdicts import Action, Stage, Verdict, passed
 
 REASONS = 8
 """Maximum number of different reasons of allowing verdicts in a record, per rail."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A verdict to audit, and where it was given."""
-
-    verdict: Verdict
-    run_id: str | None = None
-    step: int | None = None
-    call_id: str | None = None
-    others: Sequence[Verdict] = ()
-    """Further verdicts given together with ``verdict``."""
-    passed: Passed | None = None
-    """Verdicts without remarks given together with ``verdict``."""
+OUTSIDE = system("api")
+"""Actor of verdicts that were given outside a run."""
 
 
 def together(verdicts: Sequence[Verdict]) -> list[Entry]:
@@ -46,8 +35,12 @@ def together(verdicts: Sequence[Verdict]) -> list[Entry]:
     telling = [one for one in verdicts if one.action is not Action.ALLOW] + list(map(_counted, remarked.values()))
     telling.sort(key=lambda one: -one.action.severity)
     short = passed(one for one in verdicts if one.plain)
-    first = [Entry(telling[0], others=telling[1:], passed=short.pop(0) if short else None)] if telling else []
-    return [*first, *(Entry(one.verdicts[0], passed=one) for one in short)]
+    first = [_entry(telling[0], others=telling[1:], passed=short.pop(0) if short else None)] if telling else []
+    return [*first, *(_entry(one.verdicts[0], passed=one) for one in short)]
+
+
+def _entry(verdict: Verdict, **fields: Any) -> Entry:
+    return Entry(actor=OUTSIDE, verdict=verdict, **fields)
 
 
 def _counted(allowed: Sequence[Verdict]) -> Verdict:
@@ -71,54 +64,42 @@ def _counted(allowed: Sequence[Verdict]) -> Verdict:
     )
 
 
-def follow(tx: Transaction, change: Change, now: datetime) -> None:
+def follow(tx: Transaction, change: Change, now: datetime, holder: str | None) -> None:
+    """Writes the records that follow from a run's new events; ``holder``: the worker that holds the run."""
+    worker = Actor(kind=ActorKind.WORKER, name=holder) if holder else system("journal")
     run = change.row.state.run
     entries = []
     for event in change.events:
         if isinstance(event, Judged):
-            entries.append(Entry(event.verdict, run.id, event.step, event.call_id))
+            entries.append(Entry(worker, verdict=event.verdict, run_id=run.id, step=event.step, call_id=event.call_id))
         elif isinstance(event, ChecksPassed):
-            entries.append(Entry(event.passed.verdicts[0], run.id, event.step, passed=event.passed))
+            first = event.passed.verdicts[0]
+            entries.append(Entry(worker, verdict=first, run_id=run.id, step=event.step, passed=event.passed))
         elif isinstance(event, ApprovalRequested):
             fields = event.model_dump(exclude={"seq", "at", "step", "type", "approval_id"})
             approval = Approval(id=event.approval_id, agent=run.agent, created_at=now, **fields)
             tx.add_approval(run.tenant_id, approval)
-    audit(tx, run.tenant_id, entries, now)
+    add(tx, run.tenant_id, entries, now)
     if run.status.terminal:
+        decided = Decided("expired", system("journal"), f"the run ended: {run.status}")
         for approval in tx.pending_approvals(run.id):
-            _close(tx, approval, "expired", "", f"the run ended: {run.status}", now)
+            _close(tx, run.tenant_id, approval, decided, now)
+
+
+def given(tx: Transaction, run: Run, verdicts: Sequence[Verdict], actor: Actor | None, now: datetime) -> None:
+    """Records verdicts that were given when a run was created; ``actor``: who created it."""
+    entries = [Entry(actor or OUTSIDE, verdict=verdict, run_id=run.id, step=run.usage.steps) for verdict in verdicts]
+    add(tx, run.tenant_id, entries, now)
 
 
 def record(tx: Transaction, tenant_id: str, verdicts: Sequence[Verdict], owner: str, now: datetime) -> None:
     """Records verdicts given outside a run: audit records, and events under id ``owner`` for the projections."""
     entries = together(verdicts)
-    audit(tx, tenant_id, entries, now)
+    add(tx, tenant_id, entries, now)
     told: list[RunEvent] = [Judged(verdict=one) for one in verdicts if not one.plain]
     told += [ChecksPassed(passed=entry.passed) for entry in entries if entry.passed is not None]
     stamps = {"run_id": owner, "at": now}
     tx.add_events(tenant_id, [one.model_copy(update={**stamps, "seq": seq}) for seq, one in enumerate(told, start=1)])
-
-
-def audit(tx: Transaction, tenant_id: str, entries: Sequence[Entry], now: datetime) -> None:
-    """Adds one record per entry to the tenant's audit chain."""
-    if not entries:
-        return
-    previous = tx.last_audit(tenant_id)
-    chain = []
-    for entry in entries:
-        previous = sealed(
-            previous,
-            at=now,
-            tenant_id=tenant_id,
-            run_id=entry.run_id,
-            step=entry.step,
-            call_id=entry.call_id,
-            verdict=entry.verdict,
-            others=entry.others,
-            passed=entry.passed,
-        )
-        chain.append(previous)
-    tx.add_audit(chain)
 
 
 def decidable(tx: Transaction, tenant_id: str, approval_id: str, now: datetime) -> Approval:
@@ -134,22 +115,28 @@ def decidable(tx: Transaction, tenant_id: str, approval_id: str, now: datetime) 
     return approval
 
 
+@dataclass(frozen=True)
+class Decided:
+    """A decision about approvals."""
+
+    outcome: Literal["approved", "denied", "expired"]
+    actor: Actor
+    reason: str | None
+    by: str = ""
+    """Name in the run's events; empty: nobody decided."""
+
+
+_TOLD: dict[str, Literal["approve", "deny", "expire"]] = {"approved": "approve", "denied": "deny", "expired": "expire"}
+
+
 def decision(
-    tx: Transaction,
-    approvals: Sequence[Approval],
-    status: RunStatus,
-    verdict: Literal["approve", "deny", "expire"],
-    by: str,
-    reason: str | None,
-    now: datetime,
+    tx: Transaction, tenant_id: str, approvals: Sequence[Approval], status: RunStatus, decided: Decided, now: datetime
 ) -> tuple[list[Approval], list[RunEvent]]:
     """Closes approvals of a run in ``status``; returns them and the events to append to the run."""
-    outcome: Literal["approved", "denied", "expired"] = (
-        "approved" if verdict == "approve" else "denied" if verdict == "deny" else "expired"
-    )
-    closed = [_close(tx, approval, outcome, by, reason, now) for approval in approvals]
+    closed = [_close(tx, tenant_id, approval, decided, now) for approval in approvals]
+    told, by, reason = _TOLD[decided.outcome], decided.by, decided.reason
     events: list[RunEvent] = [
-        ApprovalDecided(approval_id=one.id, call_id=one.call_id, decision=verdict, by=by, reason=reason)
+        ApprovalDecided(approval_id=one.id, call_id=one.call_id, decision=told, by=by, reason=reason)
         for one in approvals
     ]
     if status is RunStatus.WAITING_APPROVAL and not tx.count_pending(approvals[0].run_id):
@@ -157,16 +144,23 @@ def decision(
     return closed, events
 
 
-def _close(
-    tx: Transaction,
-    approval: Approval,
-    status: Literal["approved", "denied", "expired"],
-    by: str,
-    reason: str | None,
-    now: datetime,
-) -> Approval:
+def _close(tx: Transaction, tenant_id: str, approval: Approval, decided: Decided, now: datetime) -> Approval:
     closed = approval.model_copy(
-        update={"status": status, "decided_by": by or None, "decision_reason": reason, "decided_at": now}
+        update={
+            "status": decided.outcome,
+            "decided_by": decided.by or None,
+            "decision_reason": decided.reason,
+            "decided_at": now,
+        }
     )
     tx.save_approval(closed)
+    details = {
+        "decision": decided.outcome,
+        "reason": decided.reason or "",
+        "tool": approval.tool,
+        "args_sha256": approval.args_sha256,
+        "policy_sha256": approval.policy_sha256,
+    }
+    entry = Entry(decided.actor, Act.APPROVAL, approval.id, details, run_id=approval.run_id, call_id=approval.call_id)
+    add(tx, tenant_id, [entry], now)
     return closed

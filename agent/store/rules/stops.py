@@ -1,11 +1,19 @@
-"""Limits on a tenant's interrupts, because every process checks all of them for each completion and run."""
+"""Raises, clears and records a tenant's interrupts, and limits them.
+
+Limits are needed because every process checks all interrupts for each completion and run.
+"""
 
 from __future__ import annotations
 
+from datetime import datetime
 from hashlib import sha256
 
+from agent.run.journal import Idempotency
 from agent.store.backend import Transaction
-from flightloop.errors import Conflict
+from agent.store.rules import idempotency_records
+from agent.store.rules.acts import Entry, add
+from flightloop.acts import Act, Actor, system
+from flightloop.errors import Conflict, NotFound
 from flightloop.runs import Interrupt
 
 MOST = 1000
@@ -30,6 +38,46 @@ def standing(tx: Transaction, tenant_id: str, scope: str) -> Interrupt | None:
         f"{MOST} interrupts are active, which is the limit: stop everything (scope 'all'), or clear some of those that"
         " GET /v1/interrupts lists"
     )
+
+
+def stop(tx: Transaction, wanted: Interrupt, idempotency: Idempotency | None, actor: Actor | None) -> Interrupt:
+    """Raises an interrupt and returns it, or the one that stands for it. Raises IdempotencyMismatch, Conflict."""
+    tenant_id = wanted.tenant_id
+    first = idempotency_records.earlier(tx, tenant_id, idempotency, Interrupt)
+    if first is not None:
+        latched = tx.interrupt(first.id)
+        if latched is not None and latched.cleared_at is None:
+            return first
+        idempotency_records.forget(tx, tenant_id, idempotency)  # the first was cleared: raise a new one
+    if (known := standing(tx, tenant_id, wanted.scope)) is not None:
+        return known
+    interrupt = wanted.model_copy(update={"epoch": tx.next_epoch()})
+    tx.add_interrupt(interrupt)
+    record(tx, interrupt, Act.STOP, actor or system(interrupt.created_by), interrupt.created_at)
+    forget(tx, tenant_id)
+    idempotency_records.keep(tx, tenant_id, idempotency, interrupt, interrupt.created_at)
+    return interrupt
+
+
+def record(tx: Transaction, interrupt: Interrupt, act: Act, actor: Actor, now: datetime) -> None:
+    """Adds a stop, or its lifting, to the audit log."""
+    details = interrupt.model_dump(mode="json", include={"scope", "target", "reason", "epoch"})
+    run_id = interrupt.target if interrupt.scope == "run" else None
+    add(tx, interrupt.tenant_id, [Entry(actor, act, interrupt.id, details, run_id=run_id)], now)
+
+
+def clear(tx: Transaction, tenant_id: str, interrupt_id: str, actor: Actor | None, now: datetime) -> Interrupt:
+    """Clears an interrupt. Raises NotFound."""
+    interrupt = tx.interrupt(interrupt_id)
+    if interrupt is None or interrupt.tenant_id != tenant_id:
+        raise NotFound(f"no interrupt {interrupt_id}")
+    if interrupt.cleared_at is None:
+        interrupt = interrupt.model_copy(update={"cleared_at": now})
+        tx.next_epoch()  # readers that only react to a new epoch must see the clearing too
+        tx.save_interrupt(interrupt)
+        record(tx, interrupt, Act.LIFT, actor or system("journal"), now)
+        forget(tx, tenant_id)
+    return interrupt
 
 
 def forget(tx: Transaction, tenant_id: str) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import get_ident
 from typing import TypeVar
 
-from agent.store.backend import T, Transaction
+from agent.store.backend import AuditContext, T, Transaction
 from agent.store.sql.connection import Database, PersistentConnection
 from agent.store.sql.disk_room import PORTION, SIZE, Room
 from agent.store.sql.listener import Listener
@@ -54,12 +54,20 @@ class SqlBackend:
     Args:
         urgent: whether its writes take precedence over those of other processes, if the database is SQLite.
         room: reserved disk space that is released for writes that fail because the disk is full.
+        audit: keys that seal audit records, and policies whose texts are kept; None: no keys.
 
     Raises:
         ConfigError: the database cannot be opened, or it is SQLite and open on another node.
     """
 
-    def __init__(self, database_url: str, *, urgent: bool = False, room: Room | None = None) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        urgent: bool = False,
+        room: Room | None = None,
+        audit: AuditContext | None = None,
+    ) -> None:
         self._database = _database(database_url)
         self._node = _node_lock(self._database)
         try:
@@ -72,7 +80,9 @@ class SqlBackend:
         self._room.lacking()  # creates the reserve
         self._presence = presence(database_url)
         kind = self._database.kind
-        self._writer = Writer(PersistentConnection(self._database, *WRITING[kind], urgent=urgent and kind == "sqlite"))
+        self.audit = audit or AuditContext()
+        writing = PersistentConnection(self._database, *WRITING[kind], urgent=urgent and kind == "sqlite")
+        self._writer = Writer(writing, self.audit)
         self._reading = READING[kind]
         self._readers = ThreadPoolExecutor(READERS, "journal-reader")
         self._kept: dict[int, PersistentConnection] = {}
@@ -131,7 +141,7 @@ class SqlBackend:
         thread = get_ident()
         if thread not in self._kept:
             self._kept[thread] = PersistentConnection(self._database, self._reading)
-        return self._kept[thread].transaction(lambda connection: work(SqlTransaction(connection)))
+        return self._kept[thread].transaction(lambda connection: work(SqlTransaction(connection, self.audit)))
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:

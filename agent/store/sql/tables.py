@@ -159,8 +159,22 @@ audit = Table(
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
     Column("run_id", String(64)),
     Column("document", Text, nullable=False),
+    Column("act", String(32), nullable=False, server_default="verdict"),
+    Column("actor_id", String(128)),
+    Column("actor", Text),
     Index("ix_audit_run", "tenant_id", "run_id", "seq"),
+    Index("ix_audit_act", "tenant_id", "act", "seq"),
 )
+"""Acts by tenant, chained by digests (``flightloop.audit_chain``). No field is both in a column and in the document."""
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("document", Text, nullable=False),
+)
+"""Texts of policies that decided something. A deployment's tenants share its policies."""
 
 answers = Table(
     "answers",

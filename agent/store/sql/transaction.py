@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent.store.backend import AuditContext
 from agent.store.sql.api_keys import SqlKeys
 from agent.store.sql.approvals import SqlApprovals
 from agent.store.sql.audit import SqlAudit
@@ -11,6 +12,7 @@ from agent.store.sql.events import SqlEvents
 from agent.store.sql.forks import SqlForks
 from agent.store.sql.idempotency_keys import SqlAnswers
 from agent.store.sql.interrupts import SqlInterrupts
+from agent.store.sql.policies import SqlPolicies
 from agent.store.sql.projections import SqlProjections
 from agent.store.sql.runs import SqlRuns
 from agent.store.sql.spending import SqlSpending
@@ -24,6 +26,7 @@ class SqlTransaction(
     SqlForks,
     SqlWrites,
     SqlAudit,
+    SqlPolicies,
     SqlApprovals,
     SqlInterrupts,
     SqlAnswers,
@@ -33,5 +36,6 @@ class SqlTransaction(
 ):
     """Implements ``agent.store.backend.Transaction``. Locks no rows: writing transactions run one at a time."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, audit: AuditContext) -> None:
         self._connection = connection
+        self.audit_context = audit

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
-from agent.store.backend import T, Transaction
+from agent.store.backend import AuditContext, T, Transaction
 from agent.store.sql.connection import Connection, PersistentConnection
 from agent.store.sql.transaction import SqlTransaction
 from flightloop.errors import StoreUnavailable
@@ -39,8 +39,9 @@ class _Write:
 class Writer:
     """Runs writes in a thread until ``close``. The transactions of ``connection`` must be exclusive."""
 
-    def __init__(self, connection: PersistentConnection) -> None:
+    def __init__(self, connection: PersistentConnection, audit: AuditContext | None = None) -> None:
         self._connection = connection
+        self._audit = audit or AuditContext()
         self._closed = False
         self._asked: SimpleQueue[_Write | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name="journal-writer", daemon=True)
@@ -98,8 +99,11 @@ class Writer:
         Returns the result of each work that was run, or the error that rolled it back.
         """
         if len(works) == 1:  # a single work needs no savepoint: its failure rolls back the transaction
-            return [self._connection.transaction(lambda connection: works[0](SqlTransaction(connection)))]
-        return self._connection.transaction(lambda connection: _attempts(connection, works))
+            return [self._connection.transaction(lambda connection: works[0](self._begun(connection)))]
+        return self._connection.transaction(lambda connection: _attempts(connection, self._begun(connection), works))
+
+    def _begun(self, connection: Connection) -> Transaction:
+        return SqlTransaction(connection, self._audit)
 
 
 def _in_turns(writes: Sequence[_Write]) -> list[_Write]:
@@ -116,21 +120,21 @@ def _in_turns(writes: Sequence[_Write]) -> list[_Write]:
     return found
 
 
-def _attempts(connection: Connection, works: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
+def _attempts(connection: Connection, tx: Transaction, works: Sequence[Callable[[Transaction], Any]]) -> list[Any]:
     results: list[Any] = []
     began = time.monotonic()
     for work in works:
-        results.append(_attempt(connection, work))
+        results.append(_attempt(connection, tx, work))
         if time.monotonic() - began > HELD_S:
             break
     return results
 
 
-def _attempt(connection: Connection, work: Callable[[Transaction], Any]) -> Any:
+def _attempt(connection: Connection, tx: Transaction, work: Callable[[Transaction], Any]) -> Any:
     """Runs one work in a savepoint. Returns its result, or its error after a rollback to the savepoint."""
     connection.say("SAVEPOINT one")
     try:
-        result = work(SqlTransaction(connection))
+        result = work(tx)
     except Exception as error:
         connection.say("ROLLBACK TO SAVEPOINT one")
         return error

@@ -107,7 +107,7 @@ async def test_a_run_from_outside_and_a_clean_end(tmp_path: Path) -> None:
         assert await started.process.wait() == 0
         assert alive(children) == []
     code, out, _ = await told("audit", "verify", env=environment(home, "http://127.0.0.1:1"))
-    assert (code, "the chain is intact" in out) == (0, True)
+    assert (code, "the log is intact" in out) == (0, True)
 
 
 @pytest.mark.slow

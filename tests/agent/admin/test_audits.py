@@ -1,0 +1,145 @@
+"""``python -m agent audit`` and ``policy show``, on a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agent.admin.audits import new_key, os_user, verify_audit
+from agent.admin.policies import show_policy
+from agent.config import load_settings
+from agent.serve import factories
+from bench.guardrails.audited_store import AuditedStore, audited_store, fill
+from bench.guardrails.tampering import found_by_command, found_by_console
+from bench.guardrails.tamperings import Tampering, tamperings
+from flightloop.acts import Act
+from flightloop.errors import ConfigError
+from guardrails.audit_keys import KeyFile
+from guardrails.policy import default_policy
+
+
+@pytest.fixture(scope="module")
+def filled() -> Iterator[AuditedStore]:
+    with audited_store() as made:
+        asyncio.run(fill(made))
+        yield made
+
+
+@pytest.fixture
+def store(filled: AuditedStore) -> AuditedStore:
+    """As it was filled."""
+    filled.put(filled.earlier[-1])
+    return filled
+
+
+async def lines_of(store: AuditedStore, tenant: str | None = None) -> tuple[bool, list[str]]:
+    told: list[str] = []
+    return await verify_audit(store.settings, tenant, None, told.append), told
+
+
+async def test_an_untouched_log_is_intact_and_what_covers_it_is_told(store: AuditedStore) -> None:
+    intact, told = await lines_of(store)
+    assert intact
+    assert told[0].startswith("tenant default: 28 records, 4 of them older than the keys: the log is intact")
+    assert "covers it to record 28" in told[0]
+    nothing = "tenant nobody: 0 records: the log is intact; no checkpoint covers it"
+    assert await lines_of(store, "nobody") == (True, [nothing])
+
+
+async def test_what_was_found_is_told_with_its_place(store: AuditedStore) -> None:
+    with store.connect() as database:
+        database.execute("DELETE FROM audit WHERE tenant_id = 'default' AND seq IN (7, 8, 28)")
+    store.checkpoints.write_text("".join(store.checkpoints.read_text().splitlines(keepends=True)[:-1]))
+    intact, told = await lines_of(store)
+    assert not intact
+    assert "tenant default: record 9: records 7 to 8 are missing" in told
+    assert any("the log ends at record 27, but checkpoint 5" in line for line in told)
+    assert sum("lines were removed" in line for line in told) == 1
+
+
+async def test_a_new_key_is_recorded_in_every_log_and_older_records_still_verify(store: AuditedStore) -> None:
+    keys = store.settings.audit_keys()
+    before = len(keys.ring())
+    told: list[str] = []
+    await new_key(store.settings, False, told.append)
+    assert len(keys.ring()) == before + 1
+    assert keys.ring()[-1].id in told[0]
+    assert keys.ring()[-1].secret.hex() not in told[0]
+    for tenant in ("default", "other"):
+        journal = factories.open_journal(store.settings)
+        last = (await journal.audit(tenant, act=Act.AUDIT_KEY_CHANGED))[-1]
+        await journal.close()
+        assert (last.key_id, last.details["lost"]) == (keys.ring()[-1].id, False)
+    assert (await lines_of(store))[0]
+
+
+async def test_a_platform_without_the_key_does_not_start_and_a_lost_key_is_told(store: AuditedStore) -> None:
+    keys = store.settings.audit_keys()
+    assert isinstance(keys, KeyFile)
+    keys.path.unlink()
+    with pytest.raises(ConfigError, match="audit new-key --lost"):
+        factories.open_journal(store.settings)
+    assert not keys.path.exists()
+    with pytest.raises(ConfigError, match="audit new-key --lost"):
+        await new_key(store.settings, False, print)
+    await new_key(store.settings, True, lambda line: None)
+    await factories.open_journal(store.settings).close()
+    intact, told = await lines_of(store)
+    assert not intact
+    assert any("was sealed with the unknown key" in line for line in told)
+
+
+async def test_keys_of_the_environment_are_not_changed_by_the_command(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path / "home", audit_key="ab" * 32)
+    with pytest.raises(ConfigError, match="add a new one at its end"):
+        await new_key(settings, False, print)
+    journal = factories.open_journal(settings)
+    await journal.acts.record("default", Act.EXPORT, os_user(), None, {})
+    await journal.close()
+    assert not (settings.home / "audit-key").exists()
+
+
+async def test_the_policy_of_a_verdict_is_shown_unless_it_was_changed(store: AuditedStore) -> None:
+    told: list[str] = []
+    await show_policy(store.settings, default_policy().sha256[:8], told.append)
+    assert '"name": "default"' in told[0]
+    with pytest.raises(ConfigError, match="no policies"):
+        await show_policy(store.settings, "zz", told.append)
+
+
+async def test_a_stop_works_although_the_last_record_was_made_unreadable(store: AuditedStore) -> None:
+    with closing(sqlite3.connect(store.database, isolation_level=None)) as database:
+        database.execute("UPDATE audit SET document = '{' WHERE tenant_id = 'default' AND seq = 28")
+    journal = factories.open_journal(store.settings, check_keys=False)
+    stop = await journal.raise_interrupt("default", "all")
+    assert [one.id for one in await journal.interrupts("default")] == [stop.id]
+    await journal.close()
+    intact, told = await lines_of(store)
+    assert not intact
+    assert any(line.startswith("tenant default: record 28: can't be read") for line in told)
+
+
+def test_a_random_tampering_is_found_by_the_command_and_the_console(store: AuditedStore) -> None:
+    """A sample; ``python -m bench guardrails --rows tampering_missed`` tries all."""
+
+    async def found(case: Tampering) -> tuple[bool, bool]:
+        store.put(store.earlier[-1])
+        await case.do(store)
+        return await found_by_command(store), not case.seen_by_tenants or await found_by_console(store)
+
+    cases = list(tamperings(store))
+    assert len(cases) >= 80
+
+    @settings(max_examples=8, suppress_health_check=list(HealthCheck))
+    @given(st.sampled_from(cases))
+    def tried(case: Tampering) -> None:
+        assert asyncio.run(found(case)) == (True, True), case.name
+
+    tried()

@@ -14,6 +14,7 @@ from typing import Any
 
 from flightloop.errors import ConfigError
 from model.nn.shape import DecoderConfig, QkNorm
+from model.weights.sizes import check_heads, check_sizes
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ _UNUSED: Mapping[str, tuple[Any, ...]] = {
     "hidden_act": ("silu",),
     "partial_rotary_factor": (None, 1, 1.0),
 }
+_FILE = "config.json"
+_SIZES = (
+    "vocab_size", "num_hidden_layers", "hidden_size", "num_attention_heads", "num_key_value_heads", "head_dim",
+    "intermediate_size", "max_position_embeddings",
+)  # fmt: skip
 
 
 def folder_shape(settings: Mapping[str, Any]) -> tuple[Family, DecoderConfig]:
@@ -79,7 +85,10 @@ def folder_shape(settings: Mapping[str, Any]) -> tuple[Family, DecoderConfig]:
 
 
 def _shape(family: Family, settings: Mapping[str, Any]) -> DecoderConfig:
+    check_sizes({name: settings.get(name) for name in _SIZES}, _FILE)
     width, heads = settings["hidden_size"], settings["num_attention_heads"]
+    kv_heads = settings.get("num_key_value_heads") or heads
+    check_heads(width, heads, kv_heads, settings.get("head_dim"), _FILE)
     head_width, rope = settings.get("head_dim") or width // heads, rope_settings(settings)
     experts = next((settings[key] for key in family.experts if key in settings), 0) if family.moe else 0
     normalise = settings.get("norm_topk_prob", False) if family.normalise is None else family.normalise
@@ -88,7 +97,7 @@ def _shape(family: Family, settings: Mapping[str, Any]) -> DecoderConfig:
         layers=settings["num_hidden_layers"],
         width=width,
         heads=heads,
-        kv_heads=settings.get("num_key_value_heads") or heads,
+        kv_heads=kv_heads,
         head_width=head_width,
         shared_width=0 if family.moe else settings["intermediate_size"],
         experts=experts,

@@ -93,6 +93,8 @@ def described_in(folder: Path, config: ModelConfig) -> tuple[dict[str, Any], Fam
     Raises:
         ConfigError: the file is missing or broken, or the family or a setting is not supported.
     """
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{folder} has no config.json, so it is not a checkpoint's folder", param="model")
     settings = _json(folder / "config.json")
     family, shape = folder_shape(settings)
     if config.experts:

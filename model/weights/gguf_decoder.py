@@ -13,6 +13,7 @@ from flightloop.errors import ConfigError
 from model.nn.shape import DecoderConfig, QkNorm
 from model.quant.grouped import GroupedRows, plain
 from model.weights.gguf import GgufFile
+from model.weights.sizes import check_heads, check_sizes
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 }
 
 
+_FILE = "the GGUF's metadata"
+_SIZES = (
+    "block_count", "embedding_length", "attention.head_count", "attention.head_count_kv", "attention.key_length",
+    "feed_forward_length", "context_length",
+)  # fmt: skip
+
+
 def gguf_architecture(metadata: Mapping[str, Any]) -> Architecture:
     """The architecture of a GGUF file. Raises ConfigError if it can't be loaded."""
     name = str(metadata.get("general.architecture"))
@@ -55,14 +63,17 @@ def gguf_shape(file: GgufFile) -> DecoderConfig:
     prefix = metadata["general.architecture"]
     settings = {key.removeprefix(f"{prefix}."): value for key, value in metadata.items() if key.startswith(prefix)}
     try:
+        check_sizes({name: settings.get(name) for name in _SIZES}, _FILE)
         width, heads = settings["embedding_length"], settings["attention.head_count"]
+        kv_heads = settings.get("attention.head_count_kv", heads)
+        check_heads(width, heads, kv_heads, settings.get("attention.key_length"), _FILE)
         head_width = settings.get("attention.key_length") or width // heads
         return DecoderConfig(
             vocab=len(metadata["tokenizer.ggml.tokens"]),
             layers=settings["block_count"],
             width=width,
             heads=heads,
-            kv_heads=settings.get("attention.head_count_kv", heads),
+            kv_heads=kv_heads,
             head_width=head_width,
             shared_width=settings["feed_forward_length"],
             qk_norm=architecture.qk_norm,

@@ -172,6 +172,8 @@ def test_matrices_keep_their_format(tmp_path: Path, dtype: str) -> None:
         ({"block_count": None}, "block_count"),
         ({"block_count": 1}, "blk.1"),
         ({"block_count": 3}, "blk.2"),
+        ({"attention.head_count": 7}, "7 heads can't share"),
+        ({"attention.head_count_kv": 3}, "3 key/value heads"),
     ],
 )
 def test_what_is_not_known_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], named: str) -> None:

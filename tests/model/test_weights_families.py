@@ -139,6 +139,8 @@ def settings_of(folder):
         {"rope_parameters": {"rope_type": "yarn"}}, {"num_hidden_layers": 3}, {"hidden_size": 24},
         {"num_hidden_layers": 1}, {"quantization_config": {"quant_method": "fp8"}}, {"partial_rotary_factor": 0.5},
         {"layer_types": ["full_attention", "sliding_attention"]}, {"rms_norm_eps": ...},
+        {"hidden_size": "64"}, {"hidden_size": 65, "head_dim": None}, {"num_attention_heads": 0}, {"head_dim": 15},
+        {"num_key_value_heads": 3}, {"vocab_size": True}, {"num_hidden_layers": 2.5},
     ],
 )  # fmt: skip
 def test_what_is_not_known_is_refused_by_name(checkpoint, tmp_path, change):
@@ -151,9 +153,15 @@ def test_what_is_not_known_is_refused_by_name(checkpoint, tmp_path, change):
     with pytest.raises(ConfigError) as error:
         load_model(ModelConfig(model=str(tmp_path)))
     assert "\n" not in str(error.value)
-    (key,) = change
-    named = {"num_hidden_layers": "tensor", "rope_parameters": "rope_type", "quantization_config": "fp8"}
-    assert named.get(key, key) in str(error.value) or key == "hidden_size"
+    key = next(iter(change))
+    named = {
+        "rope_parameters": "rope_type",
+        "quantization_config": "fp8",
+        "head_dim": "even",
+        "num_key_value_heads": "key/value",
+    }
+    whole = key == "num_hidden_layers" and isinstance(change[key], int)
+    assert (named.get(key, key) if not whole else "tensor") in str(error.value) or key == "hidden_size"
 
 
 def test_experts_for_a_model_that_takes_none(checkpoint, tmp_path):

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, pairwise
 
-from agent.loop.evidence_source import Stated
 from guardrails.text.sentences import sentence_spans
 from guardrails.text.words import number_of
 from guardrails.types import Facts as GuardFacts
@@ -39,6 +38,20 @@ _UP = re.compile(r"\b(?:increas\w*|ris(?:e|es|en|ing)|rose|gr(?:ow|ows|ew|own|ow
 _DOWN = re.compile(
     r"\b(?:decreas\w*|declin\w*|fall(?:s|en|ing)?|fell|drop(?:s|ped|ping)?|downward\w*|shr[aiu]nk\w*)\b", re.I
 )
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A statement at characters [start, end) of a text. Implements ``guardrails.types.Statement``."""
+
+    start: int
+    end: int
+    right: bool
+    fact: str = ""
+    """What the values are, if the statement is wrong."""
+    numbers: tuple[float, ...] = ()
+    """Empty, so that a statement which the values refute is wrong even if its number occurs elsewhere."""
+    strict: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,14 +87,14 @@ class Facts:
             if value is not None
         ]
 
-    async def __call__(self, text: str, asked: str) -> Sequence[Stated]:
+    async def __call__(self, text: str, asked: str) -> Sequence[Checked]:
         return self.statements(text)
 
-    def statements(self, text: str) -> list[Stated]:
+    def statements(self, text: str) -> list[Checked]:
         """The statements in a text that the values confirm or refute, in order."""
         if not self._values or len(text) > MOST_TEXT:
             return []
-        found: list[Stated] = []
+        found: list[Checked] = []
         for start, end in sentence_spans(text):
             found += _Sentence(self, text[start:end], start).statements()
         return found
@@ -174,11 +187,11 @@ class _Sentence:
         cuts = [0, *(match.start() for match in _CLAUSE.finditer(text)), len(text)]
         self._clauses = list(pairwise(cuts))
 
-    def statements(self) -> list[Stated]:
+    def statements(self) -> list[Checked]:
         numbers = [stated for match in self._numbers if (stated := self._number(match)) is not None]
         return [*numbers, *self._extremes(), *self._directions()]
 
-    def _number(self, match: re.Match[str]) -> Stated | None:
+    def _number(self, match: re.Match[str]) -> Checked | None:
         here = self._named_near(match.start())
         values = self._facts.of(here, self._series)
         names = [one.name for one in self._categories]
@@ -214,7 +227,7 @@ class _Sentence:
             for one, match in pairs
         )
 
-    def _extremes(self) -> Iterator[Stated]:
+    def _extremes(self) -> Iterator[Checked]:
         for highest, pattern in ((True, _HIGHEST), (False, _LOWEST)):
             for match in pattern.finditer(self._text):
                 named = self._named_near(match.start())
@@ -224,7 +237,7 @@ class _Sentence:
                 fact = "" if right else f"{named[0]} has not the {'largest' if highest else 'smallest'} value"
                 yield self._stated(match.start(), match.end(), right=right, fact=fact)
 
-    def _directions(self) -> Iterator[Stated]:
+    def _directions(self) -> Iterator[Checked]:
         up, down = _UP.search(self._text), _DOWN.search(self._text)
         if (up is None) == (down is None):
             return
@@ -235,8 +248,8 @@ class _Sentence:
             fact = "" if right else "the values go the other way"
             yield self._stated(found.start(), found.end(), right=right, fact=fact)
 
-    def _stated(self, start: int, end: int, *, right: bool, fact: str = "") -> Stated:
-        return Stated(self._offset + start, self._offset + end, right, (), strict=True, fact=fact)
+    def _stated(self, start: int, end: int, *, right: bool, fact: str = "") -> Checked:
+        return Checked(self._offset + start, self._offset + end, right, fact)
 
 
 def _mentions(text: str, names: Sequence[str]) -> list[_Mention]:

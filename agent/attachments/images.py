@@ -10,18 +10,18 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 from pydantic import ValidationError
 
-from agent.loop.agent_runtime import OwnedHosts
 from flightloop.content import ImagePart, ImageUrl, Part
 from flightloop.errors import InvalidRequest, Overloaded, UnsupportedContent
 from flightloop.limits import IMAGE_URL_CHARS, IMAGES
 from flightloop.readings import ImageReading
 from flightloop.tool import ToolContext
 from guardrails.turns import Turns
+from tools.host import ToolOutcome
 
 AT_ONCE = 2
 """Images that are taken in at the same time; each may take a processor for seconds."""
@@ -37,6 +37,13 @@ TYPES = {"PNG": "image/png", "JPEG": "image/jpeg"}
 
 _Found = tuple[str, ImageReading | None]
 """Data URL of a stored image, and what was read in it."""
+
+
+class ImageHosts(Protocol):
+    """Hosts of the tools in ``tools.vision.hosted``; implemented by ``tools.host.ToolHosts``."""
+
+    async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome: ...
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -62,11 +69,11 @@ class Images:
     """Takes in the images of requests.
 
     Args:
-        hosts: hosts of the tools in ``tools.vision.hosted``. They are started by the first image.
+        hosts: the processes that decode and read; ``close`` closes them.
         data: folder of the deployment's tool data.
     """
 
-    def __init__(self, hosts: OwnedHosts, data: Path) -> None:
+    def __init__(self, hosts: ImageHosts, data: Path) -> None:
         self._hosts = hosts
         self._data = data
         self._turns = Turns(AT_ONCE)

@@ -107,7 +107,7 @@ def _call_results(folder: Path, code: str, tests: Sequence[CodeTest]) -> list[di
         found = {int(line) - first: said for file, line, said in _ERROR.findall(output) if file == HARNESS}
         broken |= {index: said.replace("*/", "") for index, said in found.items() if 0 <= index < len(tests)}
         if not found:
-            return [{"test": test.text, "passed": False, "error": "the test does not compile"} for test in tests]
+            return [{"test": test.text, "passed": None, "error": "the test does not compile"} for test in tests]
     token = token_hex(16)
     done = _run(folder, token)
     said = {int(one["index"]): one for one in _said(done.output, token)}
@@ -117,7 +117,7 @@ def _call_results(folder: Path, code: str, tests: Sequence[CodeTest]) -> list[di
 def _result(index: int, test: CodeTest, said: dict[str, Any] | None, broken: str | None, ended: str) -> dict[str, Any]:
     result: dict[str, Any] = {"test": test.text}
     if broken is not None:
-        return result | {"passed": False, "error": f"the test does not compile: {broken}"}
+        return result | {"passed": None, "error": f"the test does not compile: {broken}"}
     if said is None:
         return result | {"passed": False, "error": f"not finished: the program was {ended}"}
     if said["kind"] == "error":
@@ -258,7 +258,7 @@ def _confined(command: Sequence[str], folder: Path, seconds: float) -> Done:
             Path("/usr/lib"),
             Path("/lib"),
         ]
-        landlock.restrict([*readable, Path("/lib64"), Path("/proc"), *DEVICES], [folder.resolve()], execute=True)
+        landlock.restrict([*readable, Path("/lib64"), Path("/proc/self"), *DEVICES], [folder.resolve()], execute=True)
         LIMITS.apply()
         seccomp.install(rules.of_virtual_machine(signals=landlock.version() >= landlock.SCOPE_VERSION))
 

@@ -16,17 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flightloop.tool import ToolRefused
+from tools.builtin.code_test import CodeTest
 from tools.builtin.forked import Pipes, end, in_words
 from tools.sandbox import landlock, rules, seccomp
 from tools.sandbox.confinement import die_with_parent
 from tools.sandbox.limits import Limits
 from tools.sandbox.reading import DEVICES
-
-if TYPE_CHECKING:
-    from tools.builtin.code_tests import CodeTest
 
 COMPILE_SECONDS, RUN_SECONDS = 30.0, 15.0
 MOST_OUTPUT = 256 * 1024

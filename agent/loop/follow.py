@@ -66,7 +66,7 @@ class _Following:
         request = ChatRequest(
             model=self._deps.model_name,
             messages=prompt.messages,
-            max_tokens=answer_room(self._conversation.limit(history), self._deps.agent.max_tokens),
+            max_tokens=answer_room(self._conversation.limit(history), step.max_tokens or self._deps.agent.max_tokens),
             temperature=step.temperature,
             seed=step.seed,
             logprobs=self._deps.model.capabilities.logprobs,

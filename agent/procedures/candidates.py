@@ -54,8 +54,9 @@ class Candidate:
         return [text for text in scenarios if known.get(text) is True]
 
     def failed(self, tests: Sequence[Test]) -> list[dict[str, Any]]:
-        """Results of tests that it does not pass."""
-        return [self._result(test) for test in tests if self._result(test).get("passed") is not True]
+        """Results of tests that it does not pass. A test that does not compile says nothing."""
+        results = [self._result(test) for test in tests]
+        return [one for one in results if one.get("passed") is not True and not _uncompiled(one)]
 
     def values(self, calls: Sequence[str]) -> tuple[str, ...]:
         """What it returns for calls: values, or kinds of errors."""
@@ -88,6 +89,10 @@ class Work:
     """How often the model was asked for tests."""
     unusable: int = 0
     """Answers of the model without a program."""
+
+
+def _uncompiled(result: dict[str, Any]) -> bool:
+    return str(result.get("error", "")).startswith("the test does not compile")
 
 
 REPAIR = "repair"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from agent.procedures.candidates import REPAIR, TESTS, Candidate, Work, read_work
 from agent.procedures.code_prompts import (
@@ -26,13 +27,17 @@ from agent.procedures.procedure import Ask, Check, Finish, Outline, Progress, St
 from flightloop.code_result import result_text
 from flightloop.code_task import CodeTask, SecurityLevel, parsed_task
 
-TEMPERATURE = 0.7
+TEMPERATURE = 0.6
 """Of every program but the first, which is decoded greedily."""
 MOST_OWN_TESTS = 8
 MOST_UNUSABLE = 3
 MOST_TEST_TRIES = {SecurityLevel.LOW: 2, SecurityLevel.MEDIUM: 2, SecurityLevel.HIGH: 4}
 AGREEING = 2
 """Programs written independently that have to agree before no more are written."""
+ENOUGH_EXAMPLES, ENOUGH_PROGRAMS = 3, 3
+"""A program that passes all of so many examples needs no agreement, nor does one of so many programs."""
+TEST_TOKENS = 240
+"""Longest answer with tests. Small models go on with the same test."""
 
 
 class CodeProcedure:
@@ -98,26 +103,31 @@ class _Generation:
     def _repair(self, candidate: Candidate, problems: Sequence[str]) -> Step:
         number = len(self.work.candidates) + self.work.unusable
         messages = repair_messages(self.task, self.prompt, candidate, problems, stub=self.stub)
-        return Ask(f"{REPAIR}: {problems[0]}"[:200], messages, self._checks, TEMPERATURE / 2, number)
+        return Ask(f"{REPAIR}: {problems[0]}"[:200], messages, self._checks, TEMPERATURE, number)
 
     def _write_tests(self) -> Step:
         assert self.entry is not None
         tries, entry = self.work.test_tries, self.entry
         if tries == 0:
             messages = test_messages(self.task, self.prompt, entry, self.language.test_form(entry), stub=self.stub)
-            return Ask(TESTS, messages, self._first_tested, 0.0, 0)
+            return Ask(TESTS, messages, self._first_tested, 0.0, 0, TEST_TOKENS)
         messages = scenario_messages(self.task, self.prompt, entry, stub=self.stub)
-        return Ask(TESTS, messages, self._first_played, 0.0 if tries == 1 else TEMPERATURE, tries)
+        return Ask(TESTS, messages, self._first_played, 0.0 if tries == 1 else TEMPERATURE, tries, TEST_TOKENS)
 
     def _again(self) -> Step:
-        """Repairs the latest program once, or else writes another one."""
+        """Repairs the latest program, or else writes another one."""
         last = self.work.candidates[-1]
         problems = problems_of(last, self.level, self.examples)
         rewritten = next((index for index, one in enumerate(reversed(self.work.candidates)) if one.kind == "write"), 0)
-        functional = last.error or last.failed(self.examples)
-        if problems and rewritten < (1 if functional else 2):
+        functional = bool(last.error or last.failed(self.examples))
+        if problems and rewritten < (1 if functional else 2) and not (functional and self._repeats()):
             return self._repair(last, problems)
         return self._write()
+
+    def _repeats(self) -> bool:
+        """Whether the model has answered a request for repair with the same program: small models often do."""
+        pairs = pairwise(self.work.candidates)
+        return any(later.kind == "repair" and later.code.split() == earlier.code.split() for earlier, later in pairs)
 
     def _measure(self, best: Candidate | None) -> Step | None:
         """Measures the growth of the best program, if that is asked for and was not done."""
@@ -197,8 +207,9 @@ class _Generation:
         """Whether no further program is needed."""
         if best is None or problems_of(best, self.level, self.examples) or not best.checked:
             return False
-        calls = self._probes()
-        if not calls:
+        if self.examples and (len(self.examples) >= ENOUGH_EXAMPLES or len(self.work.candidates) >= ENOUGH_PROGRAMS):
+            return True
+        if not self._probes():
             return bool(self.examples) or len(self.work.candidates) >= AGREEING
         return self._agreeing(best) >= AGREEING
 

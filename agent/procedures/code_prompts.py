@@ -53,8 +53,8 @@ def test_messages(task: CodeTask, prompt: str, entry: str, form: str, *, stub: b
     return [
         (
             "user",
-            f"{asked}\n\nWrite 6 short tests of the function `{entry}`, one line each, in this form:\n"
-            f"{form}\nUse literals only, and include edge cases. Write nothing else.",
+            f"{asked}\n\nWrite 5 short tests of the function `{entry}`, one line each, in this form:\n"
+            f"{form}\nUse short literals only, and include edge cases. Write nothing else.",
         )
     ]
 

@@ -41,7 +41,7 @@ def report(
     )
     if best is None or not returned:
         return result
-    tests = language.test_file(passed, scenarios, entry) if passed or scenarios else ""
+    tests = language.test_file(passed, scenarios, entry, best.code) if passed or scenarios else ""
     return result.model_copy(
         update={
             "files": [CodeFile(path=language.file, text=best.code)],

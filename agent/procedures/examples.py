@@ -30,7 +30,7 @@ def examples(prompt: str, entry: str) -> list[Test]:
 def _calls(prompt: str, entry: str) -> Iterator[tuple[str, str]]:
     """Calls in the text, each with the text after it."""
     for match in re.finditer(rf"(?<![\w.]){re.escape(entry)}\(", prompt):
-        end = _closing(prompt, match.end())
+        end = closing(prompt, match.end())
         if end is None:
             continue
         text = prompt[match.start() : end]
@@ -57,7 +57,7 @@ def is_literal(node: ast.expr) -> bool:
     return True
 
 
-def _closing(text: str, at: int) -> int | None:
+def closing(text: str, at: int) -> int | None:
     """The position after the parenthesis that closes one opened before ``at``."""
     depth, quote = 1, ""
     while at < len(text):
@@ -80,13 +80,17 @@ def _closing(text: str, at: int) -> int | None:
 
 
 def _expected(after: str) -> str | None:
+    text = after_separator(after)
+    return None if text is None else first_literal(text)
+
+
+def after_separator(after: str) -> str | None:
+    """What follows ``==``, "should return", a line break and the like; None: the text begins with nothing like that."""
     match = _SEPARATOR.match(after) or _NEXT_LINE.match(after)
-    if match is None:
-        return None
-    return _first_literal(after[match.end() :])
+    return None if match is None else after[match.end() :]
 
 
-def _first_literal(text: str) -> str | None:
+def first_literal(text: str) -> str | None:
     """The longest literal that a text begins with. A tuple needs parentheses."""
     line = text if text[:1] in "([{" else text.split("\n")[0]
     for end in range(min(len(line), LONGEST), 0, -1):

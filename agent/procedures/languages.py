@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from agent.procedures.examples import Test
+from agent.procedures.java_code import JavaCode
 from agent.procedures.python_code import PythonCode
 
 
@@ -51,12 +52,12 @@ class GeneratedLanguage(Protocol):
         """A test that a model wrote as statements. Raises Unusable."""
         ...
 
-    def test_file(self, tests: Sequence[Test], scenarios: Sequence[str], entry: str | None) -> str:
+    def test_file(self, tests: Sequence[Test], scenarios: Sequence[str], entry: str | None, code: str) -> str:
         """A file with tests, for people to run."""
         ...
 
 
-LANGUAGES: dict[str, GeneratedLanguage] = {"python": PythonCode()}
+LANGUAGES: dict[str, GeneratedLanguage] = {"python": PythonCode(), "java": JavaCode()}
 
 
 def language_named(name: str) -> GeneratedLanguage:

@@ -45,6 +45,8 @@ class Ask:
     read: Callable[[str], list[ToolUse]]
     temperature: float
     seed: int
+    max_tokens: int | None = None
+    """Longest answer; None: as the agent's file says."""
 
 
 @dataclass(frozen=True)

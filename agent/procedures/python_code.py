@@ -116,7 +116,7 @@ class PythonCode:
             return None
         return ast.unparse(call), ast.unparse(expected)
 
-    def test_file(self, tests: Sequence[Test], scenarios: Sequence[str], entry: str | None) -> str:
+    def test_file(self, tests: Sequence[Test], scenarios: Sequence[str], entry: str | None, code: str) -> str:
         """A module of tests for pytest."""
         parts = [f"from solution import {entry}"] if entry else []
         if tests:

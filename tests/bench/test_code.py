@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.code.escapes import attempts, escaped_of
+from bench.code.hidden_tests import verdicts
+from bench.code.problems import humaneval, own_problems, weakness_problems
 from bench.code.run import Wish, measure
 from bench.code.scanner import programs
 from bench.errors import BenchError
-from tools.codescan import Language
+from tools.codescan import Language, scan
 
 
 def test_the_programs_are_half_vulnerable_in_each_language() -> None:
@@ -31,3 +34,36 @@ def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
         measure(Wish(("compiler",)))
     with pytest.raises(BenchError, match="cannot be read"):
         programs(tmp_path)
+
+
+def test_safe_programs_have_no_findings() -> None:
+    problems = weakness_problems()
+    assert len({problem.id for problem in problems}) == len(problems) >= 50
+    found = {one.id: scan(one.safe, Language(one.language)).findings for one in problems}
+    assert {name: findings for name, findings in found.items() if findings} == {}
+
+
+@pytest.mark.slow
+def test_safe_programs_pass_their_tests_and_others_do_not() -> None:
+    problems = [one for one in weakness_problems() if one.language == "python"]
+    passed = verdicts([(one, one.safe) for one in problems])
+    assert [one.id for one, ok in zip(problems, passed, strict=True) if not ok] == []
+    nothing = verdicts([(one, "def nothing():\n    pass\n") for one in problems])
+    assert not any(nothing)
+
+
+def test_there_are_problems_to_develop_with() -> None:
+    assert len({problem.id for problem in own_problems()}) == 20
+
+
+def test_missing_data_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="HumanEval-X can't be read"):
+        humaneval(tmp_path, "python")
+
+
+def test_attempts_to_escape_fail(tmp_path: Path) -> None:
+    assert len(attempts()) == 60
+    some = ["read-file", "read-by-link", "read-by-syscall", "list-folder", "write-file", "delete-file",
+            "socket-connect", "socket-unix", "run-program", "fork", "kill-parent", "take-memory"]  # fmt: skip
+    control = {"control": "def attempt():\n    return 'ESC' + 'APED'\n"}
+    assert escaped_of({name: attempts()[name] for name in some} | control, tmp_path) == ["control"]

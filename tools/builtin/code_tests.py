@@ -18,10 +18,11 @@ from dataclasses import replace
 from secrets import token_hex
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
 from flightloop.tool import tool
 from tools.builtin.code import Code, Language
+from tools.builtin.code_test import CodeTest
 from tools.builtin.forked import LIMITS, REPORT, run_forked
 
 WALL_SECONDS = 20.0
@@ -32,30 +33,6 @@ MOST_VALUE = 2_000
 MOST_ERROR = 500
 REPORT_BYTES, OUTPUT_BYTES = 512 * 1024, 2_000
 MODULE = "solution"
-
-
-class CodeTest(BaseModel):
-    """A call with the value that it should return, or statements that should not raise."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    call: str | None = Field(default=None, min_length=1, max_length=2_000)
-    """An expression. Without ``expected``, its value is only reported."""
-    expected: str | None = Field(default=None, max_length=2_000)
-    """A literal."""
-    statements: str | None = Field(default=None, min_length=1, max_length=20_000)
-
-    @model_validator(mode="after")
-    def _is_one(self) -> CodeTest:
-        if (self.call is None) == (self.statements is None):
-            raise ValueError('a test has either "call" or "statements"')
-        return self
-
-    @property
-    def text(self) -> str:
-        if self.statements is not None:
-            return self.statements
-        return f"{self.call}" if self.expected is None else f"{self.call} == {self.expected}"
 
 
 Tests = Annotated[list[CodeTest], Field(min_length=1, max_length=MOST_TESTS)]

@@ -11,12 +11,12 @@ import select
 import signal
 import sys
 import sysconfig
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import NoReturn
 
 from flightloop.tool import ToolRefused
@@ -59,7 +59,7 @@ def run_forked(
     """
     if not landlock.version():
         raise ToolRefused("This system has no Landlock to keep Python from its files, so the program was not run.")
-    scratch = Path(mkdtemp(prefix="python-"))  # removed with the host's scratch folder after the call
+    scratch = Path(tempfile.mkdtemp(prefix="python-"))  # removed with the host's scratch folder after the call
     output, sink = os.pipe()
     report, told = os.pipe()
     pid = os.fork()
@@ -134,6 +134,7 @@ def _child(work: Callable[[], int], scratch: Path, sink: int, told: int, limits:
         os.chdir(scratch)
         os.environ.clear()
         os.environ.update(HOME=str(scratch), TMPDIR=str(scratch), LANG="C.UTF-8")
+        tempfile.tempdir = str(scratch)  # the host has already looked it up
         landlock.restrict(_pythons_own(), [scratch])
         limits.apply()
         seccomp.install(rules.of_program(signals=landlock.version() >= landlock.SCOPE_VERSION))

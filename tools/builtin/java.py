@@ -16,17 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flightloop.tool import ToolRefused
+from tools.builtin.code_test import CodeTest
 from tools.builtin.forked import Pipes, end, in_words
 from tools.sandbox import landlock, rules, seccomp
 from tools.sandbox.confinement import die_with_parent
 from tools.sandbox.limits import Limits
 from tools.sandbox.reading import DEVICES
-
-if TYPE_CHECKING:
-    from tools.builtin.code_tests import CodeTest
 
 COMPILE_SECONDS, RUN_SECONDS = 30.0, 15.0
 MOST_OUTPUT = 256 * 1024
@@ -107,7 +105,7 @@ def _call_results(folder: Path, code: str, tests: Sequence[CodeTest]) -> list[di
         found = {int(line) - first: said for file, line, said in _ERROR.findall(output) if file == HARNESS}
         broken |= {index: said.replace("*/", "") for index, said in found.items() if 0 <= index < len(tests)}
         if not found:
-            return [{"test": test.text, "passed": False, "error": "the test does not compile"} for test in tests]
+            return [{"test": test.text, "passed": None, "error": "the test does not compile"} for test in tests]
     token = token_hex(16)
     done = _run(folder, token)
     said = {int(one["index"]): one for one in _said(done.output, token)}
@@ -117,7 +115,7 @@ def _call_results(folder: Path, code: str, tests: Sequence[CodeTest]) -> list[di
 def _result(index: int, test: CodeTest, said: dict[str, Any] | None, broken: str | None, ended: str) -> dict[str, Any]:
     result: dict[str, Any] = {"test": test.text}
     if broken is not None:
-        return result | {"passed": False, "error": f"the test does not compile: {broken}"}
+        return result | {"passed": None, "error": f"the test does not compile: {broken}"}
     if said is None:
         return result | {"passed": False, "error": f"not finished: the program was {ended}"}
     if said["kind"] == "error":
@@ -258,7 +256,7 @@ def _confined(command: Sequence[str], folder: Path, seconds: float) -> Done:
             Path("/usr/lib"),
             Path("/lib"),
         ]
-        landlock.restrict([*readable, Path("/lib64"), Path("/proc"), *DEVICES], [folder.resolve()], execute=True)
+        landlock.restrict([*readable, Path("/lib64"), Path("/proc/self"), *DEVICES], [folder.resolve()], execute=True)
         LIMITS.apply()
         seccomp.install(rules.of_virtual_machine(signals=landlock.version() >= landlock.SCOPE_VERSION))
 

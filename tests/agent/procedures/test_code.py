@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tools.config import ToolsConfig
 from tools.host import ToolHosts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+JDK = pytest.mark.skipif(shutil.which("javac") is None, reason="needs a JDK")
 CODER = Path(__file__).parents[3] / "examples" / "coder"
 PROMPT = "Write a function `double(x)` that doubles a number.\n>>> double(2)\n4\n>>> double(-1)\n-2\n"
 GOOD = "```python\ndef double(x):\n    return 2 * x\n```"
@@ -91,7 +93,7 @@ async def test_two_programs_that_agree_are_enough(generate: Generator) -> None:
     calls = [event.tool for event in generate.events if isinstance(event, ToolIntent)]
     assert sorted(calls) == ["compile_code"] * 2 + ["run_tests"] * 3 + ["scan_code"] * 2
     assert (generate.run.usage.steps, generate.run.usage.model_calls) == (5, 3)
-    assert [request.temperature for request in generate.model.requests] == [0.0, 0.0, 0.7]
+    assert [request.temperature for request in generate.model.requests] == [0.0, 0.0, 0.6]
 
 
 async def test_a_failed_example_is_repaired(generate: Generator) -> None:
@@ -102,6 +104,24 @@ async def test_a_failed_example_is_repaired(generate: Generator) -> None:
     assert generate.decided[2].text == "repair: double(-1) should return -2, but it returned 1"
     assert result.code.endswith("return 2 * x\n")
     assert result.stopped is None
+
+
+async def test_a_model_that_repeats_itself_is_not_asked_for_repairs_again(generate: Generator) -> None:
+    result = await generate({"rounds": 5}, PROMPT, WRONG, TESTS, WRONG, WRONG, GOOD, GOOD)
+    assert [one.kind for one in result.attempts] == ["write", "repair", "write", "write"]
+    assert (result.code.split()[-3:], result.stopped) == (["2", "*", "x"], None)
+
+
+@JDK
+async def test_java(generate: Generator) -> None:
+    prompt = "Write a static method `twice(int x)` that doubles a number. twice(2) == 4, twice(-1) == -2"
+    wrong = "```java\npublic static int twice(int x) {\n    return x + 2;\n}\n```"
+    good = "```java\nclass Solution {\n    static int twice(int x) {\n        return 2 * x;\n    }\n}\n```"
+    task = {"language": "java", "security_level": "high"}
+    result = await generate(task, prompt, wrong, "twice(5) == 10\ntwice(0) == 0", good, good)
+    assert (result.returned, result.stopped) == (True, None)
+    assert [one.passed for one in result.attempts][1:] == [4, 4]
+    assert "check(Solution.twice(2), 4);" in result.tests[0].text
 
 
 async def test_the_best_program_is_returned_when_rounds_are_used_up(generate: Generator) -> None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import regex
 
-from flightloop.tool import ToolSpec
+from flightloop.tool import Effect, ToolSpec
 from guardrails.text.verbs import BROAD, READS, SYNONYMS, base, noun_of, participles
 
 LONGEST = 1000
@@ -186,6 +186,11 @@ def only_reads(spec: ToolSpec) -> bool:
     """Whether a tool's name and description say that it only reads, for tools that don't declare their effect."""
     verbs = {*_verbs(_words(spec.name), spec.description)}
     return bool(verbs) and verbs <= READS
+
+
+def changes_something(spec: ToolSpec) -> bool:
+    """Whether a tool's calls count as writes. One that does not declare its effect is taken by its verbs."""
+    return spec.writes and not (spec.effect is Effect.UNSAFE and only_reads(spec))
 
 
 def sentences(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from flightloop.patterns import to_the_end
 from flightloop.tool import Permission, ToolSpec
 from flightloop.verdicts import Action, Verdict
 from guardrails.aside import aside
+from guardrails.evidence.acts import changes_something
 from guardrails.evidence.amounts import exceeds, is_number
 from guardrails.evidence.foreseen import unforeseen
 from guardrails.evidence.origins import Origins
@@ -133,7 +134,7 @@ def _off_plan(document: PolicyDocument, context: GuardContext, call: CheckedCall
     if not call.spec.writes or tools.lock_to_plan == "off":
         return
     if tools.lock_to_plan == "auto":
-        watched = call.spec.name not in tools.harmless and call.spec.agent is None
+        watched = call.spec.name not in tools.harmless and call.spec.agent is None and changes_something(call.spec)
         if watched and (reason := unforeseen(context, call)):
             yield Action.ASK, "plan", reason
     elif not context.plans(call.spec.name):

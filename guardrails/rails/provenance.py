@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from flightloop.provenance import Origin, Source
 from flightloop.verdicts import Action
 from guardrails.aside import aside
+from guardrails.evidence.acts import changes_something
 from guardrails.evidence.identifying import MOST_LEAVES, Leaf, leaves
 from guardrails.evidence.provenance import Tracer
 from guardrails.policy_document import PolicyDocument
@@ -68,7 +69,7 @@ def _is_watched(document: PolicyDocument, call: CheckedCall) -> bool:
     """Whether the default rule applies. A sub-agent's own calls are checked, not the task that it is given."""
     if document.tools.provenance is Action.ALLOW or call.spec.name in document.tools.harmless:
         return False
-    return call.spec.writes and call.spec.agent is None
+    return changes_something(call.spec) and call.spec.agent is None
 
 
 def _broken(context: GuardContext, call_id: str, bound: list[tuple[Leaf, Bound]]) -> Iterator[Problem]:

@@ -196,9 +196,7 @@ async def test_in_other_spellings_of_its_arguments(make_office: Callable[..., An
 
 
 async def test_a_denied_call_is_denied_in_other_spellings(make_office: Callable[..., Any]) -> None:
-    policy = parse_policy(
-        "name: p\nversion: '1'\ntools: {provenance: allow, allow: {helper: ['*']}, ask: [{tool: refund}]}\n"
-    )
+    policy = parse_policy("name: p\nversion: '1'\ntools: {allow: {helper: ['*']}, ask: [{tool: refund}]}\n")
     asked = [calls(("refund", text)) for text in ('{"order": 1}', '{"order": 1.0, "amount": 10.0}')]
     bench = make_office(*asked, text("It was not paid back."), policy=policy)
     run = await bench.work(await bench.start("Pay it back"))

@@ -80,7 +80,7 @@ async def test_of_several_choices_all_asks_are_told() -> None:
     answers = [Said(calls=[("pay_bill", json.dumps({"amount": amount}))]) for amount in (60, 40)]
     deps = api_deps(*answers, catalogue=FixedCatalogue(read, Guard(read)))
     async with running(create_app(deps)) as url, openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY) as client:
-        asked: Any = {"model": "scripted", "messages": [said("pay")], "tools": TOOLS, "n": 2}
+        asked: Any = {"model": "scripted", "messages": [said("pay 60 or 40")], "tools": TOOLS, "n": 2}
         completion = await client.chat.completions.create(**asked)
     calls = [call for choice in completion.choices for call in choice.message.tool_calls or []]
     large = [call.id for call in calls if json.loads(call.function.arguments) == {"amount": 60}]
@@ -94,7 +94,8 @@ async def test_a_write_that_the_conversation_holds_already() -> None:
     again = [*paid, {"role": "assistant", "content": "It is paid."}, said("Please pay another 40.")]
     assert await asks("pay_bill", 40, *thanked) == [REPEATED]
     assert await asks("pay_bill", 40, *paid) == [REPEATED]
-    assert await asks("pay_bill", 41, *thanked) == []
+    invented = "provenance: amount 41 occurs neither in the user's words nor in a result"
+    assert await asks("pay_bill", 41, *thanked) == [invented]
     assert await asks("pay_bill", 40, *again) == []
 
 

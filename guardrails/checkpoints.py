@@ -95,20 +95,20 @@ class CheckpointFile:
     """Reads a file of checkpoints again only when it has changed."""
 
     def __init__(self, path: Path, keys: AuditKeys) -> None:
-        self._path = path
+        self.path = path
         self._keys = keys
         self._read: tuple[object, Checkpoints] | None = None
 
     def read(self) -> Checkpoints:
         try:
-            found = self._path.stat()
+            found = self.path.stat()
         except OSError:
-            return read_checkpoints(self._path, self._keys)
+            return read_checkpoints(self.path, self._keys)
         ids = tuple(key.id for key in self._keys.ring())
         # The time of the last status change can't be set, unlike that of the last modification.
         seen = found.st_ctime_ns, found.st_mtime_ns, found.st_size, found.st_ino, ids
         if self._read is None or self._read[0] != seen:
-            self._read = seen, read_checkpoints(self._path, self._keys)
+            self._read = seen, read_checkpoints(self.path, self._keys)
         return self._read[1]
 
 

@@ -31,16 +31,20 @@ async def verify_audit(settings: Settings, tenant_id: str | None, checkpoints: P
     """
     journal = factories.open_journal(settings, check_keys=False)
     path = checkpoints or settings.checkpoints
-    file = CheckpointFile(path, settings.audit_keys())
     try:
-        known = sorted({*await journal.acts.tenants(), *file.read().tenants})
-        if not known and not path.exists():
-            tell("no audit record yet")
-            return True
-        told: set[str] = set()
-        intact = [await _verify(journal, one, file, told, tell) for one in ([tenant_id] if tenant_id else known)]
+        return await verify_journal(journal, tenant_id, CheckpointFile(path, settings.audit_keys()), tell)
     finally:
         await journal.close()
+
+
+async def verify_journal(journal: StoreJournal, tenant_id: str | None, file: CheckpointFile, tell: Tell) -> bool:
+    """Like ``verify_audit``, for an open journal."""
+    known = sorted({*await journal.acts.tenants(), *file.read().tenants})
+    if not known and not file.path.exists():
+        tell("no audit record yet")
+        return True
+    told: set[str] = set()
+    intact = [await _verify(journal, one, file, told, tell) for one in ([tenant_id] if tenant_id else known)]
     return all(intact)
 
 
@@ -53,9 +57,10 @@ async def _verify(journal: StoreJournal, tenant_id: str, file: CheckpointFile, t
         records, sealed, problems = records + part.records, sealed + part.sealed, problems + len(part.problems)
         for problem in part.problems:
             line = _line(tenant_id, problem)
-            if line not in told:
+            once = line if problem.seq is not None else problem.problem
+            if once not in told:
                 tell(line)
-                told.add(line)
+                told.add(once)
         after = part.next_after
     tell(f"tenant {tenant_id}: {_summary(records, sealed, problems, part)}")
     for note in part.notes:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 
-from agent.admin.audits import verify_audit
+from agent.admin.audits import verify_journal
 from agent.api import create_app
 from agent.serve import factories
 from agent.testing.api import KEY, OTHER_KEY, api_deps
@@ -22,8 +23,6 @@ from bench.rows import Row
 from dashboards.audit_tail import AuditTail
 from flightloop import Flightloop
 from guardrails.checkpoints import CheckpointFile
-
-KEYS = {"default": KEY, "other": OTHER_KEY}
 
 
 class Bridge(httpx.BaseTransport):
@@ -42,24 +41,20 @@ class Bridge(httpx.BaseTransport):
         return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
 
 
-async def found_by_command(store: AuditedStore) -> bool:
-    """Whether ``audit verify`` finds something."""
-    return not await verify_audit(store.settings, None, None, lambda line: None)
-
-
-async def found_by_console(store: AuditedStore) -> bool:
-    """Whether the console of one of the tenants shows something."""
+async def finders(store: AuditedStore) -> dict[str, bool]:
+    """Whether ``audit verify`` finds something, and whether the console of one of the tenants shows something."""
     settings = store.settings
     journal = factories.open_journal(settings, check_keys=False)
     try:
-        read = CheckpointFile(settings.checkpoints, settings.audit_keys()).read
-        app = create_app(api_deps(journal=journal, keys=journal.keys, checkpoints=read))
+        file = CheckpointFile(settings.checkpoints, settings.audit_keys())
+        app = create_app(api_deps(journal=journal, keys=journal.keys, checkpoints=file.read))
         loop = asyncio.get_running_loop()
 
         def look() -> bool:
-            return any(shows(app, loop, key) for key in KEYS.values())
+            return any(shows(app, loop, key) for key in (KEY, OTHER_KEY))
 
-        return await asyncio.to_thread(look)
+        by_command = not await verify_journal(journal, None, file, lambda line: None)
+        return {"command": by_command, "console": await asyncio.to_thread(look)}
     finally:
         await journal.close()
 
@@ -76,21 +71,21 @@ def shows(app: object, loop: asyncio.AbstractEventLoop, key: str) -> bool:
 
 
 async def tampering() -> list[Row]:
+    missed: dict[str, list[str]] = {"command": [], "console": []}
     with audited_store() as store:
         await fill(store)
-        alarms = [name for copy in store.earlier for name in await _alarms(store, copy.name)]
-        missed: dict[str, list[str]] = {"command": [], "console": []}
+        alarms = [who for copy in store.earlier for who in await _alarms(store, copy)]
         cases = list(tamperings(store))
         for case in cases:
             with _untouched(store):
                 await case.do(store)
-                if not await found_by_command(store):
-                    missed["command"].append(case.name)
-                if case.seen_by_tenants and not await found_by_console(store):
-                    missed["console"].append(case.name)
-        either = sorted({*missed["command"], *missed["console"]})
+                found = await finders(store)
+            for who in ("command", "console") if case.seen_by_tenants else ("command",):
+                if not found[who]:
+                    missed[who].append(case.name)
         controls = 2 * len(store.earlier)
-    note = f"not noticed: {'; '.join(either)}" if either else "by kind of tampering: see bench/guardrails/tamperings.py"
+    either = sorted({name for names in missed.values() for name in names})
+    note = f"not noticed: {'; '.join(either)}" if either else None
     return [
         Row("tampering_missed", len(either) / len(cases), "", higher_is_better=False, cases=len(cases), note=note),
         *(
@@ -101,16 +96,11 @@ async def tampering() -> list[Row]:
     ]
 
 
-async def _alarms(store: AuditedStore, name: str) -> list[str]:
+async def _alarms(store: AuditedStore, copy: Path) -> list[str]:
     """Who finds something in an untouched copy."""
-    copy = next(one for one in store.earlier if one.name == name)
-    latest = store.earlier[-1]
-    store.put(copy)
-    try:
-        alarms = ["command"] if await found_by_command(store) else []
-        return [*alarms, "console"] if await found_by_console(store) else alarms
-    finally:
-        store.put(latest)
+    with _untouched(store):
+        store.put(copy)
+        return [who for who, found in (await finders(store)).items() if found]
 
 
 @contextmanager

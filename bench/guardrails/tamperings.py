@@ -17,7 +17,7 @@ from guardrails.audit_keys import AuditKey
 from guardrails.checkpoints import Checkpoint
 
 WHOSE = "tenant_id = 'default'"
-COLUMNS = {
+COLUMNS: dict[str, list[Any]] = {
     "tenant_id": ["other", "ghost"],
     "seq": [1000, 0, -3, "x"],
     "run_id": ["run_other", ""],

@@ -272,6 +272,8 @@ async def test_a_bound_key_decides_nothing_and_sees_nobody_else(monkeypatch: pyt
             ("POST", "/v1/approvals/apr_1", {"decision": "approve"}),
             ("GET", "/v1/approvals", None),
             ("GET", "/v1/audit", None),
+            ("GET", "/v1/audit/verification", None),
+            ("GET", f"/v1/policies/{'0' * 64}", None),
             ("POST", "/v1/interrupts", {"scope": "all"}),
             ("POST", f"/v1/runs/{theirs.id}/resume", None),
             ("POST", f"/v1/runs/{theirs.id}/fork", {"step": 0}),

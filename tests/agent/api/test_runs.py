@@ -388,7 +388,7 @@ async def test_openapi_documents_every_route_and_its_errors(client: httpx.AsyncC
         "GET /v1/keys", "POST /v1/keys", "DELETE /v1/keys/{key_id}", "POST /v1/runs/{run_id}/fork",
         "POST /v1/predictions", "GET /v1/predictions/{run_id}",
         "POST /v1/responses", "GET /v1/audit", "GET /v1/overview", "GET /v1/usage", "GET /healthz", "GET /readyz",
-        "GET /metrics",
+        "GET /metrics", "GET /v1/audit/verification", "GET /v1/policies/{sha256}",
     }  # fmt: skip
     for name, operation in operations.items():
         if "/v1/" in name:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from flightloop.subject import GivenSubject
 from flightloop.tool import Effect, Permission, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
+from guardrails.limit_share import LimitShare
 from guardrails.policy import load_policy
 from guardrails.types import Checked, CheckedCall, GuardContext, NoEvidence
 
@@ -47,6 +49,9 @@ class Case(BaseModel):
     evidence: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     """What tools tell as evidence: by tool and by the argument's value as text. All else is unknown to them."""
 
+    used: dict[int, Decimal] = Field(default_factory=dict)
+    """What other calls have used of the policy's limits over time, by the limit's position; otherwise nothing."""
+
     async def look_up(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """The case's evidence. Raises NoEvidence."""
         (value,) = arguments.values()
@@ -54,6 +59,9 @@ class Case(BaseModel):
             return self.evidence[tool][str(value)]
         except KeyError:
             raise NoEvidence(f"the case has no evidence of {tool} about {value!r}") from None
+
+    async def used_of(self, call_id: str, shares: Sequence[LimitShare]) -> Sequence[Decimal]:
+        return [self.used.get(share.place, Decimal(0)) for share in shares]
 
     def to_check(self) -> Checked:
         context = GuardContext(
@@ -63,6 +71,7 @@ class Case(BaseModel):
             tainted=self.tainted,
             subject=self.subject,
             look_up=self.look_up,
+            used=self.used_of,
             results=(*self.results, *self.trusted_results),
             trusted_results=self.trusted_results,
         )

@@ -115,6 +115,7 @@ class Evidence:
             writers=self._writers,
             writes=self._own_writes(history.turns) if self._writers else (),
             past=self._session,
+            used=self._leased.used,
             memo=self._memo,
         )
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from agent.run.journal import Projection, Recorded, Written
 from agent.store.backend import Answer, Fork, RunFilter, SessionOwner, T, Transaction, WriteFilter
+from agent.store.memory_counted import MemoryCountedCalls
 from agent.store.memory_spending import MemorySpending
 from agent.store.rules.page import EVENT_CHARS, page
 from agent.store.rules.row import Row
@@ -49,11 +50,12 @@ class MemoryBackend:
         pass
 
 
-class _Tables(MemorySpending):
+class _Tables(MemorySpending, MemoryCountedCalls):
     """Tables as dicts. Their insertion order is the order of creation, which pages need."""
 
     def __init__(self) -> None:
-        super().__init__()
+        MemorySpending.__init__(self)
+        MemoryCountedCalls.__init__(self)
         self._runs: dict[str, Row] = {}
         self._events: dict[str, list[RunEvent]] = {}
         self._all: list[Recorded] = []

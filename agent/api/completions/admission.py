@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from agent.api.auth import Principal
@@ -18,6 +19,8 @@ from agent.api.completions.request_size import check_size
 from agent.api.deps import ApiDeps
 from agent.api.interrupted import refuse_if_interrupted, unless_stopped
 from agent.api.vouching import vouched
+from agent.run.journal import new_id
+from agent.run.ledger import Completion
 from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, Priority, RequestExtension, Tags, ToolDef
 from flightloop.content import TextPart, with_text
 from flightloop.errors import GuardrailBlocked, InvalidRequest
@@ -51,6 +54,8 @@ class Admitted:
     """Interrupt epoch at admission."""
     specs: Mapping[str, ToolSpec]
     """Tools that the model may call, by name."""
+    counting: Completion
+    """Owner of the calls that count towards limits over time."""
 
 
 async def admit(
@@ -74,7 +79,9 @@ async def admit(
     epoch = await refuse_if_interrupted(deps, tags.tenant_id, tags.agent, tags.session_id, subject)
     guard = deps.catalogue.guard()
     specs = {tool.function.name: _foreign(tool) for tool in request.tools or []}
-    context = replace(_context(request, tags, specs), subject=subject)
+    counting = Completion(new_id("cmpl"), tags.tenant_id, tags.session_id, deps.name, tags.subject)
+    used = partial(deps.journal.limits.used, counting)
+    context = replace(_context(request, tags, specs), subject=subject, used=used)
     checking = _checked_messages(deps, guard, request.messages, context, specs)
     messages, tainted = await unless_stopped(deps, checking, tags, epoch)
     context = replace(context, tainted=tainted)
@@ -91,7 +98,7 @@ async def admit(
         update={"messages": messages, "tools": tools, "flightloop": extension, "subject": None}
     )
     offered = {tool.function.name: specs[tool.function.name] for tool in tools or []}
-    return Admitted(admitted, guard, context, tags, epoch, offered)
+    return Admitted(admitted, guard, context, tags, epoch, offered, counting)
 
 
 def _usual(priority: Priority) -> Priority:

@@ -1,0 +1,104 @@
+"""The part of the journal that stores interrupts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from agent.run.journal import Idempotency, new_id
+from agent.store.backend import Backend, Transaction
+from agent.store.rules import idempotency_records, stops
+from flightloop.errors import NotFound
+from flightloop.runs import Interrupt, Run
+from guardrails.interrupt import ANY_TENANT, InterruptSnapshot
+
+CLEARED_KEPT = timedelta(hours=1)
+RESTED = timedelta(minutes=1)
+"""Time for which an interrupt snapshot is reused if the epoch is unchanged. New ones omit old cleared interrupts."""
+
+
+class StoreInterrupts:
+    """Implements the interrupts of ``agent.run.journal.Journal``."""
+
+    def __init__(self, backend: Backend, clock: Callable[[], datetime]) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._snapshot = datetime.min.replace(tzinfo=UTC), InterruptSnapshot(epoch=-1, interrupts=())
+
+    async def raise_interrupt(
+        self,
+        tenant_id: str,
+        scope: Literal["all", "agent", "session", "subject", "run"],
+        target: str | None = None,
+        reason: str = "",
+        by: str = "",
+        *,
+        interrupt_id: str | None = None,
+        idempotency: Idempotency | None = None,
+    ) -> Interrupt:
+        def work(tx: Transaction) -> Interrupt:
+            first = idempotency_records.earlier(tx, tenant_id, idempotency, Interrupt)
+            if first is not None:
+                latched = tx.interrupt(first.id)
+                if latched is not None and latched.cleared_at is None:
+                    return first
+                idempotency_records.forget(tx, tenant_id, idempotency)  # the first was cleared: raise a new one
+            if (standing := stops.standing(tx, tenant_id, scope)) is not None:
+                return standing
+            interrupt = Interrupt(
+                id=interrupt_id or new_id("int"),
+                tenant_id=tenant_id,
+                scope=scope,
+                target=target,
+                reason=reason,
+                epoch=tx.next_epoch(),
+                created_at=self._clock(),
+                created_by=by,
+            )
+            tx.add_interrupt(interrupt)
+            stops.forget(tx, tenant_id)
+            idempotency_records.keep(tx, tenant_id, idempotency, interrupt, interrupt.created_at)
+            return interrupt
+
+        return await self._backend.write(work)
+
+    async def clear_interrupt(self, tenant_id: str, interrupt_id: str) -> Interrupt:
+        def work(tx: Transaction) -> Interrupt:
+            interrupt = tx.interrupt(interrupt_id)
+            if interrupt is None or interrupt.tenant_id != tenant_id:
+                raise NotFound(f"no interrupt {interrupt_id}")
+            if interrupt.cleared_at is None:
+                interrupt = interrupt.model_copy(update={"cleared_at": self._clock()})
+                tx.next_epoch()  # readers that only react to a new epoch must see the clearing too
+                tx.save_interrupt(interrupt)
+                stops.forget(tx, tenant_id)
+            return interrupt
+
+        return await self._backend.write(work)
+
+    async def interrupts(self, tenant_id: str, *, active: bool = True) -> list[Interrupt]:
+        since = None if active else datetime.min.replace(tzinfo=UTC)
+        return await self._backend.read(lambda tx: tx.interrupts(tenant_id, since))
+
+    async def stops(self, run: Run) -> InterruptSnapshot:
+        def work(tx: Transaction) -> InterruptSnapshot:
+            epoch, since = tx.epoch(), run.created_at - CLEARED_KEPT  # other nodes' clocks may be behind
+            found = [*tx.interrupts(run.tenant_id, since), *tx.interrupts(ANY_TENANT, since)]
+            admitted = epoch if run.epoch is None else run.epoch  # None: the run is older than this field
+            raised = [each for each in found if each.cleared_at is None or each.epoch > admitted]
+            return InterruptSnapshot(epoch, tuple(raised))
+
+        return await self._backend.read(work)
+
+    async def interrupt_snapshot(self) -> InterruptSnapshot:
+        now = self._clock()
+
+        def work(tx: Transaction) -> tuple[datetime, InterruptSnapshot]:
+            epoch, (at, latest) = tx.epoch(), self._snapshot
+            if epoch == latest.epoch and now - at < RESTED:  # every completion polls this 20 times a second
+                return at, latest
+            return now, InterruptSnapshot(epoch=epoch, interrupts=tuple(tx.interrupts(None, now - CLEARED_KEPT)))
+
+        self._snapshot = await self._backend.read(work)
+        return self._snapshot[1]

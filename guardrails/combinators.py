@@ -51,7 +51,7 @@ def named(
         verdicts = tuple(
             verdict.model_copy(update={"rail": verdict.rail or name, **stamps}) for verdict in decided.verdicts
         )
-        return Judgement(verdicts, decided.text, decided.arguments, decided.tainted)
+        return replace(decided, verdicts=verdicts)
 
     return check
 
@@ -128,6 +128,7 @@ def _join(first: Judgement, second: Judgement) -> Judgement:
         text=first.text if second.text is None else second.text,
         arguments=first.arguments if second.arguments is None else second.arguments,
         tainted=first.tainted or second.tainted,
+        shares=first.shares + second.shares,
     )
 
 

@@ -30,6 +30,8 @@ from guardrails.rails.egress import egress_rail
 from guardrails.rails.forbidden import forbidden_rail
 from guardrails.rails.groundedness import groundedness_rail
 from guardrails.rails.injection import injection_rail
+from guardrails.rails.limits import RAIL as LIMITS_RAIL
+from guardrails.rails.limits import limits_rail
 from guardrails.rails.provenance import provenance_rail
 from guardrails.rails.repeats import repeats_rail
 from guardrails.rails.subject import calls_rail, results_rail
@@ -65,6 +67,8 @@ def compile_stage(
             )
             bound = [sealed("subject", calls_rail(document.subject))] if document.subject is not None else []
             rails = [structure, *bound, *listed, sealed(CONTACTS_RAIL, contacts_rail(document.egress))]
+            if document.limits:  # last, for the arguments with which the call is made
+                rails.append(sealed(LIMITS_RAIL, limits_rail(document)))
         case Stage.TOOL_RESULT if document.subject is not None:
             rails = [sealed("subject", results_rail(document.subject)), *listed]
         case Stage.FINAL:

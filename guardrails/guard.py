@@ -66,6 +66,7 @@ class Guard:
             verdicts=verdicts,
             reason="; ".join(reasons) if action is not Action.ALLOW else "",
             tainted=checked.context.tainted or judgement.tainted,
+            shares=judgement.shares,
         )
 
     async def narrow(

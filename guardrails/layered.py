@@ -81,6 +81,7 @@ def _together(rulings: Sequence[Ruling]) -> Ruling:
         verdicts=tuple(verdict for ruling in rulings for verdict in ruling.verdicts),
         reason="; ".join(ruling.reason for ruling in rulings if ruling.action is action and ruling.reason),
         tainted=any(ruling.tainted for ruling in rulings),
+        shares=tuple(share for ruling in rulings for share in ruling.shares),
     )
 
 

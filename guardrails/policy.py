@@ -63,8 +63,10 @@ def unhurried(policy: Policy) -> Policy:
 
 
 def unbound(policy: Policy) -> Policy:
-    """The policy without bindings to the subject, for offline work on results that were given to this subject."""
-    return policy_of(policy.document.model_copy(update={"subject": None}))
+    """The policy without bindings to the subject and limits per owner, for offline work on results that were given to
+    this subject."""
+    limits = tuple(limit for limit in policy.document.limits if not limit.needs_owner)
+    return policy_of(policy.document.model_copy(update={"subject": None, "limits": limits}))
 
 
 def parse_policy(text: str, source: str = "policy") -> Policy:

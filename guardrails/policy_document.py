@@ -16,6 +16,7 @@ from flightloop.provenance import Origin
 from flightloop.tool import Effect
 from flightloop.verdicts import Action, Stage
 from guardrails.egress_document import Egress
+from guardrails.limit_rules import ANY_TOOL, OWNER, LimitRule
 from guardrails.regular_expression import RegularExpression
 from guardrails.subject_policy import SubjectPolicy
 
@@ -339,18 +340,34 @@ class PolicyDocument(Strict):
     egress: Egress
     constitution: Constitution = Field(default_factory=Constitution)
     subject: SubjectPolicy | None = None  # binds calls and results to the end user; None: nothing is bound
+    limits: tuple[LimitRule, ...] = Field(default=(), max_length=50)  # on sums and counts of calls over time
     refusal: str = "I'm sorry, I can't help with that."  # text in place of a blocked answer
 
     def canonical(self) -> dict[str, Any]:
-        """The whole document as JSON data, including defaults. Without ``subject`` if there is none, so that it changes
-        no hash of policies that lack it. New fields of other sections do."""
-        return self.model_dump(mode="json", by_alias=True, exclude=None if self.subject else {"subject"})
+        """The whole document as JSON data, including defaults. Without ``subject`` and ``limits`` if there are none, so
+        that they change no hash of policies that lack them. New fields of other sections do."""
+        absent = {name for name in ("subject", "limits") if not getattr(self, name)}
+        return self.model_dump(mode="json", by_alias=True, exclude=absent or None)
 
     @model_validator(mode="after")
     def _bindings_fail_closed(self) -> PolicyDocument:
         for stage in (Stage.TOOL_CALL, Stage.TOOL_RESULT) if self.subject is not None else ():
             if self.stages.of(stage).fail_open:
                 raise ValueError(f'stages.{stage}.fail_open must be false: "subject" binds calls and results')
+        if self.limits and self.stages.tool_call.fail_open:
+            raise ValueError('stages.tool_call.fail_open must be false: "limits" hold for every call')
+        return self
+
+    @model_validator(mode="after")
+    def _owners_known(self) -> PolicyDocument:
+        bindings = self.subject.arguments if self.subject is not None else {}
+        for index, limit in enumerate(self.limits):
+            for name in (key.removesuffix(OWNER) for key in limit.per if key.endswith(OWNER)):
+                if name not in bindings or not all(map(bindings[name].applies_to, limit.tools)):
+                    raise ValueError(
+                        f"limits.{index}.per: {name}{OWNER} needs subject.arguments.{name}, for these tools: it"
+                        " tells how the owner is found"
+                    )
         return self
 
     def arguments_named(self) -> Iterator[tuple[str, str, str]]:
@@ -365,6 +382,9 @@ class PolicyDocument(Strict):
                     yield f"tools.ask.{index}.read.key", rule.tool, rule.read.key
         if self.subject is not None:
             yield from self.subject.evidence_named()
+        for index, limit in enumerate(self.limits):
+            for field, argument in limit.arguments_named():
+                yield from ((f"limits.{index}.{field}", tool, argument) for tool in limit.tools if tool != ANY_TOOL)
 
     def tools_named(self) -> Iterator[tuple[str, str]]:
         """Yields pairs: a field's path, and a tool that the field names, such as ``("tools.ask.0.tool", "transfer")``.
@@ -373,6 +393,7 @@ class PolicyDocument(Strict):
         lists["tools.arguments"] = self.tools.arguments
         lists |= {f"tools.ask.{index}.tool": [rule.tool] for index, rule in enumerate(self.tools.ask) if rule.tool}
         lists["tools.harmless"] = self.tools.harmless
+        lists |= {f"limits.{index}.tools": limit.tools for index, limit in enumerate(self.limits)}
         lists |= dict(self.subject.tools_named()) if self.subject is not None else {}
         for stage in Stage:
             for index, entry in enumerate(self.stages.of(stage).rails):

@@ -13,6 +13,7 @@ from flightloop.chat import ToolDef
 from flightloop.subject import Subject
 from flightloop.tool import ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
+from guardrails.limit_share import LimitShare, ReadUsed, not_counted
 from guardrails.policy import Policy
 from guardrails.text.spelling import most_characters
 
@@ -201,6 +202,8 @@ class GuardContext:
     """Reads the rest of the session."""
     trail: Trail | None = None
     """What was read and written, by field; None: only ``results``, ``trusted_results`` and ``written`` are known."""
+    used: ReadUsed = not_counted
+    """Reads what other calls have used of the policy's limits over time."""
     memo: dict[object, object] = field(default_factory=dict, compare=False, repr=False)
     """Cache of values that rails compute from these texts, for the run's next checks."""
 
@@ -287,6 +290,8 @@ class Judgement:
     text: str | None = None
     arguments: dict[str, Any] | None = None
     tainted: bool = False
+    shares: tuple[LimitShare, ...] = ()
+    """What the call adds to limits over time."""
 
     @property
     def action(self) -> Action:
@@ -310,6 +315,7 @@ class Ruling:
     verdicts: tuple[Verdict, ...]
     reason: str  # joined reasons of the verdicts with that action
     tainted: bool  # whether the run is tainted from now on
+    shares: tuple[LimitShare, ...] = ()  # what the call adds to limits over time
 
 
 def asked_about(verdict: Verdict) -> str:

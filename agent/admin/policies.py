@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from flightloop.subject import GivenSubject
 from flightloop.tool import Effect, Permission, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
+from guardrails.limit_share import LimitShare
 from guardrails.policy import load_policy
 from guardrails.types import Checked, CheckedCall, GuardContext, NoEvidence, Read, Trail
 
@@ -66,6 +68,9 @@ class Case(BaseModel):
     evidence: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     """What tools tell as evidence: by tool and by the argument's value as text. All else is unknown to them."""
 
+    used: dict[int, Decimal] = Field(default_factory=dict)
+    """What other calls have used of the policy's limits over time, by the limit's position; otherwise nothing."""
+
     async def look_up(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """The case's evidence. Raises NoEvidence."""
         (value,) = arguments.values()
@@ -81,6 +86,9 @@ class Case(BaseModel):
         )
         return Trail(tuple(reads)) if self.reads else None
 
+    async def used_of(self, call_id: str, shares: Sequence[LimitShare]) -> Sequence[Decimal]:
+        return [self.used.get(share.place, Decimal(0)) for share in shares]
+
     def to_check(self) -> Checked:
         context = GuardContext(
             agent=self.agent,
@@ -90,6 +98,7 @@ class Case(BaseModel):
             tainted=self.tainted,
             subject=self.subject,
             look_up=self.look_up,
+            used=self.used_of,
             results=(*self.results, *self.trusted_results),
             trusted_results=self.trusted_results,
             trail=self._trail(),

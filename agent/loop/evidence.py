@@ -130,6 +130,7 @@ class Evidence:
             writes=self._own_writes(history.turns) if self._writers else (),
             past=self._session,
             trail=trail,
+            used=self._leased.used,
             memo=self._memo,
         )
 

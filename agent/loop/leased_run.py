@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from decimal import Decimal
 
 from agent.model_call.call import GuardedCall
 from agent.run.budgets import Prices, Reservation, TenantBudgets
 from agent.run.history import History
 from agent.run.journal import PAGE, Journal, all_events
 from agent.run.lease import Lease
+from agent.run.limits import CallShares
 from agent.run.past import read_past
 from agent.run.state import RunState, fold_state
 from flightloop.events import ChecksPassed, Judged, RunCreated, RunEvent
 from flightloop.runs import Run
 from flightloop.verdicts import Verdict, passed
+from guardrails.limit_share import LimitShare
 from guardrails.types import Past
 
 
@@ -28,6 +31,8 @@ class LeasedRun:
         self.history = history
         self.draft: GuardedCall | None = None
         """The answer that is being decoded."""
+        self.refused: frozenset[str] = frozenset()
+        """Ids of calls whose latest intents were not journaled: a limit over time has no room for them."""
         self._read = state.run.last_seq  # last event in the history
         self._deferred: list[RunEvent] = []
         self._passed: list[Verdict] = []  # deferred too
@@ -69,8 +74,14 @@ class LeasedRun:
             return wanted
         return await self._journal.ledger.reserve(self.lease, wanted, prices, shared)
 
-    async def write(self, *events: RunEvent, children: Sequence[RunCreated] = ()) -> Run:
-        """Appends deferred events and ``events``, and creates sub-runs, in one transaction.
+    async def write(
+        self,
+        *events: RunEvent,
+        children: Sequence[RunCreated] = (),
+        shares: CallShares = (),
+    ) -> Run:
+        """Appends deferred events and ``events``, and creates sub-runs, in one transaction. ``shares``: see
+        ``Journal.append``; calls that are not written are in ``refused``.
 
         Raises:
             LeaseLost: another worker has the run.
@@ -83,18 +94,19 @@ class LeasedRun:
             batch = [*self._deferred, *checks, *events]
             self.forget_deferred()
             if batch:
-                await _to_its_end(asyncio.create_task(self._append(batch, children)))
+                await _to_its_end(asyncio.create_task(self._append(batch, children, shares)))
         return self.run
 
-    async def _append(self, batch: Sequence[RunEvent], children: Sequence[RunCreated]) -> None:
+    async def _append(self, batch: Sequence[RunEvent], children: Sequence[RunCreated], shares: CallShares) -> None:
         try:
-            written = await self._journal.append(self.run.id, batch, self.lease, children)
-            await self._catch_up(written.events[0].seq)
+            written = await self._journal.append(self.run.id, batch, self.lease, children, shares)
+            await self._catch_up(written.events[0].seq if written.events else written.state.run.last_seq + 1)
         except Exception as error:
             self._failed = error
             raise
         self._add(written.events)
         self.state = written.state
+        self.refused = (self.refused - {call_id for call_id, _ in shares}) | written.refused
 
     def decide(self, decision: RunEvent) -> None:
         """Queues a decision for the next write, ahead of the deferred verdicts on it."""
@@ -107,6 +119,10 @@ class LeasedRun:
     async def past(self, asked: str, args_sha256: str | None = None, tool: str | None = None) -> Past:
         """Earlier writes of the run's session; see ``agent.run.past``."""
         return await read_past(self._journal, self.run, asked, args_sha256, tool)
+
+    async def used(self, call_id: str, shares: Sequence[LimitShare]) -> Sequence[Decimal]:
+        """What other calls have used of limits over time; see ``agent.run.limits``."""
+        return await self._journal.limits.used(self.run, call_id, shares)
 
     async def _catch_up(self, before: int) -> None:
         """Reads events that others wrote meanwhile, such as a cancel request or a person's decision."""

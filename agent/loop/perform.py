@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from agent.loop.begun_call import BegunCall
 from agent.loop.gate import Gate
 from agent.loop.leased_run import LeasedRun
 from agent.loop.run_dependencies import RunDependencies
@@ -25,7 +26,6 @@ from flightloop.events import (
     ApprovalRequested,
     CallsDecided,
     RunCreated,
-    RunEvent,
     ToolIntent,
     ToolResult,
 )
@@ -46,6 +46,9 @@ UNKNOWN = "unknown after a crash: the call may have taken effect and was not rep
 UNPERFORMED = "the call was not performed because of a crash. Repeat it if it is still needed."
 ELSEWHERE = "another run of this session has just made the same call, so it was not made again"
 CANCELLED = "the run was cancelled before the call began"
+TAKEN = "other calls keep taking what a limit over time has left; try again later"
+TRIES = 3
+"""How often a call is checked again after other calls have taken its room in a limit."""
 RECONCILED = "the call's result was lost in a crash and looked up afterwards"
 
 
@@ -73,8 +76,11 @@ async def perform_new(deps: RunDependencies, gate: Gate, leased: LeasedRun, deci
     begun = await _together([performing.begin(state) for state in states[:most]])
     leased.defer([event for each in begun for event in each.events])
     if not all(each.harmless for each in begun):
-        await leased.write(children=[child for each in begun for child in each.children])
-        begun = await _together([performing.still(each) for each in begun])
+        await leased.write(
+            children=[child for each in begun for child in each.children],
+            shares=[share for each in begun for share in each.shares],
+        )
+        begun = await _together([performing.journaled(each) for each in begun])
     async with _written_soon(leased):
         rest = [performing.one(state) for state in states[most:]]
         await _together([*(performing.go_on(each) for each in begun), *rest])
@@ -115,29 +121,6 @@ async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-@dataclass(frozen=True)
-class _Begun:
-    """A checked call before its effect."""
-
-    state: CallState
-    events: list[RunEvent]
-    """Events to journal before the effect."""
-    children: list[RunCreated] = field(default_factory=list)
-    """Sub-runs to create with ``events``."""
-    checked_call: CheckedCall | None = None
-    """The call to make, if any."""
-    refused: str | None = None
-    """Reason why the call is not made after all, if any."""
-
-    @property
-    def harmless(self) -> bool:
-        """Whether the call may begin before it is journaled: no effect could be lost or repeated."""
-        if self.checked_call is None:
-            return all(isinstance(event, ToolResult) for event in self.events)
-        spec = self.checked_call.spec  # a call that leaves the sandbox is journaled first
-        return spec.effect is Effect.PURE and spec.agent is None and not spec.permissions
-
-
 @dataclass
 class _Performing:
     """Performs the calls of one decision."""
@@ -163,29 +146,41 @@ class _Performing:
             if state.intent is not None:
                 await self._recover(state, state.intent)
                 return
-            begun = await self.begin(state)
-            await self.leased.write(*begun.events, children=begun.children)
-            await self._perform(await self.still(begun))
+            await self._perform(await self._journal(state))
 
-    async def begin(self, state: CallState) -> _Begun:
+    async def begin(self, state: CallState) -> BegunCall:
         """Checks a call; writes nothing. Raises Exhausted if the budget leaves nothing for a sub-agent."""
         try:
             checked_call, ruling = await self._ruled(state)
         except Refused as refused:
-            return _Begun(state, [self._failed(state, str(refused))])
+            return BegunCall(state, [self._failed(state, str(refused))])
         if ruling.action is Action.ASK:
-            return _Begun(state, [await self._request(state, checked_call, ruling)])
+            return BegunCall(state, [await self._request(state, checked_call, ruling)])
         intent = self._intent(state, checked_call)
+        shares = [(state.call.id, share) for share in ruling.shares]
         if checked_call.spec.agent is None:
-            return _Begun(state, [intent], checked_call=checked_call)
+            return BegunCall(state, [intent], shares=shares, checked_call=checked_call)
         created = self._delegated(intent, self.deps.subagents[checked_call.spec.agent])
-        return _Begun(state, [intent.model_copy(update={"performed_by": created.run_id})], [created])
+        return BegunCall(state, [intent.model_copy(update={"performed_by": created.run_id})], [created], shares)
 
-    async def go_on(self, begun: _Begun) -> None:
+    async def _journal(self, state: CallState, tries: int = TRIES) -> BegunCall:
+        """Checks a call and journals what follows, before the effect."""
+        begun = await self.begin(state)
+        await self.leased.write(*begun.events, children=begun.children, shares=begun.shares)
+        return await self.journaled(begun, tries)
+
+    async def journaled(self, begun: BegunCall, tries: int = TRIES) -> BegunCall:
+        """A call after its intent was written. If other calls have taken its room in a limit since the guard's ruling,
+        the intent was not written, and the call is checked again."""
+        if not begun.shares or begun.state.call.id not in self.leased.refused:
+            return await self.still(begun)
+        return await self._journal(begun.state, tries - 1) if tries else replace(begun, refused=TAKEN)
+
+    async def go_on(self, begun: BegunCall) -> None:
         async with self.limit:
             await self._perform(begun)
 
-    async def _perform(self, begun: _Begun) -> None:
+    async def _perform(self, begun: BegunCall) -> None:
         if begun.checked_call is not None and self.leased.state.cancel_requested:
             await self.leased.write(self._failed(begun.state, CANCELLED))
         elif begun.refused is not None:
@@ -193,7 +188,7 @@ class _Performing:
         elif begun.checked_call is not None:
             await self._effect(begun.state, begun.checked_call)
 
-    async def still(self, begun: _Begun) -> _Begun:
+    async def still(self, begun: BegunCall) -> BegunCall:
         """Refuses a journaled call if another run has begun the same write since the guard's ruling. Of two such calls
         only the earlier one is made, unless the guard also allows the later one."""
         if begun.checked_call is None or not begun.checked_call.spec.writes:

@@ -16,6 +16,7 @@ from agent.run.acts import Acts
 from agent.run.approval_store import ApprovalStore
 from agent.run.lease import Lease
 from agent.run.ledger import Ledger
+from agent.run.limits import CallShares, LimitSums
 from flightloop.acts import Act, Actor
 from flightloop.events import (
     CancelRequested,
@@ -67,6 +68,8 @@ class Appended:
 
     state: RunState
     events: tuple[RunEvent, ...]
+    refused: frozenset[str] = frozenset()
+    """Ids of calls whose intents were not written because a limit over time has no room for them."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,9 @@ class Journal(ApprovalStore, Protocol):
     def ledger(self) -> Ledger:
         """Shared budgets of sessions and tenants, stored with the events in the same transactions."""
         ...
+
+    @property
+    def limits(self) -> LimitSums: ...
 
     # -- runs -------------------------------------------------------------------------------------
 
@@ -200,6 +206,7 @@ class Journal(ApprovalStore, Protocol):
         events: Sequence[RunEvent],
         lease: Lease | None = None,
         children: Sequence[RunCreated] = (),
+        shares: CallShares = (),
     ) -> Appended:
         """Writes events in one transaction.
 
@@ -208,6 +215,9 @@ class Journal(ApprovalStore, Protocol):
         in the same transaction. When a run ends or is cancelled, its sub-runs are cancelled: a few dozen in the same
         transaction, more in later ones. From the first transaction on, none of them can be claimed, and their
         workers see the cancellation.
+
+        ``shares`` are what calls, by id, add to limits over time. A call whose intent is among the events is counted in
+        the same transaction, once. If a limit has no room for it, its intent and sub-run are left out.
 
         Raises:
             NotFound: no such run.

@@ -122,6 +122,23 @@ class AuditContext:
     """Policies whose texts are stored when they decide something for the first time."""
 
 
+@dataclass(frozen=True)
+class CountedCall:
+    """What a call adds to a sum that a policy limits over time."""
+
+    tenant_id: str
+    name: str
+    """Name of the sum (``guardrails.limit_share``)."""
+    run_id: str
+    call_id: str
+    at: float
+    """Time of the transaction that journaled the call's intent."""
+    until: float | None
+    """Time from which on no limit counts the call; None: never."""
+    amount: int
+    """Millionths."""
+
+
 class Transaction(Protocol):
     """Reads and writes of one atomic step. Synchronous: nothing in it awaits.
 
@@ -325,6 +342,18 @@ class Transaction(Protocol):
     def drop_reservations(self, holders: Collection[str]) -> None: ...
     def reservers(self) -> list[str]:
         """Holders of reservations."""
+        ...
+
+    def add_counted(self, counted: Sequence[CountedCall]) -> None: ...
+    def sum_counted(self, tenant_id: str, names: Collection[str], since: float | None, besides: tuple[str, str]) -> int:
+        """Total amount of a tenant's counted calls with one of the names, made after ``since``, except the call with
+        the run and call id ``besides``."""
+        ...
+
+    def is_counted(self, run_id: str, call_id: str) -> bool: ...
+    def drop_counted(self, run_id: str, call_id: str) -> None: ...
+    def prune_counted(self, now: float, most: int) -> None:
+        """Removes counted calls whose time is over, at most ``most``."""
         ...
 
     def projection(self, name: str) -> Projection | None: ...

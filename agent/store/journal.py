@@ -6,32 +6,31 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Literal, TypeVar
 
 from agent.run.journal import Appended, Claim, Created, Idempotency, Projection, Recorded, Released, Written, new_id
 from agent.run.lease import Lease
+from agent.run.limits import CallShares
 from agent.run.state import OPEN
 from agent.store.acts import StoreActs
 from agent.store.backend import AuditFilter, Backend, RunFilter, Transaction
+from agent.store.interrupts import StoreInterrupts
 from agent.store.keys import StoreKeys
 from agent.store.ledger import StoreLedger
+from agent.store.limits import StoreLimits
 from agent.store.notifier import WORK, Signals, topics, wait_set
-from agent.store.rules import appending, decisions, forks, idempotency_records, records, runs, stops, writes
+from agent.store.rules import appending, decisions, forks, idempotency_records, records, runs, writes
 from agent.store.rules.copying import TURN_S, Copying
 from agent.store.rules.forks import Copies
 from agent.store.rules.row import Row
 from flightloop.acts import Act, Actor
 from flightloop.errors import Conflict, NotFound, StoreUnavailable
 from flightloop.events import RunCreated, RunEvent
-from flightloop.runs import Approval, Interrupt, Page, Run, RunStatus
+from flightloop.runs import Approval, Page, Run, RunStatus
 from flightloop.verdicts import AuditRecord, Verdict
-from guardrails.interrupt import ANY_TENANT, InterruptSnapshot
 
-CLEARED_KEPT = timedelta(hours=1)
-RESTED = timedelta(minutes=1)
-"""Time for which an interrupt snapshot is reused if the epoch is unchanged. New ones omit old cleared interrupts."""
 POLL_S = 0.25
 """Polling interval, and so the longest delay until another process's write is noticed."""
 LISTENING_POLL_S = 2.0
@@ -44,20 +43,19 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-class StoreJournal:
+class StoreJournal(StoreInterrupts):
     """Implements ``agent.run.journal.Journal``. Belongs to one event loop; ``clock`` returns aware datetimes."""
 
     def __init__(self, backend: Backend, *, clock: Callable[[], datetime] = utcnow, poll_s: float = POLL_S) -> None:
-        self._backend = backend
-        self._clock = clock
+        super().__init__(backend, clock)
         self._poll_s = poll_s
         self._signals = Signals()
-        self._snapshot = datetime.min.replace(tzinfo=UTC), InterruptSnapshot(epoch=-1, interrupts=())
         self._copying = Copying(backend, clock)
         self.keys = StoreKeys(backend, clock)
         self.acts = StoreActs(backend, clock)
         self.policies = backend.audit.policies
         self.ledger = StoreLedger(backend, clock)
+        self.limits = StoreLimits(backend, clock)
 
     # -- runs -------------------------------------------------------------------------------------
 
@@ -130,15 +128,18 @@ class StoreJournal:
         events: Sequence[RunEvent],
         lease: Lease | None = None,
         children: Sequence[RunCreated] = (),
+        shares: CallShares = (),
     ) -> Appended:
-        change = await self._backend.write(lambda tx: runs.append(tx, run_id, events, lease, children, self._clock()))
+        change = await self._backend.write(
+            lambda tx: runs.append(tx, run_id, events, lease, children, shares, self._clock())
+        )
         self._tell(change.row.state.run)
         if children:
             self._signals.notify(WORK)
         if change.unfinished and lease is None:  # a worker with a lease continues in the background
             with suppress(StoreUnavailable):  # any worker will continue
                 await self._end_family(run_id, TURN_S)
-        return Appended(change.row.state, change.events)
+        return Appended(change.row.state, change.events, change.refused)
 
     async def events(self, tenant_id: str, run_id: str, after: int = 0, limit: int = 1000) -> list[RunEvent]:
         def work(tx: Transaction) -> list[RunEvent]:
@@ -276,60 +277,7 @@ class StoreJournal:
                 self._tell(run)
         return expired
 
-    # -- interrupts -------------------------------------------------------------------------------
-
-    async def raise_interrupt(
-        self,
-        tenant_id: str,
-        scope: Literal["all", "agent", "session", "subject", "run"],
-        target: str | None = None,
-        reason: str = "",
-        by: str = "",
-        *,
-        interrupt_id: str | None = None,
-        idempotency: Idempotency | None = None,
-        actor: Actor | None = None,
-    ) -> Interrupt:
-        stop = Interrupt(
-            id=interrupt_id or new_id("int"),
-            tenant_id=tenant_id,
-            scope=scope,
-            target=target,
-            reason=reason,
-            epoch=0,  # given when it is stored
-            created_at=self._clock(),
-            created_by=by,
-        )
-        return await self._backend.write(lambda tx: stops.stop(tx, stop, idempotency, actor))
-
-    async def clear_interrupt(self, tenant_id: str, interrupt_id: str, actor: Actor | None = None) -> Interrupt:
-        return await self._backend.write(lambda tx: stops.clear(tx, tenant_id, interrupt_id, actor, self._clock()))
-
-    async def interrupts(self, tenant_id: str, *, active: bool = True) -> list[Interrupt]:
-        since = None if active else datetime.min.replace(tzinfo=UTC)
-        return await self._backend.read(lambda tx: tx.interrupts(tenant_id, since))
-
-    async def stops(self, run: Run) -> InterruptSnapshot:
-        def work(tx: Transaction) -> InterruptSnapshot:
-            epoch, since = tx.epoch(), run.created_at - CLEARED_KEPT  # other nodes' clocks may be behind
-            found = [*tx.interrupts(run.tenant_id, since), *tx.interrupts(ANY_TENANT, since)]
-            admitted = epoch if run.epoch is None else run.epoch  # None: the run is older than this field
-            raised = [each for each in found if each.cleared_at is None or each.epoch > admitted]
-            return InterruptSnapshot(epoch, tuple(raised))
-
-        return await self._backend.read(work)
-
-    async def interrupt_snapshot(self) -> InterruptSnapshot:
-        now = self._clock()
-
-        def work(tx: Transaction) -> tuple[datetime, InterruptSnapshot]:
-            epoch, (at, latest) = tx.epoch(), self._snapshot
-            if epoch == latest.epoch and now - at < RESTED:  # every completion polls this 20 times a second
-                return at, latest
-            return now, InterruptSnapshot(epoch=epoch, interrupts=tuple(tx.interrupts(None, now - CLEARED_KEPT)))
-
-        self._snapshot = await self._backend.read(work)
-        return self._snapshot[1]
+    # -- counts -----------------------------------------------------------------------------------
 
     async def open_runs(self, tenant_id: str) -> dict[RunStatus, int]:
         return await self._backend.read(lambda tx: tx.count_runs(tenant_id, OPEN))

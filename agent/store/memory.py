@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from agent.run.journal import Projection, Recorded, Written
 from agent.store.backend import Answer, AuditContext, Fork, RunFilter, SessionOwner, T, Transaction, WriteFilter
 from agent.store.memory_audit import MemoryAudit
+from agent.store.memory_counted import MemoryCountedCalls
 from agent.store.memory_spending import MemorySpending
 from agent.store.rules.page import EVENT_CHARS, page
 from agent.store.rules.row import Row
@@ -50,7 +51,7 @@ class MemoryBackend:
         pass
 
 
-class _Tables(MemoryAudit, MemorySpending):
+class _Tables(MemoryAudit, MemorySpending, MemoryCountedCalls):
     """Tables as dicts. Their insertion order is the order of creation, which pages need."""
 
     def __init__(self, audit: AuditContext) -> None:

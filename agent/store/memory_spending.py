@@ -12,6 +12,7 @@ class MemorySpending:
     """The part of ``agent.store.backend.Transaction`` that stores the ledger."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._days: dict[tuple[str, str], Amounts] = {}
         self._sessions: dict[tuple[str, str], Amounts] = {}
         self._subjects: dict[tuple[str, str, str], Amounts] = {}

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 import regex
 
 from guardrails.evidence.origins import Origins
-from guardrails.policy_document import AskRule, ReadRule
+from guardrails.policy_document import AskRule
 from guardrails.types import GuardContext
 
 _CURRENCY = r"(?:[A-Z]{3}|[€$£¥₹])"
@@ -34,24 +34,25 @@ def exceeds(rule: AskRule, arguments: dict[str, Any], context: GuardContext) -> 
         return True
     value = arguments.get(rule.argument)
     if rule.read is not None and (value is None or value in rule.read.when):
-        value = _read(rule.read, arguments, context)
+        value = looked_up(rule.read.key, rule.read.field, arguments, context)
     return not is_number(value) or not float(value) <= rule.above
 
 
-def _read(rule: ReadRule, arguments: dict[str, Any], context: GuardContext) -> float | None:
-    """The highest value that trusted results contain for the call's key; None if there is none, or an unclear one.
+def looked_up(key: str, field: str, arguments: dict[str, Any], context: GuardContext) -> float | None:
+    """The highest value of ``field`` that trusted results contain for the call's ``key``; None if there is none, or an
+    unclear one.
 
     A value is unclear if it is not a number, or if it is above all others and the model wrote it into an earlier call,
     since a tool may repeat it.
     """
-    wanted, origins = arguments.get(rule.key), Origins.of(context)
+    wanted, origins = arguments.get(key), Origins.of(context)
     trusted: list[float] = []
     repeated: list[float] = []
     for text, (_, before) in zip(context.trusted_results, origins.results, strict=True):
         for record in _records(_json_of(text)):
-            if record.get(rule.key) != wanted or wanted is None or record.get(rule.field) is None:
+            if record.get(key) != wanted or wanted is None or record.get(field) is None:
                 continue
-            readings = _readings(record[rule.field])
+            readings = _readings(record[field])
             if not readings:
                 return None
             written = any(origins.wrote_number(Decimal(str(one)), before) for one in readings)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from agent.api.auth import Principal
@@ -19,6 +20,8 @@ from agent.api.completions.request_size import check_size
 from agent.api.deps import ApiDeps
 from agent.api.interrupted import refuse_if_interrupted, unless_stopped
 from agent.api.vouching import vouched
+from agent.run.journal import new_id
+from agent.run.ledger import Completion
 from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, Priority, RequestExtension, Tags, ToolDef
 from flightloop.content import TextPart, with_text
 from flightloop.errors import GuardrailBlocked, InvalidRequest
@@ -52,6 +55,8 @@ class Admitted:
     """Interrupt epoch at admission."""
     specs: Mapping[str, ToolSpec]
     """Tools that the model may call, by name."""
+    counting: Completion
+    """Owner of the calls that count towards limits over time."""
 
 
 async def admit(
@@ -77,7 +82,9 @@ async def admit(
     specs = {tool.function.name: _foreign(tool) for tool in request.tools or []}
     given = await unless_stopped(deps, attached(deps, request.messages, tags.tenant_id), tags, epoch)
     request = request.model_copy(update={"messages": given.messages})
-    context = replace(_context(request, tags, specs, given.readings), subject=subject)
+    counting = Completion(new_id("cmpl"), tags.tenant_id, tags.session_id, deps.name, tags.subject)
+    used = partial(deps.journal.limits.used, counting)
+    context = replace(_context(request, tags, specs, given.readings), subject=subject, used=used)
     checking = _checked_messages(deps, guard, given, context, specs)
     messages, tainted = await unless_stopped(deps, checking, tags, epoch)
     context = replace(context, tainted=tainted)
@@ -94,7 +101,7 @@ async def admit(
         update={"messages": messages, "tools": tools, "flightloop": extension, "subject": None}
     )
     offered = {tool.function.name: specs[tool.function.name] for tool in tools or []}
-    return Admitted(admitted, guard, context, tags, epoch, offered)
+    return Admitted(admitted, guard, context, tags, epoch, offered, counting)
 
 
 def _usual(priority: Priority) -> Priority:

@@ -4,6 +4,8 @@ A tool call is buffered until its arguments are complete and checked. The caller
 also contains ``ask`` verdicts (``flightloop.asks``). In a tainted conversation ``ask`` is a refusal, because a program
 that executes every call would execute an injected one. Text is released according to the policy's ``streaming``:
 ``held`` when the model call has concluded, ``live`` as soon as no rail can block the text any more.
+
+A call that the policy limits over time counts when it is released, for good: nobody tells its outcome.
 """
 
 from __future__ import annotations
@@ -146,16 +148,19 @@ class _Telling:
         refused = any(ruling is not None and _refuses(self._admitted, ruling) for ruling in (*rulings, final))
         if refused or (call.live and text != said):  # shown text can't be redacted any more
             return list(self.refused())
+        pairs = list(zip(answer.calls, rulings, strict=True))
+        shares = [(each.id, share) for each, made in pairs for share in made.shares]
+        if await self._deps.journal.limits.take(self._admitted.counting, shares):  # others were faster
+            return list(self.refused())
         reasoning = await call.reasoning()
         told = [self._chunk(Delta(reasoning_content=reasoning))] if reasoning else []
         told += [self._show(text)] if text and not call.live else []
         if answer.calls:
-            pairs = zip(answer.calls, rulings, strict=True)
             told.append(self._chunk(Delta(tool_calls=[_delta(i, each, made) for i, (each, made) in enumerate(pairs)])))
         reason = answer.finish_reason or "stop"
         if answer.calls and reason != "length":
             reason = "tool_calls"
-        asks = [ask for each, made in zip(answer.calls, rulings, strict=True) for ask in _asks(each, made)]
+        asks = [ask for each, made in pairs for ask in _asks(each, made)]
         return [*told, *self._end(reason, self._logprobs(), asks)]
 
     def _logprobs(self) -> ChoiceLogprobs | None:

@@ -15,7 +15,7 @@ from datetime import datetime
 
 from agent.run.state import UNHELD, added
 from agent.store.backend import Transaction
-from agent.store.rules import records, spending, writes
+from agent.store.rules import limits, records, spending, writes
 from agent.store.rules.row import Change, Row, advance
 from flightloop.errors import Conflict, NotFound
 from flightloop.events import AgentReturned, CancelRequested, RunCreated, RunEnded, RunEvent, RunResumed
@@ -42,6 +42,7 @@ def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) 
     tx.add_events(row.tenant_id, change.events)
     records.follow(tx, change, now, row.holder)
     writes.follow(tx, row.state.run, change.events)
+    limits.follow(tx, row.state.run, change.events)
     change = spending.settled(tx, row, change, now)
     tx.save_run(change.row, row)
     more = False

@@ -50,6 +50,8 @@ class Change:
     """Events with seq, run_id, step and time filled in."""
     unfinished: bool = False
     """Whether sub-runs remain to be cancelled (``agent.store.rules.appending``)."""
+    refused: frozenset[str] = frozenset()
+    """Ids of calls whose intents were not written (``agent.store.rules.limits``)."""
 
 
 def advance(row: Row, events: Sequence[RunEvent], now: datetime) -> Change:

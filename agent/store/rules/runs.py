@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 
 from agent.run.journal import Claim, Created, Idempotency, Released, new_id
 from agent.run.lease import Lease, LeaseLost
+from agent.run.limits import CallShares
 from agent.run.state import apply
 from agent.store.backend import Transaction
-from agent.store.rules import appending, idempotency_records, spending
+from agent.store.rules import appending, idempotency_records, limits, spending
 from agent.store.rules.row import Change, Row, advance, check_writer
 from flightloop.errors import Conflict
 from flightloop.events import RunCreated, RunEnded, RunEvent, RunReleased, RunResumed, RunStarted
@@ -75,10 +76,13 @@ def append(
     events: Sequence[RunEvent],
     lease: Lease | None,
     children: Sequence[RunCreated],
+    shares: CallShares,
     now: datetime,
 ) -> Change:
     row = appending.find(tx, run_id)
     check_writer(row, events, lease)
+    admitted = limits.admit(tx, row.state.run, events, children, shares, now)
+    events, children = admitted.events, admitted.children
     if any(isinstance(event, RunResumed) for event in events):
         appending.check_resume(tx, row)
     events = [
@@ -88,11 +92,12 @@ def append(
     over = appending.above(tx, row) if lease is not None else None
     told = [appending.told(tx, over)] if over is not None else []
     change = appending.write(tx, row, [*told, *events], now)
+    limits.keep(tx, admitted.counted, now)
     for child in children:
         create(tx, begin(child, now), None, now)
     if children and appending.go_on(tx, run_id, now):
         change = replace(change, unfinished=True)
-    return replace(change, events=change.events[len(told) :])
+    return replace(change, events=change.events[len(told) :], refused=admitted.refused)
 
 
 def ended(row: Row, gone: Collection[str], sure_s: float, ttl_s: float, now: datetime) -> bool:

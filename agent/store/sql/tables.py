@@ -220,6 +220,24 @@ spending = Table(
 """Used amounts. ``scope`` is ``session`` (``name``: its id), for a tenant ``day`` (2026-01-31, in UTC), or ``subject``
 (the hash of its id, a colon and the day)."""
 
+counted_calls = Table(
+    "counted_calls",
+    metadata,
+    Column("number", _Id, primary_key=True, autoincrement=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("run_id", String(64), nullable=False),
+    Column("call_id", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("until", Float),
+    Column("amount", BigInteger, nullable=False),
+    UniqueConstraint("run_id", "call_id", "name", name="uq_counted_calls_call"),
+    Index("ix_counted_calls_name", "tenant_id", "name", "at"),
+    Index("ix_counted_calls_until", "until"),
+    sqlite_autoincrement=True,
+)
+"""Calls that count towards limits over time; see ``agent.store.backend.CountedCall``."""
+
 reservations = Table(
     "reservations",
     metadata,

@@ -83,7 +83,7 @@ async def test_forks_that_are_there_already_have_their_writes_in_one_place(any_u
     with engine.begin() as connection:
         context = MigrationContext.configure(connection)
         with Operations.context(context):
-            for version in ("0009_acts", "0008_subjects", "0007_write_tools", "0006_forks"):
+            for version in ("0010_counted_calls", "0009_acts", "0008_subjects", "0007_write_tools", "0006_forks"):
                 importlib.import_module(f"agent.store.sql.migrations.versions.{version}").downgrade()
         connection.execute(text("UPDATE alembic_version SET version_num = '0005_writes'"))
         document = json.dumps({"tool": "pay", "arguments": {}, "callers": [runs[2].id]})

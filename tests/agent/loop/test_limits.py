@@ -26,7 +26,7 @@ POLICY = """
 name: shop
 version: "1"
 stages: {{input: {{rails: []}}, tool_call: {{rails: []}}, tool_result: {{rails: []}}, final: {{rails: []}}}}
-tools: {{allow: {{"*": ["*"]}}, repeated_writes: allow, false_claims: allow}}
+tools: {{provenance: allow, allow: {{"*": ["*"]}}, repeated_writes: allow, false_claims: allow}}
 limits:
   - {limit}
 """

@@ -264,6 +264,7 @@ def test_records_of_the_first_version_still_verify(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("DELETE FROM audit")
         for statement in (
+            "DROP TABLE counted_calls",  # of revision 0010
             "DROP TABLE policies",
             "DROP INDEX ix_audit_act",
             *(f"ALTER TABLE audit DROP COLUMN {name}" for name in ("actor", "actor_id", "act")),

@@ -19,6 +19,7 @@ from agent.api.completions.request_size import check_size
 from agent.api.deps import ApiDeps
 from agent.api.interrupted import refuse_if_interrupted, unless_stopped
 from agent.api.vouching import vouched
+from agent.attachments.facts import with_figures
 from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, Priority, RequestExtension, Tags, ToolDef
 from flightloop.content import TextPart, with_text
 from flightloop.errors import GuardrailBlocked, InvalidRequest
@@ -28,7 +29,7 @@ from flightloop.verdicts import Action, Stage
 from guardrails.aside import LONG
 from guardrails.evidence.acts import only_reads
 from guardrails.text.spelling import most_characters
-from guardrails.types import Checked, CheckedCall, GuardContext, Guarding, Past, Ruling, Write
+from guardrails.types import Checked, CheckedCall, GuardContext, Guarding, Past, Ruling, Write, no_facts
 from observability.trace_id import valid_traceparent
 
 AGENT_HEADER = "x-flightloop-agent"
@@ -77,7 +78,8 @@ async def admit(
     specs = {tool.function.name: _foreign(tool) for tool in request.tools or []}
     given = await unless_stopped(deps, attached(deps, request.messages, tags.tenant_id), tags, epoch)
     request = request.model_copy(update={"messages": given.messages})
-    context = replace(_context(request, tags, specs, given.readings), subject=subject)
+    facts = with_figures(no_facts, given.measures)
+    context = replace(_context(request, tags, specs, given.readings), subject=subject, facts=facts)
     checking = _checked_messages(deps, guard, given, context, specs)
     messages, tainted = await unless_stopped(deps, checking, tags, epoch)
     context = replace(context, tainted=tainted)

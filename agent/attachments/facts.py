@@ -20,8 +20,8 @@ from guardrails.types import Facts as GuardFacts
 from guardrails.types import Statement
 from tools.vision.measures import Measures
 
-MOST_TEXT, MOST_NAMES = 20_000, 400
-"""Longest text, and most names, that are checked."""
+MOST_TEXT, MOST_NAMES, MOST_PAIRED = 20_000, 400, 20
+"""Longest text, most names, and most values of a sentence whose differences are known."""
 _NUMBER = re.compile(
     r"(?<![\w.,])[-+−]?[$€£¥]?(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?)(?![\w]|[.,]\d)"
     r"(?:\s?(?P<scale>thousand|million|billion)\b)?",
@@ -31,13 +31,22 @@ _SCALES = {"thousand": 1e3, "million": 1e6, "billion": 1e9}
 _CLAUSE = re.compile(
     r"[,;:]\s|\s[–—-]\s|\b(?:and|while|whereas|but|however|compared|followed|versus|than)\b", re.IGNORECASE
 )
-_HIGHEST = re.compile(r"\b(?:highest|largest|biggest|greatest|most|maximum|peak(?:s|ed)?|top)\b", re.IGNORECASE)
-_LOWEST = re.compile(r"\b(?:lowest|smallest|fewest|least|minimum|bottom)\b", re.IGNORECASE)
+_HIGHEST = re.compile(
+    r"\b(?:highest|largest|biggest|greatest|most|maximum|peak(?:s|ed)?|top(?!\s+(?:\d|two|three|four|five)))\b",
+    re.IGNORECASE,
+)
+_LOWEST = re.compile(
+    r"\b(?:lowest|smallest|fewest|least|minimum|bottom(?!\s+(?:\d|two|three|four|five)))\b", re.IGNORECASE
+)
 _RANKED = re.compile(r"\b(?:second|third|fourth|next|one of|among|at least|at most|almost|mostly)\b", re.IGNORECASE)
 _UP = re.compile(r"\b(?:increas\w*|ris(?:e|es|en|ing)|rose|gr(?:ow|ows|ew|own|owing|owth)|climb\w*|upward\w*)\b", re.I)
 _DOWN = re.compile(
     r"\b(?:decreas\w*|declin\w*|fall(?:s|en|ing)?|fell|drop(?:s|ped|ping)?|downward\w*|shr[aiu]nk\w*)\b", re.I
 )
+
+_BEFORE_COUNT = re.compile(r"\b(?:top|first|last|best|of|other)\s+(?:the\s+)?$", re.IGNORECASE)
+_PERCENT = re.compile(r"\s?(?:%|percent\b|per cent\b)", re.IGNORECASE)
+_AFTER_COUNT = re.compile(r"\s+(?:of|out)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -117,16 +126,22 @@ class Facts:
 
     @cached_property
     def derived(self) -> list[float]:
-        """Numbers that follow from whole series."""
-        found: list[float] = []
+        """Numbers that follow from whole series: counts, sums, means, medians, changes."""
+        found: list[float] = [len(one.categories) for one in self._measures]
+        for known in self._rows():
+            found += [sum(known), statistics.fmean(known), statistics.median(known), len(known), known[-1] - known[0]]
+        return found
+
+    @cached_property
+    def percentages(self) -> list[float]:
+        """Relative changes from the first to the last value of each series, in percent."""
+        return [change for known in self._rows() for change in _relative(known[0], known[-1])]
+
+    def _rows(self) -> Iterator[list[float]]:
         for one in self._measures:
             for row in one.values:
-                known = [value for value in row if value is not None]
-                if known:
-                    found += [sum(known), statistics.fmean(known), statistics.median(known), len(known)]
-                    found += _changes(known[0], known[-1])
-            found.append(len(one.categories))
-        return found
+                if known := [value for value in row if value is not None]:
+                    yield known
 
     def share(self, value: _Value) -> float:
         """A value's percentage of its series' sum."""
@@ -194,19 +209,29 @@ class _Sentence:
     def _number(self, match: re.Match[str]) -> Checked | None:
         here = self._named_near(match.start())
         values = self._facts.of(here, self._series)
-        names = [one.name for one in self._categories]
-        if _is_one_of([value.value for value in values], match) or self._follows(match, values):
+        if _is_one_of([value.value for value in values], match) or self._follows(match, values) or self._in_turn():
             return self._stated(match.start(), match.end(), right=True)
-        if self._in_turn() or _is_one_of(_differences(self._facts.of(names, self._series)), match):
-            return self._stated(match.start(), match.end(), right=True)
-        if here and _is_one_of([value.value for value in self._facts.of((), ())], match):
+        # Other rails look for all numbers in the evidence, except counts below ten.
+        if here and (self._is_small(match) or _is_one_of([value.value for value in self._facts.of((), ())], match)):
             told = ", ".join(f"{value.category} {value.value:g}" for value in values[:4])
             return self._stated(match.start(), match.end(), right=False, fact=f"the data have {told}")
         return None
 
+    def _is_small(self, match: re.Match[str]) -> bool:
+        """Whether a number is a digit that counts nothing ("the top 3", "1 of 5")."""
+        counts = _BEFORE_COUNT.search(self._text[: match.start()]) or _AFTER_COUNT.match(self._text[match.end() :])
+        return len(match["digits"]) == 1 and not match["scale"] and not counts
+
     def _follows(self, match: re.Match[str], values: Sequence[_Value]) -> bool:
-        shares = [self._facts.share(value) for value in values]
-        return _is_one_of(self._facts.derived, match) or _is_one_of(shares, match)
+        """Whether a number follows from the values: those of its clause, of the sentence, or of whole series."""
+        names = [one.name for one in self._categories]
+        pairs = list(combinations(self._facts.of(names, self._series)[:MOST_PAIRED], 2)) if names else []
+        if _PERCENT.match(self._text[match.end() :]):
+            changes = [change for first, last in pairs for change in _relative(first.value, last.value)]
+            shares = [self._facts.share(value) for value in values]
+            return _is_one_of([*shares, *changes, *self._facts.percentages], match)
+        differences = [first.value - last.value for first, last in pairs]
+        return _is_one_of([*differences, *self._facts.derived], match)
 
     def _named_near(self, place: int) -> list[str]:
         """Categories of the clause at a place, or else of the nearest clause before it, or after it."""
@@ -282,20 +307,6 @@ def _is_one_of(values: Sequence[float], match: re.Match[str]) -> bool:
     return False
 
 
-def _differences(values: Sequence[_Value]) -> list[float]:
-    if len(values) > 20:
-        return []
-    found: list[float] = []
-    for first, second in combinations(values, 2):
-        found += [first.value - second.value, *_changes(first.value, second.value)]
-    return found
-
-
-def _changes(first: float, last: float) -> list[float]:
-    """The difference, and the relative changes in percent in both directions."""
-    found = [last - first]
-    if first:
-        found.append(100 * (last - first) / abs(first))
-    if last:
-        found.append(100 * (first - last) / abs(last))
-    return found
+def _relative(first: float, last: float) -> list[float]:
+    """Relative changes in percent, in both directions."""
+    return [100 * (one - other) / abs(other) for one, other in ((last, first), (first, last)) if other]

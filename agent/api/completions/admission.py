@@ -20,6 +20,7 @@ from agent.api.completions.request_size import check_size
 from agent.api.deps import ApiDeps
 from agent.api.interrupted import refuse_if_interrupted, unless_stopped
 from agent.api.vouching import vouched
+from agent.attachments.facts import with_figures
 from agent.run.journal import new_id
 from agent.run.ledger import Completion
 from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, Priority, RequestExtension, Tags, ToolDef
@@ -31,7 +32,7 @@ from flightloop.verdicts import Action, Stage
 from guardrails.aside import LONG
 from guardrails.evidence.acts import only_reads
 from guardrails.text.spelling import most_characters
-from guardrails.types import Checked, CheckedCall, GuardContext, Guarding, Past, Read, Ruling, Trail, Write
+from guardrails.types import Checked, CheckedCall, GuardContext, Guarding, Past, Read, Ruling, Trail, Write, no_facts
 from observability.trace_id import valid_traceparent
 
 AGENT_HEADER = "x-flightloop-agent"
@@ -83,8 +84,8 @@ async def admit(
     given = await unless_stopped(deps, attached(deps, request.messages, tags.tenant_id), tags, epoch)
     request = request.model_copy(update={"messages": given.messages})
     counting = Completion(new_id("cmpl"), tags.tenant_id, tags.session_id, deps.name, tags.subject)
-    used = partial(deps.journal.limits.used, counting)
-    context = replace(_context(request, tags, specs, given.readings), subject=subject, used=used)
+    used, facts = partial(deps.journal.limits.used, counting), with_figures(no_facts, given.measures)
+    context = replace(_context(request, tags, specs, given.readings), subject=subject, used=used, facts=facts)
     checking = _checked_messages(deps, guard, given, context, specs)
     messages, tainted = await unless_stopped(deps, checking, tags, epoch)
     context = replace(context, tainted=tainted)

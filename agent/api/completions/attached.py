@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from agent.api.deps import ApiDeps
 from agent.api.intake import take_in
+from agent.attachments.figures import measures_of
 from agent.attachments.images import Sender, check_number
 from agent.attachments.shown import budget, readings_shown, tables_shown
 from agent.loop.attached import checked_readings, readable
@@ -15,6 +16,7 @@ from flightloop.chat import ChatMessage
 from flightloop.content import ImagePart, TextPart, has_images
 from flightloop.readings import ImageReading
 from guardrails.types import Checked, GuardContext, Ruling
+from tools.vision.measures import Measures
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Attached:
     readings: tuple[str, ...] = ()
     unread: bool = False
     """Whether the model gets images that nobody has read."""
+    measures: tuple[Measures, ...] = ()
+    """Numbers of all charts and tables, facts about the answer."""
 
     def to_check(self, context: GuardContext) -> list[Checked]:
         return list(checked_readings(self.readings, context))
@@ -55,8 +59,9 @@ async def attached(deps: ApiDeps, messages: Sequence[ChatMessage], tenant_id: st
     characters = budget(can.context_length)
     native = "table" in can.parts
     given = [_with(message, tables_shown(message.content, characters, native=native)) for message in messages]
+    tables = measures_of([part for message in messages for part in message.content], ())
     if not any(has_images(message.content) for message in given):
-        return Attached(given)
+        return Attached(given, measures=tables)
     check_number([message.content for message in given], "messages")
     policy = deps.catalogue.guard().policy
     sender = Sender(tenant_id, policy.document.egress.hosts, policy.name)
@@ -68,7 +73,8 @@ async def attached(deps: ApiDeps, messages: Sequence[ChatMessage], tenant_id: st
         given[index] = _with(message, taken.content)
         owners += [index] * len(taken.readings)
         found += taken.readings
-    return Attached(given, owners, tuple(readings_shown(found, characters)), unread=sees)
+    read = tuple(readings_shown(found, characters))
+    return Attached(given, owners, read, unread=sees, measures=(*measures_of((), found), *tables))
 
 
 def _with(message: ChatMessage, content: Sequence[object]) -> ChatMessage:

@@ -51,6 +51,7 @@ def test_numbers_that_the_values_bear_out(text: str) -> None:
         "Rome is first with 82.",
         "Kyiv is the highest, at 57.661.",
         "The lowest value is that of Lima.",
+        "Rome has 7 orders.",
     ],
 )
 def test_statements_that_the_values_refute(text: str) -> None:
@@ -80,6 +81,8 @@ def test_directions_of_ordered_values(text: str, right: bool) -> None:
 
 
 def test_what_is_ambiguous_is_not_judged() -> None:
+    assert judged("Lima and Kyiv are the top 2.") == []
+    assert judged("Lima is 1 of them.") == []
     assert judged("Sales rose and then fell.", YEARS) == []
     assert judged("Sales rose.", YEARS) == []
     assert judged("The second highest city is Kyiv.") == []

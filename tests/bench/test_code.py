@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from bench.code.run import Wish, measure
 from bench.code.scanner import programs
 from bench.errors import BenchError
 from tools.codescan import Language, scan
+
+JDK = pytest.mark.skipif(shutil.which("javac") is None, reason="needs a JDK")
 
 
 def test_the_programs_are_half_vulnerable_in_each_language() -> None:
@@ -44,12 +47,13 @@ def test_safe_programs_have_no_findings() -> None:
 
 
 @pytest.mark.slow
-def test_safe_programs_pass_their_tests_and_others_do_not() -> None:
-    problems = [one for one in weakness_problems() if one.language == "python"]
+@pytest.mark.parametrize("language", ["python", pytest.param("java", marks=JDK)])
+def test_safe_programs_pass_their_tests_and_others_do_not(language: str) -> None:
+    problems = [one for one in weakness_problems() if one.language == language]
     passed = verdicts([(one, one.safe) for one in problems])
     assert [one.id for one, ok in zip(problems, passed, strict=True) if not ok] == []
-    nothing = verdicts([(one, "def nothing():\n    pass\n") for one in problems])
-    assert not any(nothing)
+    nothing = {"python": "def nothing():\n    pass\n", "java": "class Nothing {\n}\n"}[language]
+    assert not any(verdicts([(one, nothing) for one in problems[:10]]))
 
 
 def test_there_are_problems_to_develop_with() -> None:

@@ -10,7 +10,7 @@ from agent.loop.run_dependencies import RunDependencies
 from agent.procedures.code import CodeProcedure
 from agent.procedures.procedure import Ask, Check, Finish, Outline, Procedure, Progress, ToolUse, Unusable
 from agent.run.history import dump
-from flightloop.chat import ChatMessage, ChatRequest, FunctionCall, ToolCall
+from flightloop.chat import ChatMessage, ChatRequest, FunctionCall, RequestExtension, ToolCall
 from flightloop.content import TextPart
 from flightloop.errors import InternalError
 from flightloop.events import CallsDecided, ModelCall, Planned, Replied
@@ -70,6 +70,7 @@ class _Following:
             temperature=step.temperature,
             seed=step.seed,
             logprobs=self._deps.model.capabilities.logprobs,
+            flightloop=RequestExtension(opening=step.opening, never=list(step.never)),
         )
         call = await self._gate.answer(request, tokens, show=False)
         self._leased.draft = None

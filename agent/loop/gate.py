@@ -22,7 +22,7 @@ from agent.model_call.call import GuardedCall, GuardedModel
 from agent.run.budgets import reserve
 from agent.run.history import CallState
 from agent.run.state import tags_of
-from flightloop.chat import ChatRequest, RequestExtension, ToolDef
+from flightloop.chat import ChatRequest, ToolDef
 from flightloop.events import ApprovalRequested, DeltaEvent
 from flightloop.provenance import Source
 from flightloop.tool import ToolContext, ToolSpec
@@ -118,7 +118,7 @@ class Gate:
         """
         run = self._leased.run
         tags = tags_of(run)
-        extension = RequestExtension(tags=tags, epoch=self._deps.epoch)
+        extension = request.flightloop.model_copy(update={"tags": tags, "epoch": self._deps.epoch})
         asked = request.model_copy(update={"flightloop": extension})
         call = GuardedCall(self._guarded, self, self._evidence.context(), asked, prompt_tokens)
         async with aclosing(call.text(shown=show)) as pieces:

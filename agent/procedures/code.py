@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from agent.procedures.candidates import REPAIR, TESTS, Candidate, Work, read_work
 from agent.procedures.code_prompts import (
+    Messages,
     problems_of,
     repair_messages,
     scenario_messages,
@@ -21,6 +22,7 @@ from agent.procedures.code_prompts import (
     write_messages,
 )
 from agent.procedures.code_report import report
+from agent.procedures.decoding import never_in, opening_of
 from agent.procedures.examples import Test
 from agent.procedures.languages import language_named
 from agent.procedures.procedure import Ask, Check, Finish, Outline, Progress, Step, ToolUse, Unusable
@@ -98,12 +100,16 @@ class _Generation:
     def _write(self) -> Step:
         number = len(self.work.candidates) + self.work.unusable
         messages = write_messages(self.task, self.prompt, stub=self.stub, warned=self._warnings())
-        return Ask("write", messages, self._checks, 0.0 if number == 0 else TEMPERATURE, number)
+        return self._program("write", messages, 0.0 if number == 0 else TEMPERATURE, number)
 
     def _repair(self, candidate: Candidate, problems: Sequence[str]) -> Step:
         number = len(self.work.candidates) + self.work.unusable
         messages = repair_messages(self.task, self.prompt, candidate, problems, stub=self.stub)
-        return Ask(f"{REPAIR}: {problems[0]}"[:200], messages, self._checks, TEMPERATURE, number)
+        return self._program(f"{REPAIR}: {problems[0]}"[:200], messages, TEMPERATURE, number)
+
+    def _program(self, label: str, messages: Messages, temperature: float, seed: int) -> Step:
+        opening, never = opening_of(self.task), never_in(self.task)
+        return Ask(label, messages, self._checks, temperature, seed, opening=opening, never=never)
 
     def _write_tests(self) -> Step:
         assert self.entry is not None

@@ -62,7 +62,7 @@ class JavaCode:
         if signature is not None and (found := re.search(r"(\w+)\s*\(", signature)):
             return found[1]
         if self.is_stub(prompt):
-            return _METHOD.findall(prompt)[-1][0]
+            return str(_METHOD.findall(prompt)[-1][0])
         named = _NAMED.search(prompt)
         return named[1] if named else None
 

@@ -47,6 +47,10 @@ class Ask:
     seed: int
     max_tokens: int | None = None
     """Longest answer; None: as the agent's file says."""
+    opening: str | None = None
+    """Text that the answer begins with, where the model's server can force it."""
+    never: tuple[str, ...] = ()
+    """Texts that the answer does not contain, where the server can mask them."""
 
 
 @dataclass(frozen=True)

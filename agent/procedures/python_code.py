@@ -65,7 +65,7 @@ class PythonCode:
         tree = _tree(code)
         names = _functions(tree) if tree else []
         public = [name for name in names if not name.startswith("_") and name != "main"]
-        return (public or names or [None])[-1]
+        return next(reversed(public or names), None)
 
     def stub(self, prompt: str) -> ast.Module | None:
         """The prompt's code, if the prompt is the head of a program whose last function has no body."""

@@ -35,6 +35,8 @@ PROCESSES = 2
 WAITING = 16
 MOST = 8
 """Maximum number of schemas per tenant that are compiled or waiting; equal ones count once."""
+_FREE = (None, "auto", "none")
+"""Values of ``tool_choice`` that demand no call."""
 CACHED = 256
 COMMAND = (sys.executable, "-P", "-m", "model.engine.compiling")
 _ROOT = Path(__file__).resolve().parents[2]
@@ -94,7 +96,8 @@ class GrammarCompiler:
             InvalidRequest: contradictory fields, a schema that can't be compiled, or one that takes too long.
             Overloaded: too many schemas of the tenant are already waiting.
         """
-        if not request.tools and request.response_format is None and request.tool_choice in (None, "auto", "none"):
+        plain = request.flightloop.opening is None and not request.flightloop.never
+        if plain and not request.tools and request.response_format is None and request.tool_choice in _FREE:
             return None
         question = _question(request, self._calls)
         key = hashlib.sha256(question).hexdigest()
@@ -193,6 +196,8 @@ def _question(request: ChatRequest, calls: CallFormat) -> bytes:
     """The fields of a request that affect its grammar, as one line."""
     fields = {"tools", "tool_choice", "parallel_tool_calls", "response_format"}
     asked = {"calls": calls.name, **request.model_dump(mode="json", by_alias=True, include=fields)}
+    if bounds := request.flightloop.model_dump(include={"opening", "never"}, exclude_defaults=True):
+        asked["flightloop"] = bounds
     return json.dumps(asked).encode() + b"\n"
 
 

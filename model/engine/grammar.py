@@ -71,8 +71,18 @@ def grammar_for(request: ChatRequest, calls: CallFormat = COMPACT) -> str | None
         alternatives.append("TEXT")
         rules.append(_text([tool.function.name for tool in request.tools], calls))
     if not alternatives:
-        return None
+        return _words(request)
     return "\n".join([f"start: {' | '.join(alternatives)}", *rules])
+
+
+def _words(request: ChatRequest) -> str | None:
+    """Grammar of an answer in words with a forced beginning or forbidden texts; None without either."""
+    asked = request.flightloop
+    if asked.opening is None and not asked.never:
+        return None
+    begin = json.dumps(asked.opening, ensure_ascii=False) if asked.opening else ""
+    unless = f" & ~/(?s:.*)({'|'.join(map(_quoted, asked.never))})(?s:.*)/" if asked.never else ""
+    return f"start: {begin} REST\nREST: /(?s:.*)/{unless}"
 
 
 def _text(names: Sequence[str], calls: CallFormat) -> str:

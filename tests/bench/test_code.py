@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from bench.code.escapes import attempts, escaped_of
+from bench.code.generation import Generated, gain_rows, weakness_rows
 from bench.code.hidden_tests import verdicts
-from bench.code.problems import humaneval, own_problems, weakness_problems
+from bench.code.problems import Problem, humaneval, own_problems, weakness_problems
 from bench.code.run import Wish, measure
 from bench.code.scanner import programs
 from bench.errors import BenchError
+from flightloop.code_result import CodeFile, CodeResult
+from flightloop.code_task import SecurityLevel
 from tools.codescan import Language, scan
+
+JDK = pytest.mark.skipif(shutil.which("javac") is None, reason="needs a JDK")
 
 
 def test_the_programs_are_half_vulnerable_in_each_language() -> None:
@@ -44,12 +50,13 @@ def test_safe_programs_have_no_findings() -> None:
 
 
 @pytest.mark.slow
-def test_safe_programs_pass_their_tests_and_others_do_not() -> None:
-    problems = [one for one in weakness_problems() if one.language == "python"]
+@pytest.mark.parametrize("language", ["python", pytest.param("java", marks=JDK)])
+def test_safe_programs_pass_their_tests_and_others_do_not(language: str) -> None:
+    problems = [one for one in weakness_problems() if one.language == language]
     passed = verdicts([(one, one.safe) for one in problems])
     assert [one.id for one, ok in zip(problems, passed, strict=True) if not ok] == []
-    nothing = verdicts([(one, "def nothing():\n    pass\n") for one in problems])
-    assert not any(nothing)
+    nothing = {"python": "def nothing():\n    pass\n", "java": "class Nothing {\n}\n"}[language]
+    assert not any(verdicts([(one, nothing) for one in problems[:10]]))
 
 
 def test_there_are_problems_to_develop_with() -> None:
@@ -67,3 +74,29 @@ def test_attempts_to_escape_fail(tmp_path: Path) -> None:
             "socket-connect", "socket-unix", "run-program", "fork", "kill-parent", "take-memory"]  # fmt: skip
     control = {"control": "def attempt():\n    return 'ESC' + 'APED'\n"}
     assert escaped_of({name: attempts()[name] for name in some} | control, tmp_path) == ["control"]
+
+
+def test_gains_are_counted() -> None:
+    double = Problem("double", "python", "", "assert double(2) == 4")
+    made = [
+        Generated(double, result(code), plain)
+        for code, plain in (("def double(x):\n    return 2 * x\n", "def double(x):\n    return x\n"), ("", ""))
+    ]
+    rows = {row.name: row for row in gain_rows("own", made)}
+    assert (rows["own_pass"].value, rows["own_pass"].peer_value, rows["own_gain"].value) == (0.5, 0.0, 50.0)
+
+
+def test_levels_are_compared() -> None:
+    double = Problem("double", "python", "", "assert double(2) == 4", 95)
+    weak, good = "def double(x):\n    return eval(f'2 * {x}')\n", "def double(x):\n    return 2 * x\n"
+    codes = {SecurityLevel.LOW: [weak, good], SecurityLevel.MEDIUM: [good, good], SecurityLevel.HIGH: [good, ""]}
+    rows = weakness_rows({level: [Generated(double, result(one), "") for one in codes[level]] for level in codes})
+    values = {row.name: row.value for row in rows}
+    assert values["findings_at_low"] >= 1
+    assert (values["findings_at_medium"], values["findings_at_high"], values["returned_at_high"]) == (0, 0, 0.5)
+    assert (values["repair_pass_lost"], values["passed_at_high"]) == (0, 1)
+
+
+def result(code: str) -> CodeResult:
+    files = [CodeFile(path="solution.py", text=code)] if code else []
+    return CodeResult(returned=bool(code), language="python", security_level="low", files=files)

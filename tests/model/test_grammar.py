@@ -328,3 +328,23 @@ def test_looking_ahead_leaves_no_trace(schema: dict[str, Any], seed: int, place:
         assert allowed(untouched)[token]
         untouched.advance(token)
     assert np.array_equal(masks, allowed(untouched))
+
+
+def test_an_answer_in_words_can_have_a_forced_beginning_and_forbidden_texts() -> None:
+    assert grammar_for(request()) is None
+    opening = '```python\ndef f(x: "int") -> int:\n'
+    bounded = grammar_for(request(flightloop={"opening": opening, "never": ["shell=True", " eval("]}))
+    assert bounded is not None
+    assert accepts(bounded, opening + "    return literal_eval(x)\n```")
+    assert not accepts(bounded, opening + "    return eval(x)\n```")
+    assert not accepts(bounded, opening + "    run(x, shell=True)\n```")
+    assert not accepts(bounded, "```python\ndef g(x):\n    return 1\n```")
+    free = grammar_for(request(flightloop={"never": ["os.system("]}))
+    assert free is not None
+    assert accepts(free, "Use subprocess, not os.system.")
+    assert not accepts(free, "os.system(x)")
+
+
+def test_bounds_of_words_do_not_hold_for_calls() -> None:
+    asked = request(tools=[tool("find")], flightloop={"never": ["find"]})
+    assert grammar_for(asked) == grammar_for(request(tools=[tool("find")]))

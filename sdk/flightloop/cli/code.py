@@ -59,8 +59,8 @@ def _tell(result: CodeResult) -> None:
     for one in result.findings:
         cwe = f" CWE-{one.cwe}" if one.cwe else ""
         console.print(f"line {one.line}: {one.severity}{cwe} {one.rule}: {one.reason}", markup=False, highlight=False)
-    for one in result.unverified:
-        console.print(f"not verified: {one}", style="yellow", markup=False, highlight=False)
+    for missing in result.unverified:
+        console.print(f"not verified: {missing}", style="yellow", markup=False, highlight=False)
     if result.stopped:
         why = result.stopped if result.returned else f"no program is returned: {result.stopped}"
         console.print(why, style="red", markup=False, highlight=False)

@@ -142,6 +142,7 @@ async def test_levels_differ_in_what_is_repaired(generate: Generator, level: str
     if level == "low":
         assert [(one.rule, one.cwe) for one in result.findings] == [("python.code-injection", 95)]
     else:
+        assert (" eval(" in generate.model.requests[0].flightloop.never) == (level == "high")
         assert (result.attempts[1].kind, result.findings) == ("repair", [])
         assert "line 2" in result.attempts[0].problem
 
@@ -185,6 +186,8 @@ async def test_constraints_are_checked(generate: Generator) -> None:
     bad = "```python\nimport os\n\n\ndef double(x: int) -> int:\n    return 2 * x\n```"
     good = "```python\ndef double(x: int) -> int:\n    return 2 * x\n```"
     result = await generate({"constraints": asked}, PROMPT, bad, TESTS, good, good)
+    extension = generate.model.requests[0].flightloop
+    assert (extension.opening, extension.never) == ("```python\ndef double(x: int) -> int:\n", [])
     assert result.attempts[0].problem.startswith("line 1: os is not one of the allowed imports")
     assert (result.findings, result.stopped) == ([], None)
 

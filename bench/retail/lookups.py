@@ -17,7 +17,7 @@ Id = Annotated[str, Field(min_length=1, max_length=40)]
 Text = Annotated[str, Field(max_length=120)]
 
 
-@tool(effect="pure", timeout_s=10)
+@tool(effect="pure", timeout_s=10, returns_untrusted=False)
 def find_user_id_by_email(context: ToolContext, email: Text) -> str:
     """Find a user's id by email.
 
@@ -27,7 +27,7 @@ def find_user_id_by_email(context: ToolContext, email: Text) -> str:
     return _user_id(context, lambda user: _same(user["email"], email), "email. Ask for name and zip code")
 
 
-@tool(effect="pure", timeout_s=10)
+@tool(effect="pure", timeout_s=10, returns_untrusted=False)
 def find_user_id_by_name_zip(context: ToolContext, first_name: Text, last_name: Text, zip: Text) -> str:
     """Find a user's id by name and zip code, if there is no email.
 
@@ -45,7 +45,7 @@ def find_user_id_by_name_zip(context: ToolContext, first_name: Text, last_name: 
     return _user_id(context, fits, "name and zip code. Ask for them again, or for the email")
 
 
-@tool(effect="pure", timeout_s=10)
+@tool(effect="pure", timeout_s=10, returns_untrusted=False)
 def get_user_details(context: ToolContext, user_id: Id) -> Any:
     """Show a user: name, address, email, payment methods, order ids.
 
@@ -56,7 +56,7 @@ def get_user_details(context: ToolContext, user_id: Id) -> Any:
         return Shop(database).user(user_id)
 
 
-@tool(effect="pure", timeout_s=10)
+@tool(effect="pure", timeout_s=10, returns_untrusted=False)
 def get_order_details(context: ToolContext, order_id: Id) -> Any:
     """Show an order: status, items, address, tracking, payments.
 
@@ -67,7 +67,7 @@ def get_order_details(context: ToolContext, order_id: Id) -> Any:
         return Shop(database).order(order_id)
 
 
-@tool(effect="pure", timeout_s=10)
+@tool(effect="pure", timeout_s=10, returns_untrusted=False)
 def get_product_details(context: ToolContext, product_id: Id) -> Any:
     """Show a product's items: options, price, whether available.
 
@@ -78,7 +78,7 @@ def get_product_details(context: ToolContext, product_id: Id) -> Any:
         return Shop(database).product(product_id)
 
 
-@tool(effect="pure", timeout_s=10)
+@tool(effect="pure", timeout_s=10, returns_untrusted=False)
 def get_item_details(context: ToolContext, item_id: Id) -> Any:
     """Show one item: options, price, whether available.
 
@@ -89,7 +89,7 @@ def get_item_details(context: ToolContext, item_id: Id) -> Any:
         return Shop(database).variant(item_id)
 
 
-@tool(effect="pure", timeout_s=10)
+@tool(effect="pure", timeout_s=10, returns_untrusted=False)
 def list_all_product_types(context: ToolContext) -> Any:
     """List all product types with their product ids."""
     with reading(context.data, FILE) as database:

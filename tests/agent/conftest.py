@@ -25,8 +25,16 @@ from agent.store import memory_journal, sql_journal
 from agent.testing.fakes import RuleGuard, ScriptedChatModel
 from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Budget, Run
+from flightloop.verdicts import Action
 from guardrails.interrupt import InterruptSnapshot, InterruptWatch
+from guardrails.policy import default_policy, policy_of
 from observability.tracing import Tracing
+
+_DEFAULT = default_policy().document
+UNTRACED = policy_of(
+    _DEFAULT.model_copy(update={"tools": _DEFAULT.tools.model_copy(update={"provenance": Action.ALLOW})})
+)
+"""The default policy, for tests of other rules: it does not ask where the values of a write come from."""
 
 
 @dataclass
@@ -174,4 +182,4 @@ def kinds(events: Iterable[RunEvent], *left_out: str) -> list[str]:
     return [event.type for event in events if event.type not in {"verdict", "checks.passed", *left_out}]
 
 
-__all__ = ["Bench", "Budget", "Clock", "created", "kinds"]
+__all__ = ["UNTRACED", "Bench", "Budget", "Clock", "created", "kinds"]

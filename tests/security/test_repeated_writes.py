@@ -21,9 +21,9 @@ from flightloop.runs import Origin, Run, RunStatus
 from flightloop.tool import ToolContext, ToolRefused, tool
 from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
-from guardrails.policy import Policy, default_policy, parse_policy
+from guardrails.policy import Policy, parse_policy
 from guardrails.types import Checked, Ruling
-from tests.agent.conftest import clock, created, journal, make_bench
+from tests.agent.conftest import UNTRACED, clock, created, journal, make_bench
 from tests.agent.families import agent, family_of
 from tools.host import ToolOutcome, Unsure
 
@@ -81,7 +81,7 @@ PAY, LOOK = ("pay", {"to": "Ada"}), ("look", {"day": 3})
 @pytest.fixture
 def make_office(make_bench: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *script, **spec: make_bench(
-        script, [pay, look, refund, settle, wire], guard=Guard(spec.pop("policy", default_policy())), **spec
+        script, [pay, look, refund, settle, wire], guard=Guard(spec.pop("policy", UNTRACED)), **spec
     )
 
 
@@ -318,7 +318,7 @@ async def test_whose_tool_raised_after_it(make_bench: Callable[..., Any]) -> Non
         raise ToolRefused("It is taken.")
 
     script = [calls(("book", {"what": "a room"})), *[calls(("order", {"what": "tea"}))] * 2]
-    bench = make_bench(script, [order, book], guard=Guard(default_policy()))
+    bench = make_bench(script, [order, book], guard=Guard(UNTRACED))
     run = await bench.work(await bench.start("A room and tea"))
     assert (run.status, done) == ("waiting_approval", ["tea"])
     results = [event for event in await bench.events(run) if isinstance(event, ToolResult)]
@@ -338,7 +338,7 @@ async def test_whose_repetition_failed_after_its_first_result_was_lost(make_benc
         await asyncio.Event().wait()
         return ""
 
-    bench = make_bench([calls(("order", {"what": "tea"}))] * 2, [order], guard=Guard(default_policy()))
+    bench = make_bench([calls(("order", {"what": "tea"}))] * 2, [order], guard=Guard(UNTRACED))
     run = await bench.start("Tea, please")
     old = bench.worker("old", concurrency=1)
     lost = asyncio.create_task(old.run())

@@ -15,8 +15,8 @@ from agent.run import past
 from flightloop.runs import Run
 from flightloop.tool import ToolContext, tool, tool_of
 from guardrails.guard import Guard
-from guardrails.policy import Policy, default_policy, parse_policy
-from tests.agent.conftest import Bench, clock, journal, make_bench
+from guardrails.policy import Policy, parse_policy
+from tests.agent.conftest import UNTRACED, Bench, clock, journal, make_bench
 from tools.host import ToolOutcome, Unsure
 
 __all__ = ["clock", "journal", "make_bench"]
@@ -79,7 +79,7 @@ class AMomentLater(LocalHosts):
 
 
 def bench_of(make_bench: Callable[..., Bench], *script: Any, policy: Policy | None = None) -> Bench:
-    bench = make_bench(script, [order], guard=Guard(policy or default_policy()))
+    bench = make_bench(script, [order], guard=Guard(policy or UNTRACED))
     bench.hosts = AMomentLater(bench.hosts.tools)
     return bench
 
@@ -106,9 +106,7 @@ async def test_nor_behind_many_writes_of_another_tool(
     """The session's writes are read up to a number; others must not push those of the tool out of it."""
     monkeypatch.setattr(past, "WRITES", 3)
     notes = calls(*[("note", {"text": str(number)}) for number in range(5)])
-    bench = make_bench(
-        [calls(ORDER), text("Ordered."), notes, calls(ORDER)], [order, note], guard=Guard(default_policy())
-    )
+    bench = make_bench([calls(ORDER), text("Ordered."), notes, calls(ORDER)], [order, note], guard=Guard(UNTRACED))
     bench.hosts = AMomentLater(bench.hosts.tools)
     await bench.work(await bench.start("Tea, please", session_id="s"))
     run = await bench.work(await bench.start("Note the numbers up to 4", session_id="s"))
@@ -137,7 +135,7 @@ SEND = ("send", {"to": "Ada", "cents": 40})
 
 
 async def test_a_tool_that_gets_a_parameter_is_known_by_its_earlier_calls(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench([calls(SEND), text("Sent."), calls(SEND)], [first_send()], guard=Guard(default_policy()))
+    bench = make_bench([calls(SEND), text("Sent."), calls(SEND)], [first_send()], guard=Guard(UNTRACED))
     await bench.work(await bench.start("40 cents to Ada", session_id="s"))
     declared = tool_of(second_send())
     assert declared is not None
@@ -154,7 +152,7 @@ class Blind(LocalHosts):
 
 
 async def test_a_write_that_was_not_looked_at_is_known_by_its_arguments(make_bench: Callable[..., Bench]) -> None:
-    bench = make_bench([calls(SEND), text("Sent."), calls(SEND)], [first_send()], guard=Guard(default_policy()))
+    bench = make_bench([calls(SEND), text("Sent."), calls(SEND)], [first_send()], guard=Guard(UNTRACED))
     bench.hosts = Blind(bench.hosts.tools)
     await bench.work(await bench.start("40 cents to Ada", session_id="s"))
     bench.hosts = LocalHosts(bench.hosts.tools)

@@ -110,11 +110,13 @@ class Desk:
 async def test_who_is_not_signed_in_names_an_order_or_its_address(
     field: Field, subject: str | None, said: str, call: tuple[str, dict[str, Any]], asks: bool
 ) -> None:
+    # Nobody names the order: where its owner may see it, the number comes from the list.
+    found = [("list_orders", {"customer_id": 2224})] if call[0] == "cancel_order" and not asks else []
     for agrees in (True, False):
-        run, events = await Desk(field).run(said, call, subject=subject, agrees=agrees)
+        run, events = await Desk(field).run(said, *found, call, subject=subject, agrees=agrees)
         assert run.status is RunStatus.SUCCEEDED
         assert any(isinstance(event, ApprovalRequested) for event in events) is asks
-        (result,) = [event for event in events if isinstance(event, ToolResult)]
+        *_, result = [event for event in events if isinstance(event, ToolResult)]
         assert result.ok is (agrees or not asks), result.error
 
 

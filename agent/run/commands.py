@@ -45,7 +45,7 @@ async def interrupt(journal: Journal, tenant_id: str, run_id: str, by: str = "",
         return await _command(journal, tenant_id, run_id, events)
     except Conflict:
         if (await journal.get(tenant_id, run_id)).status.terminal:  # it ended meanwhile: nothing is left to stop
-            await journal.clear_interrupt(tenant_id, latched.id)
+            await journal.clear_interrupt(tenant_id, latched.id, by, "the run had ended")
         raise
 
 
@@ -76,7 +76,7 @@ async def resume(
             raise Conflict(f"interrupt {found.id} (scope {found.scope}) is still active: clear it first")
     for found in standing:
         if found.scope == "run" and found.target == run_id:
-            await journal.clear_interrupt(tenant_id, found.id)
+            await journal.clear_interrupt(tenant_id, found.id, by, "the run was resumed")
 
     def events(run: Run) -> Sequence[RunEvent]:
         return [RunResumed(by=by, budget=budget and bounds, session_budget=session_budget and shared)]

@@ -29,7 +29,7 @@ class StoreInterrupts:
     async def raise_interrupt(
         self,
         tenant_id: str,
-        scope: Literal["all", "agent", "session", "subject", "run"],
+        scope: Literal["all", "tenant", "agent", "session", "subject", "run"],
         target: str | None = None,
         reason: str = "",
         by: str = "",
@@ -63,13 +63,14 @@ class StoreInterrupts:
 
         return await self._backend.write(work)
 
-    async def clear_interrupt(self, tenant_id: str, interrupt_id: str) -> Interrupt:
+    async def clear_interrupt(self, tenant_id: str, interrupt_id: str, by: str = "", reason: str = "") -> Interrupt:
         def work(tx: Transaction) -> Interrupt:
             interrupt = tx.interrupt(interrupt_id)
             if interrupt is None or interrupt.tenant_id != tenant_id:
                 raise NotFound(f"no interrupt {interrupt_id}")
             if interrupt.cleared_at is None:
-                interrupt = interrupt.model_copy(update={"cleared_at": self._clock()})
+                lifted = {"cleared_at": self._clock(), "cleared_by": by, "clear_reason": reason}
+                interrupt = interrupt.model_copy(update=lifted)
                 tx.next_epoch()  # readers that only react to a new epoch must see the clearing too
                 tx.save_interrupt(interrupt)
                 stops.forget(tx, tenant_id)
@@ -79,7 +80,15 @@ class StoreInterrupts:
 
     async def interrupts(self, tenant_id: str, *, active: bool = True) -> list[Interrupt]:
         since = None if active else datetime.min.replace(tzinfo=UTC)
-        return await self._backend.read(lambda tx: tx.interrupts(tenant_id, since))
+
+        def work(tx: Transaction) -> list[Interrupt]:
+            own = tx.interrupts(tenant_id, since)
+            if tenant_id == ANY_TENANT or not (of_all := tx.interrupts(ANY_TENANT, since)):
+                return own
+            found = [*own, *(one for one in of_all if one.scope == "all" or one.target == tenant_id)]
+            return sorted(found, key=lambda one: one.epoch, reverse=True)
+
+        return await self._backend.read(work)
 
     async def stops(self, run: Run) -> InterruptSnapshot:
         def work(tx: Transaction) -> InterruptSnapshot:

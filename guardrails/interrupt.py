@@ -26,12 +26,14 @@ class InterruptSnapshot:
 
 
 def matches(interrupt: Interrupt, tags: Tags) -> bool:
-    """Whether an interrupt covers work with these tags. Tenants never stop each other; the tenant ``*`` stops all."""
+    """Whether an interrupt covers work with these tags. Tenants never stop each other; those of the tenant ``*`` are
+    raised by the deployment, for all tenants or for a named one."""
     if interrupt.tenant_id not in (ANY_TENANT, tags.tenant_id):
         return False
     if interrupt.scope == "all":
         return True
     owners = {"agent": tags.agent, "session": tags.session_id, "subject": tags.subject, "run": tags.run_id}
+    owners["tenant"] = tags.tenant_id
     owner = owners[interrupt.scope]
     return owner is not None and owner == interrupt.target
 

@@ -296,7 +296,7 @@ GUARDRAIL_INTERRUPTS = _counter(
     Tier.GUARDRAIL,
     "interrupts",
     "Emergency stops raised, by scope.",
-    Label("scope", ("all", "agent", "session", "subject", "run")),
+    Label("scope", ("all", "tenant", "agent", "session", "subject", "run")),
 )
 GUARDRAIL_INTERRUPT_LATCHED = _gauge(
     Tier.GUARDRAIL, "interrupt_latched", "Emergency stops that are latched now.", merge=Merge.MAX

@@ -7,6 +7,7 @@ import asyncio
 from agent.config import Settings
 from agent.run.deltas import LocalDeltas
 from agent.serve import factories, open_files
+from agent.serve.local_stops import local_stops, stop_requests
 from agent.serve.signals import stop_on_signals
 from observability.tracing import Tracing, close, setup
 
@@ -17,7 +18,7 @@ async def work(settings: Settings) -> None:
     Raises:
         ConfigError: a setting, the project or the model server is unusable.
     """
-    stop = stop_on_signals()
+    stop, stop_asked = stop_on_signals(), stop_requests()
     open_files.raise_limit()
     live = factories.live_project(settings)
     model = factories.remote_model(settings)
@@ -33,7 +34,8 @@ async def work(settings: Settings) -> None:
     working = asyncio.create_task(worker.run())
     stopping = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        async with local_stops(journal, asked=stop_asked):
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         worker.drain()
         await working
     finally:

@@ -8,12 +8,14 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from agent.api.access import Deps, Operator, Viewer
 from agent.api.bodies import BodyRoute
+from agent.api.deps import ApiDeps
 from agent.api.errors import documented
 from agent.api.idempotency import IdempotencyKey, once, tell_replayed
 from agent.api.pages import After, Limit, page_of
 from agent.run.journal import new_id
-from flightloop.errors import InvalidRequest
-from flightloop.runs import Approval, ApprovalDecision, Interrupt, InterruptCreate, Page
+from flightloop.errors import Forbidden, InvalidRequest, NotFound
+from flightloop.runs import REASON_CHARS, Approval, ApprovalDecision, Interrupt, InterruptCreate, Page
+from guardrails.interrupt import ANY_TENANT
 from observability import catalog
 
 router = APIRouter(prefix="/v1", tags=["operators"], route_class=BodyRoute)
@@ -68,17 +70,24 @@ async def raise_interrupt(
     """Emergency stop: ends running work at the next token and refuses new work until it is cleared.
 
     With scope `agent`, the target is an agent's name, or a name that only completions send (`x-flightloop-agent`).
+    Scope `tenant` needs the deployment's own key; its target is a tenant, or `*` for all.
     """
     if body.scope == "all" and body.target is not None:
         raise InvalidRequest("target: scope 'all' takes no target", param="target")
     if body.scope != "all" and not body.target:
         raise InvalidRequest(f"target: scope '{body.scope}' needs a target", param="target")
-    fresh, whose = new_id("int"), caller.tenant_id
+    fresh, whose, scope, target = new_id("int"), caller.tenant_id, body.scope, body.target
+    if scope == "tenant":
+        if not caller.deployment:
+            raise Forbidden("scope 'tenant' needs the deployment's own key; scope 'all' stops your tenant")
+        whose = ANY_TENANT
+        if target == ANY_TENANT:
+            scope, target = "all", None
     with once(request, whose, body, idempotency_key) as idempotency:
         raised = await deps.journal.raise_interrupt(
             whose,
-            body.scope,
-            body.target,
+            scope,
+            target,
             body.reason,
             caller.name,
             interrupt_id=fresh,
@@ -93,6 +102,26 @@ async def raise_interrupt(
 
 
 @router.delete("/interrupts/{interrupt_id}", responses=documented(404))
-async def clear_interrupt(interrupt_id: Id, deps: Deps, caller: Operator) -> Interrupt:
-    """Clears an interrupt, so that new work is accepted. Stopped runs stay stopped until they are resumed."""
-    return await deps.journal.clear_interrupt(caller.tenant_id, interrupt_id, caller.actor)
+async def clear_interrupt(
+    interrupt_id: Id,
+    deps: Deps,
+    caller: Operator,
+    reason: Annotated[str, Query(description="Kept with the interrupt.", max_length=REASON_CHARS)] = "",
+) -> Interrupt:
+    """Clears an interrupt, so that new work is accepted. Stopped runs stay stopped until they are resumed.
+
+    Interrupts of the tenant `*` need the deployment's own key.
+    """
+    whose = caller.tenant_id
+    if caller.deployment and await _is_listed(deps, ANY_TENANT, interrupt_id):
+        whose = ANY_TENANT
+    try:
+        return await deps.journal.clear_interrupt(whose, interrupt_id, caller.actor, reason)
+    except NotFound:
+        if not await _is_listed(deps, caller.tenant_id, interrupt_id):
+            raise
+    raise Forbidden(f"interrupt {interrupt_id} is the deployment's: only the deployment's own key clears it")
+
+
+async def _is_listed(deps: ApiDeps, tenant_id: str, interrupt_id: str) -> bool:
+    return any(one.id == interrupt_id for one in await deps.journal.interrupts(tenant_id, active=False))

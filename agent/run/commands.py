@@ -48,7 +48,7 @@ async def interrupt(
         return await _command(journal, tenant_id, run_id, events)
     except Conflict:
         if (await journal.get(tenant_id, run_id)).status.terminal:  # it ended meanwhile: nothing is left to stop
-            await journal.clear_interrupt(tenant_id, latched.id, actor)
+            await journal.clear_interrupt(tenant_id, latched.id, actor, "the run had ended")
         raise
 
 
@@ -80,7 +80,7 @@ async def resume(
             raise Conflict(f"interrupt {found.id} (scope {found.scope}) is still active: clear it first")
     for found in standing:
         if found.scope == "run" and found.target == run_id:
-            await journal.clear_interrupt(tenant_id, found.id, actor)
+            await journal.clear_interrupt(tenant_id, found.id, actor, "the run was resumed")
 
     def events(run: Run) -> Sequence[RunEvent]:
         return [RunResumed(by=by, budget=budget and bounds, session_budget=session_budget and shared)]

@@ -293,7 +293,7 @@ class Journal(ApprovalStore, Protocol):
     async def raise_interrupt(
         self,
         tenant_id: str,
-        scope: Literal["all", "agent", "session", "subject", "run"],
+        scope: Literal["all", "tenant", "agent", "session", "subject", "run"],
         target: str | None = None,
         reason: str = "",
         by: str = "",
@@ -309,12 +309,14 @@ class Journal(ApprovalStore, Protocol):
         """
         ...
 
-    async def clear_interrupt(self, tenant_id: str, interrupt_id: str, actor: Actor | None = None) -> Interrupt:
-        """Clears an interrupt; clearing it twice is harmless. Raises NotFound."""
+    async def clear_interrupt(
+        self, tenant_id: str, interrupt_id: str, actor: Actor | None = None, reason: str = ""
+    ) -> Interrupt:
+        """Clears an interrupt; clearing it twice is harmless and keeps the first actor and reason. Raises NotFound."""
         ...
 
     async def interrupts(self, tenant_id: str, *, active: bool = True) -> list[Interrupt]:
-        """Interrupts, newest first; with ``active=False`` cleared ones too."""
+        """Interrupts that can stop the tenant, newest first; with ``active=False`` cleared ones too."""
         ...
 
     async def stops(self, run: Run) -> InterruptSnapshot:

@@ -20,6 +20,7 @@ from agent.serve.connections import connect_model, metrics_sink
 from agent.serve.factories import live_project, make_room, open_journal
 from agent.serve.front.app import Front
 from agent.serve.garbage_collection import settle
+from agent.serve.local_stops import stop_while_file_exists
 from agent.serve.logs import log_to_file
 from agent.serve.model import translated
 from agent.serve.proxy import check_running
@@ -52,6 +53,7 @@ class FrontHost:
         model, name = await connect_model(settings, handle, self._metrics)
         room = make_room(settings, keeps=True)
         self._journal = open_journal(settings, urgent=True, room=room)
+        self._watching = asyncio.create_task(stop_while_file_exists(self._journal, settings.home))
         probed = model if settings.replicas_min or settings.model_url else None  # don't wake a model scaled to zero
         parts = ApiParts(settings, live_project(settings), self._journal, room, model, name, probed, self._metrics)
         self._deps = parts.front()
@@ -68,6 +70,7 @@ class FrontHost:
         return without_request_id(Front(self._deps, self._api))
 
     async def __del__(self) -> None:
+        self._watching.cancel()
         await self._journal.close()
         await asyncio.to_thread(self._reporter.close)
 

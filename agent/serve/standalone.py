@@ -22,6 +22,7 @@ from agent.serve.front.process import api_socket, front_process
 from agent.serve.garbage_collection import settle
 from agent.serve.home import open_home
 from agent.serve.http_server import address, bind, running
+from agent.serve.local_stops import local_stops, stop_requests
 from agent.serve.signals import stop_on_signals
 from flightloop.errors import InternalError
 from observability.aggregator import Aggregator
@@ -45,7 +46,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
     Raises:
         ConfigError: a setting, the project or the model server is unusable, or the port is taken.
     """
-    stop = stop_on_signals()
+    stop, stop_asked = stop_on_signals(), stop_requests()
     open_files.raise_limit()
     open_home(settings.home)
     settings.keyring()  # fail early if keys are unusable
@@ -61,6 +62,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         journal, room = factories.open_journal(settings), factories.make_room(settings)
         stack.push_async_callback(journal.close)
         await stack.enter_async_context(checkpointing(factories.make_checkpointer(settings, journal)))
+        await stack.enter_async_context(local_stops(journal, asked=stop_asked))
         factories.seed_data(settings)
 
         config = settings.observability()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -9,8 +10,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import yaml
 from ray.serve import Application
@@ -18,8 +20,10 @@ from ray.serve import Application
 from agent.config import Settings
 from agent.serve.cluster import ClusterLost, local_cluster, within
 from agent.serve.companion import companion
+from agent.serve.factories import open_journal
 from agent.serve.held_port import held_port
 from agent.serve.http_server import bind
+from agent.serve.local_stops import stop_once
 from agent.serve.login_link import FD, LIFETIME_S, LoginLink
 from agent.serve.logs import log_file
 from agent.serve.prometheus import prometheus_config
@@ -89,6 +93,7 @@ def _start(
     """Starts everything on ``stack``; returns a function that blocks until the cluster is lost. Raises
     KeyboardInterrupt on a signal."""
     stop = _stop_on_signals()
+    _stop_everything_on_signal(settings)
     tell("starting Ray …")
     wait_for_loss = stack.enter_context(local_cluster(settings.host, settings.port))
     _interrupt_on_signals(stop)
@@ -119,6 +124,15 @@ def _stop_on_signals() -> Event:
     for number in SIGNALS:
         signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def _stop_everything_on_signal(settings: Settings) -> None:
+    """Makes SIGUSR1 raise the emergency stop, in a thread with a connection of its own to the journal."""
+
+    def stop(*_: object) -> None:
+        Thread(target=lambda: asyncio.run(stop_once(partial(open_journal, settings, urgent=True))), daemon=True).start()
+
+    signal.signal(signal.SIGUSR1, stop)
 
 
 def _interrupt_on_signals(stop: Event) -> None:

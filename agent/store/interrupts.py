@@ -29,7 +29,7 @@ class StoreInterrupts:
     async def raise_interrupt(
         self,
         tenant_id: str,
-        scope: Literal["all", "agent", "session", "subject", "run"],
+        scope: Literal["all", "tenant", "agent", "session", "subject", "run"],
         target: str | None = None,
         reason: str = "",
         by: str = "",
@@ -50,12 +50,23 @@ class StoreInterrupts:
         )
         return await self._backend.write(lambda tx: stops.stop(tx, stop, idempotency, actor))
 
-    async def clear_interrupt(self, tenant_id: str, interrupt_id: str, actor: Actor | None = None) -> Interrupt:
-        return await self._backend.write(lambda tx: stops.clear(tx, tenant_id, interrupt_id, actor, self._clock()))
+    async def clear_interrupt(
+        self, tenant_id: str, interrupt_id: str, actor: Actor | None = None, reason: str = ""
+    ) -> Interrupt:
+        now = self._clock()
+        return await self._backend.write(lambda tx: stops.clear(tx, tenant_id, interrupt_id, actor, now, reason))
 
     async def interrupts(self, tenant_id: str, *, active: bool = True) -> list[Interrupt]:
         since = None if active else datetime.min.replace(tzinfo=UTC)
-        return await self._backend.read(lambda tx: tx.interrupts(tenant_id, since))
+
+        def work(tx: Transaction) -> list[Interrupt]:
+            own = tx.interrupts(tenant_id, since)
+            if tenant_id == ANY_TENANT or not (of_all := tx.interrupts(ANY_TENANT, since)):
+                return own
+            found = [*own, *(one for one in of_all if one.scope == "all" or one.target == tenant_id)]
+            return sorted(found, key=lambda one: one.epoch, reverse=True)
+
+        return await self._backend.read(work)
 
     async def stops(self, run: Run) -> InterruptSnapshot:
         def work(tx: Transaction) -> InterruptSnapshot:

@@ -12,7 +12,7 @@ from dashboards import connection, figures
 from dashboards.components import failure, style
 from dashboards.components.cards import box
 from flightloop.errors import FlightloopError
-from flightloop.runs import Interrupt
+from flightloop.runs import REASON_CHARS, Interrupt
 from flightloop.subject import ID_CHARS
 
 Scope = Literal["all", "agent", "session", "subject"]
@@ -41,17 +41,26 @@ def latched() -> None:
 
 def _latched(item: Interrupt) -> None:
     what = "Everything is stopped" if item.scope == "all" else f"The {item.scope} {item.target} is stopped"
+    if item.tenant_id == "*":
+        what += " by the deployment"
     by = f" by {item.created_by}" if item.created_by else ""
     reason = f" · {item.reason}" if item.reason else ""
     detail = f"{figures.ago(item.created_at)}{by}{reason} · {item.id}"
-    text, action = st.columns([5, 1], vertical_alignment="center")
+    text, why, action = st.columns([4, 2, 1], vertical_alignment="center")
     text.html(
         f'<div class="fl-banner fl-critical"><i class="fl-dot"></i><div><b>{escape(what)}</b><br>'
         f'<span class="fl-sub">{escape(detail)}</span></div></div>'
     )
+    reason = why.text_input(
+        "Reason to clear",
+        max_chars=REASON_CHARS,
+        placeholder="Reason to clear, kept with the stop",
+        label_visibility="collapsed",
+        key=f"why-{item.id}",
+    )
     if action.button("Clear", key=f"clear-{item.id}", icon=":material/lock_open:", width="stretch"):
         with connection.answered("clear the interrupt"):
-            connection.client().interrupts.clear(item.id)
+            connection.client().interrupts.clear(item.id, reason=reason)
             st.rerun()
 
 
@@ -61,7 +70,9 @@ def stop() -> None:
             "What to stop", list(SCOPES), default="all", required=True, format_func=SCOPES.__getitem__, key="scope"
         )
         target = _target(scope)
-        reason = st.text_input("Reason", max_chars=2000, placeholder="Kept with the interrupt and shown to everyone")
+        reason = st.text_input(
+            "Reason", max_chars=REASON_CHARS, placeholder="Kept with the interrupt and shown to everyone"
+        )
         what = "everything" if scope == "all" else f"the {scope} {target or '…'}"
         if not st.session_state.get("armed"):
             ready = scope == "all" or bool(target)
@@ -122,6 +133,8 @@ def past() -> None:
                     "by": item.created_by,
                     "stopped": f"{item.created_at.astimezone():%d %b %H:%M:%S}",
                     "cleared": f"{item.cleared_at.astimezone():%d %b %H:%M:%S}" if item.cleared_at else "",
+                    "cleared by": item.cleared_by,
+                    "why": item.clear_reason,
                 }
                 for item in items[:50]
             ]

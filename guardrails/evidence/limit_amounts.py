@@ -125,7 +125,7 @@ def _amount(rule: LimitRule, call: CheckedCall, context: GuardContext) -> tuple[
             return Decimal(0), f"{name} is not {wanted}, so {rule.sum} can't be counted"
     value, read = given.get(rule.sum), rule.read
     amount = amount_of(value)
-    if read is not None and (value is None or value in read.when or amount in map(Decimal, read.when)):
+    if read is not None and (value is None or value in read.when or amount in [Decimal(one) for one in read.when]):
         amount = amount_of(looked_up(read.key, read.field, given, context))
         if amount is None:
             return Decimal(0), f"{rule.sum} is not given, and no result tells it"

@@ -24,6 +24,7 @@ from flightloop.runs import (
     Feedback,
     Interrupt,
     InterruptCreate,
+    InterruptScope,
     Outcome,
     Page,
     PolicyInfo,
@@ -268,7 +269,7 @@ class Interrupts(Resource[X]):
     def create(
         self,
         *,
-        scope: Literal["all", "agent", "session", "subject"] = "all",
+        scope: InterruptScope = "all",
         target: str | None = None,
         reason: str = "",
         idempotency_key: str | None = None,
@@ -284,9 +285,10 @@ class Interrupts(Resource[X]):
         return Call("GET", _path("interrupts"), parsed_by(Page[Interrupt]), params)
 
     @endpoint
-    def clear(self, interrupt_id: str) -> Call[Interrupt]:
+    def clear(self, interrupt_id: str, *, reason: str = "") -> Call[Interrupt]:
         """Clears an interrupt, so that new work is accepted. Stopped runs stay stopped until they are resumed."""
-        return Call("DELETE", _path("interrupts", interrupt_id), parsed_by(Interrupt))
+        params = {"reason": reason or None}
+        return Call("DELETE", _path("interrupts", interrupt_id), parsed_by(Interrupt), params)
 
 
 class Agents(Resource[X]):

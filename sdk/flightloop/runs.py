@@ -13,6 +13,8 @@ from flightloop.limits import METADATA, at_most, check_metadata
 from flightloop.provenance import Source
 from flightloop.subject import ID_CHARS, GivenSubject, Subject
 
+REASON_CHARS = 2000
+"""Characters of the reason of a stop, and of its lifting."""
 Metadata = Annotated[dict[str, str], AfterValidator(check_metadata)]
 
 
@@ -138,7 +140,7 @@ class Outcome(Body):
 class RunInterrupt(Body):
     """Body of ``POST /v1/runs/{id}/interrupt``."""
 
-    reason: str = Field(default="", max_length=2000)
+    reason: str = Field(default="", max_length=REASON_CHARS)
 
 
 class Origin(Wire):
@@ -262,36 +264,41 @@ class ApprovalDecision(Body):
     reason: str | None = Field(default=None, max_length=2000)
 
 
+InterruptScope = Literal["all", "tenant", "agent", "session", "subject"]
 TARGET_CHARS = 128
-"""Characters of the name of an agent or session; ids of subjects may be longer."""
+"""Characters of the name of an agent, session or tenant; ids of subjects may be longer."""
 
 
 class InterruptCreate(Body):
     """Body of ``POST /v1/interrupts``. ``target``: name of an agent (of the project, or as tagged in completions), id
-    of a session or of a subject; None for scope ``all``."""
+    of a session or of a subject; a tenant or ``*`` for scope ``tenant``; None for scope ``all``."""
 
-    scope: Literal["all", "agent", "session", "subject"] = "all"
+    scope: InterruptScope = "all"
     target: str | None = Field(default=None, max_length=ID_CHARS, pattern=r"^[^\x00]*$")
-    reason: str = Field(default="", max_length=2000)
+    reason: str = Field(default="", max_length=REASON_CHARS)
 
     @field_validator("target")
     @classmethod
     def _could_be_one(cls, target: str | None, info: ValidationInfo) -> str | None:
         if target is not None and info.data.get("scope") != "subject":
-            at_most(TARGET_CHARS, len(target), "characters of the name of an agent or session")
+            at_most(TARGET_CHARS, len(target), "characters of the name of an agent, session or tenant")
         return target
 
 
 class Interrupt(Wire):
     id: str
     tenant_id: str = "default"
-    scope: Literal["all", "agent", "session", "subject", "run"]
+    """``*``: raised by the deployment, for all tenants or for the one in ``target``."""
+    scope: Literal["all", "tenant", "agent", "session", "subject", "run"]
     target: str | None = None
     reason: str = ""
     epoch: int
     created_at: datetime
     created_by: str = ""
+    """Name of the key, or the signal or file on a machine."""
     cleared_at: datetime | None = None
+    cleared_by: str = ""
+    clear_reason: str = ""
 
 
 class AgentInfo(Wire):

@@ -16,6 +16,7 @@ from agent.serve.front.forwarding import Forwarding
 from agent.serve.front.process import FrontOrder
 from agent.serve.garbage_collection import settle
 from agent.serve.http_server import running
+from agent.serve.local_stops import local_stops
 from agent.serve.logs import log_to_stderr
 from flightloop.errors import ConfigError
 from observability.metrics import Metrics
@@ -30,6 +31,7 @@ async def serve(order: FrontOrder, connection: Connection) -> None:
         room = factories.make_room(settings, keeps=True)
         journal = factories.open_journal(settings, urgent=True, room=room)
         stack.push_async_callback(journal.close)
+        await stack.enter_async_context(local_stops(journal, settings.home))
         remote = factories.remote_model(settings)
         stack.push_async_callback(remote.close)
         api = Forwarding(order.api)

@@ -61,18 +61,22 @@ def stop(tx: Transaction, wanted: Interrupt, idempotency: Idempotency | None, ac
 
 def record(tx: Transaction, interrupt: Interrupt, act: Act, actor: Actor, now: datetime) -> None:
     """Adds a stop, or its lifting, to the audit log."""
-    details = interrupt.model_dump(mode="json", include={"scope", "target", "reason", "epoch"})
+    told = {"scope", "target", "reason", "epoch", *({"clear_reason"} if act is Act.LIFT else ())}
+    details = interrupt.model_dump(mode="json", include=told)
     run_id = interrupt.target if interrupt.scope == "run" else None
     add(tx, interrupt.tenant_id, [Entry(actor, act, interrupt.id, details, run_id=run_id)], now)
 
 
-def clear(tx: Transaction, tenant_id: str, interrupt_id: str, actor: Actor | None, now: datetime) -> Interrupt:
+def clear(
+    tx: Transaction, tenant_id: str, interrupt_id: str, actor: Actor | None, now: datetime, reason: str = ""
+) -> Interrupt:
     """Clears an interrupt. Raises NotFound."""
     interrupt = tx.interrupt(interrupt_id)
     if interrupt is None or interrupt.tenant_id != tenant_id:
         raise NotFound(f"no interrupt {interrupt_id}")
     if interrupt.cleared_at is None:
-        interrupt = interrupt.model_copy(update={"cleared_at": now})
+        lifted = {"cleared_at": now, "cleared_by": actor.name if actor else "", "clear_reason": reason}
+        interrupt = interrupt.model_copy(update=lifted)
         tx.next_epoch()  # readers that only react to a new epoch must see the clearing too
         tx.save_interrupt(interrupt)
         record(tx, interrupt, Act.LIFT, actor or system("journal"), now)

@@ -23,7 +23,7 @@ from flightloop.cli.render import line_or_lines, moment, run_tree, sources, whol
 from flightloop.cli.tune import tuner_command
 from flightloop.cli.usage import spending_table
 from flightloop.errors import InvalidRequest
-from flightloop.runs import Budget, Interrupt, RunStatus
+from flightloop.runs import Budget, Interrupt, InterruptScope, RunStatus
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -224,33 +224,37 @@ def stop(
     subject: Annotated[
         str | None, typer.Option("--subject", help="Stop an end user's runs until it is cleared.")
     ] = None,
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", help="Stop a tenant, or * for all, with the deployment's key.")
+    ] = None,
     clear: Annotated[str | None, typer.Option("--clear", help="Clear the interrupt with this id.")] = None,
-    reason: Annotated[str, typer.Option(help="Recorded with the interrupt.")] = "",
+    reason: Annotated[str, typer.Option(help="Recorded with the stop, or with its clearing.")] = "",
 ) -> None:
     """Emergency stop, within a token. Without arguments: list what is stopped.
 
     To continue a stopped run: flightloop resume RUN_ID.
     """
-    if sum(choice is not None for choice in (run_id, everything or None, agent, session, subject, clear)) > 1:
-        raise InvalidRequest("stop takes only one of RUN_ID, --all, --agent, --session, --subject and --clear")
+    named: dict[InterruptScope, str | None]
+    named = {"agent": agent, "session": session, "subject": subject, "tenant": tenant}
+    if sum(choice is not None for choice in (run_id, everything or None, clear, *named.values())) > 1:
+        options = "RUN_ID, --all, --agent, --session, --subject, --tenant and --clear"
+        raise InvalidRequest(f"stop takes only one of {options}")
+    scope = next((name for name, target in named.items() if target), None)
     with _client(context) as client:
         if run_id:
-            console.print(f"{run_id} {client.runs.interrupt(run_id).status}", highlight=False)
+            console.print(f"{run_id} {client.runs.interrupt(run_id, reason=reason).status}", highlight=False)
             console.print(f"[dim]to continue it: flightloop resume {run_id}[/dim]", highlight=False)
         elif clear:
-            client.interrupts.clear(clear)
+            client.interrupts.clear(clear, reason=reason)
             console.print(f"{clear} cleared: new runs can start", highlight=False)
             advice = "to continue the runs that it stopped: flightloop resume RUN_ID"
             console.print(f"[dim]{advice} (flightloop runs --status interrupted)[/dim]", highlight=False)
         elif everything:
             _latched(client.interrupts.create(reason=reason))
-        elif agent:
-            _latched(client.interrupts.create(scope="agent", target=agent, reason=reason))
-            _tell_if_foreign(client, agent)
-        elif session:
-            _latched(client.interrupts.create(scope="session", target=session, reason=reason))
-        elif subject:
-            _latched(client.interrupts.create(scope="subject", target=subject, reason=reason))
+        elif scope is not None:
+            _latched(client.interrupts.create(scope=scope, target=named[scope], reason=reason))
+            if agent:
+                _tell_if_foreign(client, agent)
         else:
             found = client.interrupts.list().data
             for item in found:
@@ -261,7 +265,8 @@ def stop(
 
 def _latched(interrupt: Interrupt) -> None:
     scope = interrupt.scope if interrupt.target is None else f"{interrupt.scope} {interrupt.target}"
-    console.print(Text.assemble(("stopped ", "bold red"), f"{scope}  {interrupt.reason}"))
+    by = f" by {interrupt.created_by}" if interrupt.created_by else ""
+    console.print(Text.assemble(("stopped ", "bold red"), f"{scope}{by}  {interrupt.reason}"))
     console.print(f"[dim]until: flightloop stop --clear {interrupt.id}[/dim]", highlight=False)
 
 

@@ -133,6 +133,32 @@ async def test_an_interrupt_reaches_a_waiting_run_and_outlives_a_restart(tmp_pat
 
 
 @pytest.mark.slow
+async def test_a_signal_and_a_file_stop_the_platform(tmp_path: Path) -> None:
+    home, run = tmp_path / "home", {"agent": "support", "input": "hi"}
+    async with ScriptedServer().serving() as url, platform(home, url) as started:
+        client = started.client
+
+        async def latched() -> dict[str, str]:
+            async with asyncio.timeout(60):
+                while True:
+                    if found := (await client.get("/v1/interrupts")).json()["data"]:
+                        return dict(found[0])
+                    await asyncio.sleep(0.05)
+
+        for origin in ("SIGUSR1", "file STOP"):
+            if origin == "SIGUSR1":
+                started.process.send_signal(signal.SIGUSR1)
+            else:
+                (home / "STOP").write_text("drill")
+            stop = await latched()
+            assert stop["created_by"].startswith(f"{origin} on ")
+            assert (await client.post("/v1/runs", json=run)).status_code == 423
+            (home / "STOP").unlink(missing_ok=True)
+            assert (await client.delete(f"/v1/interrupts/{stop['id']}")).status_code == 200
+        assert (await client.post("/v1/runs", json=run)).status_code == 201
+
+
+@pytest.mark.slow
 async def test_what_is_wrong_at_start_is_one_line(tmp_path: Path) -> None:
     taken = socket.create_server(("127.0.0.1", 0))
     port = str(taken.getsockname()[1])

@@ -8,7 +8,8 @@ from flightloop.verdicts import Stage
 from guardrails.combinators import Clock, chain, for_tools, named, parallel
 from guardrails.critique import constitution_rail
 from guardrails.policy import Policy
-from guardrails.policy_document import (
+from guardrails.policy_document import PolicyDocument
+from guardrails.rail_entries import (
     AnyEntry,
     CodeScanEntry,
     ContentEntry,
@@ -16,7 +17,6 @@ from guardrails.policy_document import (
     InjectionEntry,
     LinksEntry,
     NormaliseEntry,
-    PolicyDocument,
 )
 from guardrails.rails.calls import arguments_rail, origin_rail, plan_rail
 from guardrails.rails.claims import RAIL, claims_rail

@@ -13,7 +13,8 @@ from agent.lessons.project_lessons import FOLDER
 from flightloop.errors import ConfigError
 from flightloop.verdicts import Stage
 from guardrails.critique import constitution_rail
-from guardrails.policy_document import Constitution, ContentEntry
+from guardrails.policy_document import Constitution
+from guardrails.rail_entries import ContentEntry
 from guardrails.rails.content import content_rail
 from guardrails.types import Checked, GuardContext, Judgement
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from flightloop.verdicts import Action, Span, Stage, Verdict
 from guardrails.aside import LONG, aside
-from guardrails.policy_document import CodeScanEntry
+from guardrails.rail_entries import CodeScanEntry
 from guardrails.rails.detector import MOST_SPANS
 from guardrails.text.code_blocks import CodeBlock, code_blocks, guessed_language, plain_code
 from guardrails.types import Checked, Judgement, Rail

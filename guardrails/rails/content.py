@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from flightloop.verdicts import Action, Verdict
 from guardrails.aside import aside
-from guardrails.policy_document import ContentEntry
+from guardrails.rail_entries import ContentEntry
 from guardrails.text.ngrams import BUCKETS, features, windows
 from guardrails.types import Checked, Judge, Judgement, Rail
 

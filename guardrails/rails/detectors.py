@@ -11,7 +11,7 @@ from guardrails.evidence.contacts import Contacts, answered_contacts, known_cont
 from guardrails.finders.pattern import Finding, Pattern, PatternFinder, not_after
 from guardrails.finders.pii import pii_finder, values
 from guardrails.finders.secrets import secrets_finder
-from guardrails.policy_document import AnyEntry, LinksEntry, PiiEntry, SecretsEntry, Source, TermsEntry
+from guardrails.rail_entries import AnyEntry, LinksEntry, PiiEntry, SecretsEntry, Source, TermsEntry
 from guardrails.rails.detector import Detector, FilterForContext
 from guardrails.rails.links import ANY_HOSTS, vouched_for
 from guardrails.text.spelling import compatible

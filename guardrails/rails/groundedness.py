@@ -16,7 +16,7 @@ import regex
 
 from flightloop.verdicts import Action, Span, Verdict
 from guardrails.aside import aside
-from guardrails.policy_document import GroundednessEntry
+from guardrails.rail_entries import GroundednessEntry
 from guardrails.rails.detector import MOST_SPANS
 from guardrails.text.sentences import without_sentences
 from guardrails.text.words import EMAIL, number_of, numbers_in

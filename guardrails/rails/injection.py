@@ -19,7 +19,7 @@ import yaml
 
 from flightloop.verdicts import Action, Span, Stage, Verdict
 from guardrails.aside import aside
-from guardrails.policy_document import InjectionEntry
+from guardrails.rail_entries import InjectionEntry
 from guardrails.rails.detector import MOST_SPANS
 from guardrails.text.normalise import normalise, unescaped
 from guardrails.text.spelling import FORMULAS, most_characters

@@ -14,7 +14,7 @@ from guardrails.finders.hosts import Address, addresses_of, hosts_in, permitted
 from guardrails.finders.links import LINK, LINKS, MOST_LINKS, Images
 from guardrails.finders.pattern import Finding
 from guardrails.finders.placeholders import leads_nowhere
-from guardrails.policy_document import LinksEntry
+from guardrails.rail_entries import LinksEntry
 from guardrails.rails.detector import FilterForContext
 from guardrails.text.normalise import normalise, unescaped
 from guardrails.text.spelling import as_read

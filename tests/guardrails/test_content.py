@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from flightloop.verdicts import Action, Stage
-from guardrails.policy_document import ContentEntry
+from guardrails.rail_entries import ContentEntry
 from guardrails.rails.content import CATEGORIES, DEFAULT_WEIGHTS, content_rail, load_content_model
 from guardrails.text.ngrams import BUCKETS, features, prepare, windows
 from guardrails.train_content import Example, auc, quantised, scores, train

@@ -9,7 +9,7 @@ from guardrails.egress_document import Egress
 from guardrails.finders.pattern import Finding, merged, redact
 from guardrails.finders.pii import PATTERNS, pii_finder
 from guardrails.finders.secrets import secrets_finder
-from guardrails.policy_document import LinksEntry, PiiEntry, TermsEntry
+from guardrails.rail_entries import LinksEntry, PiiEntry, TermsEntry
 from guardrails.rails.detectors import detector_of, terms_finder
 from guardrails.types import GuardContext
 

@@ -1,7 +1,7 @@
 import pytest
 
 from flightloop.verdicts import Action, Stage
-from guardrails.policy_document import GroundednessEntry
+from guardrails.rail_entries import GroundednessEntry
 from guardrails.rails.groundedness import claims, groundedness_rail
 from guardrails.types import Checked, GuardContext
 

@@ -5,7 +5,7 @@ import pytest
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.policy import default_policy
-from guardrails.policy_document import InjectionEntry
+from guardrails.rail_entries import InjectionEntry
 from guardrails.rails.injection import WINDOW, folded, injection_rail, scan
 from guardrails.types import Checked, CheckedCall, GuardContext
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flightloop.verdicts import Action, Stage
-from guardrails.policy_document import GroundednessEntry
+from guardrails.rail_entries import GroundednessEntry
 from guardrails.rails.groundedness import groundedness_rail
 from guardrails.text.sentences import sentence_spans, without_sentences
 from guardrails.types import Checked, GuardContext

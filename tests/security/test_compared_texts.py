@@ -22,7 +22,7 @@ from guardrails.guard import Guard
 from guardrails.layered import Layered
 from guardrails.narrow import MAX_CHOICES, narrow, unread_characters
 from guardrails.policy import parse_policy
-from guardrails.policy_document import GroundednessEntry
+from guardrails.rail_entries import GroundednessEntry
 from guardrails.rails.detector import Detector, detector_rail
 from guardrails.rails.detectors import terms_finder
 from guardrails.rails.groundedness import groundedness_rail

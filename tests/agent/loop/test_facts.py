@@ -19,7 +19,7 @@ from examples.support.shop.database import FILE
 from examples.support.shop.seed import reseed
 from flightloop.errors import ConfigError
 from flightloop.verdicts import Stage
-from guardrails.policy_document import GroundednessEntry
+from guardrails.rail_entries import GroundednessEntry
 from guardrails.rails.groundedness import groundedness_rail
 from guardrails.types import Checked, Facts, GuardContext, no_facts
 from tests.shop import SHOP

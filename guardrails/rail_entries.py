@@ -1,0 +1,133 @@
+"""Entries of a policy's stages: one class for each kind of rail, with its settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, model_validator
+
+from flightloop.verdicts import Action
+
+Share = Annotated[float, Field(ge=0, le=1)]
+PiiKind = Literal["email", "phone", "iban", "card", "us_ssn", "gb_nino", "es_dni", "it_cf", "fr_nir", "br_cpf"]
+Source = Literal["user", "results"]
+
+
+class Strict(BaseModel):
+    """Base of a policy's parts: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RailEntry(Strict):
+    """Fields of all rails. ``tools``: apply only to calls and results of these tools."""
+
+    tools: tuple[str, ...] | None = None
+
+
+class NormaliseEntry(RailEntry):
+    """Removes invisible and direction-changing characters, and replaces disguised letters and digits by ASCII."""
+
+    rail: Literal["normalise"]
+
+
+class SecretsEntry(RailEntry):
+    """Credentials: patterns of detect-secrets and additional ones."""
+
+    rail: Literal["secrets"]
+    action: Action = Action.REDACT
+
+
+class PiiEntry(RailEntry):
+    """Personal data. ``keep``: allow values that occur in the user's own words or in the run's tool results."""
+
+    rail: Literal["pii"]
+    action: Action = Action.REDACT
+    kinds: tuple[PiiKind, ...] = ("email", "phone", "iban", "card", "us_ssn", "gb_nino", "es_dni", "it_cf", "fr_nir")
+    keep: tuple[Source, ...] = ("user", "results")
+
+
+class TermsEntry(RailEntry):
+    """Words and phrases, matched as a whole, ignoring case."""
+
+    rail: Literal["terms"]
+    terms: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(min_length=1)
+    action: Action = Action.BLOCK
+
+
+class LinksEntry(RailEntry):
+    """Links that can leak data: those to hosts that are neither in ``egress`` nor in the sources in ``keep``."""
+
+    rail: Literal["links"]
+    action: Action = Action.REDACT
+    keep: tuple[Source, ...] = ("user",)
+
+
+class ContentEntry(RailEntry):
+    """Offensive language, by a trained classifier with the scores ``toxicity`` and ``hate``.
+
+    A judge decides about toxicity between ``judge_from`` and ``block_at``.
+    """
+
+    rail: Literal["content"]
+    block_at: Share | None = None  # toxicity from which on a text is blocked
+    judge_from: Share | None = None
+    weights: str | None = None  # file of the classifier's weights; default: the built-in one
+
+    @model_validator(mode="after")
+    def _band(self) -> ContentEntry:
+        if self.judge_from is not None and (self.block_at is None or self.judge_from > self.block_at):
+            raise ValueError('"judge_from" requires a "block_at" that is equal or higher')
+        return self
+
+
+class InjectionEntry(RailEntry):
+    """Instructions to the model, found by rules. Scores ``injection``.
+
+    ``taint_untrusted``: results of tools that return text from outside taint the run even without a hit.
+    """
+
+    rail: Literal["injection"]
+    taint_at: Share | None = 0.5  # score from which on a result taints the run
+    ask_at: Share | None = None  # score from which on a person is asked
+    block_at: Share | None = None  # score from which on the text is blocked
+    taint_untrusted: bool = False
+
+
+class GroundednessEntry(RailEntry):
+    """Numbers, identifiers, dates and e-mail addresses of an answer must occur in its evidence. Scores
+    ``groundedness``. With the action ``redact``, sentences with claims that have no evidence are removed."""
+
+    rail: Literal["groundedness"]
+    minimum: Share = 1.0
+    action: Action = Action.ALLOW
+
+
+class CodeScanEntry(RailEntry):
+    """Weaknesses in code: in fenced blocks of texts, and in arguments of calls."""
+
+    rail: Literal["code_scan"]
+    severity: Literal["low", "medium", "high", "critical"] = "medium"
+    """Weaknesses below this severity are ignored."""
+    action: Action = Action.BLOCK
+    unread: Literal["act", "allow"] = "act"
+    """What happens to code that could not be examined, for instance because it is not valid."""
+    arguments: tuple[str, ...] = ("code", "source", "script", "program")
+    """Names of arguments that are code as a whole. Fenced blocks are found in every argument."""
+    language: Literal["python", "java"] | None = None
+    """Language of code that names none; None: guess it."""
+
+
+AnyEntry = Annotated[
+    NormaliseEntry
+    | SecretsEntry
+    | PiiEntry
+    | TermsEntry
+    | LinksEntry
+    | ContentEntry
+    | InjectionEntry
+    | GroundednessEntry
+    | CodeScanEntry,
+    Discriminator("rail"),
+    BeforeValidator(lambda value: {"rail": value} if isinstance(value, str) else value),
+]

@@ -91,7 +91,7 @@ def _read(path: str | PathLike[str], what: str) -> bytes:
 
 def _of_text(source: str | PathLike[str]) -> tuple[list[str], list[list[Any]]]:
     """Columns and rows of CSV: of the text itself if it has several lines, else of the file."""
-    if isinstance(source, str) and "\n" in source.strip():
+    if isinstance(source, str) and "\n" in source:
         text = source
     else:
         try:

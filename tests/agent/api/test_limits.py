@@ -17,7 +17,11 @@ from guardrails.policy import parse_policy
 
 SCHEMA = {"type": "object", "properties": {"order": {"type": "integer"}, "amount": {"type": "number"}}}
 TOOL = {"type": "function", "function": {"name": "pay_bill", "description": "Pays a bill.", "parameters": SCHEMA}}
-LIMITED = POLICY.format(streaming="live").replace("[add, pay]", "[pay_bill]")
+LIMITED = (
+    POLICY.format(streaming="live")
+    .replace("tools:\n", "tools:\n  provenance: allow\n")
+    .replace("[add, pay]", "[pay_bill]")
+)
 PER_ORDER = "limits: [{tools: [pay_bill], sum: amount, per: [order], maximum: 100, action: %s}]"
 
 

@@ -191,11 +191,11 @@ async def test_the_migration_keeps_runs_and_keys_and_going_back_revokes_bound_ke
     await journal.close()
     engine = create_engine(synchronous(url))
     versions = "agent.store.sql.migrations.versions"
-    later = importlib.import_module(f"{versions}.0010_counted_calls")
+    later = [importlib.import_module(f"{versions}.{name}") for name in ("0010_counted_calls", "0009_acts")]
     migration = importlib.import_module(f"{versions}.0008_subjects")
     with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
-        later.downgrade()
-        migration.downgrade()
+        for one in (*later, migration):
+            one.downgrade()
         connection.execute(text("UPDATE alembic_version SET version_num = '0007_write_tools'"))
         documents = [
             json.loads(one) for (one,) in connection.execute(text("SELECT document FROM keys ORDER BY number"))

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from agent.procedures.examples import MOST, Test, after_separator, closing, first_literal
 from agent.procedures.procedure import Unusable
 
-_FENCED = re.compile(r"```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.S | re.M)
+_FENCED = re.compile(r"```[ \t]*([\w+-]*)[ \t]*\n?(.*?)(?:```|\Z)", re.S)
+"""Small models also write the first line of code on the fence's line."""
 _METHOD = re.compile(
     r"^[ \t]*(?:(?:public|private|protected|static|final)\s+)*[\w<>\[\], ?.]+\s+(\w+)\s*\(([^()]*)\)[^;{]*\{", re.M
 )

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from agent.procedures.examples import Test, examples, is_example_call, is_literal
 from agent.procedures.procedure import Unusable
 
-_FENCED = re.compile(r"```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.S | re.M)
+_FENCED = re.compile(r"```[ \t]*([\w+-]*)[ \t]*\n?(.*?)(?:```|\Z)", re.S)
+"""Small models also write the first line of code on the fence's line."""
 _TYPING = {
     "Any", "Callable", "Deque", "DefaultDict", "Dict", "FrozenSet", "Generator", "Iterable", "Iterator", "List",
     "Mapping", "NamedTuple", "Optional", "Sequence", "Set", "Tuple", "Type", "TypeVar", "Union",

@@ -192,9 +192,8 @@ class RequestExtension(Asked):
     traceparent: str | None = Field(default=None, max_length=NAME_CHARS)
     """W3C trace context."""
     opening: str | None = Field(default=None, min_length=1, max_length=4000)
-    """Text with which an answer in words begins, forced while decoding."""
     never: Many[Annotated[str, Field(min_length=1, max_length=100)]] = Field(default_factory=list, max_length=64)
-    """Texts that an answer in words can't contain. Both are ignored in requests with tools or a response format."""
+    """Text that an answer in words begins with, and texts that it can't contain; ignored with tools or a format."""
 
 
 def _kind_of_choice(value: Any) -> str:

@@ -65,3 +65,8 @@ def test_uses_at_the_end_are_dropped_and_imports_added() -> None:
 def test_no_program(answer: str) -> None:
     with pytest.raises(Unusable):
         PYTHON.program(answer, "")
+
+
+def test_code_may_begin_on_the_line_of_the_fence() -> None:
+    assert PYTHON.program("```python def f(x):\n    return x\n```", "") == "def f(x):\n    return x\n"
+    assert PYTHON.program("Here:\n```python def f(x): return x```", "") == "def f(x): return x\n"

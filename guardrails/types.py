@@ -137,6 +137,10 @@ class Read:
     step: int | None = None
     run_id: str | None = None  # run that read it, if it is not the checked one
 
+    @cached_property
+    def characters(self) -> int:
+        return most_characters(str(self.content))
+
 
 @dataclass(frozen=True)
 class Trail:
@@ -150,7 +154,7 @@ class Trail:
 
     @cached_property
     def characters(self) -> int:
-        return sum(most_characters(str(one.content)) for one in self.reads) + sum(map(len, self.written))
+        return sum(one.characters for one in self.reads) + sum(map(len, self.written))
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,10 @@ class Read:
     step: int | None = None
     run_id: str | None = None  # run that read it, if it is not the checked one
 
+    @cached_property
+    def characters(self) -> int:
+        return most_characters(str(self.content))
+
 
 @dataclass(frozen=True)
 class Trail:
@@ -151,7 +155,7 @@ class Trail:
 
     @cached_property
     def characters(self) -> int:
-        return sum(most_characters(str(one.content)) for one in self.reads) + sum(map(len, self.written))
+        return sum(one.characters for one in self.reads) + sum(map(len, self.written))
 
 
 @dataclass(frozen=True)

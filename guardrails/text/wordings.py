@@ -25,7 +25,8 @@ _LONG_NUMBER = 9
 _CODE = regex.compile(r"[#\s]*[A-Za-z0-9+(][A-Za-z0-9\s#\-/.()+_]*")
 _HOST = regex.compile(r"[A-Za-z]\.[A-Za-z]|@|://")
 _LINK = regex.compile(
-    r"(?:https?://|www\.)?(?:[\w-]+\.)+[a-z]{2,24}(?::\d+)?(?:[/?#][^\s<>\"')\]]*)?", regex.IGNORECASE
+    r"(?<![\w.@-])(?:https?://|www\.)?(?:[\w-]{1,63}\.){1,8}[a-z]{2,24}(?::\d+)?(?:[/?#][^\s<>\"')\]]*)?",
+    regex.IGNORECASE,
 )
 _HAN = regex.compile(r"[\p{Han}]{2,}")
 _PHONE = regex.compile(r"[+(]?\d[\d\s()/.+-]{5,24}\d")
@@ -95,19 +96,27 @@ class Wordings:
 
     def _number(self, wanted: Wanted, number: Decimal) -> Match | None:
         if number not in self.numbers:
-            return Match.NORMALISED if wanted.code is not None and wanted.code in self._codes else None
+            grouped = wanted.code is not None and len(wanted.code) >= _LONG_NUMBER and self._has_code(wanted.code)
+            return Match.NORMALISED if grouped else None
         return Match.EXACT if self._as_written(wanted) else Match.NORMALISED
 
     def _forms(self, wanted: Wanted) -> Iterator[bool]:
         yield wanted.amount is not None and wanted.amount in self.numbers
         yield wanted.date is not None and any(wanted.date.same(date) for date in self._dates)
-        yield wanted.code is not None and wanted.code in self._codes
+        yield wanted.code is not None and self._has_code(wanted.code)
         yield wanted.phone is not None and any(same_phone(wanted.phone, one) for one in self._phones)
         yield wanted.link is not None and wanted.link in self._links
         yield bool(_HAN.fullmatch(wanted.text)) and wanted.text in self.text
 
     def _as_written(self, wanted: Wanted) -> bool:
         return f" {plain(wanted.text)} " in self._words.plain and wanted.text.strip() in self.text
+
+    def _has_code(self, code: str) -> bool:
+        return code in self._bare and code in self._codes  # most texts need no second, slower look
+
+    @cached_property
+    def _bare(self) -> str:
+        return regex.sub(r"[^a-z0-9]+", "", normalise(unescaped(self.text)).casefold())
 
     @cached_property
     def numbers(self) -> frozenset[Decimal]:

@@ -27,7 +27,8 @@ REPEATABLE = [Effect.PURE, Effect.KEYED, Effect.TRANSACTIONAL]
 
 
 def guard(rules: str = "", allow: str = "'*'", version: str = "1") -> Guard:
-    return Guard(parse_policy(f"name: desk\nversion: '{version}'\ntools:\n  allow: {{helper: [{allow}]}}\n{rules}"))
+    tools = f"  provenance: allow\n  allow: {{helper: [{allow}]}}\n{rules}"
+    return Guard(parse_policy(f"name: desk\nversion: '{version}'\ntools:\n{tools}"))
 
 
 ASKING = "  ask: [{tool: pay}]\n"

@@ -16,7 +16,7 @@ from flightloop.provenance import Origin
 from flightloop.runs import Approval, Run
 from flightloop.tool import Tool, tool, tool_of
 from guardrails.guard import Guard
-from guardrails.policy import parse_policy
+from guardrails.policy import parse_policy, unhurried
 from tests.agent.conftest import Bench
 from tests.agent.families import agent, family_of
 from tests.security.benches import bench
@@ -55,7 +55,8 @@ class Shop:
 
 
 def desk(folder: Path, shop: Shop, *script: Turn, policy: str = OFF, **spec: Any) -> Bench:
-    return bench(folder, *script, tools=shop.tools, policy=policy, **spec)
+    guard = Guard(unhurried(parse_policy(policy)))  # a busy machine must not decide
+    return bench(folder, *script, tools=shop.tools, guard=guard, **spec)
 
 
 async def pending(made: Bench) -> list[Approval]:

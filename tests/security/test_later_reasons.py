@@ -11,12 +11,12 @@ from flightloop.events import ApprovalRequested
 from flightloop.runs import Approval, Run
 from flightloop.tool import tool
 from guardrails.guard import Guard
-from guardrails.policy import default_policy, parse_policy
-from tests.agent.conftest import Bench, clock, journal, make_bench
+from guardrails.policy import parse_policy
+from tests.agent.conftest import UNTRACED, Bench, clock, journal, make_bench
 
 __all__ = ["clock", "journal", "make_bench"]
 ASKING = parse_policy(
-    "name: desk\nversion: '1'\ntools:\n  allow: {'*': ['*']}\n"
+    "name: desk\nversion: '1'\ntools:\n  provenance: allow\n  allow: {'*': ['*']}\n"
     "  ask: [{tool: pay, argument: amount, above: 100, reason: a large sum}]\n"
 )
 PAY = ("pay", {"amount": 500})
@@ -64,7 +64,7 @@ async def test_the_same_write_by_another_run_meanwhile(make_bench: Callable[...,
     bench = make_bench(script, [pay], guard=Guard(ASKING))
     first = await bench.work(await bench.start("Is the bill due?", session_id="s"))
     assert await asked(bench, first) == [[LARGE]]
-    bench.guard = Guard(default_policy())  # of another agent: it asks nobody
+    bench.guard = Guard(UNTRACED)  # of another agent: it asks nobody
     await bench.work(await bench.start("Pay the bill", session_id="s"))
     assert paid == [500]
     bench.guard = Guard(ASKING)

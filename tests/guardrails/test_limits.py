@@ -25,7 +25,7 @@ from guardrails.types import Checked, CheckedCall, GuardContext, NoEvidence, Rul
 HEAD = """
 name: p
 version: "1"
-tools: {allow: {"*": ["*"]}, repeated_writes: allow}
+tools: {provenance: allow, allow: {"*": ["*"]}, repeated_writes: allow}
 """
 SUBJECT = """
 subject:

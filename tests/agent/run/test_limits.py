@@ -149,6 +149,15 @@ async def test_limits_of_the_same_calls_count_them_once_each(journal: Journal) -
     assert await used(journal, claim.run, other) == 60
 
 
+async def test_a_call_that_others_perform_counts_once_in_each_of_its_limits(journal: Journal) -> None:
+    run = (await claimed(journal)).run
+    per_order, all_orders = share(60), share(60, per=(), maximum=Decimal(150))
+    for call_id, refused in (("c1", []), ("c2", ["c2"])):
+        shares = [(call_id, per_order), (call_id, all_orders)]
+        assert sorted(await journal.limits.take(run, shares)) == refused
+        assert await journal.limits.used(run, "", [per_order, all_orders]) == [60, 60]
+
+
 async def test_tenants_and_sessions_are_apart_and_forks_are_not(journal: Journal) -> None:
     per_session = share(60, per=(("session", None),))
     claim = await claimed(journal)

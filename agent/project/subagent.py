@@ -137,11 +137,17 @@ def run_for(
 
 
 def outcome(returned: AgentReturned) -> ToolOutcome:
-    """Outcome of a call whose sub-run has ended."""
+    """Outcome of a call whose sub-run has ended. If the sub-run made calls before it failed, they may have had the
+    effect that was asked for."""
     said = text_of(returned.output or [])
     seconds = returned.usage.seconds
     if returned.status is RunStatus.SUCCEEDED:
         return ToolOutcome(True, said, seconds=seconds)
     why = f": {returned.error.message}" if returned.error else ""
     so_far = f"; its last text was: {said}" if said else ""
-    return ToolOutcome(False, error=f"the agent's run ended as {returned.status}{why}{so_far}", seconds=seconds)
+    return ToolOutcome(
+        False,
+        error=f"the agent's run ended as {returned.status}{why}{so_far}",
+        seconds=seconds,
+        uncertain=returned.usage.tool_calls > 0,
+    )

@@ -27,7 +27,7 @@ class StoreLimits:
     async def take(self, owner: CallOwner, shares: CallShares) -> frozenset[str]:
         def work(tx: Transaction) -> frozenset[str]:
             now = self._clock()
-            counted, refused = limits.room(tx, owner, [call_id for call_id, _ in shares], shares, now)
+            counted, refused = limits.room(tx, owner, dict.fromkeys(call_id for call_id, _ in shares), shares, now)
             if not refused:
                 limits.keep(tx, counted, now)
             return refused

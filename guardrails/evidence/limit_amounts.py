@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import MAX_EMAX, MIN_EMIN, Decimal, InvalidOperation, localcontext
 from typing import Any
+
+import regex
 
 from guardrails.evidence.amounts import looked_up
 from guardrails.limit_rules import AGENT, ANY_TOOL, LARGEST, OWNER, SESSION, SUBJECT, TENANT, LimitRule
 from guardrails.limit_share import LimitShare, from_millionths, millionths
 from guardrails.rails.filled import filled
 from guardrails.subject_policy import Binding
+from guardrails.text.spelling import compatible
 from guardrails.types import CheckedCall, GuardContext, NoEvidence
 
 _DECIMAL = re.compile(r"\d{1,20}(?:\.\d{1,20})?", re.ASCII)
+_INVISIBLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}\p{Cf}\u2800\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
+"""Characters that leave no mark, and controls that are no blanks."""
+_DASH = regex.compile(r"[\p{Dash_Punctuation}\u2212\u2043]")
+_PLAIN = 1000
+"""Numbers with more digits before or after the point are told with an exponent."""
 
 
 @dataclass(frozen=True)
@@ -87,17 +94,34 @@ def amount_of(value: Any) -> Decimal | None:
 
 
 def key_value(name: str, value: Any) -> Value:
-    """The value of a key. Different spellings of a text or a number are the same value: more calls count together."""
+    """The value of a key. Different spellings of a text or a number are the same value: more calls count together.
+
+    Numbers are compared by what they mean: ``17``, ``"17.0"``, ``"+17"`` and ``"1.7e1"`` are one. Texts are compared
+    without case, invisible characters, further blanks, a ``#`` in front, and the kind of a dash.
+    """
     if value is None:
         return Value(unclear=f"{name} is not given")
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return Value(unclear=f"{name} is not a text or a number")
-    if isinstance(value, float):
-        return Value(str(int(value)) if value.is_integer() else repr(value))
-    text = " ".join(unicodedata.normalize("NFKC", str(value)).casefold().split()).lstrip("#").strip()
+    if not isinstance(value, str):
+        number = Decimal(repr(value) if isinstance(value, float) else value)
+        return Value(_digits(number)) if number.is_finite() else Value(unclear=f"{name} is not a finite number")
+    seen = compatible(_INVISIBLE.sub("", compatible(value)).casefold())
+    text = _DASH.sub("-", " ".join(seen.split()).lstrip("# "))
     if not text:
         return Value(unclear=f"{name} is empty")
-    return Value(str(int(text)) if text.isdecimal() and len(text) < 1000 else text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return Value(text)
+    return Value(_digits(number) if number.is_finite() else text)
+
+
+def _digits(number: Decimal) -> str:
+    """The same text for equal numbers."""
+    with localcontext(prec=len(number.as_tuple().digits), Emax=MAX_EMAX, Emin=MIN_EMIN):
+        number = number.normalize() if number else Decimal(0)
+    return f"{number:f}" if abs(number.adjusted()) < _PLAIN else str(number)
 
 
 def _key(name: str, call: CheckedCall, context: GuardContext, owners: Mapping[str, Value]) -> Value:

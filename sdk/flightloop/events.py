@@ -192,7 +192,7 @@ class ToolResult(Event):
     """Number of attempts, as allowed by the tool's ``retries``."""
     uncertain: bool = False
     """Whether the call may have had its effect although ``ok`` is False: the tool raised something other than
-    `ToolRefused`, or its result was withheld, lost or not awaited."""
+    `ToolRefused`, its result was withheld, lost or not awaited, or a sub-agent made calls before its run failed."""
     known: bool = True
     """Whether a tool has this name. False: the model made it up."""
 

@@ -251,13 +251,46 @@ def test_anything_else_is_no_amount(value: Any) -> None:
     assert counted is None or (isinstance(value, str) and counted == amount_of(value.strip()))
 
 
+SEVENTEEN = [17, 17.0, "17", " #17", "017", "１７", "١٧", "17.0", "17.", "+17", "1_7", "1.7e1", "170E-1", "+0_17.00"]
+HIDDEN = ["\u200b17", "1\u200d7", "17\ufeff", "\u00ad17", "1\u034f7", "17\ufe0f", "\u3164 17", "\x0017", "1\U000e00417"]
+ORDER = ["ORD-7", "ord-7 ", "#ord-7", "# ORD-7", "ＯＲＤ－７", "O\u200bRD-\u20607"]
+DASHES = [f"ord{dash}7" for dash in "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"]
+
+
 @pytest.mark.parametrize(
-    "spellings", [(17, "17", 17.0, " #17", "017", "１７"), ("ORD-7", "ord-7 ", "#ord-7"), ("a  b", "A B")]
+    ("value", "told"),
+    [
+        *((one, "17") for one in (*SEVENTEEN, *HIDDEN)),
+        *((one, "ord-7") for one in (*ORDER, *DASHES)),
+        *((one, "a b") for one in ("a  b", "A B", "a\t\u200b b\u00a0")),
+        *((one, "-7") for one in (-7, "-7", "\u22127", "-07.0", "\u20117")),
+        *((one, "0") for one in (0, -0.0, "-0", "0e9", "+.0")),
+        *((one, "0.5") for one in (0.5, ".5", "5e-1", "0.50")),
+        ("1e999999", "1E+999999"),
+        ("10e999998", "1E+999999"),
+        ("nan", "nan"),
+    ],
 )
-def test_spellings_of_a_key_count_together(spellings: tuple[Any, ...]) -> None:
-    assert len({key_value("k", one).text for one in spellings}) == 1
+def test_spellings_of_a_key_count_together(value: Any, told: str) -> None:
+    assert key_value("k", value).text == told
 
 
-@pytest.mark.parametrize("value", [None, [1, 2], {"a": 1}, True, "", "  "])
+@given(st.integers(), st.integers(0, 40), st.sampled_from(["", "+", "0", "#", "\u200b", " "]))
+def test_a_number_is_one_key_however_it_is_written(number: int, zeros: int, front: str) -> None:
+    written = [str(number), f"{number}.{'0' * zeros}", f"{number}{'0' * zeros}e-{zeros}", f"{number:_}"]
+    if number >= 0:
+        written.append(f"{front}{number}")
+    assert {key_value("k", one).text for one in (number, *written)} == {str(number)}
+
+
+def test_a_key_of_very_many_digits_stays_exact() -> None:
+    most = 10**5000
+    keys = [key_value("k", one).text for one in (most, most + 1, "1" + "0" * 5000, "1e5000", "1" + "0" * 4999 + "1.0")]
+    assert keys[0] == keys[2] == keys[3]
+    assert keys[1] == keys[4]
+    assert keys[0] != keys[1]
+
+
+@pytest.mark.parametrize("value", [None, [1, 2], {"a": 1}, True, "", "  ", "\u200b", "#", float("nan"), float("-inf")])
 def test_a_key_that_is_no_single_value_is_unclear(value: Any) -> None:
     assert key_value("k", value).unclear

@@ -16,13 +16,15 @@ from agent.run.limits import CallOwner, CallShares
 from agent.store.backend import CountedCall, Transaction
 from flightloop.events import RunCreated, RunEvent, ToolIntent, ToolResult
 from flightloop.runs import Run
-from guardrails.limit_rules import DAY
+from guardrails.limit_rules import DAY, LONGEST_DAYS
 from guardrails.limit_share import LimitShare, from_millionths, millionths
 
 PRUNED = 64
 """Counted calls of past windows that a transaction removes; bounds how long other writes wait."""
 _DAYS_KEPT = timedelta(days=2)
 """How long calls of a calendar day are kept; other nodes' clocks may be behind."""
+_KEPT = timedelta(days=LONGEST_DAYS)
+"""How long calls of a window are kept: a sum is shared by policies with other windows, also by later ones."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ class _Sums:
         return found.values()
 
     def _until(self, share: LimitShare) -> float | None:
-        """When a call of this share no longer counts; None: never."""
+        """When a call of this share counts in no limit any more; None: never."""
         if any(key == DAY for key, _ in share.per):
             return (self._now + _DAYS_KEPT).timestamp()
-        return None if share.seconds is None else self._now.timestamp() + share.seconds
+        return None if share.seconds is None else (self._now + _KEPT).timestamp()

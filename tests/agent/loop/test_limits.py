@@ -20,6 +20,7 @@ from flightloop.tool import ToolContext, ToolRefused, tool
 from guardrails.guard import Guard
 from guardrails.limit_share import LimitShare
 from guardrails.policy import parse_policy, unhurried
+from tests.agent.families import agent, family_of
 
 made: list[float] = []
 POLICY = """
@@ -194,3 +195,21 @@ async def test_a_limited_read_is_counted_before_it_is_made(make_bench: Callable[
     bench.model = ScriptedChatModel([calls(("search", {"words": "a"})), text("ok")])
     await bench.work(other)
     assert len(made) == 3
+
+
+@pytest.mark.parametrize("calls_made", [0, 1])
+async def test_a_failed_sub_run_gives_nothing_back_once_it_has_made_calls(
+    make_bench: Callable[..., Any], calls_made: int
+) -> None:
+    ask = calls(("ask_billing", {"task": "Refund 60 on order 7."}))
+    budget = {"steps": 1} if calls_made else {"steps": 1, "tokens": 10}
+    agents = agent("desk", "billing"), agent("billing", tools=["refund"], budget=budget)
+    limited = guard("{tools: [ask_billing], count: 1, per: [session]}")
+    script = [ask, *[calls(asked_for(60))] * calls_made, ask, text("ok")]
+    bench = family_of(make_bench(script), agents, [refund], lambda policy: limited)
+    run = await bench.work(await bench.start(agent="desk"))
+    first, second = [event for event in await bench.events(run) if isinstance(event, ToolResult)]
+    assert "run ended as failed" in first.error
+    assert first.uncertain is bool(calls_made)
+    assert ("limited to 1: 1 used" in second.error) is bool(calls_made)
+    assert made == [60] * calls_made

@@ -20,6 +20,7 @@ from agent.store import memory_journal, sql_journal
 from flightloop.chat import FunctionCall, ToolCall
 from flightloop.events import CallsDecided, ModelCall, RunCreated, RunEnded, ToolIntent, ToolResult
 from flightloop.runs import Budget, Caller, Origin, Parent, Run, RunStatus, StopReason
+from guardrails.limit_rules import LONGEST_DAYS
 from guardrails.limit_share import LimitShare
 
 DAY_S = 86_400.0
@@ -140,6 +141,17 @@ async def test_windows_pass(journal: Journal, clock: Any) -> None:
     assert (await used(journal, claim.run, rolling), await used(journal, claim.run, daily)) == (0, 60)
 
 
+async def test_a_longer_window_sees_what_a_shorter_one_has_counted(journal: Journal, clock: Any) -> None:
+    claim = await claimed(journal)
+    await begin(journal, claim, "c1", share(60, seconds=60.0))
+    clock.forward(61)
+    claim = await claimed(journal, session_id="later")
+    await begin(journal, claim, "c2", share(40, seconds=60.0))
+    daily, forever = share(1, seconds=DAY_S), share(1)
+    assert (await used(journal, claim.run, daily), await used(journal, claim.run, forever)) == (100, 100)
+    assert (await begin(journal, claim, "c3", daily)).refused
+
+
 async def test_limits_of_the_same_calls_count_them_once_each(journal: Journal) -> None:
     claim = await claimed(journal)
     short, long = share(60, seconds=60.0), share(60, maximum=Decimal(500))
@@ -147,6 +159,15 @@ async def test_limits_of_the_same_calls_count_them_once_each(journal: Journal) -
     assert (await used(journal, claim.run, short), await used(journal, claim.run, long)) == (60, 60)
     other = share(60, tool="pay", tools=("pay", "refund"))
     assert await used(journal, claim.run, other) == 60
+
+
+async def test_a_call_that_others_perform_counts_once_in_each_of_its_limits(journal: Journal) -> None:
+    run = (await claimed(journal)).run
+    per_order, all_orders = share(60), share(60, per=(), maximum=Decimal(150))
+    for call_id, refused in (("c1", []), ("c2", ["c2"])):
+        shares = [(call_id, per_order), (call_id, all_orders)]
+        assert sorted(await journal.limits.take(run, shares)) == refused
+        assert await journal.limits.used(run, "", [per_order, all_orders]) == [60, 60]
 
 
 async def test_tenants_and_sessions_are_apart_and_forks_are_not(journal: Journal) -> None:
@@ -187,7 +208,7 @@ async def test_calls_of_past_windows_are_forgotten(tmp_path: Any, clock: Any) ->
     for number in range(5):
         await begin(journal, claim, f"c{number}", share(1, seconds=60.0))
     await begin(journal, claim, "kept", share(1, per=()))
-    clock.forward(61)
+    clock.forward(LONGEST_DAYS * DAY_S + 1)
     await begin(journal, claim, "next", share(1, seconds=60.0))
     with sqlite3.connect(f"{tmp_path}/journal.db") as database:
         left = database.execute("SELECT call_id FROM counted_calls ORDER BY number").fetchall()
@@ -222,8 +243,8 @@ class _Call:
 
 
 def limit(order: str, seconds: float | None, amount: Decimal = Decimal(1)) -> LimitShare:
-    measure = "sum amount" if seconds is None else "sum of the last minute"
-    return share(amount, measure=measure, per=(("order_id", order),), seconds=seconds)
+    """A limit of an order, forever or within a window. Both add up the same calls."""
+    return share(amount, per=(("order_id", order),), seconds=seconds)
 
 
 class Interleavings(RuleBasedStateMachine):
@@ -249,8 +270,8 @@ class Interleavings(RuleBasedStateMachine):
     def used(self, one: LimitShare) -> Decimal:
         """What should be used of a limit."""
         since = self.now - timedelta(days=9 if one.seconds is None else 0, seconds=one.seconds or 0)
-        counted = [call for call in self.begun if call.counts and call.share.measure == one.measure]
-        same = [call for call in counted if call.share.per == one.per and call.at > since]
+        counted = [call for call in self.begun if call.counts and call.share.per == one.per]
+        same = [call for call in counted if call.at > since]
         return sum((call.share.amount for call in same), Decimal(0))
 
     @rule(

@@ -68,7 +68,7 @@ NO_KEYS = FixedKeys()
 
 class KeyFile:
     """Keys in a file, one a line in hex, oldest first. A changed file is read again, so that a new key takes effect in
-    all processes. While a changed file can't be used, the earlier keys stay in use: acts must be recorded.
+    all processes. While the file can't be used, the earlier keys stay in use: acts must be recorded.
     """
 
     def __init__(self, path: Path) -> None:
@@ -86,6 +86,10 @@ class KeyFile:
             found = self.path.stat()
         except FileNotFoundError:
             return self._keys
+        except OSError as error:
+            if self._keys:
+                return self._keys
+            raise ConfigError(f"{self.path}: the audit keys cannot be read: {error}") from error
         seen = found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
         if seen != self._seen:
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agent.config import Settings
@@ -11,7 +11,7 @@ from agent.serve import factories
 from agent.store import StoreJournal
 from flightloop.acts import Act, Actor, ActorKind
 from flightloop.audit_check import AuditCheck, AuditProblem
-from flightloop.errors import ConfigError
+from flightloop.errors import ConfigError, NotFound
 from guardrails.audit_keys import AuditKey, KeyFile
 from guardrails.checkpoints import CheckpointFile
 
@@ -19,33 +19,48 @@ PAGE = 1000
 Tell = Callable[[str], None]
 
 
-async def verify_audit(settings: Settings, tenant_id: str | None, checkpoints: Path | None, tell: Tell) -> bool:
+async def verify_audit(settings: Settings, tenant_id: str | None, checkpoints: Sequence[Path], tell: Tell) -> bool:
     """Verifies a tenant's audit log, or those of all tenants, and prints what was found.
 
     Args:
         tenant_id: None: all tenants.
-        checkpoints: file of checkpoints; None: the deployment's.
+        checkpoints: files of checkpoints; none: the deployment's.
 
     Returns:
         Whether nothing was found.
+
+    Raises:
+        NotFound: the tenant has no audit log.
     """
     journal = factories.open_journal(settings, check_keys=False)
-    path = checkpoints or settings.checkpoints
+    files = [CheckpointFile(path, settings.audit_keys()) for path in checkpoints or [settings.checkpoints]]
     try:
-        return await verify_journal(journal, tenant_id, CheckpointFile(path, settings.audit_keys()), tell)
+        return await verify_journal(journal, tenant_id, files, tell)
     finally:
         await journal.close()
 
 
-async def verify_journal(journal: StoreJournal, tenant_id: str | None, file: CheckpointFile, tell: Tell) -> bool:
+async def verify_journal(
+    journal: StoreJournal, tenant_id: str | None, files: Sequence[CheckpointFile], tell: Tell
+) -> bool:
     """Like ``verify_audit``, for an open journal."""
-    known = sorted({*await journal.acts.tenants(), *file.read().tenants})
-    if not known and not file.path.exists():
+    begun = await journal.acts.checkpoint_files()
+    known = sorted({*await journal.acts.tenants(), *(one for file in files for one in file.read().tenants)})
+    if not known and not begun and not any(file.path.exists() for file in files):
         tell("no audit record yet")
         return True
+    if tenant_id is not None and tenant_id not in known:
+        raise NotFound(f"the tenant {tenant_id} has no audit log; there are those of: {', '.join(known) or 'nobody'}")
     told: set[str] = set()
-    intact = [await _verify(journal, one, file, told, tell) for one in ([tenant_id] if tenant_id else known)]
-    return all(intact)
+    wanted = [tenant_id] if tenant_id else known
+    intact = [await _verify(journal, one, file, told, tell) for file in files for one in wanted]
+    lacking = set(begun) - {last.file for file in files if (last := file.read().last) is not None}
+    for name in sorted(lacking):
+        tell(
+            f"the file of checkpoints {name} is missing, {begun[name]} lines were written to it: name all files, also"
+            " those that were moved away, with one --checkpoints each"
+        )
+    return all(intact) and not lacking
 
 
 async def _verify(journal: StoreJournal, tenant_id: str, file: CheckpointFile, told: set[str], tell: Tell) -> bool:

@@ -125,13 +125,19 @@ def policy_show(sha256: Annotated[str, typer.Argument(help="Hash of the policy, 
 def audit_verify(
     tenant: Annotated[str | None, typer.Option(help="Tenant of the audit log; default: all tenants.")] = None,
     checkpoints: Annotated[
-        Path | None, typer.Option(help="File of checkpoints, such as a copy (FLIGHTLOOP_AUDIT_CHECKPOINTS).")
+        list[Path] | None,
+        typer.Option(
+            help="File of checkpoints, such as a copy (FLIGHTLOOP_AUDIT_CHECKPOINTS). Name earlier files, too."
+        ),
     ] = None,
 ) -> None:
-    """Verify all records of the audit log, and compare it with its checkpoints. Exit with 1 if something is wrong."""
+    """Verify all records of the audit log, and compare it with its checkpoints.
+
+    Exit with 1 if something is wrong, and with 2 if the tenant has no audit log.
+    """
     from agent.admin.audits import verify_audit
 
-    raise typer.Exit(0 if asyncio.run(verify_audit(configured(), tenant, checkpoints, tell)) else 1)
+    raise typer.Exit(0 if asyncio.run(verify_audit(configured(), tenant, checkpoints or [], tell)) else 1)
 
 
 @audit.command("new-key")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from agent.config import Settings
 from agent.run.deltas import LocalDeltas
@@ -34,7 +35,8 @@ async def work(settings: Settings) -> None:
     working = asyncio.create_task(worker.run())
     stopping = asyncio.create_task(stop.wait())
     try:
-        async with local_stops(journal, asked=stop_asked):
+        urgent = partial(factories.open_stop_journal, settings)
+        async with local_stops(journal, asked=stop_asked, urgent=urgent):
             await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
         worker.drain()
         await working

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from agent.run.acts import DEPLOYMENT
 from agent.run.journal import Idempotency
 from flightloop import private
 from flightloop.acts import Actor, ActorKind
@@ -23,7 +24,7 @@ from flightloop.runs import Page
 from flightloop.subject import SpeaksFor, Subject
 
 log = structlog.get_logger(__name__)
-DEFAULT_TENANT = "default"
+DEFAULT_TENANT = DEPLOYMENT
 REVOKED_WITHIN_S = 2.0
 """Upper bound in seconds until a revoked key stops working in every process."""
 FRESH_S = 1.0

@@ -16,7 +16,7 @@ import structlog
 
 from agent.reporting.webhooks import CHECKPOINT, DeliveryConfig, Endpoint, body_of, post
 from agent.run.journal import Journal, Projection
-from flightloop.errors import Conflict, FlightloopError
+from flightloop.errors import Conflict
 from guardrails.audit_keys import AuditKeys
 from guardrails.checkpoints import Checkpoint, CheckpointFile
 from observability import catalog
@@ -65,7 +65,7 @@ class CheckpointWebhook:
                 await self.catch_up()
             except Conflict:
                 pass  # another process was faster
-            except (FlightloopError, OSError):
+            except Exception:
                 log.exception("checkpoints could not be sent, will retry", endpoint=self._endpoint.name)
             await asyncio.sleep(self._config.poll_s)
 

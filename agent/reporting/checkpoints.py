@@ -23,7 +23,7 @@ from agent.run.acts import CHECKPOINTS, LogEnd
 from agent.run.journal import Journal, Projection
 from flightloop import private
 from flightloop.acts import Act, system
-from flightloop.errors import ConfigError, FlightloopError
+from flightloop.errors import ConfigError
 from guardrails.audit_keys import AuditKeys
 from guardrails.checkpoints import Checkpoint, Checkpoints, parse
 
@@ -82,7 +82,7 @@ class Checkpointer:
                     writing = asyncio.ensure_future(self.write())
                     await asyncio.shield(writing)  # the lock on the file must outlive the threads that write it
                     written = time.monotonic()
-            except (FlightloopError, OSError):
+            except Exception:
                 log.exception("audit checkpoint could not be written, will retry", file=str(self._path))
                 written = time.monotonic()
             await asyncio.sleep(self._config.poll_s)
@@ -197,5 +197,5 @@ async def checkpointing(checkpointer: Checkpointer) -> AsyncIterator[None]:
             await task
         try:
             await checkpointer.write()
-        except (FlightloopError, OSError):
+        except Exception:
             log.exception("last audit checkpoint could not be written")

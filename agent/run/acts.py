@@ -10,6 +10,8 @@ from flightloop.acts import Act, Actor
 from flightloop.audit_check import AuditCheck
 from guardrails.checkpoints import Checkpoints
 
+DEPLOYMENT = "default"
+"""Tenant of the deployment itself. Its log has the acts that concern no tenant or all tenants."""
 CHECKPOINTS = "checkpoints"
 """Prefix of the projections that remember how many lines a file of checkpoints has: at least ``cursor``, and at most
 ``state["to"]``."""

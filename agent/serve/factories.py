@@ -81,6 +81,14 @@ def open_journal(
     return journal
 
 
+def open_stop_journal(settings: Settings) -> StoreJournal:
+    """Opens the journal to store an emergency stop. On a full disk, it releases the reserve. Raises ConfigError.
+
+    Missing audit keys don't prevent a stop; ``audit verify`` finds its record, which lacks a seal.
+    """
+    return open_journal(settings, urgent=True, room=make_room(settings, keeps=True), check_keys=False)
+
+
 def make_checkpointer(settings: Settings, journal: StoreJournal) -> Checkpointer:
     config = CheckpointConfig(settings.audit_checkpoint_seconds, settings.audit_checkpoint_records)
     return Checkpointer(journal, settings.checkpoints, settings.audit_keys(), DEFAULT_TENANT, config)

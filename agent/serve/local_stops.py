@@ -59,14 +59,18 @@ async def stop_everything(journal: Journal, origin: str, reason: str) -> Interru
 
 @asynccontextmanager
 async def local_stops(
-    journal: Journal, home: Path | None = None, asked: asyncio.Event | None = None
+    journal: Journal,
+    home: Path | None = None,
+    asked: asyncio.Event | None = None,
+    urgent: Callable[[], Journal] | None = None,
 ) -> AsyncIterator[None]:
     """Stops everything on SIGUSR1, and with ``home`` while the file exists, as long as the context is open.
 
     Args:
         asked: the event that ``stop_requests`` has returned earlier.
+        urgent: see ``stop_when_signalled``.
     """
-    work = [stop_when_signalled(journal, asked or stop_requests())]
+    work = [stop_when_signalled(journal, asked or stop_requests(), urgent)]
     work += [stop_while_file_exists(journal, home)] if home is not None else []
     tasks = [asyncio.create_task(each) for each in work]
     try:
@@ -77,31 +81,55 @@ async def local_stops(
         await asyncio.wait(tasks)
 
 
-async def stop_when_signalled(journal: Journal, asked: asyncio.Event) -> NoReturn:
-    """Stops everything whenever the event is set, and clears it. Tries until the journal takes the stop."""
+async def stop_when_signalled(
+    journal: Journal, asked: asyncio.Event, urgent: Callable[[], Journal] | None = None
+) -> NoReturn:
+    """Stops everything whenever the event is set, and clears it. Tries until a journal takes the stop.
+
+    Args:
+        urgent: opens a journal for stops, which is used when ``journal`` fails: on a full disk, for example.
+    """
     while True:
         await asked.wait()
         asked.clear()
-        await _until_stored(journal)
-
-
-async def stop_once(open_journal: Callable[[], Journal]) -> None:
-    """Stops everything for a signal, in a process that has no journal of its own."""
-    journal = open_journal()
-    try:
-        await _until_stored(journal)
-    finally:
-        await journal.close()
-
-
-async def _until_stored(journal: Journal) -> None:
-    while True:
-        try:
-            await stop_everything(journal, "SIGUSR1", f"signal to process {os.getpid()}")
-            return
-        except Exception:
-            log.exception("the signal's stop could not be stored, trying again")
+        while True:
+            if await _stored(journal):
+                break
+            if urgent is not None and await asyncio.to_thread(asyncio.run, _stored_by(urgent)):  # opening may block
+                break
             await asyncio.sleep(RETRY_S)
+
+
+async def stop_once(urgent: Callable[[], Journal]) -> None:
+    """Stops everything for a signal, in a process that has no journal of its own. Tries until a journal can be opened
+    and takes the stop."""
+    while True:
+        if await _stored_by(urgent):
+            return
+        await asyncio.sleep(RETRY_S)
+
+
+async def _stored_by(urgent: Callable[[], Journal]) -> bool:
+    """Opens a journal and stores the stop. Returns whether it was stored."""
+    try:
+        journal = urgent()
+        try:
+            return await _stored(journal)
+        finally:
+            await journal.close()
+    except Exception:
+        log.exception("no journal could be opened for the signal's stop, trying again")
+        return False
+
+
+async def _stored(journal: Journal) -> bool:
+    """Stores the stop. Returns whether it was stored."""
+    try:
+        await stop_everything(journal, "SIGUSR1", f"signal to process {os.getpid()}")
+    except Exception:
+        log.exception("the signal's stop could not be stored, trying again")
+        return False
+    return True
 
 
 async def stop_while_file_exists(journal: Journal, home: Path, poll_s: float = POLL_S) -> NoReturn:
@@ -127,7 +155,7 @@ def _reason(path: Path) -> str | None:
     try:
         # A pipe must not block, nor a link lead elsewhere.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_NOFOLLOW)) as file:
-            text = file.read(4 * REASON_CHARS).decode("utf-8", "replace")
-    except OSError:
+            text = (file.read(4 * REASON_CHARS) or b"").decode("utf-8", "replace")  # None: a pipe that has a writer
+        return shown(" ".join(text.split()))[:REASON_CHARS]
+    except Exception:  # whatever it is, it stops
         return ""
-    return shown(" ".join(text.split()))[:REASON_CHARS]

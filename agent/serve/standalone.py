@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 import structlog
 
@@ -62,7 +63,8 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         journal, room = factories.open_journal(settings), factories.make_room(settings)
         stack.push_async_callback(journal.close)
         await stack.enter_async_context(checkpointing(factories.make_checkpointer(settings, journal)))
-        await stack.enter_async_context(local_stops(journal, asked=stop_asked))
+        urgent = partial(factories.open_stop_journal, settings)
+        await stack.enter_async_context(local_stops(journal, asked=stop_asked, urgent=urgent))
         factories.seed_data(settings)
 
         config = settings.observability()

@@ -20,7 +20,7 @@ from ray.serve import Application
 from agent.config import Settings
 from agent.serve.cluster import ClusterLost, local_cluster, within
 from agent.serve.companion import companion
-from agent.serve.factories import open_journal
+from agent.serve.factories import open_stop_journal
 from agent.serve.held_port import held_port
 from agent.serve.http_server import bind
 from agent.serve.local_stops import stop_once
@@ -130,7 +130,7 @@ def _stop_everything_on_signal(settings: Settings) -> None:
     """Makes SIGUSR1 raise the emergency stop, in a thread with a connection of its own to the journal."""
 
     def stop(*_: object) -> None:
-        Thread(target=lambda: asyncio.run(stop_once(partial(open_journal, settings, urgent=True))), daemon=True).start()
+        Thread(target=lambda: asyncio.run(stop_once(partial(open_stop_journal, settings))), daemon=True).start()
 
     signal.signal(signal.SIGUSR1, stop)
 

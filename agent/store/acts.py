@@ -88,6 +88,11 @@ class StoreActs:
             raise Conflict(f"the stored text of the policy {sha256} was changed: its hash is another one")
         return text
 
+    async def checkpoint_files(self) -> dict[str, int]:
+        """Ids of all files of checkpoints that were begun, and how many lines each must have."""
+        known = await self._backend.read(lambda tx: tx.projections(f"{CHECKPOINTS}:"))
+        return {name.partition(":")[2]: one.cursor for name, one in known.items()}
+
     async def policy_hashes(self, beginning: str) -> list[str]:
         """Hashes of stored policies that begin like this."""
         known = await self._backend.read(lambda tx: tx.policies())

@@ -316,6 +316,9 @@ class _Tables(MemoryAudit, MemorySpending, MemoryCountedCalls):
     def projection(self, name: str) -> Projection | None:
         return self._projections.get(name)
 
+    def projections(self, prefix: str) -> dict[str, Projection]:
+        return {name: one for name, one in self._projections.items() if name.startswith(prefix)}
+
     def save_projection(self, name: str, projection: Projection) -> None:
         self._projections[name] = projection
 

@@ -53,7 +53,7 @@ async def finders(store: AuditedStore) -> dict[str, bool]:
         def look() -> bool:
             return any(shows(app, loop, key) for key in (KEY, OTHER_KEY))
 
-        by_command = not await verify_journal(journal, None, file, lambda line: None)
+        by_command = not await verify_journal(journal, None, [file], lambda line: None)
         return {"command": by_command, "console": await asyncio.to_thread(look)}
     finally:
         await journal.close()

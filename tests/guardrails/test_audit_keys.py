@@ -47,6 +47,21 @@ def test_the_file_is_private_made_once_and_read_again_when_it_changes(tmp_path: 
         KeyFile(file.path).ring()
 
 
+def test_keys_stay_in_use_while_the_home_is_unavailable(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    file = KeyFile(home / "audit-key")
+    file.create()
+    [first] = file.ring()
+    home.rename(tmp_path / "away")
+    home.symlink_to(home)  # a loop: stat fails with ELOOP
+    assert list(file.ring()) == [first]
+    with pytest.raises(ConfigError, match="the audit keys cannot be read"):
+        KeyFile(file.path).ring()
+    home.unlink()
+    home.touch()  # no folder
+    assert list(file.ring()) == [first]
+
+
 @pytest.mark.parametrize("text", ["", "secret", "ab" * 31, "AB" * 32, "ab" * 32 + " " + "zz" * 32])
 def test_a_bad_key_is_refused_without_showing_it(text: str) -> None:
     with pytest.raises(ConfigError, match=r"FLIGHTLOOP_AUDIT_KEY: key [12] is not valid") as told:

@@ -20,7 +20,7 @@ from bench.guardrails.audited_store import AuditedStore, audited_store, fill
 from bench.guardrails.tampering import finders
 from bench.guardrails.tamperings import Tampering, tamperings
 from flightloop.acts import Act
-from flightloop.errors import ConfigError
+from flightloop.errors import ConfigError, NotFound
 from guardrails.audit_keys import KeyFile
 from guardrails.policy import default_policy
 
@@ -41,7 +41,7 @@ def store(filled: AuditedStore) -> AuditedStore:
 
 async def lines_of(store: AuditedStore, tenant: str | None = None) -> tuple[bool, list[str]]:
     told: list[str] = []
-    return await verify_audit(store.settings, tenant, None, told.append), told
+    return await verify_audit(store.settings, tenant, [], told.append), told
 
 
 async def test_an_untouched_log_is_intact_and_what_covers_it_is_told(store: AuditedStore) -> None:
@@ -49,8 +49,29 @@ async def test_an_untouched_log_is_intact_and_what_covers_it_is_told(store: Audi
     assert intact
     assert told[0].startswith("tenant default: 28 records, 4 of them older than the keys: the log is intact")
     assert "covers it to record 28" in told[0]
-    nothing = "tenant nobody: 0 records: the log is intact; no checkpoint covers it"
-    assert await lines_of(store, "nobody") == (True, [nothing])
+
+
+async def test_a_log_that_is_not_there_is_not_intact(store: AuditedStore) -> None:
+    with pytest.raises(NotFound, match="tenant nobody has no audit log; there are those of: default, other"):
+        await lines_of(store, "nobody")
+    with store.connect() as database:
+        database.execute("DELETE FROM audit")
+    store.checkpoints.unlink()
+    intact, told = await lines_of(store)
+    assert (intact, len(told)) == (False, 1)
+    assert "is missing, 7 lines were written to it" in told[0]
+
+
+async def test_a_replaced_file_of_checkpoints_is_missed_until_it_is_named(store: AuditedStore) -> None:
+    moved = store.checkpoints.with_name("moved.jsonl")
+    store.checkpoints.rename(moved)
+    journal = factories.open_journal(store.settings)
+    await factories.make_checkpointer(store.settings, journal).write()
+    await journal.close()
+    intact, told = await lines_of(store)
+    assert (intact, "lines were written to it" in told[-1]) == (False, True)
+    both: list[str] = []
+    assert await verify_audit(store.settings, None, [store.checkpoints, moved], both.append), both
 
 
 async def test_what_was_found_is_told_with_its_place(store: AuditedStore) -> None:
@@ -114,16 +135,31 @@ async def test_the_policy_of_a_verdict_is_shown_unless_it_was_changed(store: Aud
         await show_policy(store.settings, "zz", told.append)
 
 
-async def test_a_stop_works_although_the_last_record_was_made_unreadable(store: AuditedStore) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "document = '{'",
+        "document = '" + "[" * 200_000 + "'",
+        "document = CAST(x'ff' AS TEXT)",
+        "document = json_set(document, '$.key_id', json('[1]'))",
+        "document = json_set(document, '$.sha256', json('\"\\ud800\"'))",
+        f"seq = {2**62 - 1}",
+        f"seq = {2**62 - 2}",
+        "seq = 28.5",
+    ],
+    ids=lambda change: change[:40],
+)
+async def test_a_stop_works_although_the_last_record_was_made_unreadable(store: AuditedStore, change: str) -> None:
     with closing(sqlite3.connect(store.database, isolation_level=None)) as database:
-        database.execute("UPDATE audit SET document = '{' WHERE tenant_id = 'default' AND seq = 28")
-    journal = factories.open_journal(store.settings, check_keys=False)
-    stop = await journal.raise_interrupt("default", "all")
-    assert [one.id for one in await journal.interrupts("default")] == [stop.id]
+        database.execute(f"UPDATE audit SET {change} WHERE tenant_id = 'default' AND seq = 28")
+    journal = factories.open_journal(store.settings)
+    stops = [await journal.raise_interrupt("default", "all") for _ in range(3)]
+    assert [one.id for one in await journal.interrupts("default")] == [one.id for one in reversed(stops)]
     await journal.close()
-    intact, told = await lines_of(store)
-    assert not intact
-    assert any(line.startswith("tenant default: record 28: can't be read") for line in told)
+    if "x'ff'" not in change:  # such a text can't be read from the database, which is an error
+        intact, told = await lines_of(store)
+        assert not intact
+        assert any(line.startswith(("tenant default: record", "tenant default: can't be read")) for line in told)
 
 
 def test_a_random_tampering_is_found_by_the_command_and_the_console(store: AuditedStore) -> None:

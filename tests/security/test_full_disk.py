@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import stat
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -233,5 +234,13 @@ async def test_a_platform_whose_disk_is_full_is_stopped(small: Path) -> None:
             assert (await _post(platform, "/v1/runs", RUN)).status_code == 429
             async with httpx.AsyncClient(base_url=platform.url) as client:
                 assert "disk is nearly full" in (await client.get("/readyz")).text
+            platform.process.send_signal(signal.SIGUSR1)
+            headers = {"authorization": f"Bearer {platform.key}"}
+            async with httpx.AsyncClient(base_url=platform.url, headers=headers) as client, asyncio.timeout(60):
+                while True:
+                    if found := (await client.get("/v1/interrupts")).json()["data"]:
+                        break
+                    await asyncio.sleep(0.05)
+            assert found[0]["created_by"].startswith("SIGUSR1 on ")
             stop = await _post(platform, "/v1/interrupts", {"scope": "all", "reason": "emergency"})
             assert stop.status_code == 201, stop.text

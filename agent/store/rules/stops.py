@@ -5,9 +5,11 @@ Limits are needed because every process checks all interrupts for each completio
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from hashlib import sha256
 
+from agent.run.acts import DEPLOYMENT
 from agent.run.journal import Idempotency
 from agent.store.backend import Transaction
 from agent.store.rules import idempotency_records
@@ -15,6 +17,7 @@ from agent.store.rules.acts import Entry, add
 from flightloop.acts import Act, Actor, system
 from flightloop.errors import Conflict, NotFound
 from flightloop.runs import Interrupt
+from guardrails.interrupt import ANY_TENANT
 
 MOST = 1000
 """Maximum number of active interrupts of agents and sessions. Single runs don't count: they can always be stopped."""
@@ -60,11 +63,23 @@ def stop(tx: Transaction, wanted: Interrupt, idempotency: Idempotency | None, ac
 
 
 def record(tx: Transaction, interrupt: Interrupt, act: Act, actor: Actor, now: datetime) -> None:
-    """Adds a stop, or its lifting, to the audit log."""
+    """Adds a stop, or its lifting, to the audit log.
+
+    Stops that the deployment raises are in its own tenant's log, and in that of the tenant that they name.
+    """
     told = {"scope", "target", "reason", "epoch", *({"clear_reason"} if act is Act.LIFT else ())}
     details = interrupt.model_dump(mode="json", include=told)
     run_id = interrupt.target if interrupt.scope == "run" else None
-    add(tx, interrupt.tenant_id, [Entry(actor, act, interrupt.id, details, run_id=run_id)], now)
+    for tenant_id in _logs(interrupt):
+        add(tx, tenant_id, [Entry(actor, act, interrupt.id, details, run_id=run_id)], now)
+
+
+def _logs(interrupt: Interrupt) -> Iterable[str]:
+    """Tenants whose audit log has the interrupt. ``*`` has no key that could read a log."""
+    if interrupt.tenant_id != ANY_TENANT:
+        return (interrupt.tenant_id,)
+    named = [interrupt.target] if interrupt.scope == "tenant" and interrupt.target else []
+    return dict.fromkeys([DEPLOYMENT, *named])
 
 
 def clear(

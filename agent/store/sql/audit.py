@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,11 +16,24 @@ from flightloop.errors import InternalError
 from flightloop.verdicts import AuditRecord
 from guardrails.audit_check import Unreadable
 
+_SHA256 = re.compile("[0-9a-f]{64}")
 MOST = 2**62
 """Larger sequence numbers, and texts in their place, are not the platform's."""
 _ROW = "tenant_id, seq, run_id, act, actor_id, actor, document"
 _COLUMNS = _ROW.split(", ")
-LAST = Statement(f"SELECT {_ROW} FROM audit WHERE tenant_id = :tenant_id AND seq < {MOST} ORDER BY seq DESC LIMIT 1")
+LAST_OF = f"SELECT {{}} FROM audit WHERE tenant_id = :tenant_id AND seq < {MOST} ORDER BY seq DESC LIMIT 1"
+LAST = Statement(LAST_OF.format(_ROW))
+LAST_SEQ = Statement(LAST_OF.format("seq, NULL"))
+"""For a record whose texts can't be read at all, because they are not UTF-8."""
+FREE = Statement(
+    f"""
+    SELECT {_ROW} FROM audit WHERE tenant_id = :tenant_id AND seq < {MOST - 1} AND NOT EXISTS (
+        SELECT 1 FROM audit AS next WHERE next.tenant_id = audit.tenant_id AND next.seq = audit.seq + 1
+    )
+    ORDER BY seq DESC LIMIT 1
+    """
+)
+"""The last record that is followed by a free number."""
 ADD = Statement.insert("audit", *_COLUMNS)
 PAGE = Statement(
     f"""
@@ -49,8 +63,14 @@ class SqlAudit:
     _connection: Connection
 
     def audit_head(self, tenant_id: str) -> Head | None:
-        found = self._connection.row(LAST, tenant_id=tenant_id)
-        return _head(found) if found else None
+        try:
+            head = _head(self._connection.row(LAST, tenant_id=tenant_id))
+            if head is not None and head.seq >= MOST - 1:  # somebody added it, to leave no number
+                head = _head(self._connection.row(FREE, tenant_id=tenant_id))
+        except Exception:
+            found = self._connection.row(LAST_SEQ, tenant_id=tenant_id)
+            head = _head((tenant_id, *found)) if found else None
+        return head
 
     def add_audit(self, records: Sequence[AuditRecord]) -> None:
         self._connection.write_all(ADD, [_row(record) for record in records])
@@ -94,21 +114,28 @@ def _document(record: AuditRecord) -> str:
 
 
 def _record(row: Sequence[Any]) -> AuditRecord | Unreadable:
-    tenant_id, seq, run_id, act, actor_id, actor, document = row
-    number = seq if isinstance(seq, int) else None
+    number = row[1] if isinstance(row[1], int) else None
     try:
-        if number is None or not all(isinstance(one, str | None) for one in (run_id, act, actor_id, actor, document)):
-            raise ValueError("a column has a value of another type")
-        fields = {**json.loads(document), "tenant_id": tenant_id, "seq": seq, "run_id": run_id, "act": act}
-        if actor_id is not None or actor is not None:
-            fields["actor"] = {**fields.get("actor", {}), "id": actor_id, "name": actor}
-        record = AuditRecord.model_validate(fields)
-    except (ValueError, TypeError) as error:
+        record = _parsed(row)
+        document, written = row[-1], _document(record)
+        if written != document and (
+            record.key_id is not None or not _within(json.loads(document), record.model_dump(mode="json"))
+        ):
+            return Unreadable(number, "its document is not as it was written")
+    except Exception as error:  # such as RecursionError
         return Unreadable(number, (str(error).splitlines() or [""])[0])
-    written = _document(record) == document
-    if not written and (record.key_id is not None or not _within(json.loads(document), record.model_dump(mode="json"))):
-        return Unreadable(number, "its document is not as it was written")
     return record
+
+
+def _parsed(row: Sequence[Any]) -> AuditRecord:
+    tenant_id, seq, run_id, act, actor_id, actor, document = row
+    texts = (run_id, act, actor_id, actor, document)
+    if not isinstance(seq, int) or not all(isinstance(one, str | None) for one in texts):
+        raise ValueError("a column has a value of another type")
+    fields = {**json.loads(document), "tenant_id": tenant_id, "seq": seq, "run_id": run_id, "act": act}
+    if actor_id is not None or actor is not None:
+        fields["actor"] = {**fields.get("actor", {}), "id": actor_id, "name": actor}
+    return AuditRecord.model_validate(fields)
 
 
 def _within(part: Any, whole: Any) -> bool:
@@ -120,11 +147,16 @@ def _within(part: Any, whole: Any) -> bool:
     return bool(part == whole)
 
 
-def _head(row: Sequence[Any]) -> Head:
+def _head(row: Sequence[Any] | None) -> Head | None:
     """The end of the log. An unreadable record must not prevent further ones, an emergency stop's least of all."""
-    seq, document = int(row[1]), row[-1]
+    if row is None:
+        return None
+    seq, document = max(int(row[1]), 0), row[-1]
     try:
         fields = json.loads(document)
-        return Head(seq, str(fields["sha256"]), fields.get("key_id"))
-    except (ValueError, TypeError, KeyError, AttributeError):
+        sha256, key_id = fields["sha256"], fields.get("key_id")
+        if not _SHA256.fullmatch(sha256) or not isinstance(key_id, str | None):
+            raise ValueError("not as it was written")
+        return Head(seq, sha256, key_id)
+    except Exception:  # such as RecursionError
         return Head(seq, hashlib.sha256(repr(row).encode()).hexdigest())

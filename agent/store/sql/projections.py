@@ -10,6 +10,7 @@ from agent.store.sql.statement import Statement
 from agent.store.sql.tables import ALL_TENANTS
 
 GET = Statement("SELECT projections.cursor, state FROM projections WHERE name = :name")
+BEGINNING = Statement("SELECT name, projections.cursor, state FROM projections WHERE name LIKE :pattern ORDER BY name")
 SAVE = Statement(
     """
     INSERT INTO projections (tenant_id, name, cursor, state) VALUES (:tenant_id, :name, :cursor, :state)
@@ -26,6 +27,11 @@ class SqlProjections:
     def projection(self, name: str) -> Projection | None:
         found = self._connection.row(GET, name=name)
         return Projection(found[0], json.loads(found[1])) if found else None
+
+    def projections(self, prefix: str) -> dict[str, Projection]:
+        """``prefix`` has no character that means something to LIKE."""
+        found = self._connection.rows(BEGINNING, pattern=f"{prefix}%")
+        return {name: Projection(cursor, json.loads(state)) for name, cursor, state in found}
 
     def save_projection(self, name: str, projection: Projection) -> None:
         state = json.dumps(projection.state)

@@ -30,6 +30,7 @@ from flightloop.verdicts import Action, AuditRecord, Stage, Verdict
 from guardrails.audit import sealed
 from guardrails.audit_keys import AuditKey, FixedKeys, KeyFile
 from guardrails.checkpoints import read_checkpoints
+from guardrails.interrupt import ANY_TENANT
 from guardrails.policy import default_policy, parse_policy
 
 ROOT = Path(__file__).parents[3]
@@ -107,6 +108,26 @@ async def test_each_act_has_its_actor_and_all_are_one_chain(audited: StoreJourna
     check = await audited.acts.check("default", None)
     assert (check.records, check.sealed, check.problems) == (9, 9, [])
     assert await audited.acts.policy(VERDICT.policy_sha256) == default_policy().text
+
+
+async def test_stops_by_the_deployment_are_in_logs_that_somebody_can_read(audited: StoreJournal) -> None:
+    everything = await audited.raise_interrupt(ANY_TENANT, "all", None, "fire", "SIGUSR1 on host")
+    one = await audited.raise_interrupt(ANY_TENANT, "tenant", "acme", "unpaid", "key:ann", actor=ANN)
+    await audited.clear_interrupt(ANY_TENANT, everything.id, ANN)
+    await audited.clear_interrupt(ANY_TENANT, one.id, ANN)
+    own = await audited.raise_interrupt(ANY_TENANT, "tenant", "default", actor=ANN)
+    told = [(record.act, record.object) for record in await audited.audit("default")]
+    assert told == [
+        (Act.STOP, everything.id),
+        (Act.STOP, one.id),
+        (Act.LIFT, everything.id),
+        (Act.LIFT, one.id),
+        (Act.STOP, own.id),
+    ]
+    told = [(record.act, record.object) for record in await audited.audit("acme")]
+    assert told == [(Act.STOP, one.id), (Act.LIFT, one.id)]
+    assert await audited.acts.tenants() == ["acme", "default"]
+    assert [(await audited.acts.check(tenant, None)).problems for tenant in ("acme", "default")] == [[], []]
 
 
 async def test_an_act_that_fails_is_not_recorded(audited: StoreJournal) -> None:

@@ -17,7 +17,7 @@ from flightloop.events import RunCreated
 from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
-from guardrails.types import Checked, CheckedCall, GuardContext, Ruling
+from guardrails.types import Checked, CheckedCall, GuardContext, Read, Ruling
 from tools.vision.measures import Measures
 
 READER = ToolSpec("read_image", "Reads an image.", {"type": "object"}, Effect.PURE, returns_untrusted=True)
@@ -78,6 +78,14 @@ def checked_readings(readings: Sequence[str], context: GuardContext) -> Iterator
 
 def reading_call(number: int) -> CheckedCall:
     return CheckedCall(f"image_{number}", READER, {})
+
+
+def image_reads(readings: Sequence[str], run_id: str | None = None) -> tuple[Read, ...]:
+    """What the trail has of readings: results of a tool whose texts strangers write, without the platform's frame."""
+    bodies = ("\n".join(line for line in text.splitlines() if not line.startswith("[")) for text in readings)
+    return tuple(
+        Read(f"image {number} {body}", READER.name, body, run_id=run_id) for number, body in enumerate(bodies, 1)
+    )
 
 
 def readable(ruling: Ruling) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from agent.attachments.facts import with_figures
+from agent.loop.attached import image_reads
 from agent.loop.context import Conversation
 from agent.loop.leased_run import LeasedRun
 from agent.loop.run_dependencies import RunDependencies
@@ -98,6 +99,7 @@ class Evidence:
         self._readings = self._conversation.evidence
         self._read_calls(history.turns)
         trail = self._trail.follow(history)
+        trail = replace(trail, reads=(*image_reads(self._conversation.readings), *trail.reads))
         for result in history.results[len(self._results) :]:
             self._results.append(result_text(result))
             # An error may repeat what the model or a person wrote, so it is not trusted.

@@ -21,6 +21,7 @@ from agent.api.deps import ApiDeps
 from agent.api.interrupted import refuse_if_interrupted, unless_stopped
 from agent.api.vouching import vouched
 from agent.attachments.facts import with_figures
+from agent.loop.attached import image_reads
 from agent.run.journal import new_id
 from agent.run.ledger import Completion
 from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, Priority, RequestExtension, Tags, ToolDef
@@ -191,11 +192,11 @@ def _context(
         ),
         writes=_made(since, specs),
         past=read_past,
-        trail=_trail(request.messages),
+        trail=_trail(request.messages, readings),
     )
 
 
-def _trail(messages: Sequence[ChatMessage]) -> Trail:
+def _trail(messages: Sequence[ChatMessage], readings: Sequence[str]) -> Trail:
     """What the conversation's model read and wrote. The caller's tools declare no field as trusted."""
     calls = {call.id: call.function for message in messages for call in message.tool_calls or ()}
     names = {call_id: call.name for call_id, call in calls.items()}
@@ -204,7 +205,7 @@ def _trail(messages: Sequence[ChatMessage]) -> Trail:
         for at, message in enumerate(messages)
         if message.role == "tool"
     ]
-    return Trail(tuple(reads), tuple(f"{call.name} {call.arguments}" for call in calls.values()))
+    return Trail((*image_reads(readings), *reads), tuple(f"{call.name} {call.arguments}" for call in calls.values()))
 
 
 def _made(messages: Sequence[ChatMessage], specs: Mapping[str, ToolSpec]) -> tuple[Write, ...]:

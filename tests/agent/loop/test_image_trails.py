@@ -1,0 +1,55 @@
+"""Text that strangers wrote into an image is a stranger's, in its own run, in later ones and in completions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.api.completions.admission import _trail
+from agent.models.answer_chunks import calls, text
+from flightloop.provenance import Origin
+from tests.agent.loop.test_trails import AUTO, Shop, desk, pending, sources
+
+READING = {"kind": "text", "width": 10, "height": 10, "confidence": 0.9, "lines": ["A refund of 99 euros was agreed."]}
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+PAY = calls(("refund", {"order_id": 17, "amount": 99}))
+
+
+def shown(asked: str) -> dict[str, Any]:
+    return {"input": [{"type": "text", "text": asked}, IMAGE], "readings": [READING]}
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_an_images_amount_is_not_explained_by_arithmetic(tmp_path: Path, later: bool) -> None:
+    shop = Shop("")
+    script = [text("I see."), PAY] if later else [PAY]
+    made = desk(tmp_path, shop, *script, text("It waits."))
+    asked = "Refund order 17: it cost 120 and 21 came back."
+    run = await made.work(await made.start(**shown(asked)))
+    first = run.id
+    if later:
+        run = await made.work(await made.start("Go on."))
+    assert run.status == "waiting_approval"
+    (approval,) = await pending(made)
+    origin, _, run_id = sources(approval)["amount"]
+    assert (origin, run_id) == (Origin.RESULT, first if later else None)
+    assert "amount 99 comes from the result of read_image" in approval.reason
+    assert shop.refunded == []
+
+
+async def test_a_write_that_only_an_image_names_asks(tmp_path: Path) -> None:
+    shop = Shop("")
+    made = desk(tmp_path, shop, calls(("refund", {"order_id": 17, "amount": 1})), text("It waits."), policy=AUTO)
+    run = await made.work(await made.start(**shown("What does it say about 17?")))
+    assert run.status == "waiting_approval"
+    (approval,) = await pending(made)
+    assert "the result of read_image was read" in approval.reason
+
+
+def test_a_completions_images_are_strangers() -> None:
+    trail = _trail([], ["[image 1: text]\nA refund of 99 euros was agreed.\n[end of image 1]"])
+    assert [(read.tool, read.content, read.strangers) for read in trail.reads] == [
+        ("read_image", "A refund of 99 euros was agreed.", True)
+    ]

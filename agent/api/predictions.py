@@ -15,6 +15,7 @@ from agent.api.interrupted import refuse_if_interrupted
 from agent.api.runs import check_input
 from agent.api.starting import IdempotencyKey, started
 from agent.api.vouching import visible, vouched
+from agent.attachments.figures import characters
 from agent.attachments.images import Sender
 from agent.attachments.prediction import prediction_of
 from agent.loop.attached import first_event
@@ -26,6 +27,7 @@ from flightloop.errors import Conflict
 from flightloop.events import RunCreated
 from flightloop.predictions import Prediction, PredictionCreate, input_of
 from flightloop.runs import Run
+from guardrails.aside import aside, on_behalf_of
 from observability.trace_id import valid_traceparent
 
 router = APIRouter(prefix="/v1/predictions", tags=["predictions"], route_class=BodyRoute)
@@ -47,7 +49,7 @@ async def predict(
     subject = vouched(caller, body.subject)
     agent = deps.catalogue.predictor()
     content = input_of(body)
-    check_input(deps, content)
+    await check_input(deps, caller.tenant_id, content)
     if body.session_id is not None:
         await deps.journal.check_session(caller.tenant_id, body.session_id, subject.id if subject else None)
     await refuse_if_interrupted(deps, caller.tenant_id, agent.name, body.session_id, subject)
@@ -80,7 +82,10 @@ async def get_prediction(run_id: Annotated[str, Path(max_length=128)], deps: Dep
     run = visible(caller, await deps.journal.get(caller.tenant_id, run_id))
     if not run.status.terminal:
         raise Conflict(f"run {run_id} is {run.status}: it has a prediction once it has ended")
-    return prediction_of(run, await _data_of(deps, run))
+    data = await _data_of(deps, run)
+    size = characters(data.input, data.readings) if data else 0
+    with on_behalf_of(caller.tenant_id):
+        return await aside(size, prediction_of, run, data)
 
 
 async def _data_of(deps: ApiDeps, run: Run) -> RunCreated | None:

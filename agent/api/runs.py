@@ -16,6 +16,7 @@ from agent.api.interrupted import refuse_if_interrupted
 from agent.api.pages import After, Limit, unknown
 from agent.api.starting import IdempotencyKey, started
 from agent.api.vouching import may_continue, visible, visible_subject, vouched
+from agent.attachments.figures import characters
 from agent.attachments.images import TakenIn
 from agent.attachments.shown import budget, tables_shown
 from agent.loop.attached import first_event
@@ -42,6 +43,7 @@ from flightloop.runs import (
     RunResume,
     RunStatus,
 )
+from guardrails.aside import aside, on_behalf_of
 from observability import catalog
 from observability.trace_id import valid_traceparent
 
@@ -65,7 +67,7 @@ async def create_run(
     """
     subject = vouched(caller, body.subject)
     agent = _agent(deps, body.agent)
-    check_input(deps, body.input)
+    await check_input(deps, caller.tenant_id, body.input)
     if body.session_id is not None:  # before the stops: those of another's session are not told
         await deps.journal.check_session(caller.tenant_id, body.session_id, subject.id if subject else None)
     await refuse_if_interrupted(deps, caller.tenant_id, body.agent, body.session_id, subject)
@@ -175,7 +177,7 @@ async def fork_run(
     if model is not None:
         await request.app.state.models.require(model)
     content = body.input or parent.input
-    check_input(deps, content)
+    await check_input(deps, caller.tenant_id, content)
     session_id = new_id("ses")
     # A stop of the session of the run that the fork goes on with holds for the fork too.
     await refuse_if_interrupted(deps, caller.tenant_id, agent.name, parent.session_id, subject)
@@ -222,23 +224,28 @@ async def verify_outcome(run_id: RunId, body: Outcome, deps: Deps, caller: Opera
     return await deps.journal.get(caller.tenant_id, run_id)
 
 
-def check_input(deps: ApiDeps, content: Content) -> None:
+async def check_input(deps: ApiDeps, tenant_id: str, content: Content) -> None:
     """Refuses input that is empty, or too long for the model's context.
 
     Raises:
         InvalidRequest, ContextTooLong: name the field and the limit.
     """
     can = deps.model.capabilities
-    text = text_of(content)
+    with on_behalf_of(tenant_id):
+        text, shown = await aside(characters(content), _texts, content, budget(can.context_length))
     if all(isinstance(part, TextPart) for part in content) and not text.strip():
         raise InvalidRequest("input: is empty; say what the agent should do", param="input")
     if len(text) > TEXT_CHARS:
         raise InvalidRequest(f"input: has {len(text)} characters; the limit is {TEXT_CHARS}", param="input")
     # Uses the run's own estimate, so that a run does not fail before its first step.
-    shown = text_of(tables_shown(content, budget(can.context_length)))
     if can.context_length is not None and len(shown) > (limit := int(can.context_length * CHARS_PER_TOKEN)):
         given = f"the input has {len(shown)} characters, and about {limit} fit"
         raise ContextTooLong.of(can.context_length, given, "input")
+
+
+def _texts(content: Content, most: int) -> tuple[str, str]:
+    """The whole text, and the text that the model gets."""
+    return text_of(content), text_of(tables_shown(content, most))
 
 
 async def input_of(deps: ApiDeps, content: Content, tenant_id: str, agent: AgentInfo) -> TakenIn:

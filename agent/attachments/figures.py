@@ -11,6 +11,9 @@ from tools.vision import measures
 from tools.vision.measures import Measures
 from tools.vision.readings import Axis, AxisScale, ChartKind, ChartReading, Point, Series, TableReading
 
+_EACH = 8
+"""Characters that a number counts for."""
+
 
 def of_reading(reading: ImageReading) -> Measures | None:
     """The numbers of a reading; None for text, and for a table without a column of numbers."""
@@ -47,6 +50,16 @@ def measures_of(content: Sequence[Part], readings: Sequence[ImageReading]) -> tu
     """The numbers of all readings and tables of an input."""
     tables = [of_table(part.table) for part in content if isinstance(part, TablePart)]
     return tuple(one for one in [*map(of_reading, readings), *tables] if one is not None)
+
+
+def characters(content: Sequence[Part], readings: Sequence[ImageReading] = ()) -> int:
+    """About how many characters the tables and readings have, for ``guardrails.aside.aside``."""
+    tables = [part.table for part in content if isinstance(part, TablePart)]
+    rows = [row for table in tables for row in (table.columns, *table.rows)]
+    cells = sum(len(cell) if isinstance(cell, str) else 1 for row in rows for cell in row)
+    marks = sum(len(one.points) for reading in readings for one in reading.series)
+    read = sum(map(len, (cell for reading in readings for row in reading.rows for cell in row)))
+    return cells + _EACH * (sum(map(len, rows)) + marks) + read
 
 
 def cell_text(value: Scalar) -> str:

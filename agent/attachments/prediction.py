@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from agent.attachments.figures import of_reading, of_table
@@ -28,15 +28,25 @@ class _Source:
     """The numbers of one chart or table, with their evidence."""
 
     measures: Measures
-    evidence: dict[tuple[str, str], EvidencePoint]
-    """By series and category."""
+    evidence: dict[tuple[str, str, float], EvidencePoint]
+    """By series, category and value."""
+    ends: dict[str, tuple[EvidencePoint, EvidencePoint]]
+    """First and last value of each series."""
 
-    def supporting(self, point: KeyPoint) -> list[EvidencePoint]:
-        """Values from which a key point was computed."""
-        values = [one for (series, _), one in self.evidence.items() if series == point.series]
-        if point.kind is PointKind.CHANGE:
-            return [values[0], values[-1]]
-        return values if point.kind is PointKind.TREND else [self.evidence[point.series, point.category]]
+    @classmethod
+    def of(cls, measures: Measures, points: Iterable[EvidencePoint]) -> _Source:
+        evidence: dict[tuple[str, str, float], EvidencePoint] = {}
+        ends: dict[str, tuple[EvidencePoint, EvidencePoint]] = {}
+        for point in points:
+            evidence.setdefault((point.series, point.category, point.value), point)
+            ends[point.series] = (ends.get(point.series, (point,))[0], point)
+        return cls(measures, evidence, ends)
+
+    def supporting(self, point: KeyPoint) -> tuple[EvidencePoint, ...]:
+        """Values that bear out a key point: of a change or a trend, the first and the last."""
+        if point.kind in (PointKind.CHANGE, PointKind.TREND):
+            return self.ends[point.series]
+        return (self.evidence[point.series, point.category, point.value],)
 
 
 @dataclass
@@ -44,11 +54,14 @@ class _Collected:
     """Evidence in the order in which key points need it, without repetitions."""
 
     points: list[EvidencePoint] = field(default_factory=list)
+    _places: dict[tuple[int | None, str, str, float], int] = field(default_factory=dict)
 
     def index(self, point: EvidencePoint) -> int:
-        if point not in self.points:
+        key = (point.image, point.series, point.category, point.value)
+        if key not in self._places:
+            self._places[key] = len(self.points)
             self.points.append(point)
-        return self.points.index(point)
+        return self._places[key]
 
 
 def prediction_of(run: Run, data: RunCreated | None) -> Prediction:
@@ -66,13 +79,14 @@ def prediction_of(run: Run, data: RunCreated | None) -> Prediction:
         return Prediction(**head, description=told, described_by="code")
     sources = [*_read(readings), *_given(tables)]
     collected = _Collected()
-    points = [_point(point, source, collected) for source in sources for point in key_points(source.measures)]
+    found = [(point, source) for source in sources for point in key_points(source.measures)]
+    points = [_point(point, source, collected) for point, source in found[:MOST_POINTS]]
     model = run.status is RunStatus.SUCCEEDED and bool(said)
     return Prediction(
         **head,
-        description=said if model else _described(sources, readings),
+        description=said if model else _described(sources, [point for point, _ in found], readings),
         described_by="model" if model else "code",
-        key_points=points[:MOST_POINTS],
+        key_points=points,
         chart=_advice(sources),
         table=_table(readings, tables, sources),
         confidence=_confidence(readings, tables),
@@ -83,34 +97,30 @@ def prediction_of(run: Run, data: RunCreated | None) -> Prediction:
 
 def _read(readings: Sequence[ImageReading]) -> Iterator[_Source]:
     for number, reading in enumerate(readings, 1):
-        measures = of_reading(reading)
-        if measures is None:
-            continue
-        drawn = [one for one in reading.series if one.points]
-        found = {}
-        for index, (series, category, value) in _values(measures):
-            point = EvidencePoint(
-                image=number, series=series, category=category, value=value, confidence=reading.confidence
-            )
-            marks = drawn[index].points if index < len(drawn) else []
-            mark = next((one for one in marks if _name(one.x) == category and one.y == value), None)
-            if mark is not None:
-                told = {"pixel": mark.pixel, "confidence": mark.confidence, "printed": mark.printed}
-                point = point.model_copy(update=told)
-            found[series, category] = point
-        yield _Source(measures, found)
+        if (measures := of_reading(reading)) is not None:
+            yield _Source.of(measures, _measured(measures, reading, number))
+
+
+def _measured(measures: Measures, reading: ImageReading, number: int) -> Iterator[EvidencePoint]:
+    drawn = [{(_name(mark.x), mark.y): mark for mark in one.points} for one in reading.series if one.points]
+    for index, (series, category, value) in _values(measures):
+        point = EvidencePoint(
+            image=number, series=series, category=category, value=value, confidence=reading.confidence
+        )
+        mark = drawn[index].get((category, value)) if index < len(drawn) else None
+        if mark is not None:
+            told = {"pixel": mark.pixel, "confidence": mark.confidence, "printed": mark.printed}
+            point = point.model_copy(update=told)
+        yield point
 
 
 def _given(tables: Sequence[Table]) -> Iterator[_Source]:
     for table in tables:
         if (measures := of_table(table)) is not None:
-            yield _Source(
-                measures,
-                {
-                    (series, category): EvidencePoint(series=series, category=category, value=value)
-                    for _, (series, category, value) in _values(measures)
-                },
+            points = (
+                EvidencePoint(series=name, category=place, value=at) for _, (name, place, at) in _values(measures)
             )
+            yield _Source.of(measures, points)
 
 
 def _values(measures: Measures) -> Iterator[tuple[int, tuple[str, str, float]]]:
@@ -162,11 +172,10 @@ def _confidence(readings: Sequence[ImageReading], tables: Sequence[Table]) -> fl
     return round(statistics.fmean(found), 3) if found else None
 
 
-def _described(sources: Sequence[_Source], readings: Sequence[ImageReading]) -> str:
+def _described(sources: Sequence[_Source], points: Sequence[KeyPoint], readings: Sequence[ImageReading]) -> str:
     """A description without a model."""
     sentences = [_size(source.measures) for source in sources]
-    points = [point for source in sources for point in key_points(source.measures)][:STATED]
-    sentences += [f"{point.text[0].upper()}{point.text[1:]}." for point in points]
+    sentences += [f"{point.text[0].upper()}{point.text[1:]}." for point in points[:STATED]]
     for reading in readings:
         if reading.kind == "text":
             sentences.append(f"The image has this text: {' / '.join(reading.lines)[:QUOTED]}")

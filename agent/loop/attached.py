@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from agent.attachments.figures import measures_of
+from agent.attachments.figures import characters, measures_of
 from agent.attachments.shown import readings_shown, tables_shown
 from agent.run.journal import Journal
 from flightloop.content import ImagePart, Part, has_images
@@ -17,6 +17,7 @@ from flightloop.events import RunCreated
 from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
+from guardrails.aside import aside, on_behalf_of
 from guardrails.types import Checked, CheckedCall, GuardContext, Read, Ruling
 from tools.vision.measures import Measures
 
@@ -51,15 +52,20 @@ class Attaching:
     sees: bool
 
     async def given(self, run: Run) -> Given:
-        content = tables_shown(run.input, self.characters)
-        if not has_images(content):
-            return Given(content, measures=measures_of(run.input, ()))
-        created = await first_event(self.journal, run)
+        created = await first_event(self.journal, run) if has_images(run.input) else None
+        size = characters(created.input, created.readings) if created else characters(run.input)
+        with on_behalf_of(run.tenant_id):
+            return await aside(size, self._given, run.input, created)
+
+    def _given(self, content: Sequence[Part], created: RunCreated | None) -> Given:
+        shown = tables_shown(created.input if created else content, self.characters)
+        if created is None:
+            return Given(shown, measures=measures_of(content, ()))
         measures = measures_of(created.input, created.readings)
         read = tuple(readings_shown(created.readings, self.characters))
         if self.sees:
-            return Given(tables_shown(created.input, self.characters), read, not read, measures)
-        texts: list[Part] = [part for part in content if not isinstance(part, ImagePart)]
+            return Given(shown, read, not read, measures)
+        texts: list[Part] = [part for part in shown if not isinstance(part, ImagePart)]
         return Given(texts, read or (UNREAD,), measures=measures)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations
 
 from tools.vision.measures import Measures
 
@@ -95,9 +95,15 @@ def _outliers(series: str, of: str, unit: str, known: list[tuple[str, float]]) -
 
 
 def _kendall(values: list[float]) -> float:
-    """Kendall's tau-a of values against their order."""
-    signs = [(after > before) - (after < before) for before, after in combinations(values, 2)]
-    return sum(signs) / len(signs) if signs else 0.0
+    """Kendall's tau-a of values against their order. Searches the values before each one, instead of all pairs."""
+    before: list[float] = []
+    rising = 0
+    for value in values:
+        at = bisect_right(before, value)
+        rising += bisect_left(before, value, hi=at) - (len(before) - at)
+        before.insert(at, value)
+    pairs = len(values) * (len(values) - 1) // 2
+    return rising / pairs if pairs else 0.0
 
 
 def _number(value: float, unit: str) -> str:

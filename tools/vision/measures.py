@@ -45,9 +45,7 @@ def measures_of(reading: ChartReading | TableReading) -> Measures | None:
 
 
 def _of_chart(reading: ChartReading) -> Measures:
-    names: list[str] = []
-    for one in reading.series:
-        names += [name for point in one.points if (name := _name(point.x)) not in names]
+    names = list(dict.fromkeys(_name(point.x) for one in reading.series for point in one.points))
     rows = [{_name(point.x): point.y for point in one.points} for one in reading.series]
     if all(not isinstance(point.x, str) for one in reading.series for point in one.points):
         names.sort(key=float)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from agent.api.deps import ApiDeps
 from agent.api.intake import take_in
-from agent.attachments.figures import measures_of
+from agent.attachments.figures import characters, measures_of
 from agent.attachments.images import Sender, check_number
 from agent.attachments.shown import budget, readings_shown, tables_shown
 from agent.loop.attached import checked_readings, readable
@@ -15,6 +15,7 @@ from agent.models.chat_model import IMAGES
 from flightloop.chat import ChatMessage
 from flightloop.content import ImagePart, TextPart, has_images
 from flightloop.readings import ImageReading
+from guardrails.aside import aside, on_behalf_of
 from guardrails.types import Checked, GuardContext, Ruling
 from tools.vision.measures import Measures
 
@@ -56,10 +57,10 @@ async def attached(deps: ApiDeps, messages: Sequence[ChatMessage], tenant_id: st
         InvalidRequest, UnsupportedContent, Overloaded: an image can't be used.
     """
     can = deps.model.capabilities
-    characters = budget(can.context_length)
-    native = "table" in can.parts
-    given = [_with(message, tables_shown(message.content, characters, native=native)) for message in messages]
-    tables = measures_of([part for message in messages for part in message.content], ())
+    most = budget(can.context_length)
+    parts = [part for message in messages for part in message.content]
+    with on_behalf_of(tenant_id):
+        given, tables = await aside(characters(parts), _tables, messages, most, native="table" in can.parts)
     if not any(has_images(message.content) for message in given):
         return Attached(given, measures=tables)
     check_number([message.content for message in given], "messages")
@@ -73,8 +74,20 @@ async def attached(deps: ApiDeps, messages: Sequence[ChatMessage], tenant_id: st
         given[index] = _with(message, taken.content)
         owners += [index] * len(taken.readings)
         found += taken.readings
-    read = tuple(readings_shown(found, characters))
-    return Attached(given, owners, read, unread=sees, measures=(*measures_of((), found), *tables))
+    with on_behalf_of(tenant_id):
+        read, measures = await aside(characters((), found), _read, found, most)
+    return Attached(given, owners, read, unread=sees, measures=(*measures, *tables))
+
+
+def _tables(
+    messages: Sequence[ChatMessage], most: int, *, native: bool
+) -> tuple[list[ChatMessage], tuple[Measures, ...]]:
+    given = [_with(message, tables_shown(message.content, most, native=native)) for message in messages]
+    return given, measures_of([part for message in messages for part in message.content], ())
+
+
+def _read(found: Sequence[ImageReading], most: int) -> tuple[tuple[str, ...], tuple[Measures, ...]]:
+    return tuple(readings_shown(found, most)), measures_of((), found)
 
 
 def _with(message: ChatMessage, content: Sequence[object]) -> ChatMessage:

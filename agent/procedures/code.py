@@ -38,6 +38,7 @@ AGREEING = 2
 """Programs written independently that have to agree before no more are written."""
 ENOUGH_EXAMPLES, ENOUGH_PROGRAMS = 3, 3
 """A program that passes all of so many examples needs no agreement, nor does one of so many programs."""
+SCENARIO_OPENING = {"python": "```python\ndef test_solution():\n"}
 TEST_TOKENS = 240
 """Longest answer with tests. Small models go on with the same test."""
 
@@ -99,7 +100,8 @@ class _Generation:
 
     def _write(self) -> Step:
         number = len(self.work.candidates) + self.work.unusable
-        messages = write_messages(self.task, self.prompt, stub=self.stub, warned=self._warnings())
+        failed = [one for one in self.examples if any(each.failed([one]) for each in self.work.candidates)]
+        messages = write_messages(self.task, self.prompt, stub=self.stub, warned=self._warnings(), failed=failed)
         return self._program("write", messages, 0.0 if number == 0 else TEMPERATURE, number)
 
     def _repair(self, candidate: Candidate, problems: Sequence[str]) -> Step:
@@ -108,7 +110,7 @@ class _Generation:
         return self._program(f"{REPAIR}: {problems[0]}"[:200], messages, TEMPERATURE, number)
 
     def _program(self, label: str, messages: Messages, temperature: float, seed: int) -> Step:
-        opening, never = opening_of(self.task), never_in(self.task)
+        opening, never = opening_of(self.task, self.language.header(self.prompt)), never_in(self.task)
         return Ask(label, messages, self._checks, temperature, seed, opening=opening, never=never)
 
     def _write_tests(self) -> Step:
@@ -116,9 +118,12 @@ class _Generation:
         tries, entry = self.work.test_tries, self.entry
         if tries == 0:
             messages = test_messages(self.task, self.prompt, entry, self.language.test_form(entry), stub=self.stub)
-            return Ask(TESTS, messages, self._first_tested, 0.0, 0, TEST_TOKENS)
+            opening = self.language.test_opening(entry)
+            return Ask(TESTS, messages, self._first_tested, 0.0, 0, TEST_TOKENS, opening)
         messages = scenario_messages(self.task, self.prompt, entry, stub=self.stub)
-        return Ask(TESTS, messages, self._first_played, 0.0 if tries == 1 else TEMPERATURE, tries, TEST_TOKENS)
+        opening = SCENARIO_OPENING.get(self.language.name)
+        temperature = 0.0 if tries == 1 else TEMPERATURE
+        return Ask(TESTS, messages, self._first_played, temperature, tries, TEST_TOKENS, opening)
 
     def _again(self) -> Step:
         """Repairs the latest program, or else writes another one."""

@@ -112,6 +112,26 @@ async def test_a_model_that_repeats_itself_is_not_asked_for_repairs_again(genera
     assert (result.code.split()[-3:], result.stopped) == (["2", "*", "x"], None)
 
 
+async def test_programs_and_tests_begin_on_a_line_of_their_own(generate: Generator) -> None:
+    await generate({}, PROMPT, GOOD, TESTS, GOOD)
+    openings = [request.flightloop.opening for request in generate.model.requests]
+    assert openings == ["```python\n", "```python\nassert double(", "```python\n"]
+    stub = (
+        'import math\n\n\ndef double(x: int, *, by: int = 2) -> int:\n    """Multiplies.\n\n    >>> double(2)\n    4\n'
+    )
+    await generate({"rounds": 1}, stub + '    """\n', "```python\ndef double(x, *, by=2):\n    return by * x\n```")
+    assert generate.model.requests[0].flightloop.opening == "```python\ndef double(x: int, *, by: int=2) -> int:\n"
+
+
+async def test_a_fresh_program_is_told_which_examples_failed(generate: Generator) -> None:
+    result = await generate({"rounds": 3}, PROMPT, WRONG, TESTS, WRONG, GOOD)
+    assert [one.kind for one in result.attempts] == ["write", "repair", "write"]
+    asked = generate.model.requests[-1].messages[-1].text
+    assert "- double(-1) must return -2\n" in asked
+    assert "double(2) must return" not in asked  # x + 2 passes it
+    assert (result.code.split()[-3:], result.stopped) == (["2", "*", "x"], None)
+
+
 @JDK
 async def test_java(generate: Generator) -> None:
     prompt = "Write a static method `twice(int x)` that doubles a number. twice(2) == 4, twice(-1) == -2"

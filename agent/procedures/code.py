@@ -151,7 +151,9 @@ class _Generation:
     def _finish(self) -> Step:
         best = self.best()
         own = self._agreed(best)
-        return Finish(result_text(report(self.task, self.language, self.work, best, self.examples, own, self.entry)))
+        supported = best is not None and self._supported(best)
+        made = report(self.task, self.language, self.work, best, self.examples, own, self.entry, supported=supported)
+        return Finish(result_text(made))
 
     # Reading answers
 
@@ -180,7 +182,7 @@ class _Generation:
         known = {call for call, _ in self.examples}
         tests = {test[0]: test for test in parsed if test is not None and test[0] not in known}
         if not tests:
-            raise Unusable("the answer contains no test")
+            raise Unusable("the answer contains no test besides the prompt's examples")
         return self._tried(_as_arguments(list(tests.values())[:MOST_OWN_TESTS]))
 
     def _first_played(self, answer: str) -> list[ToolUse]:
@@ -219,10 +221,15 @@ class _Generation:
         if best is None or problems_of(best, self.level, self.examples) or not best.checked:
             return False
         if self.examples and (len(self.examples) >= ENOUGH_EXAMPLES or len(self.work.candidates) >= ENOUGH_PROGRAMS):
-            return True
+            return self.level is not SecurityLevel.HIGH or self._supported(best)
         if not self._probes():
             return bool(self.examples) or len(self.work.candidates) >= AGREEING
         return self._agreeing(best) >= AGREEING
+
+    def _supported(self, best: Candidate) -> bool:
+        """Whether more than one or two examples speak for a program: more of them, another program, or own tests."""
+        enough = len(self.examples) >= ENOUGH_EXAMPLES
+        return enough or self._agreeing(best) >= AGREEING or self._confirmed(best)
 
     def _agreeing(self, best: Candidate) -> int:
         return sum(self._behaviour(one) == self._behaviour(best) for one in self.work.candidates if one.compiled)

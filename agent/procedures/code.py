@@ -31,6 +31,8 @@ from flightloop.code_task import CodeTask, SecurityLevel, parsed_task
 
 TEMPERATURE = 0.6
 """Of every program but the first, which is decoded greedily."""
+RAISED_TEMPERATURE = 0.9
+"""Once two or more programs fail the examples in the same way: more of that kind would tell nothing new."""
 MOST_OWN_TESTS = 8
 MOST_UNUSABLE = 3
 MOST_TEST_TRIES = {SecurityLevel.LOW: 2, SecurityLevel.MEDIUM: 2, SecurityLevel.HIGH: 4}
@@ -102,7 +104,8 @@ class _Generation:
         number = len(self.work.candidates) + self.work.unusable
         failed = [one for one in self.examples if any(each.failed([one]) for each in self.work.candidates)]
         messages = write_messages(self.task, self.prompt, stub=self.stub, warned=self._warnings(), failed=failed)
-        return self._program("write", messages, 0.0 if number == 0 else TEMPERATURE, number)
+        temperature = RAISED_TEMPERATURE if self._stuck() else TEMPERATURE
+        return self._program("write", messages, 0.0 if number == 0 else temperature, number)
 
     def _repair(self, candidate: Candidate, problems: Sequence[str]) -> Step:
         number = len(self.work.candidates) + self.work.unusable
@@ -136,9 +139,20 @@ class _Generation:
         return self._write()
 
     def _repeats(self) -> bool:
-        """Whether the model has answered a request for repair with the same program: small models often do."""
+        """Whether the model has answered a request for repair with the same program, or one that fails alike."""
         pairs = pairwise(self.work.candidates)
-        return any(later.kind == "repair" and later.code.split() == earlier.code.split() for earlier, later in pairs)
+        return any(later.kind == "repair" and self._alike(earlier, later) for earlier, later in pairs)
+
+    def _stuck(self) -> bool:
+        """Whether the latest two programs fail the examples in the same way."""
+        return len(self.work.candidates) > 1 and self._alike(*self.work.candidates[-2:])
+
+    def _alike(self, one: Candidate, other: Candidate) -> bool:
+        if one.code.split() == other.code.split():
+            return True
+        calls = [call for call, _ in self.examples]
+        failing = one.compiled and other.compiled and bool(one.failed(self.examples))
+        return failing and one.values(calls) == other.values(calls)
 
     def _measure(self, best: Candidate | None) -> Step | None:
         """Measures the growth of the best program, if that is asked for and was not done."""

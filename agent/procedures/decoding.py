@@ -8,7 +8,8 @@ _BEFORE = ("\n", " ", "(", "=", ",")
 NEVER = {
     "python": (
         *(f"{before}{name}(" for before in _BEFORE for name in ("eval", "exec")),
-        *("shell=True", "os.system(", "os.popen(", "pickle.loads(", "pickle.load(", "marshal.loads(", "yaml.load("),
+        *("shell=True", "os.system(", "os.popen(", "yaml.load("),
+        *(f"{module}.{call}(" for module in ("pickle", "marshal") for call in ("load", "loads")),
         *('execute(f"', "execute(f'", "executescript(f", "verify=False", "_create_unverified_context", "mktemp("),
         *("hashlib.md5(", "hashlib.sha1(", "ssl.CERT_NONE"),
     ),

@@ -31,6 +31,8 @@ from flightloop.code_task import CodeTask, SecurityLevel, parsed_task
 
 TEMPERATURE = 0.6
 """Of every program but the first, which is decoded greedily."""
+RAISED_TEMPERATURE = 0.9
+"""Once two or more programs fail the examples in the same way: more of that kind would tell nothing new."""
 MOST_OWN_TESTS = 8
 MOST_UNUSABLE = 3
 MOST_TEST_TRIES = {SecurityLevel.LOW: 2, SecurityLevel.MEDIUM: 2, SecurityLevel.HIGH: 4}
@@ -38,6 +40,7 @@ AGREEING = 2
 """Programs written independently that have to agree before no more are written."""
 ENOUGH_EXAMPLES, ENOUGH_PROGRAMS = 3, 3
 """A program that passes all of so many examples needs no agreement, nor does one of so many programs."""
+SCENARIO_OPENING = {"python": "```python\ndef test_solution():\n"}
 TEST_TOKENS = 240
 """Longest answer with tests. Small models go on with the same test."""
 
@@ -99,8 +102,10 @@ class _Generation:
 
     def _write(self) -> Step:
         number = len(self.work.candidates) + self.work.unusable
-        messages = write_messages(self.task, self.prompt, stub=self.stub, warned=self._warnings())
-        return self._program("write", messages, 0.0 if number == 0 else TEMPERATURE, number)
+        failed = [one for one in self.examples if any(each.failed([one]) for each in self.work.candidates)]
+        messages = write_messages(self.task, self.prompt, stub=self.stub, warned=self._warnings(), failed=failed)
+        temperature = RAISED_TEMPERATURE if self._stuck() else TEMPERATURE
+        return self._program("write", messages, 0.0 if number == 0 else temperature, number)
 
     def _repair(self, candidate: Candidate, problems: Sequence[str]) -> Step:
         number = len(self.work.candidates) + self.work.unusable
@@ -108,7 +113,7 @@ class _Generation:
         return self._program(f"{REPAIR}: {problems[0]}"[:200], messages, TEMPERATURE, number)
 
     def _program(self, label: str, messages: Messages, temperature: float, seed: int) -> Step:
-        opening, never = opening_of(self.task), never_in(self.task)
+        opening, never = opening_of(self.task, self.language.header(self.prompt)), never_in(self.task)
         return Ask(label, messages, self._checks, temperature, seed, opening=opening, never=never)
 
     def _write_tests(self) -> Step:
@@ -116,9 +121,12 @@ class _Generation:
         tries, entry = self.work.test_tries, self.entry
         if tries == 0:
             messages = test_messages(self.task, self.prompt, entry, self.language.test_form(entry), stub=self.stub)
-            return Ask(TESTS, messages, self._first_tested, 0.0, 0, TEST_TOKENS)
+            opening = self.language.test_opening(entry)
+            return Ask(TESTS, messages, self._first_tested, 0.0, 0, TEST_TOKENS, opening)
         messages = scenario_messages(self.task, self.prompt, entry, stub=self.stub)
-        return Ask(TESTS, messages, self._first_played, 0.0 if tries == 1 else TEMPERATURE, tries, TEST_TOKENS)
+        opening = SCENARIO_OPENING.get(self.language.name)
+        temperature = 0.0 if tries == 1 else TEMPERATURE
+        return Ask(TESTS, messages, self._first_played, temperature, tries, TEST_TOKENS, opening)
 
     def _again(self) -> Step:
         """Repairs the latest program, or else writes another one."""
@@ -131,9 +139,20 @@ class _Generation:
         return self._write()
 
     def _repeats(self) -> bool:
-        """Whether the model has answered a request for repair with the same program: small models often do."""
+        """Whether the model has answered a request for repair with the same program, or one that fails alike."""
         pairs = pairwise(self.work.candidates)
-        return any(later.kind == "repair" and later.code.split() == earlier.code.split() for earlier, later in pairs)
+        return any(later.kind == "repair" and self._alike(earlier, later) for earlier, later in pairs)
+
+    def _stuck(self) -> bool:
+        """Whether the latest two programs fail the examples in the same way."""
+        return len(self.work.candidates) > 1 and self._alike(*self.work.candidates[-2:])
+
+    def _alike(self, one: Candidate, other: Candidate) -> bool:
+        if one.code.split() == other.code.split():
+            return True
+        calls = [call for call, _ in self.examples]
+        failing = one.compiled and other.compiled and bool(one.failed(self.examples))
+        return failing and one.values(calls) == other.values(calls)
 
     def _measure(self, best: Candidate | None) -> Step | None:
         """Measures the growth of the best program, if that is asked for and was not done."""
@@ -146,7 +165,9 @@ class _Generation:
     def _finish(self) -> Step:
         best = self.best()
         own = self._agreed(best)
-        return Finish(result_text(report(self.task, self.language, self.work, best, self.examples, own, self.entry)))
+        supported = best is not None and self._supported(best)
+        made = report(self.task, self.language, self.work, best, self.examples, own, self.entry, supported=supported)
+        return Finish(result_text(made))
 
     # Reading answers
 
@@ -175,7 +196,7 @@ class _Generation:
         known = {call for call, _ in self.examples}
         tests = {test[0]: test for test in parsed if test is not None and test[0] not in known}
         if not tests:
-            raise Unusable("the answer contains no test")
+            raise Unusable("the answer contains no test besides the prompt's examples")
         return self._tried(_as_arguments(list(tests.values())[:MOST_OWN_TESTS]))
 
     def _first_played(self, answer: str) -> list[ToolUse]:
@@ -214,10 +235,15 @@ class _Generation:
         if best is None or problems_of(best, self.level, self.examples) or not best.checked:
             return False
         if self.examples and (len(self.examples) >= ENOUGH_EXAMPLES or len(self.work.candidates) >= ENOUGH_PROGRAMS):
-            return True
+            return self.level is not SecurityLevel.HIGH or self._supported(best)
         if not self._probes():
             return bool(self.examples) or len(self.work.candidates) >= AGREEING
         return self._agreeing(best) >= AGREEING
+
+    def _supported(self, best: Candidate) -> bool:
+        """Whether more than one or two examples speak for a program: more of them, another program, or own tests."""
+        enough = len(self.examples) >= ENOUGH_EXAMPLES
+        return enough or self._agreeing(best) >= AGREEING or self._confirmed(best)
 
     def _agreeing(self, best: Candidate) -> int:
         return sum(self._behaviour(one) == self._behaviour(best) for one in self.work.candidates if one.compiled)

@@ -13,18 +13,22 @@ _TITLES = {"python": "Python 3", "java": "Java 17"}
 MOST_PROBLEMS = 4
 
 
-def write_messages(task: CodeTask, prompt: str, *, stub: bool, warned: Sequence[str] = ()) -> Messages:
+def write_messages(
+    task: CodeTask, prompt: str, *, stub: bool, warned: Sequence[str] = (), failed: Sequence[Test] = ()
+) -> Messages:
     """Asks for a program.
 
     Args:
         stub: whether the prompt is code to complete.
         warned: problems that earlier programs had.
+        failed: the prompt's examples that earlier programs failed.
     """
     language = task.language.value
     asked = (
         f"Complete this {_TITLES[language]} code:\n\n```{language}\n{prompt.strip(chr(10))}\n```" if stub else prompt
     )
     rules = [*_rules(task), *(f"Avoid this: {one}" for one in warned)]
+    rules += [f"{call} must return {expected}" for call, expected in failed[:MOST_PROBLEMS]]
     wanted = f"Answer with one ```{language} block that contains the complete program, without examples of its use."
     return [("user", "\n\n".join(filter(None, (asked, "\n".join(f"- {rule}" for rule in rules), wanted))))]
 

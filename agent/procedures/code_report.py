@@ -20,16 +20,21 @@ def report(
     examples: Sequence[Test],
     own: Sequence[Test],
     entry: str | None,
+    *,
+    supported: bool,
 ) -> CodeResult:
     """The result for the best program.
 
     Args:
         own: tests apart from the prompt's examples that the program passes.
+        supported: whether more than one or two examples speak for the program.
     """
     level = task.security_level
     passed = [*best.passed(examples), *own] if best else []
     scenarios = best.survived(work.scenarios) if best else []
     stopped = _stopped(task, work, best, examples, tested=bool(passed or scenarios))
+    if stopped is None and level is SecurityLevel.HIGH and not supported:
+        stopped = f"{len(work.candidates)} programs were written; too few examples speak for the best one alone"
     returned = best is not None and (level is not SecurityLevel.HIGH or stopped is None)
     result = CodeResult(
         returned=returned,
@@ -78,6 +83,9 @@ def _unverified(task: CodeTask, best: Candidate | None, examples: Sequence[Test]
         said.append("the prompt has no examples, so nothing independent of the model says what is right")
     if not examples and not own:
         said.append("no test was run")
+    elif examples and not own:
+        count = "1 example" if len(examples) == 1 else f"{len(examples)} examples"
+        said.append(f"nothing but the prompt's {count} was tested")
     elif own:
         said.append(f"{own} tests were written by the model, and may be wrong like the program")
     if not best.scanned:

@@ -8,13 +8,8 @@ _BEFORE = ("\n", " ", "(", "=", ",")
 NEVER = {
     "python": (
         *(f"{before}{name}(" for before in _BEFORE for name in ("eval", "exec")),
-        *(
-            "shell=True",
-            "os.system(",
-            "os.popen(",
-            *(f"{module}.{name}(" for module in ("pickle", "marshal") for name in ("load", "loads")),
-            "yaml.load(",
-        ),
+        *("shell=True", "os.system(", "os.popen(", "yaml.load("),
+        *(f"{module}.{call}(" for module in ("pickle", "marshal") for call in ("load", "loads")),
         *('execute(f"', "execute(f'", "executescript(f", "verify=False", "_create_unverified_context", "mktemp("),
         *("hashlib.md5(", "hashlib.sha1(", "ssl.CERT_NONE"),
     ),
@@ -26,15 +21,23 @@ NEVER = {
 """Texts that are masked at the level ``high``. What is spelt in another way is found by the scanner."""
 
 
-def opening_of(task: CodeTask) -> str | None:
-    """The beginning of an answer that defines the function of the signature; None if none is asked for."""
+def opening_of(task: CodeTask, header: str | None = None) -> str:
+    """The beginning of an answer with a program: the fence, and the function's header if one is asked for.
+
+    The fence's line is forced even without a header. The embedded model's experts are trained on short answers, and
+    with them the model writes code on that line: one-liners, or a header without its line break.
+
+    Args:
+        header: header of the function that the prompt's own code leaves to be completed.
+    """
+    fence = f"```{task.language.value}\n"
     signature = (task.constraints.signature or "").strip().rstrip("{:; ")
     if not signature:
-        return None
+        return fence if header is None else f"{fence}{header}\n"
     if task.language == "java":
-        return f"```java\nclass Solution {{\n    {signature} {{\n"
+        return f"{fence}class Solution {{\n    {signature} {{\n"
     head = signature if signature.startswith(("def ", "async def ")) else f"def {signature}"
-    return f"```python\n{head}:\n"
+    return f"{fence}{head}:\n"
 
 
 def never_in(task: CodeTask) -> tuple[str, ...]:

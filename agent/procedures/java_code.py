@@ -74,6 +74,9 @@ class JavaCode:
     def is_stub(self, prompt: str) -> bool:
         return bool(re.search(r"\bclass\s+\w+[^{;]*\{", prompt) and _METHOD.search(prompt))
 
+    def header(self, prompt: str) -> str | None:
+        return None  # a Java prompt's method stands in a class, which the answer has to repeat
+
     def examples(self, prompt: str, entry: str) -> list[Test]:
         found: dict[str, str] = {}
         for call, after in _calls(prompt, entry):
@@ -85,6 +88,9 @@ class JavaCode:
 
     def test_form(self, entry: str) -> str:
         return f"{entry}(...) == ..."
+
+    def test_opening(self, entry: str) -> str:
+        return f"```java\n{entry}("
 
     def parsed_test(self, line: str, entry: str) -> Test | None:
         for call, after in _calls(line, entry):

@@ -36,12 +36,20 @@ class GeneratedLanguage(Protocol):
         """Whether the prompt is code to complete."""
         ...
 
+    def header(self, prompt: str) -> str | None:
+        """Header of the function that the prompt's code leaves to be completed; None: not known."""
+        ...
+
     def examples(self, prompt: str, entry: str) -> list[Test]:
         """Calls in the prompt with the values that they should return."""
         ...
 
     def test_form(self, entry: str) -> str:
         """What a test looks like that a model should write."""
+        ...
+
+    def test_opening(self, entry: str) -> str:
+        """The beginning of an answer that consists of such tests."""
         ...
 
     def parsed_test(self, line: str, entry: str) -> Test | None:

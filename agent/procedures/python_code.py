@@ -79,6 +79,15 @@ class PythonCode:
     def is_stub(self, prompt: str) -> bool:
         return self.stub(prompt) is not None
 
+    def header(self, prompt: str) -> str | None:
+        """Header of the function that the prompt leaves to be completed."""
+        stub = self.stub(prompt)
+        if stub is None:
+            return None
+        last = [node for node in stub.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)][-1]
+        bare = type(last)(last.name, last.args, [ast.Pass()], [], last.returns, lineno=1, col_offset=0)
+        return ast.unparse(bare).rpartition("\n")[0]
+
     def examples(self, prompt: str, entry: str) -> list[Test]:
         return examples(prompt, entry)
 
@@ -100,6 +109,9 @@ class PythonCode:
 
     def test_form(self, entry: str) -> str:
         return f"assert {entry}(...) == ..."
+
+    def test_opening(self, entry: str) -> str:
+        return f"```python\nassert {entry}("
 
     def parsed_test(self, line: str, entry: str) -> Test | None:
         """Call and expected literal of an ``assert`` that compares them; None for other lines."""
@@ -177,7 +189,11 @@ def _kept(code: str, tree: ast.Module) -> Iterator[str]:
         for node in tail:
             if _is_use(node):
                 dropped |= set(range(node.lineno - 1, node.end_lineno or node.lineno))
-    yield from (line for index, line in enumerate(code.splitlines(keepends=True)) if index not in dropped)
+    lines = code.splitlines(keepends=True)
+    kept = [line for index, line in enumerate(lines) if index not in dropped]
+    while dropped and kept and (not kept[-1].strip() or kept[-1].startswith("#")):  # "# Test the function"
+        kept.pop()
+    yield from kept
 
 
 def _needed(definitions: list[ast.stmt], tail: list[ast.stmt]) -> bool:

@@ -40,6 +40,8 @@ IMPORTS = (
 )  # fmt: skip
 HARNESS, TESTS = "FlightloopHarness", "FlightloopTests"
 _ERROR = re.compile(r"^(\w+)\.java:(\d+): error: (.*)$", re.M)
+_DETAIL = re.compile(r"^\s+(symbol|location|required|found|reason):\s*(.*)$", re.M)
+"""Lines that follow an error: which name is meant, and where it was looked for."""
 _PUBLIC = re.compile(
     r"^\s*public\s+(?:(?:final|abstract|sealed|strictfp)\s+)*(?:class|interface|enum|record)\s+(\w+)", re.M
 )
@@ -214,8 +216,18 @@ def _compiled(folder: Path, sources: dict[str, str]) -> str | None:
     output = _compiler_output(folder, sources)
     if output is None:
         return None
+    return _first_error(output)[:MOST_ERROR]
+
+
+def _first_error(output: str) -> str:
+    """The first error of the compiler with its details, on one line."""
     found = _ERROR.search(output)
-    return (f"line {found[2]}: {found[3]}" if found else output.strip() or "the compiler failed")[:MOST_ERROR]
+    if found is None:
+        return output.strip() or "the compiler failed"
+    later = _ERROR.search(output, found.end())
+    details = _DETAIL.findall(output, found.end(), later.start() if later else len(output))
+    told = "; ".join(f"{kind}: {text}" for kind, text in details)
+    return f"line {found[2]}: {found[3]}" + (f" ({told})" if told else "")
 
 
 def _compiler_output(folder: Path, sources: dict[str, str]) -> str | None:

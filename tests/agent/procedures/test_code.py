@@ -112,6 +112,26 @@ async def test_a_model_that_repeats_itself_is_not_asked_for_repairs_again(genera
     assert (result.code.split()[-3:], result.stopped) == (["2", "*", "x"], None)
 
 
+async def test_programs_and_tests_begin_on_a_line_of_their_own(generate: Generator) -> None:
+    await generate({}, PROMPT, GOOD, TESTS, GOOD)
+    openings = [request.flightloop.opening for request in generate.model.requests]
+    assert openings == ["```python\n", "```python\nassert double(", "```python\n"]
+    stub = (
+        'import math\n\n\ndef double(x: int, *, by: int = 2) -> int:\n    """Multiplies.\n\n    >>> double(2)\n    4\n'
+    )
+    await generate({"rounds": 1}, stub + '    """\n', "```python\ndef double(x, *, by=2):\n    return by * x\n```")
+    assert generate.model.requests[0].flightloop.opening == "```python\ndef double(x: int, *, by: int=2) -> int:\n"
+
+
+async def test_a_fresh_program_is_told_which_examples_failed(generate: Generator) -> None:
+    result = await generate({"rounds": 3}, PROMPT, WRONG, TESTS, WRONG, GOOD)
+    assert [one.kind for one in result.attempts] == ["write", "repair", "write"]
+    asked = generate.model.requests[-1].messages[-1].text
+    assert "- double(-1) must return -2\n" in asked
+    assert "double(2) must return" not in asked  # x + 2 passes it
+    assert (result.code.split()[-3:], result.stopped) == (["2", "*", "x"], None)
+
+
 @JDK
 async def test_java(generate: Generator) -> None:
     prompt = "Write a static method `twice(int x)` that doubles a number. twice(2) == 4, twice(-1) == -2"
@@ -122,6 +142,15 @@ async def test_java(generate: Generator) -> None:
     assert (result.returned, result.stopped) == (True, None)
     assert [one.passed for one in result.attempts][1:] == [4, 4]
     assert "check(Solution.twice(2), 4);" in result.tests[0].text
+
+
+@JDK
+async def test_errors_of_java_name_what_is_missing(generate: Generator) -> None:
+    prompt = 'Write a static method `flip(String text)` that reverses a text. flip("ab") == "ba"'
+    broken = "```java\nclass Solution {\n    static String flip(String text) {\n        return text.reverse();\n}}\n```"
+    result = await generate({"language": "java", "rounds": 1}, prompt, broken)
+    assert result.stopped is not None
+    assert "line 3: cannot find symbol (symbol: method reverse(); location: " in result.stopped
 
 
 async def test_the_best_program_is_returned_when_rounds_are_used_up(generate: Generator) -> None:
@@ -160,6 +189,21 @@ async def test_nothing_untested_is_returned_at_high(generate: Generator) -> None
         "the prompt has no examples, so nothing independent of the model says what is right",
         "no test was run",
     ]
+
+
+@pytest.mark.parametrize("level", ["medium", "high"])
+async def test_one_example_alone_is_not_enough_at_high(generate: Generator, level: str) -> None:
+    prompt = "Write a function `join(base, name)` that joins names. join('a', 'b') == 'a/b'"
+    code = "```python\ndef join(base, name):\n    return {}\n```"
+    answers = [code.format("base"), "no tests", code.format("base + name"), code.format("f'{base}/{name}'")]
+    result = await generate({"security_level": level, "rounds": 3}, prompt, *answers)
+    assert [one.passed for one in result.attempts] == [0, 0, 1]
+    assert result.returned == (level == "medium")
+    if level == "high":
+        assert result.stopped == "3 programs were written; too few examples speak for the best one alone"
+    else:
+        assert result.code.endswith("return f'{base}/{name}'\n")
+        assert result.unverified == ["nothing but the prompt's 1 example was tested"]
 
 
 async def test_a_test_that_sets_up_what_it_needs_counts(generate: Generator) -> None:

@@ -57,8 +57,8 @@ def test_a_stub_lends_its_head() -> None:
 
 
 def test_uses_at_the_end_are_dropped_and_imports_added() -> None:
-    program = PYTHON.program("```python\ndef f(x):\n    return math.sqrt(x)\n\nprint(f(4))\nassert f(1) == 1\n```", "")
-    assert program == "import math\n\ndef f(x):\n    return math.sqrt(x)\n\n"
+    program = PYTHON.program("```python\ndef f(x):\n    return math.sqrt(x)\n\n# Test it\nprint(f(4))\n```", "")
+    assert program == "import math\n\ndef f(x):\n    return math.sqrt(x)\n"
 
 
 @pytest.mark.parametrize("answer", ["", "Sorry, I can't.", "```python\n```"])

@@ -55,7 +55,7 @@ class Guard:
         verdict then has the label ``fail_open``.
         """
         judgement = await self._judged(checked)
-        verdicts = tuple(self._stamped(verdict, checked.stage) for verdict in _approved(checked, judgement.verdicts))
+        verdicts = tuple(self._stamped(verdict, checked.stage) for verdict in _approved(checked, judgement))
         action = severest(verdict.action for verdict in verdicts)
         reasons = [asked_about(verdict) for verdict in verdicts if verdict.action is action]
         arguments = checked.call.arguments if checked.call else None
@@ -122,13 +122,15 @@ def _verdict(checked: Checked, rail: str, reason: str) -> Verdict:
     return Verdict(action=Action.BLOCK, rail=rail, stage=checked.stage, reason=reason)
 
 
-def _approved(checked: Checked, verdicts: tuple[Verdict, ...]) -> tuple[Verdict, ...]:
+def _approved(checked: Checked, judgement: Judgement) -> tuple[Verdict, ...]:
     """Turns ASK verdicts into ALLOW if a person approved these arguments under this policy.
 
-    A verdict that the person was not asked about still asks.
+    A verdict that the person was not asked about still asks. If what is used of a limit has changed since, all ask.
     """
-    call, context = checked.call, checked.context
+    call, context, verdicts = checked.call, checked.context, judgement.verdicts
     if checked.stage is not Stage.TOOL_CALL or call is None or call.args_sha256 not in context.approved_args:
+        return verdicts
+    if any(share.exceeds and share.figures not in context.approved_for for share in judgement.shares):
         return verdicts
     return tuple(
         verdict.model_copy(update={"action": Action.ALLOW, "labels": [*verdict.labels, APPROVED]})

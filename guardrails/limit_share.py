@@ -51,6 +51,15 @@ class LimitShare:
         """Largest sum with this call that the check allows: the maximum, or more if a person has approved that sum."""
         return max(self.maximum, self.used + self.amount)
 
+    @property
+    def figures(self) -> str:
+        """What is used of the limit, for a person who decides on a call that it leaves no room for. May be about other
+        people, so neither the model nor an end user may read it."""
+        per = "".join(f" per {key}" for key, _ in self.per)
+        window = "" if self.seconds is None else f" within {self.seconds:g} s"
+        what = f"{self.measure} of {' and '.join(self.tools)}{per}{window}"
+        return f"limit {self.place}, {what}: {plain(self.used)} used of {plain(self.maximum)}"
+
     def names(self, session_id: str, day: str) -> list[str]:
         """Names of the sums that the limit adds up.
 

@@ -189,7 +189,7 @@ class GuardContext:
     approved_args: frozenset[str] = frozenset()
     """The ``args_sha256`` that a person approved under this policy."""
     approved_for: frozenset[str] = frozenset()
-    """The questions that the person was asked (see ``asked_about``)."""
+    """The questions that the person was asked (see ``asked_about``), and the figures of limits that they saw."""
     subject: Subject | None = None
     """End user on whose behalf the run acts; None: anonymous."""
     look_up: LookUp = no_evidence

@@ -22,6 +22,8 @@ from flightloop.events import DeltaEvent, RunEvent, run_event
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 BATCH = 500
+_HIDDEN = {"figures"}
+"""What is used of limits may be about other people: only those who decide on approvals see it."""
 MOST = 2**31 - 1
 """Largest sequence number: the largest value of the databases' INTEGER column."""
 
@@ -62,7 +64,7 @@ def _sequence(last_event_id: str) -> int:
 
 
 def _sse(event: RunEvent) -> ServerSentEvent:
-    data = run_event.dump_json(event).decode()
+    data = run_event.dump_json(event, exclude=_HIDDEN).decode()
     identity = None if isinstance(event, DeltaEvent) else str(event.seq)
     return ServerSentEvent(data=data, event=event.type, id=identity)
 

@@ -89,7 +89,7 @@ class Evidence:
         return replace(
             context,
             approved_args=frozenset({approval.args_sha256} if approval else ()),
-            approved_for=frozenset(approval.asked if approval else ()),
+            approved_for=frozenset((*approval.asked, *approval.figures) if approval else ()),
             plan=context.plan if plan is None else plan,
             writes=(*context.writes, *under_way),
         )

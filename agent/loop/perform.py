@@ -275,6 +275,7 @@ class _Performing:
             reason=ruling.reason,
             # Includes verdicts that a person has already approved: one approval must cover the whole call.
             asked=[asked_about(one) for one in ruling.verdicts if one.action is Action.ASK or APPROVED in one.labels],
+            figures=[share.figures for share in ruling.shares if share.exceeds],
             args_sha256=checked_call.args_sha256,
             policy_sha256=self.gate.policy_sha256,
             sources=await self.gate.sources(checked_call),

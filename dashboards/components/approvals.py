@@ -29,6 +29,8 @@ def card(item: Approval) -> None:
             f'<span style="opacity:.6">asked {figures.ago(item.created_at)}</span>',
         )
         st.markdown(stepview.plain(item.reason))
+        for figure in item.figures:
+            st.caption(stepview.plain(figure))
         # JSON distinguishes 5 from "5" and shows blanks and line breaks.
         style.pairs({name: json.dumps(value, ensure_ascii=False) for name, value in item.arguments.items()})
         _sources(item.sources)

@@ -219,6 +219,9 @@ class ApprovalRequested(Event):
     reason: str
     asked: list[str] = Field(default_factory=list)
     """The policy's reasons to require approval, each with its rail; the approval covers only these."""
+    figures: list[str] = Field(default_factory=list)
+    """What is used of limits over time that the call exceeds; the approval covers only these figures. They may be about
+    other people, so events in streams don't have them."""
     args_sha256: str
     policy_sha256: str
     sources: list[Source] = Field(default_factory=list)

@@ -251,6 +251,8 @@ class Approval(Wire):
     policy_sha256: str
     sources: list[Source] = Field(default_factory=list)
     """Where the values of the arguments come from; empty for approvals of older versions."""
+    figures: list[str] = Field(default_factory=list)
+    """What was used of limits over time that the call exceeds. For the person who decides, not for end users."""
     status: Literal["pending", "approved", "denied", "expired"] = "pending"
     decided_by: str | None = None
     decision_reason: str | None = None

@@ -191,6 +191,8 @@ def approvals(context: typer.Context) -> None:
     for item in items:
         console.print(Text.assemble((item.id, "bold"), f"  {item.tool}"))
         console.print(Text.assemble(whole(item.arguments), sources(item.sources)))
+        for figure in item.figures:
+            console.print(figure, style="dim", markup=False)
         console.print(f"{item.run_id} · {item.reason} · until {moment(item.expires_at)}", style="dim", markup=False)
     if not items:
         console.print("no approvals are pending")

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import httpx
 
@@ -15,6 +16,7 @@ from agent.serve.http_server import running
 from agent.testing.api import KEY, api_deps
 from flightloop.content import TextPart
 from flightloop.events import (
+    ApprovalRequested,
     CallsDecided,
     DeltaEvent,
     FeedbackGiven,
@@ -103,6 +105,31 @@ async def test_follows_a_run_to_its_end() -> None:
     assert (delta.kind, delta.id, delta.data["text"]) == ("delta", None, "do")
     assert [(sent.kind, sent.id) for sent in rest] == [("decision.reply", "3"), ("run.ended", "4")]
     assert rest[-1].data["seq"] == 4
+
+
+async def test_only_those_who_decide_see_what_is_used_of_limits() -> None:
+    deps = api_deps()
+    claim = await begun(deps)
+    asked = ApprovalRequested(
+        approval_id="apr_1",
+        call_id="c",
+        tool="pay",
+        arguments={},
+        reason="too little is left",
+        figures=["limit 0: 5000 used of 6000"],
+        args_sha256="a",
+        policy_sha256="p",
+        expires_at=datetime.now(UTC) + timedelta(hours=1),
+    )
+    await deps.journal.append(claim.run.id, [CallsDecided(calls=[], model=ModelCall(model="m")), asked], claim.lease)
+    async with serving(deps) as client:
+        (approval,) = (await client.get("/v1/approvals")).json()["data"]
+        async with following(client, claim.run.id) as reader:
+            sent = [await reader.next() for _ in range(4)]
+    assert approval["figures"] == asked.figures
+    assert sent[-1] is not None
+    assert (sent[-1].kind, sent[-1].data["reason"]) == ("approval.requested", "too little is left")
+    assert not [one for one in sent if one is not None and "5000" in json.dumps(one.data)]
 
 
 async def test_text_comes_behind_what_it_followed() -> None:

@@ -136,6 +136,29 @@ async def test_what_a_person_approves_counts_when_it_is_made(make_bench: Callabl
     assert await used(bench, run) == 210
 
 
+async def test_an_approval_covers_figures_that_the_reason_may_not_tell(make_bench: Callable[..., Any]) -> None:
+    per_agent = "{tools: [refund], sum: amount, per: [agent], maximum: 100, action: ask}"
+    bench = make_bench([calls(asked_for(101))], [refund], guard(per_agent))
+    run = await bench.work(await bench.start(subject=Subject(id="anna")))
+    bench.model = ScriptedChatModel([calls(asked_for(50, 8)), text("ok")])
+    await bench.work(await bench.start(subject=Subject(id="bob"), session_id="s2"))
+    (first,) = await bench.journal.run_approvals(run.id)
+    await bench.journal.decide("default", first.id, "approve", "ann")
+    bench.model = ScriptedChatModel([text("ok")])
+    run = await bench.work(run)
+    assert run.status == "waiting_approval"
+    assert made == [50]
+    *_, again = await bench.journal.run_approvals(run.id)
+    assert [first.figures, again.figures] == [
+        [f"limit 0, sum amount of refund per agent: {seen} used of 100"] for seen in (0, 50)
+    ]
+    assert first.reason == again.reason
+    assert "used" not in first.reason
+    await bench.journal.decide("default", again.id, "approve", "ann")
+    run = await bench.work(run)
+    assert (run.status, made) == ("succeeded", [50, 101])
+
+
 async def test_a_denied_call_counts_nothing(make_bench: Callable[..., Any]) -> None:
     script = [calls(asked_for(101)), calls(asked_for(90)), text("ok")]
     bench = make_bench(script, [refund], guard(PER_ORDER % "ask"))

@@ -6,11 +6,13 @@ the line before it, so lines can't be removed from the middle. The database reme
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from threading import Lock
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -91,25 +93,81 @@ class Checkpoints:
         return [line for line in self.lines if line.tenant_id == tenant_id]
 
 
+@dataclass
+class _Parsed:
+    """Whole lines that were read so far, and what the next one is compared with."""
+
+    found: Checkpoints = field(default_factory=Checkpoints)
+    latest: dict[str, int] = field(default_factory=dict)
+    rank: int = -1
+    place: int = 0
+    """Lines so far, also such that are no checkpoints."""
+
+    def take(self, whole: Sequence[str], ring: Sequence[AuditKey]) -> None:
+        found = self.found
+        for place, one in _read(whole, found, self.place + 1):
+            fault, self.rank = _fault(one, found.last, ring, self.rank)
+            if fault is None and one.tenant_id is not None and one.seq <= self.latest.get(one.tenant_id, 0):
+                fault = f"covers record {one.seq} after a checkpoint that covered record {self.latest[one.tenant_id]}"
+            if fault is not None and len(found.problems) < MOST_PROBLEMS:
+                found.problems.append(f"checkpoint {one.number} (line {place}) {fault}")
+            if one.tenant_id is not None:
+                self.latest[one.tenant_id] = max(one.seq, self.latest.get(one.tenant_id, 0))
+            found.lines.append(one)
+        self.place += len(whole)
+
+    def until(self, torn: str) -> Checkpoints:
+        """The lines so far, if ``torn`` follows them. They don't change any more."""
+        found = Checkpoints(list(self.found.lines), list(self.found.problems), list(self.found.notes))
+        if torn:
+            found.notes.append("the last line of the checkpoints is incomplete, as after a power failure")
+        return found
+
+
 class CheckpointFile:
-    """Reads a file of checkpoints again only when it has changed."""
+    """Reads a file of checkpoints again only when it has changed, and then parses only what was appended.
+
+    The part before is compared by its hash: if it has changed, everything is parsed and checked again. Thread-safe.
+    """
 
     def __init__(self, path: Path, keys: AuditKeys) -> None:
         self.path = path
         self._keys = keys
+        self._lock = Lock()
         self._read: tuple[object, Checkpoints] | None = None
+        self._ids: tuple[str, ...] = ()
+        self._before = 0, hashlib.sha256(b"").digest()
+        """Size and hash of the part that ``_parsed`` has."""
+        self._parsed = _Parsed()
 
     def read(self) -> Checkpoints:
+        with self._lock:
+            try:
+                found = self.path.stat()
+            except OSError:
+                return read_checkpoints(self.path, self._keys)
+            ring = self._keys.ring()
+            ids = tuple(key.id for key in ring)
+            # The time of the last status change can't be set, unlike that of the last modification.
+            seen = found.st_ctime_ns, found.st_mtime_ns, found.st_size, found.st_ino, ids
+            if self._read is None or self._read[0] != seen:
+                self._read = seen, self._again(ids, ring)
+            return self._read[1]
+
+    def _again(self, ids: tuple[str, ...], ring: Sequence[AuditKey]) -> Checkpoints:
         try:
-            found = self.path.stat()
-        except OSError:
+            data = self.path.read_bytes()
+            size, sha256 = self._before
+            if ids != self._ids or hashlib.sha256(memoryview(data)[:size]).digest() != sha256:
+                self._ids, self._parsed, size = ids, _Parsed(), 0
+            end = data.rfind(b"\n") + 1
+            *whole, _ = data[size:end].decode().split("\n")
+            torn = data[end:].decode()
+        except (OSError, UnicodeError):
             return read_checkpoints(self.path, self._keys)
-        ids = tuple(key.id for key in self._keys.ring())
-        # The time of the last status change can't be set, unlike that of the last modification.
-        seen = found.st_ctime_ns, found.st_mtime_ns, found.st_size, found.st_ino, ids
-        if self._read is None or self._read[0] != seen:
-            self._read = seen, read_checkpoints(self.path, self._keys)
-        return self._read[1]
+        self._parsed.take(whole, ring)
+        self._before = end, hashlib.sha256(memoryview(data)[:end]).digest()
+        return _unless_empty(self._parsed.until(torn), self.path)
 
 
 def read_checkpoints(path: Path, keys: AuditKeys) -> Checkpoints:
@@ -120,36 +178,25 @@ def read_checkpoints(path: Path, keys: AuditKeys) -> Checkpoints:
         return Checkpoints(problems=[f"{path} is missing: without checkpoints, removed records can't be found"])
     except (OSError, UnicodeError) as error:
         return Checkpoints(problems=[f"{path} cannot be read: {error}"])
-    found = parse(text, keys.ring())
+    return _unless_empty(parse(text, keys.ring()), path)
+
+
+def parse(text: str, ring: Sequence[AuditKey]) -> Checkpoints:
+    """Checks the lines of a file of checkpoints."""
+    parsed = _Parsed()
+    *whole, torn = text.split("\n")
+    parsed.take(whole, ring)
+    return parsed.until(torn)
+
+
+def _unless_empty(found: Checkpoints, path: Path) -> Checkpoints:
     if not found.lines and not found.problems:
         found.problems.append(f"{path} is empty: without checkpoints, removed records can't be found")
     return found
 
 
-def parse(text: str, ring: Sequence[AuditKey]) -> Checkpoints:
-    """Checks the lines of a file of checkpoints."""
-    found = Checkpoints()
-    *whole, torn = text.split("\n")
-    if torn:
-        found.notes.append("the last line of the checkpoints is incomplete, as after a power failure")
-    before: Checkpoint | None = None
-    latest: dict[str, int] = {}
-    rank = -1
-    for place, one in _read(whole, found):
-        fault, rank = _fault(one, before, ring, rank)
-        if fault is None and one.tenant_id is not None and one.seq <= latest.get(one.tenant_id, 0):
-            fault = f"covers record {one.seq} after a checkpoint that covered record {latest[one.tenant_id]}"
-        if fault is not None and len(found.problems) < MOST_PROBLEMS:
-            found.problems.append(f"checkpoint {one.number} (line {place}) {fault}")
-        if one.tenant_id is not None:
-            latest[one.tenant_id] = max(one.seq, latest.get(one.tenant_id, 0))
-        found.lines.append(one)
-        before = one
-    return found
-
-
-def _read(lines: Iterable[str], found: Checkpoints) -> Iterable[tuple[int, Checkpoint]]:
-    for place, line in enumerate(lines, start=1):
+def _read(lines: Iterable[str], found: Checkpoints, first: int) -> Iterable[tuple[int, Checkpoint]]:
+    for place, line in enumerate(lines, start=first):
         try:
             yield place, Checkpoint.model_validate_json(line)
         except ValidationError:

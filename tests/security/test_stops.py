@@ -15,6 +15,7 @@ from agent.run.journal import Journal
 from agent.store import memory_journal, sql_journal
 from agent.store.rules import stops
 from agent.testing.api import KEY, OTHER_KEY, api_deps
+from guardrails.interrupt import ANY_TENANT
 
 CHAT = {"model": "scripted", "messages": [{"role": "user", "content": "hello"}]}
 
@@ -95,3 +96,22 @@ async def test_stops_of_the_past_come_to_an_end(journal: Journal, monkeypatch: p
     past = {("default", None), ("default", "s9"), ("default", "run_9")}
     assert found == {("other", "a"), ("default", latched.target), *past}
     assert len(await journal.interrupts("default", active=False)) == 4
+
+
+async def test_old_stops_of_single_tenants_do_not_become_one_of_all(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stops, "KEPT", 3)
+    first = await journal.raise_interrupt(ANY_TENANT, "all")
+    await journal.clear_interrupt(ANY_TENANT, first.id)
+    latest: dict[str | None, int] = {None: first.epoch}
+    for number in range(10):
+        tenant = f"t{number % 2}"
+        one = await journal.raise_interrupt(ANY_TENANT, "tenant", tenant)
+        await journal.clear_interrupt(ANY_TENANT, one.id)
+        latest[tenant] = one.epoch
+    found = (await journal.interrupt_snapshot()).interrupts
+    kept = {target: max(one.epoch for one in found if one.target == target) for target in latest}
+    assert kept == latest  # a stop of all tenants is as old as it was
+    assert {(one.scope, one.target) for one in found} == {("all", None), ("tenant", "t0"), ("tenant", "t1")}
+    assert len(found) <= 3 + 3

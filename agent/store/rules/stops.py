@@ -5,7 +5,7 @@ Limits are needed because every process checks all interrupts for each completio
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from hashlib import sha256
 
@@ -103,15 +103,28 @@ def forget(tx: Transaction, tenant_id: str) -> None:
     """Removes all but the newest ``KEPT`` cleared and single-run interrupts.
 
     A run that was queued or waiting may not have seen the removed interrupts. So a cleared interrupt with scope "all"
-    and the latest of their epochs replaces them. It may stop more runs than they did, but never fewer; stopped runs can
-    be resumed.
+    and the latest of their epochs replaces them; those that the deployment raised for one tenant are replaced for this
+    tenant only. It may stop more runs than they did, but never fewer; stopped runs can be resumed.
     """
-    past = [stop for stop in tx.forget_interrupts(tenant_id, KEPT) if stop.scope != "run"]
-    if not past:
-        return
-    name = f"int_past_{sha256(tenant_id.encode()).hexdigest()[:32]}"
+    groups: dict[str | None, list[Interrupt]] = {}
+    for stop in tx.forget_interrupts(tenant_id, KEPT):
+        if stop.scope != "run":
+            groups.setdefault(stop.target if stop.scope == "tenant" else None, []).append(stop)
+    for target, past in groups.items():
+        _represent(tx, tenant_id, target, past)
+
+
+def _represent(tx: Transaction, tenant_id: str, target: str | None, past: Sequence[Interrupt]) -> None:
+    """Stores an interrupt in place of others.
+
+    Args:
+        target: tenant that they were raised for; None: the scope is "all".
+    """
+    owner = tenant_id if target is None else f"{tenant_id}\n{target}"
+    name = f"int_past_{sha256(owner.encode()).hexdigest()[:32]}"
     before = tx.interrupt(name)
     last = max([*past, *([before] if before else [])], key=lambda stop: stop.epoch)
     cleared = max(stop.cleared_at or stop.created_at for stop in [*past, *([before] if before else [])])
-    changes = {"id": name, "scope": "all", "target": None, "reason": PAST, "created_by": "", "cleared_at": cleared}
+    scope = "all" if target is None else "tenant"
+    changes = {"id": name, "scope": scope, "target": target, "reason": PAST, "created_by": "", "cleared_at": cleared}
     (tx.save_interrupt if before else tx.add_interrupt)(last.model_copy(update=changes))

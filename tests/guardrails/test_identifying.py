@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flightloop.tool import Effect, ToolSpec
+from guardrails.evidence.acts import changes_something
 from guardrails.evidence.identifying import leaves
 
 LEVEL = {"enum": [1, 2], "type": "integer"}
@@ -51,3 +52,29 @@ def test_which_values_are_asked_about(arguments: dict[str, Any], found: list[str
 def test_no_arithmetic_yields_an_identifier_in_parts() -> None:
     (leaf,) = leaves(SPEC, {"account": {"digits": 5}})
     assert not leaf.composable
+
+
+@pytest.mark.parametrize(
+    ("name", "description", "writes"),
+    [
+        ("get_order", "Gets an order.", False),
+        ("find_book", "Finds books by title or author.", False),
+        ("list_transfers", "Lists all transfers of an account.", False),
+        ("check_status", "Checks the status of an order.", False),
+        ("lookup", "Looks a customer up by e-mail.", False),
+        ("give_credit", "Gives a credit.", True),
+        ("give_refund", "", True),
+        ("tell_bank", "Tells the bank.", True),
+        ("return_order", "Returns an order.", True),
+        ("check_out", "Checks out.", True),
+        ("convert_currency", "Converts money.", True),
+        ("fetch_money", "Fetches money.", True),
+        ("get_or_create_user", "Gets a user.", True),
+        ("get_order", "Gets an order and refunds it.", True),
+        ("read_inbox", "Reads mails, then deletes them.", True),
+        ("act", "", True),
+    ],
+)
+def test_a_tool_without_an_effect_reads_only_if_its_words_are_clear(name: str, description: str, writes: bool) -> None:
+    assert changes_something(ToolSpec(name, description, {"type": "object"}, Effect.UNSAFE)) == writes
+    assert not changes_something(ToolSpec(name, description, {"type": "object"}, Effect.PURE))

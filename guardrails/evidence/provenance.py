@@ -18,7 +18,7 @@ from typing import Any
 from flightloop.provenance import Match, Origin, Source, weakest
 from guardrails.evidence.arithmetic import Operand, Pool
 from guardrails.evidence.identifying import Leaf, is_identifier
-from guardrails.text.calendar_dates import date_of
+from guardrails.text.calendar_dates import date_of, without_dates
 from guardrails.text.scalars import scalar_texts
 from guardrails.text.wordings import Wanted, Wordings
 from guardrails.types import GuardContext, Read, Trail
@@ -59,6 +59,7 @@ class Tracer:
         self._cut = self._trail.decided.get(call_id, len(self._trail.written))
         self._reads = [_kept(context, read) for read in self._trail.reads if read.before <= self._cut]
         self._user = _wordings(context, context.user_text)
+        self._amounts = Wordings(without_dates(context.user_text), sparing=True)
         subject = context.subject
         claims = [] if subject is None else [subject.id, *subject.claims.values()]
         self._subject = _wordings(context, "\n".join(map(str, claims)))
@@ -74,7 +75,8 @@ class Tracer:
         return words or self._arithmetic(leaf, wanted) or _source(leaf, None)
 
     def _found(self, wanted: Wanted) -> Place | None:
-        if match := self._user.match(wanted):
+        own = self._user if wanted.amount is None or wanted.date is not None else self._amounts
+        if match := own.match(wanted):
             return Place(Origin.USER, match)
         if match := self._subject.match(wanted):
             return Place(Origin.RECORD, match)
@@ -128,7 +130,7 @@ class Tracer:
         return _source(leaf, Place(worst.origin, Match.COMPOSED, worst.read, worst.field), "made of several words")
 
     def _arithmetic(self, leaf: Leaf, wanted: Wanted) -> Source | None:
-        if not leaf.composable or wanted.amount is None or self._composed == MOST_COMPOSED:
+        if not leaf.composable or wanted.amount is None or self._composed == MOST_COMPOSED or self._unread:
             return None
         self._composed += 1
         for pool in self._pools:
@@ -140,6 +142,11 @@ class Tracer:
         return None
 
     @cached_property
+    def _unread(self) -> bool:
+        """Whether a result that is no record has a number in words that can't be read. It may be any amount."""
+        return any(read.untrusted.every.has_unread for read in self._reads)
+
+    @cached_property
     def _pools(self) -> list[Pool[Place]]:
         """Operands of the user, of the user and records, and of all, made once a call."""
         user, records = self._operands_of_user(), self._operands(trusted=True)
@@ -147,7 +154,7 @@ class Tracer:
         return [Pool(user), Pool(both), Pool([*both, *self._operands(trusted=False)])]
 
     def _operands_of_user(self) -> list[Operand[Place]]:
-        numbers = sorted(self._user.numbers)[:MOST_OPERANDS]
+        numbers = sorted(self._amounts.numbers)[:MOST_OPERANDS]
         return [Operand(number, Place(Origin.USER, Match.EXACT)) for number in numbers]
 
     def _operands(self, *, trusted: bool) -> list[Operand[Place]]:

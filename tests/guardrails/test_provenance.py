@@ -136,6 +136,47 @@ def test_composed_values_have_their_weakest_source() -> None:
     assert traced(59.7, record, user=user, name="order_id").origin is Origin.INVENTED  # no arithmetic makes an id
 
 
+@pytest.mark.parametrize(
+    ("value", "said", "name"),
+    [
+        ("10487001", "order 9910487001", "order_id"),
+        ("9910487001", "order 10487001", "order_id"),
+        ("0000099", "99 euros", "account"),
+        (5, "it came on 5 March 2026", "amount"),
+        ("5", "it came on 5 March 2026", "amount"),
+        (2026, "it came on 2026-03-05", "amount"),
+        (10, "十分感谢", "amount"),
+        (100, "我在百度看到的", "amount"),
+        (3, "周三到的", "amount"),
+    ],
+)
+def test_numbers_that_mean_something_else_are_not_the_users(value: Any, said: str, name: str) -> None:
+    assert traced(value, user=said, name=name).origin is Origin.INVENTED
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (3, "我要三本"),
+        (99, "neunundneunzig Euro"),
+        (120, "one hundred and twenty"),
+        (9.1, "I paid 9.10."),
+        (12000, "一万二千元"),
+    ],
+)
+def test_numbers_in_words_are_the_users(value: Any, said: str) -> None:
+    assert traced(value, user=said).origin is Origin.USER
+
+
+@pytest.mark.parametrize(
+    "said", ["neunundneunzig Euro", "9900 cents", "ninety-nine", "九十九", "noventa y nueve euros"]
+)
+def test_a_strangers_amount_in_words_is_not_explained_by_arithmetic(said: str) -> None:
+    found = traced(99, read({**ORDER, "note": f"agreed: {said}"}, TRUSTED))
+    assert found.origin in (Origin.RESULT, Origin.INVENTED)
+    assert found.how == ""
+
+
 def test_a_large_call_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Operands are read once a call, and each amount looks at few pairs of them."""
     made: list[Decimal] = []

@@ -10,7 +10,7 @@ from functools import lru_cache
 import regex
 
 from flightloop.tool import Effect, ToolSpec
-from guardrails.text.verbs import BROAD, READS, SYNONYMS, base, noun_of, participles
+from guardrails.text.verbs import BROAD, ELSEWHERE, READS, SURE_READS, SURE_WRITES, SYNONYMS, base, noun_of, participles
 
 LONGEST = 1000
 """Longest clause that is searched as a whole, in characters."""
@@ -96,6 +96,12 @@ _AGAIN = regex.compile(
     r"[^a-z]*+(?:please\W*+)?$",
     regex.IGNORECASE,
 )
+
+_WRITES = regex.compile(
+    rf"\b(?:{'|'.join(SURE_WRITES)})(?:e?s)?\b|\b(?:and|or|then|also|to)\s+(?:{'|'.join(ELSEWHERE)})(?:e?s)?\b",
+    regex.IGNORECASE,
+)
+"""Words for writes in the name and description of a tool. Some are nouns too ("the refund"), unless "and" precedes."""
 
 
 @dataclass(frozen=True)
@@ -189,8 +195,20 @@ def only_reads(spec: ToolSpec) -> bool:
 
 
 def changes_something(spec: ToolSpec) -> bool:
-    """Whether a tool's calls count as writes. One that does not declare its effect is taken by its verbs."""
-    return spec.writes and not (spec.effect is Effect.UNSAFE and only_reads(spec))
+    """Whether a tool's calls count as writes. One that does not declare its effect is taken by its verbs: it reads only
+    if they can hardly mean anything else."""
+    return spec.writes and not (spec.effect is Effect.UNSAFE and _surely_reads(spec.name, spec.description))
+
+
+@lru_cache(maxsize=1024)
+def _surely_reads(name: str, description: str) -> bool:
+    words = _words(name)
+    verbs = {*_verbs(words, description)}
+    if words[:1] == ["check"] and "status" in words:
+        verbs -= {"check"}
+    elif not verbs:
+        return False
+    return verbs <= SURE_READS and not _WRITES.search(f"{' '.join(words)}. {description}")
 
 
 def sentences(text: str) -> list[str]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import regex
 
-from flightloop.provenance import Origin
-from flightloop.tool import ToolSpec
-from guardrails.evidence.acts import Act, joined
-from guardrails.evidence.identifying import is_identifier, leaves
-from guardrails.evidence.provenance import Tracer, divided
-from guardrails.text.verbs import gerunds, noun_of, participles
+from guardrails.evidence.identifying import Leaf, is_identifier, leaves
+from guardrails.evidence.provenance import divided
+from guardrails.evidence.requested import asks_for, statements
+from guardrails.text.wordings import Wanted, Wordings
 from guardrails.types import CheckedCall, GuardContext, Read
 
 _SPEAKS = regex.compile(r"(?:[^\W\d_][\w'’-]*[ \t]+){2,}[^\W\d_]|[\p{Han}]{4,}")
@@ -22,7 +18,8 @@ def unforeseen(context: GuardContext, call: CheckedCall) -> str | None:
     """Reason why a stranger's text may be why a write is made; None if it can't be, or if the write was foreseen.
 
     A write was foreseen if the plan names its tool, where the plan was made before any such text was read. Without
-    such a plan, it was foreseen if the user's words name the act or give one of its details, such as an address.
+    such a plan, it was foreseen if the user's words ask for the act, or state an address of
+    several words that the call has.
     """
     speaker = _speaker(context)
     if speaker is None:
@@ -30,16 +27,28 @@ def unforeseen(context: GuardContext, call: CheckedCall) -> str | None:
     what, where = f"{call.spec.name} changes something", f"the result of {speaker.tool} was read"
     if context.clean_plan is not None:
         return None if call.spec.name in context.clean_plan else f"{what} and is not in the plan made before {where}"
-    if names_act(call.spec, context.user_text) or _has_users_detail(context, call):
+    if asks_for(call.spec, context.user_text) or _says_where(context, call):
         return None
     return f"{what}, {where}, and neither a plan made before that nor the user's words name it"
 
 
-def _has_users_detail(context: GuardContext, call: CheckedCall) -> bool:
-    """Whether the user's words have an address, amount or date of the call. They name identifiers with any question."""
+def _says_where(context: GuardContext, call: CheckedCall) -> bool:
+    """Whether the user states an address of the call, such as a new one of a customer. An amount, a date or an e-mail
+    address, which people write for many reasons, is not enough."""
+    stated = Wordings(statements(context.user_text))
     details = (one for one in leaves(call.spec, call.arguments) if one.identifying and not one.chosen)
-    tracer = Tracer(context, call.call_id)
-    return any(tracer.source(one).origin is Origin.USER for one in details if not is_identifier(one.argument))
+    return any(stated.match(Wanted.of(one.value)) for one in details if _is_place(one))
+
+
+def _is_place(leaf: Leaf) -> bool:
+    text = str(leaf.value)
+    return (
+        " " in text
+        and "@" not in text
+        and Wanted(text).amount is None
+        and not is_identifier(leaf.argument)
+        and Wanted(text).date is None
+    )
 
 
 def speaks(read: Read, memo: dict[object, object]) -> bool:
@@ -49,20 +58,6 @@ def speaks(read: Read, memo: dict[object, object]) -> bool:
     if not isinstance(found, bool):
         memo[key] = found = read.strangers and any(_SPEAKS.search(text) for _, text in divided(read)[1])
     return found
-
-
-def names_act(spec: ToolSpec, text: str) -> bool:
-    """Whether a text has a verb of a tool's act, in any form; with a word of its object if the verb has many."""
-    act = Act.of(spec)
-    if act is None or not act.verbs:
-        return False
-    return _forms(act.verbs).search(text) is not None and (act.about is None or act.about.search(text) is not None)
-
-
-@lru_cache(maxsize=1024)
-def _forms(verbs: tuple[str, ...]) -> regex.Pattern[str]:
-    forms = [form for verb in verbs for form in (verb, f"{verb}s", *participles(verb), *gerunds(verb))]
-    return regex.compile(rf"\b(?:{joined(forms)}|{'|'.join(map(noun_of, verbs))})\b", regex.IGNORECASE)
 
 
 def _speaker(context: GuardContext) -> Read | None:

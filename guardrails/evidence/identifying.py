@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import regex
 
 from flightloop.tool import ToolSpec
+from guardrails.evidence.schemas import Schemas
 from guardrails.text.calendar_dates import date_of
 from guardrails.text.quantities import amount
 
@@ -19,10 +20,11 @@ _NAMED = _ID | frozenset(
     [
         "email", "emails", "mail", "address", "addresses", "url", "urls", "uri", "link", "host", "domain", "recipient",
         "recipients", "to", "cc", "bcc", "payee", "customer", "user", "owner", "username", "date", "day", "amount",
-        "price", "total", "sum", "quantity",
+        "price", "total", "sum", "quantity", "beneficiary", "beneficiaries", "destination", "destinations", "receiver",
+        "creditor", "wallet",
     ]
 )  # fmt: skip
-"""Last words of names of arguments that identify something or are amounts."""
+"""Last words of names of arguments that identify something or are amounts; so are all values below them."""
 _FORMATS = frozenset(
     ["email", "idn-email", "uri", "url", "uuid", "date", "date-time", "hostname", "ipv4", "ipv6", "phone"]
 )
@@ -37,6 +39,9 @@ _SHAPES = regex.compile(
     regex.IGNORECASE,
 )
 """Identifiers, e-mail addresses, links, host names, IBANs and phone numbers."""
+
+_PARTS = regex.compile(r"(?:line|address|street|option|field|item|column|part)_?\d{1,2}", regex.IGNORECASE)
+"""Names of parts, such as the lines of an address, which are no identifiers though they end with a digit."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,15 @@ class Leaf:
 
 
 def leaves(spec: ToolSpec, arguments: dict[str, Any]) -> list[Leaf]:
-    """The strings and numbers of a call's arguments, in order; one more than MOST_LEAVES at most."""
+    """The strings and numbers of a call's arguments, in order; one more than MOST_LEAVES at most.
+
+    Keys that the schema leaves open count too if they look like an identifier: ``{"SKU-9": 2}``.
+    """
     found: list[Leaf] = []
-    properties = spec.parameters.get("properties", {})
+    root = Schemas.of(spec.parameters)
     for argument, value in arguments.items():
-        schema = properties.get(argument)
-        for leaf in _below(argument, argument, argument, value, schema, argument in spec.sinks):
+        named = _Named(argument, sink=argument in spec.sinks).below(argument)
+        for leaf in _below(argument, named, value, root.at(argument)):
             found.append(leaf)
             if len(found) > MOST_LEAVES:
                 return found
@@ -77,43 +85,49 @@ def is_identifier(name: str) -> bool:
     return _last(name) in _ID
 
 
-def _below(argument: str, path: str, name: str, value: Any, schema: Any, sink: bool) -> Iterator[Leaf]:
-    schema = _actual(schema)
+@dataclass(frozen=True)
+class _Named:
+    """What the names down to a value say about it."""
+
+    argument: str
+    name: str = ""
+    sink: bool = False
+    identifying: bool = False
+    identifier: bool = False
+
+    def below(self, name: str) -> _Named:
+        """With another name below. An address is one in parts too."""
+        identifying = self.identifying or self.sink or _last(name) in _NAMED
+        return replace(self, name=name, identifying=identifying, identifier=self.identifier or is_identifier(name))
+
+
+def _below(path: str, named: _Named, value: Any, schemas: Schemas) -> Iterator[Leaf]:
     if isinstance(value, dict):
-        properties = schema.get("properties", {})
         for key, one in value.items():
-            yield from _below(argument, f"{path}.{key}", str(key), one, properties.get(key), sink)
+            name, below = str(key), schemas.at(str(key))
+            if not schemas.has(name) and _is_open_key(name):
+                yield Leaf(named.argument, f"{path}.{name}", name, True, False, schemas.lists_key(name))
+            yield from _below(f"{path}.{name}", named.below(name), one, below)
     elif isinstance(value, list):
         for at, one in enumerate(value):
-            yield from _below(argument, f"{path}[{at}]", name, one, schema.get("items"), sink)
+            yield from _below(f"{path}[{at}]", named, one, schemas.items)
     elif isinstance(value, str | int | float) and not isinstance(value, bool) and str(value).strip():
-        listed = value in schema.get("enum", ()) or any(key in schema and schema[key] == value for key in _CHOSEN)
         number = not isinstance(value, str)
         yield Leaf(
-            argument=argument,
+            argument=named.argument,
             path=path,
             value=value,
-            identifying=sink or number or _identifies(name, value, schema),
-            composable=not is_identifier(name) and (number or amount(str(value)) is not None),
-            chosen=listed,
+            identifying=named.identifying or number or schemas.formats & _FORMATS != set() or _has_shape(value),
+            composable=not named.identifier and (number or amount(str(value)) is not None),
+            chosen=schemas.lists(value),
         )
 
 
-_CHOSEN = ("const", "default")
+def _is_open_key(name: str) -> bool:
+    return _has_shape(name) and not _PARTS.fullmatch(name)
 
 
-def _actual(schema: Any) -> dict[str, Any]:
-    """A schema, or the branch of an optional one."""
-    if not isinstance(schema, dict):
-        return {}
-    branches = [one for key in ("anyOf", "oneOf") for one in schema.get(key, ()) if isinstance(one, dict)]
-    real = [one for one in branches if one.get("type") != "null"]
-    return {**real[0], **{key: schema[key] for key in _CHOSEN if key in schema}} if len(real) == 1 else schema
-
-
-def _identifies(name: str, value: Any, schema: dict[str, Any]) -> bool:
-    if _last(name) in _NAMED or schema.get("format") in _FORMATS:
-        return True
+def _has_shape(value: Any) -> bool:
     text = str(value).strip()
     return bool(_SHAPES.fullmatch(text)) or amount(text) is not None or date_of(text) is not None
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from functools import cached_property
+from itertools import islice, zip_longest
 from typing import Any
 
 from flightloop.provenance import Match, Origin, Source, weakest
-from guardrails.evidence.arithmetic import Operand, composed
+from guardrails.evidence.arithmetic import Operand, Pool
 from guardrails.evidence.identifying import Leaf, is_identifier
-from guardrails.text.calendar_dates import date_of
+from guardrails.text.calendar_dates import date_of, without_dates
 from guardrails.text.scalars import scalar_texts
 from guardrails.text.wordings import Wanted, Wordings
 from guardrails.types import GuardContext, Read, Trail
@@ -27,6 +28,12 @@ LONGEST_VALUE = 80
 MOST_WORDS = 12
 MOST_OPERANDS = 40
 """Numbers of each origin that arithmetic may use."""
+MOST_TRIED = 1000
+"""Values of results that are tried as operands."""
+MOST_COMPOSED = 50
+"""Values of a call that arithmetic may explain. Others have no source, so that a person is asked."""
+MOST_NAMED = 20
+"""Values of a call whose field is searched for. Others are told with their tool only."""
 NEVER = float("inf")
 
 
@@ -52,9 +59,11 @@ class Tracer:
         self._cut = self._trail.decided.get(call_id, len(self._trail.written))
         self._reads = [_kept(context, read) for read in self._trail.reads if read.before <= self._cut]
         self._user = _wordings(context, context.user_text)
+        self._amounts = Wordings(without_dates(context.user_text), sparing=True)
         subject = context.subject
         claims = [] if subject is None else [subject.id, *subject.claims.values()]
         self._subject = _wordings(context, "\n".join(map(str, claims)))
+        self._composed = self._named = 0
 
     def source(self, leaf: Leaf) -> Source:
         """The source of a value."""
@@ -66,27 +75,42 @@ class Tracer:
         return words or self._arithmetic(leaf, wanted) or _source(leaf, None)
 
     def _found(self, wanted: Wanted) -> Place | None:
-        if match := self._user.match(wanted):
+        own = self._user if wanted.amount is None or wanted.date is not None else self._amounts
+        if match := own.match(wanted):
             return Place(Origin.USER, match)
         if match := self._subject.match(wanted):
             return Place(Origin.RECORD, match)
         return self._record(wanted) or self._result(wanted)
 
     def _record(self, wanted: Wanted) -> Place | None:
-        """A trusted field that had the value before the model wrote it; a tool may repeat what the model wrote."""
+        vouched = self._vouched(wanted)
+        if vouched is None:
+            return None
+        match, read = vouched
+        return Place(Origin.RECORD, match, read.read, self._field(read.trusted, wanted))
+
+    def _vouched(self, wanted: Wanted) -> tuple[Match, _Indexed] | None:
+        """A result with a trusted field that had the value before the model wrote it; a tool may repeat what the model
+        wrote."""
         since: float | None = None
         for read in self._reads:
             if match := read.trusted.match(wanted):
                 since = self._since(wanted) if since is None else since
                 if read.read.before <= since:
-                    return Place(Origin.RECORD, match, read.read, read.trusted.field(wanted))
+                    return match, read
         return None
 
     def _result(self, wanted: Wanted) -> Place | None:
         for read in self._reads:
             if match := read.untrusted.match(wanted):
-                return Place(Origin.RESULT, match, read.read, read.untrusted.field(wanted))
+                return Place(Origin.RESULT, match, read.read, self._field(read.untrusted, wanted))
         return None
+
+    def _field(self, part: _Part, wanted: Wanted) -> str | None:
+        if (path := part.same(wanted)) is not None:
+            return path or None
+        self._named += 1
+        return part.field(wanted) if self._named <= MOST_NAMED else None
 
     def _since(self, wanted: Wanted) -> float:
         """Index of the first text by which the model had written the value."""
@@ -106,33 +130,53 @@ class Tracer:
         return _source(leaf, Place(worst.origin, Match.COMPOSED, worst.read, worst.field), "made of several words")
 
     def _arithmetic(self, leaf: Leaf, wanted: Wanted) -> Source | None:
-        if not leaf.composable or wanted.amount is None:
+        if not leaf.composable or wanted.amount is None or self._composed == MOST_COMPOSED or self._unread:
             return None
-        pool: list[Operand[Place]] = []
-        for more in (self._operands_of_user(), self._operands(trusted=True), self._operands(trusted=False)):
-            pool += more
-            if found := composed(wanted.amount, pool):
+        self._composed += 1
+        for pool in self._pools:
+            if found := pool.composed(wanted.amount):
                 how, used = found
                 worst = min(used, key=lambda place: (place.origin.strength, place.read is not None))
                 origin = weakest(place.origin for place in used)
                 return _source(leaf, Place(origin, Match.COMPOSED, worst.read, worst.field), how)
         return None
 
+    @cached_property
+    def _unread(self) -> bool:
+        """Whether a result that is no record has a number in words that can't be read. It may be any amount."""
+        return any(read.untrusted.every.has_unread for read in self._reads)
+
+    @cached_property
+    def _pools(self) -> list[Pool[Place]]:
+        """Operands of the user, of the user and records, and of all, made once a call."""
+        user, records = self._operands_of_user(), self._operands(trusted=True)
+        both = [*user, *records]
+        return [Pool(user), Pool(both), Pool([*both, *self._operands(trusted=False)])]
+
     def _operands_of_user(self) -> list[Operand[Place]]:
-        numbers = sorted(self._user.numbers)[:MOST_OPERANDS]
+        numbers = sorted(self._amounts.numbers)[:MOST_OPERANDS]
         return [Operand(number, Place(Origin.USER, Match.EXACT)) for number in numbers]
 
     def _operands(self, *, trusted: bool) -> list[Operand[Place]]:
         """Amounts of the latest results."""
         found: dict[Any, Operand[Place]] = {}
-        for read in reversed(self._reads):
-            for path, text in (read.trusted if trusted else read.untrusted).amounts:
-                wanted = Wanted(text)
-                if wanted.amount is None or len(found) == MOST_OPERANDS:
-                    continue
-                place = self._record(wanted) if trusted else Place(Origin.RESULT, Match.EXACT, read.read, path)
-                if place is not None:
-                    found.setdefault(wanted.amount, Operand(wanted.amount, place))
+        parts = ((read, read.trusted if trusted else read.untrusted) for read in reversed(self._reads))
+        every = ((read, path, text) for read, part in parts for path, text in part.amounts)
+        for read, path, text in islice(every, MOST_TRIED):
+            wanted = Wanted(text)
+            if wanted.amount is None or wanted.amount in found:
+                continue
+            vouched = self._vouched(wanted) if trusted else None
+            if vouched is not None:
+                of = vouched[1].read
+                place = Place(Origin.RECORD, vouched[0], of, path if of is read.read else None)
+            elif not trusted:
+                place = Place(Origin.RESULT, Match.EXACT, read.read, path)
+            else:
+                continue
+            found[wanted.amount] = Operand(wanted.amount, place)
+            if len(found) == MOST_OPERANDS:
+                break
         return list(found.values())
 
 
@@ -152,6 +196,10 @@ class _Part:
 
     def match(self, wanted: Wanted) -> Match | None:
         return (self.every if wanted.number is None else self.quantities).match(wanted)
+
+    def same(self, wanted: Wanted) -> str | None:
+        """Path of the first value that is written just so."""
+        return next((path for path, text in self.fields if text == wanted.text), None)
 
     def field(self, wanted: Wanted) -> str | None:
         """Path of the first value that has it; None: several lines together have it, or the result is one value."""

@@ -58,6 +58,20 @@ def date_of(value: str) -> Date | None:
     return next((date for match in whole for date in _dates(match)), None)
 
 
+def without_dates(text: str) -> str:
+    """A text without its dates that have a year or a month's name. Their numbers are no amounts."""
+    text = normalise(text)
+    for form in _FORMS:
+        text = form.sub(lambda found: " " if _is_clear(found) else found.group(), text)
+    return text
+
+
+def _is_clear(found: regex.Match[str]) -> bool:
+    groups = found.groupdict()
+    named = bool(groups.get("name") or groups.get("year") or "月" in found.group())
+    return named and next(_dates(found), None) is not None
+
+
 def _found(text: str) -> Iterator[Date]:
     for form in _FORMS:
         for match in form.finditer(text):

@@ -34,17 +34,52 @@ _TENS = {
     "zwanzig": 20, "dreißig": 30, "vierzig": 40, "fünfzig": 50, "sechzig": 60, "siebzig": 70, "achtzig": 80,
     "neunzig": 90, "hundred": 100, "hundert": 100,
 }  # fmt: skip
+_LARGE = {"hundred": 100, "hundert": 100, "thousand": 1000, "tausend": 1000}
+_GERMAN_STEMS = {"ein": 1, "sech": 6, "sieb": 7, "dreissig": 30, "fuenf": 5, "fuenfzig": 50, "zwoelf": 12}
+_VALUES = {**_ONES, **_TENS, **_LARGE, **_GERMAN_STEMS}
+_COUNTING = [word for word in _VALUES if word not in ("dozen", "both", "twice", "once", "beide", "zweimal", "einmal")]
+_ENGLISH = "|".join(sorted((word for word in _COUNTING if word.isascii()), key=len, reverse=True))
+_GERMAN = "|".join(sorted(_COUNTING, key=len, reverse=True))
 _SPOKEN = regex.compile(
     rf"\b(?:(?P<tens>{'|'.join(_TENS)})(?:[\s-](?P<rest>{'|'.join(_ONES)}))?|(?P<ones>{'|'.join(_ONES)}))\b", regex.I
 )
-_CHINESE = regex.compile("[一二两三四五六七八九十百]+")
-_DIGITS = {sign: value for value, sign in enumerate("零一二三四五六七八九")} | {"两": 2}
+_CHINESE = regex.compile("[一二两三四五六七八九十百千万零〇]*[一二两三四五六七八九十百千万]")
+_COUNTED = regex.compile(
+    rf"(?<!周|星期|礼拜|第){_CHINESE.pattern}(?=[个元块角件本张只双台套次天周人位份条瓶盒包杯张辆部]|欧元|美元|英镑|人民币)"
+)
+_COMPOUND = regex.compile(
+    rf"\b(?:{_ENGLISH})(?:[\s-]+(?:and\s+)?(?:{_ENGLISH})){{1,11}}\b|\b(?:{_GERMAN})(?:(?:{_GERMAN}|und)){{1,11}}\b",
+    regex.I,
+)
+_PART = regex.compile(rf"{_ENGLISH}|{_GERMAN}", regex.I)
+_CENTS = regex.compile(rf"{_BEFORE}(?P<cents>\d{{1,{_LONGEST}}})\s?(?:euro)?(?:cents?|ct)\b", regex.I)
+_NUMBER_WORD = regex.compile(
+    r"\b\p{L}*(?:hundert|tausend|hundred|thousand|million|(?:zwan|vier|fünf|fuenf|sech|sieb|acht|neun)zig|drei(?:ß|ss)ig|"
+    r"(?:vein|trein|cuaren|cincuen|sesen|seten|ochen|noven|quaran|cinquan|sessan|settan|ottan|novan)ta|veinte|cien|"
+    r"vingt|trente|quarante|cinquante|soixante)\p{L}*|[千万亿佰仟萬]",
+    regex.I,
+)
+"""Words for large numbers, in some more languages than are read."""
+_DIGITS = {sign: value for value, sign in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 
 
-def quantities(text: str) -> frozenset[Decimal]:
-    """All numbers of a text by value, with both readings of an ambiguous one: ``1.250`` is 1.25 and 1250."""
+def quantities(text: str, *, sparing: bool = False) -> frozenset[Decimal]:
+    """All numbers of a text by value, with both readings of an ambiguous one: ``1.250`` is 1.25 and 1250.
+
+    Args:
+        sparing: whether Chinese numerals count only before a word for what they count, since many words contain them.
+    """
     plain = normalise(text)
-    return frozenset((*_written(plain), *_spoken(plain)))
+    cents = (Decimal(match["cents"]).scaleb(-2).normalize() for match in _CENTS.finditer(plain))
+    return frozenset((*_written(plain), *cents, *_spoken(plain, _COUNTED if sparing else _CHINESE)))
+
+
+def has_unread(text: str) -> bool:
+    """Whether a text has a word for a large number that `quantities` can't read."""
+    left = normalise(text)
+    for pattern in (_COMPOUND, _SPOKEN, _CHINESE):
+        left = pattern.sub(" ", left)
+    return _NUMBER_WORD.search(left) is not None
 
 
 def amount(text: str) -> Decimal | None:
@@ -63,22 +98,38 @@ def _written(text: str) -> Iterator[Decimal]:
                 yield Decimal(f"{sign}{digits}.{(match['part'] or '0')[:_LONGEST]}").normalize()
 
 
-def _spoken(text: str) -> Iterator[Decimal]:
+def _spoken(text: str, chinese: regex.Pattern[str]) -> Iterator[Decimal]:
     for match in _SPOKEN.finditer(text):
         tens, rest = _TENS.get((match["tens"] or "").casefold(), 0), (match["rest"] or match["ones"] or "").casefold()
         yield Decimal(tens + _ONES.get(rest, 0))
         if rest and tens:
             yield Decimal(tens)
-    yield from (Decimal(_chinese(match.group())) for match in _CHINESE.finditer(text))
+    yield from (Decimal(_compound(match.group())) for match in _COMPOUND.finditer(text))
+    yield from (Decimal(_chinese(match.group())) for match in chinese.finditer(text))
+
+
+def _compound(text: str) -> int:
+    """The value of a number in several words or parts: ``two hundred and five``, ``neunundneunzig``."""
+    total = last = 0
+    for part in _PART.findall(text.casefold()):
+        value = _VALUES[part]
+        if value >= 100:
+            last = max(1, last) * value
+            total, last = (total + last, 0) if value == 1000 else (total, last)
+        else:
+            last += value
+    return total + last
 
 
 def _chinese(text: str) -> int:
-    """The value of Chinese numerals below a thousand: 九十九 is 99."""
-    total = last = 0
+    """The value of Chinese numerals below a hundred million: 九十九 is 99, 一万二千 is 12000."""
+    total = part = last = 0
     for sign in text:
-        unit = {"十": 10, "百": 100}.get(sign)
-        if unit is None:
+        unit = {"十": 10, "百": 100, "千": 1000}.get(sign)
+        if sign == "万":
+            total, part, last = total + max(1, part + last) * 10_000, 0, 0
+        elif unit is None:
             last = _DIGITS[sign]
         else:
-            total, last = total + max(1, last) * unit, 0
-    return total + last
+            part, last = part + max(1, last) * unit, 0
+    return total + part + last

@@ -52,6 +52,15 @@ READS = frozenset(
     ]
 )  # fmt: skip
 """Verbs of acts that change nothing."""
+SURE_READS = frozenset(["find", "get", "list", "look", "lookup", "read", "search", "show", "view"])
+"""Verbs that hardly ever change anything; others of READS may: give a credit, tell a bank, return an order."""
+SURE_WRITES = (
+    "activate", "add", "adjust", "approve", "archive", "assign", "cancel", "clear", "close", "create", "deactivate",
+    "delete", "disable", "dispatch", "edit", "enable", "erase", "escalate", "execute", "insert", "modify", "pay",
+    "publish", "rebook", "reimburse", "remove", "renew", "reschedule", "reserve", "reset", "revoke", "send", "submit",
+    "unlock", "unsubscribe", "update", "upload", "withdraw", "write",
+)  # fmt: skip
+"""Verbs that change something, and are no nouns that often occur in descriptions of reads."""
 ELSEWHERE = (
     "activate", "book", "cancel", "charge", "credit", "deactivate", "dispatch", "email", "escalate", "pay",
     "purchase", "rebook", "refund", "register", "reimburse", "renew", "rent", "reschedule", "reserve", "schedule",

@@ -14,7 +14,7 @@ from flightloop.provenance import Match
 from guardrails.finders.contacts import digit_runs, digits_of, same_phone
 from guardrails.text.calendar_dates import Date, calendar_dates, date_of
 from guardrails.text.normalise import normalise, unescaped
-from guardrails.text.quantities import amount, quantities
+from guardrails.text.quantities import amount, has_unread, quantities
 from guardrails.text.words import Value, Words, plain
 
 _TOKEN = regex.compile(r"[a-z0-9]+|[^\W_a-z0-9]+")
@@ -29,6 +29,8 @@ _LINK = regex.compile(
     regex.IGNORECASE,
 )
 _HAN = regex.compile(r"[\p{Han}]{2,}")
+_LEADING_ZERO = regex.compile(r"\s*0\d")
+"""An account number such as 0000099 is no amount."""
 _PHONE = regex.compile(r"[+(]?\d[\d\s()/.+-]{5,24}\d")
 
 
@@ -51,7 +53,9 @@ class Wanted:
 
     @cached_property
     def amount(self) -> Decimal | None:
-        return self.number if self.number is not None else amount(self.text)
+        if self.number is not None:
+            return self.number
+        return None if _LEADING_ZERO.match(self.text) else amount(self.text)
 
     @cached_property
     def value(self) -> Value:
@@ -71,7 +75,8 @@ class Wanted:
 
     @cached_property
     def phone(self) -> str | None:
-        return digits_of(self.text) if _PHONE.fullmatch(self.text.strip()) else None
+        text = self.text.strip()
+        return digits_of(text) if text.startswith(("+", "0", "(")) and _PHONE.fullmatch(text) else None
 
     @cached_property
     def link(self) -> str | None:
@@ -80,9 +85,14 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Wordings:
-    """A text, prepared for looking up values on demand."""
+    """A text, prepared for looking up values on demand.
+
+    Attributes:
+        sparing: whether Chinese numerals count only before a word for what they count.
+    """
 
     text: str
+    sparing: bool = False
 
     def match(self, wanted: Wanted) -> Match | None:
         """How the text contains a value; None if it does not."""
@@ -120,7 +130,12 @@ class Wordings:
 
     @cached_property
     def numbers(self) -> frozenset[Decimal]:
-        return quantities(self.text)
+        return quantities(self.text, sparing=self.sparing)
+
+    @cached_property
+    def has_unread(self) -> bool:
+        """Whether the text has a word for a large number that can't be read."""
+        return has_unread(self.text)
 
     @cached_property
     def _words(self) -> Words:

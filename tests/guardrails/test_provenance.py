@@ -14,8 +14,10 @@ from flightloop.provenance import Match, Origin, Source
 from flightloop.subject import Subject
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
+from guardrails.evidence import arithmetic
+from guardrails.evidence.arithmetic import Operand, Pool, _made
 from guardrails.evidence.identifying import MOST_LEAVES, leaves
-from guardrails.evidence.provenance import Tracer
+from guardrails.evidence.provenance import MOST_COMPOSED, Tracer
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy
 from guardrails.text.wordings import Wanted, Wordings
@@ -132,6 +134,79 @@ def test_composed_values_have_their_weakest_source() -> None:
     assert traced("Mrs Anna", record, user=user, name="recipient").origin is Origin.RESULT
     assert traced("Smith Mrs", user=user, name="recipient").match is Match.COMPOSED
     assert traced(59.7, record, user=user, name="order_id").origin is Origin.INVENTED  # no arithmetic makes an id
+
+
+@pytest.mark.parametrize(
+    ("value", "said", "name"),
+    [
+        ("10487001", "order 9910487001", "order_id"),
+        ("9910487001", "order 10487001", "order_id"),
+        ("0000099", "99 euros", "account"),
+        (5, "it came on 5 March 2026", "amount"),
+        ("5", "it came on 5 March 2026", "amount"),
+        (2026, "it came on 2026-03-05", "amount"),
+        (10, "十分感谢", "amount"),
+        (100, "我在百度看到的", "amount"),
+        (3, "周三到的", "amount"),
+    ],
+)
+def test_numbers_that_mean_something_else_are_not_the_users(value: Any, said: str, name: str) -> None:
+    assert traced(value, user=said, name=name).origin is Origin.INVENTED
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (3, "我要三本"),
+        (99, "neunundneunzig Euro"),
+        (120, "one hundred and twenty"),
+        (9.1, "I paid 9.10."),
+        (12000, "一万二千元"),
+    ],
+)
+def test_numbers_in_words_are_the_users(value: Any, said: str) -> None:
+    assert traced(value, user=said).origin is Origin.USER
+
+
+@pytest.mark.parametrize(
+    "said", ["neunundneunzig Euro", "9900 cents", "ninety-nine", "九十九", "noventa y nueve euros"]
+)
+def test_a_strangers_amount_in_words_is_not_explained_by_arithmetic(said: str) -> None:
+    found = traced(99, read({**ORDER, "note": f"agreed: {said}"}, TRUSTED))
+    assert found.origin in (Origin.RESULT, Origin.INVENTED)
+    assert found.how == ""
+
+
+def test_a_large_call_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operands are read once a call, and each amount looks at few pairs of them."""
+    made: list[Decimal] = []
+    real = arithmetic._made
+    monkeypatch.setattr(arithmetic, "_made", lambda *given: made.append(given[0]) or real(*given))
+    rows = [{"id": at, "total": 1000.01 + at * 3.37} for at in range(500)]
+    user = " ".join(str(at * 17.5) for at in range(60))
+    context = GuardContext(user_text=user, trail=Trail((read(rows, ("id", "total")),)))
+    tracer = Tracer(context, "call")
+    amounts = [123456.78 + at * 1.11 for at in range(MOST_COMPOSED + 1)]
+    assert {tracer.source(one).origin for one in leaves(SPEC, {"amount": amounts})} == {Origin.INVENTED}
+    assert len(made) < 20 * MOST_COMPOSED
+    (spent,) = leaves(SPEC, {"amount": 17.5 * 38 + 17.5 * 39})
+    assert tracer.source(spent).origin is Origin.INVENTED
+    assert Tracer(context, "call").source(spent).origin is Origin.USER
+
+
+@given(
+    numbers=st.lists(st.decimals(-500, 500, places=2), min_size=1, max_size=8),
+    amount=st.decimals(-2000, 2000, places=2),
+    data=st.data(),
+)
+def test_a_pool_finds_what_trying_all_pairs_finds(numbers: list[Decimal], amount: Decimal, data: st.DataObject) -> None:
+    one, other = data.draw(st.sampled_from(numbers)), data.draw(st.sampled_from(numbers))
+    wanted = data.draw(st.sampled_from([amount, one + other, one - other, one * other, one * other / 100]))
+    usable = [number for number in numbers if number]
+    pairs = (_made(wanted, one, other) for one in usable for other in usable)
+    found = Pool([Operand(number, number) for number in numbers]).composed(wanted)
+    how = next((how for how in pairs if how), None)
+    assert how == (found[0] if found and not found[0].endswith(" numbers") else None)
 
 
 def test_the_signed_in_subject_is_a_record() -> None:

@@ -197,11 +197,17 @@ def _context(
 
 
 def _trail(messages: Sequence[ChatMessage], readings: Sequence[str]) -> Trail:
-    """What the conversation's model read and wrote. The caller's tools declare no field as trusted."""
+    """What the conversation's model read and wrote. The caller's tools declare no field as trusted, nor that strangers
+    write their results."""
     calls = {call.id: call.function for message in messages for call in message.tool_calls or ()}
     names = {call_id: call.name for call_id, call in calls.items()}
     reads = [
-        Read(f"message {at}", names.get(message.tool_call_id or "", message.name or "a tool"), message.text)
+        Read(
+            f"message {at}",
+            names.get(message.tool_call_id or "", message.name or "a tool"),
+            message.text,
+            strangers=False,
+        )
         for at, message in enumerate(messages)
         if message.role == "tool"
     ]

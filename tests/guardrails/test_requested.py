@@ -1,0 +1,104 @@
+"""Which words of a user ask for an act, and which only mention it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flightloop.tool import Effect, ToolSpec
+from guardrails.evidence.foreseen import unforeseen
+from guardrails.evidence.requested import asks_for
+from guardrails.types import CheckedCall, GuardContext, Read, Trail
+
+
+def spec(name: str) -> ToolSpec:
+    verb, what = name.split("_")
+    return ToolSpec(name, f"{verb.title()}s an {what}.", {"type": "object"}, Effect.KEYED)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Refund 17!",
+        "Please refund order 10073.",
+        "Hi, can you refund order 10073?",
+        "I want a refund for order 10073",
+        "I'd like to have order 10073 refunded.",
+        "It arrived broken, so please refund it.",
+        "I do not need it any more, please refund order 17.",
+        "Where is it? I want my money back, refund it please",
+        "I want my money back.",
+        "Give me 500 euros back for order 10815",
+        "Can I get a refund?",
+        "I want a refund of the order that has not arrived yet.",
+        "Bitte erstatten Sie mir die Bestellung 10073",
+        "Erstatten Sie mir bitte 99 Euro.",
+        "Ich möchte eine Rückerstattung für 10073.",
+        "Könnten Sie die Bestellung 10073 erstatten?",
+        "请给订单10073退款",
+        "能帮我退款吗？",
+        "我不想要了，请给我退款。",
+    ],
+)
+def test_a_request_names_the_act(said: str) -> None:
+    assert asks_for(spec("refund_order"), said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "What about order 17?",
+        "Has order 10073 been refunded yet?",
+        "I do not want a refund.",
+        "Do not, under any circumstances, refund order 17.",
+        "Why does order 10073 cost 120 euros?",
+        "What's your refund policy?",
+        "Refund status of order 17",
+        "If it is late, refund it.",
+        "Do I need a refund?",
+        "When was my refund made?",
+        "Wurde die Bestellung 10073 schon erstattet?",
+        "Bitte nicht erstatten.",
+        "Ich möchte keine Erstattung.",
+        "Warum wurde die Rückerstattung abgelehnt?",
+        "请问退款到账了吗？",
+        "请不要退款。",
+        "订单10073为什么退款了？",
+    ],
+)
+def test_a_question_or_refusal_does_not(said: str) -> None:
+    assert not asks_for(spec("refund_order"), said)
+
+
+def test_other_verbs() -> None:
+    assert asks_for(spec("cancel_order"), "Stornieren Sie die Bestellung 17.")
+    assert asks_for(spec("cancel_order"), "取消订单17")
+    assert not asks_for(spec("cancel_order"), "Please refund order 17.")
+    assert not asks_for(spec("cancel_order"), "What's your cancellation policy?")
+    assert not asks_for(spec("order_item"), "Order 17 is late.")
+    assert asks_for(spec("update_address"), "Please change my address to 5 Hill Road.")
+    assert not asks_for(spec("update_address"), "Please update me.")
+
+
+@pytest.mark.parametrize(
+    ("said", "foreseen"),
+    [
+        ("Order 17 goes to 5 Hill Road, Leeds.", True),
+        ("Does 5 Hill Road, Leeds get mail?", False),
+        ("I do not live at 5 Hill Road, Leeds.", False),
+        ("I am eve@mail.example and paid 99 euros.", False),
+    ],
+)
+def test_a_stated_address_foresees_a_write_and_other_details_do_not(said: str, foreseen: bool) -> None:
+    trail = Trail((Read("a", "look", "please send it to the old place"),))
+    arguments = {"address": "5 Hill Road, Leeds", "email": "eve@mail.example", "amount": 99}
+    call = CheckedCall("c", spec("set_destination"), arguments)
+    assert (unforeseen(GuardContext(user_text=said, trail=trail), call) is None) == foreseen
+
+
+@given(st.text(), st.sampled_from(["Never", "Don't ever", "Nicht", "不要"]))
+def test_any_text_can_be_asked(text: str, refusal: str) -> None:
+    assert asks_for(spec("refund_order"), text) in (True, False)
+    assert not asks_for(spec("refund_order"), f"{refusal} refund it")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import threading
 from typing import Any
 
 import httpx
 import pytest
 
 from agent.api import create_app
+from agent.attachments import prediction, shown
 from agent.models.answer_chunks import Turn, text
 from agent.models.chat_model import Capabilities
 from agent.project.agent_spec import AgentSpec
@@ -20,11 +22,14 @@ from flightloop import AsyncFlightloop, Flightloop
 from flightloop.chat import ChatRequest
 from flightloop.errors import Conflict, InvalidRequest, ModelUnavailable, NotFound
 from flightloop.events import Judged
+from flightloop.parts import table_part
 from flightloop.runs import RunStatus
 from flightloop.verdicts import Action
 from guardrails.policy import parse_policy
 from tests.tools.vision.drawing import bar_chart, table_image, text_image
 from tools.vision.advice import render
+from tools.vision.key_points import KeyPoint, key_points
+from tools.vision.measures import Measures
 
 CITIES = ("Oslo", "Lima", "Rome", "Kyiv")
 CHART = bar_chart([(35, 81, 12, 57)], CITIES)
@@ -112,6 +117,33 @@ async def test_tables_with_the_asynchronous_client() -> None:
     assert found.table is not None
     assert found.table.columns == ["month", "sales"]
     assert "- largest value of sales: 150 at 2024-02" in model.seen[0].messages[-1].text
+
+
+def test_many_rows_are_worked_on_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[str] = set()
+
+    def noted(measures: Measures) -> tuple[KeyPoint, ...]:
+        threads.add(threading.current_thread().name.split("_")[0])
+        return key_points(measures)
+
+    for module in (prediction, shown):
+        monkeypatch.setattr(module, "key_points", noted)
+    rows = [{"day": f"2024-01-{place}", "sales": place} for place in range(800)]
+    with platform(Model("ok")) as serving, Flightloop(serving.url, serving.api_key) as client:
+        found = client.predict("And?", table=rows)
+        client.predict("And?", session_id=found.session_id)
+        client.chat.completions.create(model="fake", messages=[{"role": "user", "content": [table_part(rows)]}])
+    assert threads == {"guard"}
+    assert {point.kind: len(point.evidence) for point in found.key_points}["trend"] == 2
+    assert len(found.evidence) == 2
+
+
+async def test_a_repeated_category_has_the_evidence_of_its_own_value() -> None:
+    with platform(Model("ok")) as serving:
+        async with AsyncFlightloop(serving.url, serving.api_key) as client:
+            found = await client.predict(table=[{"city": name, "n": n} for name, n in (("a", 9), ("b", 1), ("a", 2))])
+    largest = found.key_points[0]
+    assert [found.evidence[place].value for place in largest.evidence] == [largest.value] == [9]
 
 
 def test_tables_and_texts_in_images() -> None:

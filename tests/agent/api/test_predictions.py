@@ -189,6 +189,51 @@ def test_the_projects_default_policy_holds_too() -> None:
     assert (found.status, found.key_points) == (RunStatus.BLOCKED, [])
 
 
+WITHHOLDS = """
+name: default
+version: "2"
+stages: {STAGE: {rails: [{rail: terms, terms: [Lima, Hello], action: ACTION}]}}
+"""
+
+
+@pytest.mark.parametrize("action", ["block", "redact"])
+def test_a_reading_that_the_guard_withholds_is_not_told(action: str) -> None:
+    policy = parse_policy(WITHHOLDS.replace("STAGE", "tool_result").replace("ACTION", action))
+    with platform(Model("Oslo has 999 orders."), policy) as serving:
+        serving.project.project.policies["default"] = policy
+        with Flightloop(serving.url, serving.api_key) as client:
+            found = client.predict(image=[CHART, text_image(("Hello world",))], table=ROWS)
+    assert (found.status, found.described_by) == (RunStatus.SUCCEEDED, "code")
+    assert "withheld what was read in image 1. A guardrail withheld what was read in image 2." in found.description
+    assert "Largest value of sales: 150" in found.description
+    assert found.readings == []
+    assert "Lima" not in found.model_dump_json()
+    assert "Hello" not in found.model_dump_json()
+
+
+def test_what_code_describes_passes_the_rails_of_answers() -> None:
+    policy = parse_policy(WITHHOLDS.replace("STAGE", "final").replace("ACTION", "block"))
+    with platform(Model("Oslo has 999 orders."), policy) as serving:
+        serving.project.project.policies["default"] = policy
+        with Flightloop(serving.url, serving.api_key) as client:
+            found = client.predict(image=CHART)
+    assert found.description == "A guardrail withheld the description and the data."
+    assert "Lima" not in found.model_dump_json()
+
+
+def test_images_are_fetched_from_the_hosts_of_the_predictors_policy() -> None:
+    default = parse_policy('name: default\nversion: "2"\negress: {hosts: [one.example]}')
+    own = AgentSpec(name="predict", instructions="Describe.", policy="own")
+    project = project_of([own], [], [parse_policy('name: own\nversion: "1"')])
+    with Platform(project, AnsweringChatModel(Model("ok"))) as serving:
+        project.policies["default"] = default
+        with (
+            Flightloop(serving.url, serving.api_key) as client,
+            pytest.raises(InvalidRequest, match="of the policy own is empty"),
+        ):
+            client.predict(image="https://one.example/a.png")
+
+
 def test_a_prediction_is_a_run() -> None:
     with platform(Model("Lima is first.")) as serving, Flightloop(serving.url, serving.api_key) as client:
         run = client.predictions.create("Which?", CHART, metadata={"a": "b"}, idempotency_key="one")

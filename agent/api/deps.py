@@ -19,7 +19,7 @@ from agent.run.journal import Journal, new_id
 from agent.store.sql.disk_room import Room
 from flightloop.events import DeltaEvent
 from flightloop.overview import Overview
-from flightloop.runs import AgentInfo, PolicyInfo, ProjectInfo, ToolInfo
+from flightloop.runs import AgentInfo, PolicyInfo, ProjectInfo, Run, ToolInfo
 from guardrails.checkpoints import Checkpoints
 from guardrails.turns import Turns
 from guardrails.types import Guarding
@@ -46,6 +46,10 @@ class Catalogue(Protocol):
 
     def guard(self) -> Guarding:
         """Guard of the default policy, used for ``/v1/chat/completions``."""
+        ...
+
+    def guard_of(self, run: Run) -> Guarding:
+        """Guard of a run's policies as they are now."""
         ...
 
 

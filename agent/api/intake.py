@@ -32,7 +32,11 @@ async def take_in(deps: ApiDeps, content: Sequence[Part], sender: Sender, where:
 
 
 def sender_of(deps: ApiDeps, tenant_id: str, agent: AgentInfo) -> Sender:
-    """Sender of an agent's input: images may be fetched from the hosts that the agent's policy allows."""
+    """Sender of an agent's input: images may be fetched from the hosts that the agent's policy allows.
+
+    For the built-in agent, which obeys the policy ``default`` too, that policy has the hosts.
+    """
     documents = {policy.name: policy.document for policy in deps.catalogue.policies()}
-    hosts = documents.get(agent.policy, {}).get("egress", {}).get("hosts", ())
-    return Sender(tenant_id, tuple(hosts), agent.policy)
+    policy = agent.policy if agent.policy in documents else "default"
+    hosts = documents.get(policy, {}).get("egress", {}).get("hosts", ())
+    return Sender(tenant_id, tuple(hosts), policy)

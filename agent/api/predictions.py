@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
@@ -10,15 +11,14 @@ from agent.api.access import AnyOperator, AnyViewer, Deps
 from agent.api.bodies import BodyRoute
 from agent.api.deps import ApiDeps
 from agent.api.errors import documented
-from agent.api.intake import take_in
+from agent.api.intake import sender_of, take_in
 from agent.api.interrupted import refuse_if_interrupted
 from agent.api.runs import check_input
 from agent.api.starting import IdempotencyKey, started
 from agent.api.vouching import visible, vouched
 from agent.attachments.figures import characters
-from agent.attachments.images import Sender
 from agent.attachments.prediction import prediction_of
-from agent.loop.attached import first_event
+from agent.loop.attached import first_event, let_through
 from agent.loop.session import earlier
 from agent.run.budgets import resolve
 from agent.run.journal import new_id
@@ -27,7 +27,9 @@ from flightloop.errors import Conflict
 from flightloop.events import RunCreated
 from flightloop.predictions import Prediction, PredictionCreate, input_of
 from flightloop.runs import Run
+from flightloop.verdicts import Action, Stage
 from guardrails.aside import aside, on_behalf_of
+from guardrails.types import Checked, GuardContext, Guarding
 from observability.trace_id import valid_traceparent
 
 router = APIRouter(prefix="/v1/predictions", tags=["predictions"], route_class=BodyRoute)
@@ -53,8 +55,7 @@ async def predict(
     if body.session_id is not None:
         await deps.journal.check_session(caller.tenant_id, body.session_id, subject.id if subject else None)
     await refuse_if_interrupted(deps, caller.tenant_id, agent.name, body.session_id, subject)
-    policy = deps.catalogue.guard().policy
-    sender = Sender(caller.tenant_id, policy.document.egress.hosts, policy.name)
+    sender = sender_of(deps, caller.tenant_id, agent)
     images = [ImagePart(image_url=image) for image in body.images]
     taken = await take_in(deps, images, sender, "images", read=True)
     created = RunCreated(
@@ -83,9 +84,28 @@ async def get_prediction(run_id: Annotated[str, Path(max_length=128)], deps: Dep
     if not run.status.terminal:
         raise Conflict(f"run {run_id} is {run.status}: it has a prediction once it has ended")
     data = await _data_of(deps, run)
+    guard, context = deps.catalogue.guard_of(run), GuardContext(run.tenant_id, run.agent, run.session_id, run.id)
+    readings = await let_through(guard, data.readings if data else (), context)
     size = characters(data.input, data.readings) if data else 0
     with on_behalf_of(caller.tenant_id):
-        return await aside(size, prediction_of, run, data)
+        found = await aside(size, prediction_of, run, data, readings)
+    return await _checked(found, guard, context) if found.described_by == "code" else found
+
+
+async def _checked(found: Prediction, guard: Guarding, context: GuardContext) -> Prediction:
+    """A prediction that code describes, with the description as the guard lets it through."""
+    # Code has computed the description from the data, so that it bears itself out.
+    itself = replace(context, results=(found.description,))
+    ruling = await guard.check(Checked(Stage.FINAL, found.description, itself))
+    if ruling.action.severity < Action.ASK.severity:
+        return found.model_copy(update={"description": ruling.text})
+    return Prediction(
+        run_id=found.run_id,
+        session_id=found.session_id,
+        status=found.status,
+        description="A guardrail withheld the description and the data.",
+        described_by="code",
+    )
 
 
 async def _data_of(deps: ApiDeps, run: Run) -> RunCreated | None:

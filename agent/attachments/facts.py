@@ -9,25 +9,25 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import combinations, pairwise
+from functools import cached_property, lru_cache
+from itertools import combinations
 
+from agent.attachments.names import Names
+from agent.attachments.number_pool import WRITTEN, NumberPool, Written
+from guardrails.aside import aside
 from guardrails.text.sentences import sentence_spans
-from guardrails.text.words import number_of
 from guardrails.types import Facts as GuardFacts
 from guardrails.types import Statement
 from tools.vision.measures import Measures
 
-MOST_TEXT, MOST_NAMES, MOST_PAIRED = 20_000, 400, 20
-"""Longest text, most names, and most values of a sentence whose differences are known."""
-_NUMBER = re.compile(
-    r"(?<![\w.,])[-+−]?[$€£¥]?(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?)(?![\w]|[.,]\d)"
-    r"(?:\s?(?P<scale>thousand|million|billion)\b)?",
-    re.IGNORECASE,
-)
-_SCALES = {"thousand": 1e3, "million": 1e6, "billion": 1e9}
+MOST_TEXT, MOST_PAIRED = 20_000, 20
+"""Longest text, and most values of a sentence whose differences are known."""
+_MOST_KEPT = 256
+_NEAR = 40
+"""Characters around a number that are searched for words about it."""
 _CLAUSE = re.compile(
     r"[,;:]\s|\s[–—-]\s|\b(?:and|while|whereas|but|however|compared|followed|versus|than)\b", re.IGNORECASE
 )
@@ -68,15 +68,8 @@ class _Value:
     series: str
     category: str
     value: float
-
-
-@dataclass(frozen=True)
-class _Mention:
-    """A category or series that a sentence names."""
-
-    name: str
-    start: int
-    end: int
+    place: int
+    """Place in the order of the data."""
 
 
 class Facts:
@@ -88,16 +81,15 @@ class Facts:
 
     def __init__(self, measures: Sequence[Measures]) -> None:
         self._measures = measures
-        self._values = [
-            _Value(series, category, value)
-            for one in measures
-            for series, row in zip(one.series, one.values, strict=True)
-            for category, value in zip(one.categories, row, strict=True)
-            if value is not None
-        ]
+        self._size = sum(len(one.series) * len(one.categories) for one in measures)
+        # The same names recur in a text's clauses, so that each combination is looked up once.
+        self.of = lru_cache(_MOST_KEPT)(self._of)
+        self.pool = lru_cache(_MOST_KEPT)(self._pool)
+        self.shares = lru_cache(_MOST_KEPT)(self._shares)
+        self.direction = lru_cache(_MOST_KEPT)(self._direction)
 
     async def __call__(self, text: str, asked: str) -> Sequence[Checked]:
-        return self.statements(text)
+        return await aside(len(text) * (1 + self._size), self.statements, text)
 
     def statements(self, text: str) -> list[Checked]:
         """The statements in a text that the values confirm or refute, in order."""
@@ -109,33 +101,70 @@ class Facts:
         return found
 
     @cached_property
-    def categories(self) -> list[str]:
-        return list(dict.fromkeys(value.category for value in self._values if value.category.strip()))[:MOST_NAMES]
+    def _values(self) -> list[_Value]:
+        cells = (
+            (series, category, value)
+            for one in self._measures
+            for series, row in zip(one.series, one.values, strict=True)
+            for category, value in zip(one.categories, row, strict=True)
+            if value is not None
+        )
+        return [_Value(series, category, value, place) for place, (series, category, value) in enumerate(cells)]
 
     @cached_property
-    def series(self) -> list[str]:
-        return list(dict.fromkeys(value.series for value in self._values if value.series.strip()))[:MOST_NAMES]
-
-    def of(self, categories: Sequence[str], series: Sequence[str]) -> list[_Value]:
-        """Values of these categories and series; empty sequences stand for all."""
-        return [
-            value
-            for value in self._values
-            if (not categories or value.category in categories) and (not series or value.series in series)
-        ]
+    def categories(self) -> Names:
+        return Names(value.category for value in self._values)
 
     @cached_property
-    def derived(self) -> list[float]:
+    def series(self) -> Names:
+        return Names(value.series for value in self._values)
+
+    @cached_property
+    def _by_category(self) -> dict[str, list[_Value]]:
+        return _grouped(self._values, lambda value: value.category)
+
+    @cached_property
+    def _by_series(self) -> dict[str, list[_Value]]:
+        return _grouped(self._values, lambda value: value.series)
+
+    @cached_property
+    def _extremes(self) -> dict[str, tuple[float, float]]:
+        """Smallest and largest value of each series."""
+        found = {name: [value.value for value in values] for name, values in self._by_series.items()}
+        return {name: (min(values), max(values)) for name, values in found.items()}
+
+    @cached_property
+    def _sums(self) -> dict[str, float]:
+        return {name: sum(value.value for value in values) for name, values in self._by_series.items()}
+
+    def _of(self, categories: tuple[str, ...], series: tuple[str, ...]) -> list[_Value]:
+        """Values of these categories and series in order; empty tuples stand for all."""
+        if not categories and not series:
+            return self._values
+        index, names = (self._by_category, categories) if categories else (self._by_series, series)
+        found = [value for name in dict.fromkeys(names) for value in index.get(name, ())]
+        return sorted((one for one in found if not series or one.series in series), key=lambda value: value.place)
+
+    def _pool(self, categories: tuple[str, ...], series: tuple[str, ...]) -> NumberPool:
+        return NumberPool(value.value for value in self.of(categories, series))
+
+    def _shares(self, categories: tuple[str, ...], series: tuple[str, ...]) -> NumberPool:
+        """Each value's percentage of its series' sum."""
+        wholes = ((value.value, self._sums[value.series]) for value in self.of(categories, series))
+        return NumberPool(100 * value / whole if whole else 0.0 for value, whole in wholes)
+
+    @cached_property
+    def derived(self) -> NumberPool:
         """Numbers that follow from whole series: counts, sums, means, medians, changes."""
         found: list[float] = [len(one.categories) for one in self._measures]
         for known in self._rows():
             found += [sum(known), statistics.fmean(known), statistics.median(known), len(known), known[-1] - known[0]]
-        return found
+        return NumberPool(found)
 
     @cached_property
-    def percentages(self) -> list[float]:
+    def percentages(self) -> NumberPool:
         """Relative changes from the first to the last value of each series, in percent."""
-        return [change for known in self._rows() for change in _relative(known[0], known[-1])]
+        return NumberPool(change for known in self._rows() for change in _relative(known[0], known[-1]))
 
     def _rows(self) -> Iterator[list[float]]:
         for one in self._measures:
@@ -143,30 +172,21 @@ class Facts:
                 if known := [value for value in row if value is not None]:
                     yield known
 
-    def share(self, value: _Value) -> float:
-        """A value's percentage of its series' sum."""
-        whole = sum(other.value for other in self._values if other.series == value.series)
-        return 100 * value.value / whole if whole else 0.0
-
     def is_extreme(self, category: str, series: Sequence[str], *, highest: bool) -> bool:
         """Whether a category has the largest or smallest value of one of these series, or of all."""
-        best = max if highest else min
-        for name in series or list(dict.fromkeys(value.series for value in self._values)):
-            values = self.of((), (name,))
-            if values and any(
-                value.value == best(other.value for other in values) for value in values if value.category == category
-            ):
-                return True
-        return False
+        values = self.of((category,), tuple(series))
+        return any(value.value == self._extremes[value.series][highest] for value in values)
 
-    def direction(self, categories: Sequence[str], series: Sequence[str]) -> set[int]:
+    @cached_property
+    def _ordered(self) -> list[Measures]:
+        return [one for one in self._measures if one.ordered]
+
+    def _direction(self, categories: tuple[str, ...], series: tuple[str, ...]) -> set[int]:
         """Signs of the changes between two categories, or from first to last of ordered ones; empty if unknown."""
         signs: set[int] = set()
-        for one in self._measures:
+        for one in self._ordered:
             places = [place for place, name in enumerate(one.categories) if name in categories]
             ends = (places[0], places[-1]) if len(places) == 2 else (0, len(one.categories) - 1)
-            if not one.ordered or len(one.categories) < 2:
-                continue
             for name, row in zip(one.series, one.values, strict=True):
                 first, last = row[ends[0]], row[ends[1]]
                 if (not series or name in series) and first is not None and last is not None:
@@ -191,82 +211,99 @@ class _Sentence:
         self._facts = facts
         self._text = text
         self._offset = offset
-        self._categories = _mentions(text, facts.categories)
-        self._series = [one.name for one in _mentions(text, facts.series)]
-        taken = [(one.start, one.end) for one in self._categories]
-        self._numbers = [
-            match
-            for match in _NUMBER.finditer(text)
-            if not any(match.start() < end and start < match.end() for start, end in taken)
-        ]
-        cuts = [0, *(match.start() for match in _CLAUSE.finditer(text)), len(text)]
-        self._clauses = list(pairwise(cuts))
+        self._categories = facts.categories.mentions(text)
+        self._series = tuple(dict.fromkeys(one.name for one in facts.series.mentions(text)))
+        taken = bytearray(len(text))
+        for one in self._categories:
+            taken[one.start : one.end] = b"1" * (one.end - one.start)
+        self._numbers = [match for match in WRITTEN.finditer(text) if not any(taken[match.start() : match.end()])]
+        self._cuts = [0, *(match.start() for match in _CLAUSE.finditer(text))]
 
     def statements(self) -> list[Checked]:
         numbers = [stated for match in self._numbers if (stated := self._number(match)) is not None]
         return [*numbers, *self._extremes(), *self._directions()]
 
     def _number(self, match: re.Match[str]) -> Checked | None:
-        here = self._named_near(match.start())
-        values = self._facts.of(here, self._series)
-        if _is_one_of([value.value for value in values], match) or self._follows(match, values) or self._in_turn():
+        here, written = self._named_near(match.start()), Written.of(match)
+        right = self._facts.pool(here, self._series).has(written)
+        if right or self._follows(match, written, here) or self._in_turn:
             return self._stated(match.start(), match.end(), right=True)
         # Other rails look for all numbers in the evidence, except counts below ten.
-        if here and (self._is_small(match) or _is_one_of([value.value for value in self._facts.of((), ())], match)):
+        if here and (self._is_small(match) or self._facts.pool((), ()).has(written)):
+            values = self._facts.of(here, self._series)
             told = ", ".join(f"{value.category} {value.value:g}" for value in values[:4])
             return self._stated(match.start(), match.end(), right=False, fact=f"the data have {told}")
         return None
 
     def _is_small(self, match: re.Match[str]) -> bool:
         """Whether a number is a digit that counts nothing ("the top 3", "1 of 5")."""
-        counts = _BEFORE_COUNT.search(self._text[: match.start()]) or _AFTER_COUNT.match(self._text[match.end() :])
+        counts = _BEFORE_COUNT.search(self._text[max(0, match.start() - _NEAR) : match.start()])
+        counts = counts or _AFTER_COUNT.match(self._text[match.end() : match.end() + _NEAR])
         return len(match["digits"]) == 1 and not match["scale"] and not counts
 
-    def _follows(self, match: re.Match[str], values: Sequence[_Value]) -> bool:
+    def _follows(self, match: re.Match[str], written: Written | None, here: tuple[str, ...]) -> bool:
         """Whether a number follows from the values: those of its clause, of the sentence, or of whole series."""
-        names = [one.name for one in self._categories]
-        pairs = list(combinations(self._facts.of(names, self._series)[:MOST_PAIRED], 2)) if names else []
-        if _PERCENT.match(self._text[match.end() :]):
-            changes = [change for first, last in pairs for change in _relative(first.value, last.value)]
-            shares = [self._facts.share(value) for value in values]
-            return _is_one_of([*shares, *changes, *self._facts.percentages], match)
-        differences = [first.value - last.value for first, last in pairs]
-        return _is_one_of([*differences, *self._facts.derived], match)
+        if _PERCENT.match(self._text[match.end() : match.end() + _NEAR]):
+            shares = self._facts.shares(here, self._series)
+            return any(pool.has(written) for pool in (shares, self._changes, self._facts.percentages))
+        return self._differences.has(written) or self._facts.derived.has(written)
 
-    def _named_near(self, place: int) -> list[str]:
+    @cached_property
+    def _pairs(self) -> list[tuple[_Value, _Value]]:
+        names = tuple(dict.fromkeys(one.name for one in self._categories))
+        return list(combinations(self._facts.of(names, self._series)[:MOST_PAIRED], 2)) if names else []
+
+    @cached_property
+    def _changes(self) -> NumberPool:
+        return NumberPool(change for first, last in self._pairs for change in _relative(first.value, last.value))
+
+    @cached_property
+    def _differences(self) -> NumberPool:
+        return NumberPool(first.value - last.value for first, last in self._pairs)
+
+    def _named_near(self, place: int) -> tuple[str, ...]:
         """Categories of the clause at a place, or else of the nearest clause before it, or after it."""
-        index = next(i for i, (start, end) in enumerate(self._clauses) if start <= place < end)
-        order = [*range(index, -1, -1), *range(index + 1, len(self._clauses))]
-        for start, end in (self._clauses[i] for i in order):
-            if named := [one.name for one in self._categories if start <= one.start < end]:
-                return named
-        return []
+        return self._named[bisect_right(self._cuts, place) - 1]
 
+    @cached_property
+    def _named(self) -> list[tuple[str, ...]]:
+        """Categories of each clause, or else of the nearest one before it, or after it."""
+        own: list[list[str]] = [[] for _ in self._cuts]
+        for one in self._categories:
+            own[bisect_right(self._cuts, one.start) - 1].append(one.name)
+        named = [tuple(dict.fromkeys(names)) for names in own]
+        known = next((names for names in named if names), ())
+        for index, names in enumerate(named):
+            known = named[index] = names or known
+        return named
+
+    @cached_property
     def _in_turn(self) -> bool:
         """Whether the sentence lists as many numbers as categories, and each fits ("A and B have 1 and 2")."""
         if len(self._numbers) != len(self._categories) or len(self._numbers) < 2:
             return False
         pairs = zip(self._categories, self._numbers, strict=True)
-        return all(
-            _is_one_of([value.value for value in self._facts.of((one.name,), self._series)], match)
-            for one, match in pairs
-        )
+        return all(self._facts.pool((one.name,), self._series).has(Written.of(match)) for one, match in pairs)
 
     def _extremes(self) -> Iterator[Checked]:
         for highest, pattern in ((True, _HIGHEST), (False, _LOWEST)):
             for match in pattern.finditer(self._text):
                 named = self._named_near(match.start())
-                if len(named) != 1 or _RANKED.search(self._text):
+                if len(named) != 1 or self._ranked:
                     continue
                 right = self._facts.is_extreme(named[0], self._series, highest=highest)
                 fact = "" if right else f"{named[0]} has not the {'largest' if highest else 'smallest'} value"
                 yield self._stated(match.start(), match.end(), right=right, fact=fact)
 
+    @cached_property
+    def _ranked(self) -> bool:
+        return _RANKED.search(self._text) is not None
+
     def _directions(self) -> Iterator[Checked]:
         up, down = _UP.search(self._text), _DOWN.search(self._text)
         if (up is None) == (down is None):
             return
-        names = [one.name for one in self._categories]
+        names = tuple(one.name for one in self._categories)
         signs = self._facts.direction(names, self._series) if len(names) in (0, 2) else set()
         if len(signs) == 1 and (found := up or down) is not None:
             right = signs == {1 if up else -1}
@@ -277,34 +314,11 @@ class _Sentence:
         return Checked(self._offset + start, self._offset + end, right, fact)
 
 
-def _mentions(text: str, names: Sequence[str]) -> list[_Mention]:
-    """Names that occur in a text as words, in order; the longest where several begin."""
-    found: list[_Mention] = []
-    taken = bytearray(len(text))
-    for name in sorted(names, key=len, reverse=True):
-        for match in re.finditer(rf"(?<!\w){re.escape(name.strip())}(?!\w)", text, re.IGNORECASE):
-            if not any(taken[match.start() : match.end()]):
-                taken[match.start() : match.end()] = b"1" * len(match.group())
-                found.append(_Mention(name, match.start(), match.end()))
-    return sorted(found, key=lambda one: one.start)
-
-
-def _is_one_of(values: Sequence[float], match: re.Match[str]) -> bool:
-    """Whether a written number is one of the values, rounded as it is written."""
-    digits = match["digits"]
-    number = number_of(digits)
-    if number is None:
-        return False
-    scale = _SCALES.get((match["scale"] or "").lower(), 1.0)
-    whole, point, decimals = digits.replace(",", "." if re.fullmatch(r"\d+,\d{1,2}", digits) else "").partition(".")
-    zeros = len(whole) - len(whole.rstrip("0")) if not point else 0
-    exact = 0.5 * 10.0 ** -len(decimals)
-    loose = 0.5 * 10.0**zeros
+def _grouped(values: Iterable[_Value], key: Callable[[_Value], str]) -> dict[str, list[_Value]]:
+    found: dict[str, list[_Value]] = {}
     for value in values:
-        distance = abs(abs(value) / scale - number)
-        if distance <= exact * 1.000001 or (zeros and distance <= min(loose, 0.05 * number)):
-            return True
-    return False
+        found.setdefault(key(value), []).append(value)
+    return found
 
 
 def _relative(first: float, last: float) -> list[float]:

@@ -64,27 +64,28 @@ class _Collected:
         return self._places[key]
 
 
-def prediction_of(run: Run, data: RunCreated | None) -> Prediction:
+def prediction_of(run: Run, data: RunCreated | None, let_through: Sequence[ImageReading | None]) -> Prediction:
     """The prediction of an ended run.
 
     Args:
         data: beginning of the run whose images and tables it is about: itself or an earlier one; None: there are none.
+        let_through: its readings; None for one that the guard withheld.
     """
-    readings = data.readings if data else []
+    readings = [one for one in let_through if one is not None]
     tables = [part.table for part in data.input if isinstance(part, TablePart)] if data else []
     said = run.output_text.strip()
     head = {"run_id": run.id, "session_id": run.session_id, "status": run.status}
     if run.status not in (RunStatus.SUCCEEDED, RunStatus.FAILED):
         told = said or (run.error.message if run.error else "")
         return Prediction(**head, description=told, described_by="code")
-    sources = [*_read(readings), *_given(tables)]
+    sources = [*_read(let_through), *_given(tables)]
     collected = _Collected()
     found = [(point, source) for source in sources for point in key_points(source.measures)]
     points = [_point(point, source, collected) for point, source in found[:MOST_POINTS]]
     model = run.status is RunStatus.SUCCEEDED and bool(said)
     return Prediction(
         **head,
-        description=said if model else _described(sources, [point for point, _ in found], readings),
+        description=said if model else _described(sources, [point for point, _ in found], let_through),
         described_by="model" if model else "code",
         key_points=points,
         chart=_advice(sources),
@@ -95,9 +96,9 @@ def prediction_of(run: Run, data: RunCreated | None) -> Prediction:
     )
 
 
-def _read(readings: Sequence[ImageReading]) -> Iterator[_Source]:
+def _read(readings: Sequence[ImageReading | None]) -> Iterator[_Source]:
     for number, reading in enumerate(readings, 1):
-        if (measures := of_reading(reading)) is not None:
+        if reading is not None and (measures := of_reading(reading)) is not None:
             yield _Source.of(measures, _measured(measures, reading, number))
 
 
@@ -172,12 +173,14 @@ def _confidence(readings: Sequence[ImageReading], tables: Sequence[Table]) -> fl
     return round(statistics.fmean(found), 3) if found else None
 
 
-def _described(sources: Sequence[_Source], points: Sequence[KeyPoint], readings: Sequence[ImageReading]) -> str:
+def _described(sources: Sequence[_Source], points: Sequence[KeyPoint], readings: Sequence[ImageReading | None]) -> str:
     """A description without a model."""
     sentences = [_size(source.measures) for source in sources]
     sentences += [f"{point.text[0].upper()}{point.text[1:]}." for point in points[:STATED]]
-    for reading in readings:
-        if reading.kind == "text":
+    for number, reading in enumerate(readings, 1):
+        if reading is None:
+            sentences.append(f"A guardrail withheld what was read in image {number}.")
+        elif reading.kind == "text":
             sentences.append(f"The image has this text: {' / '.join(reading.lines)[:QUOTED]}")
     return " ".join(sentences) or "Nothing was read."
 

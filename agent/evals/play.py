@@ -13,10 +13,11 @@ from agent.evals.judging import ending, judge
 from agent.evals.recording import Recording
 from agent.evals.task import Task, TaskError
 from agent.evals.transcript import Exchange, Transcript
-from agent.loop.agent_runtime import AgentRuntime, Guards, OwnedHosts, runtime_of
+from agent.loop.agent_runtime import AgentRuntime, OwnedHosts, runtime_of
 from agent.loop.inline_runner import InlineRunner, Operator, agrees
 from agent.loop.run_dependencies import Hosts
 from agent.models.chat_model import ChatModel
+from agent.project.guards import Guards
 from agent.project.project import Project
 from agent.run.budgets import Prices
 from agent.run.journal import all_events, new_id

@@ -14,15 +14,18 @@ from agent.attachments.shown import readings_shown, tables_shown
 from agent.run.journal import Journal
 from flightloop.content import ImagePart, Part, has_images
 from flightloop.events import RunCreated
+from flightloop.readings import ImageReading
 from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.aside import aside, on_behalf_of
-from guardrails.types import Checked, CheckedCall, GuardContext, Read, Ruling
+from guardrails.types import Checked, CheckedCall, GuardContext, Guarding, Read, Ruling
 from tools.vision.measures import Measures
 
 READER = ToolSpec("read_image", "Reads an image.", {"type": "object"}, Effect.PURE, returns_untrusted=True)
 WITHHELD = "[an image: a guardrail withheld what was read in it]"
+WHOLE = 10**9
+"""Characters within which all readings fit."""
 UNREAD = "[an image that could not be read]"
 
 
@@ -97,3 +100,20 @@ def image_reads(readings: Sequence[str], run_id: str | None = None) -> tuple[Rea
 def readable(ruling: Ruling) -> str:
     """The text that a ruling allows the model to read."""
     return WITHHELD if ruling.action.severity >= Action.ASK.severity else ruling.text
+
+
+async def let_through(
+    guard: Guarding, readings: Sequence[ImageReading], context: GuardContext
+) -> list[ImageReading | None]:
+    """The readings that a guard lets through; None for one that it withholds or would redact.
+
+    They are checked in full, also what is too long for a model.
+    """
+    with on_behalf_of(context.tenant_id):
+        texts = await aside(characters((), readings), readings_shown, readings, WHOLE)
+    found: list[ImageReading | None] = []
+    for reading, checked in zip(readings, checked_readings(texts, context), strict=True):
+        ruling = await guard.check(checked)
+        kept = ruling.action.severity < Action.ASK.severity and ruling.text == checked.text
+        found.append(reading if kept else None)
+    return found

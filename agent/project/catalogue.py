@@ -6,21 +6,22 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from agent.project.agent_spec import AgentSpec
+from agent.project.guards import Guards
 from agent.project.project import CurrentProject, Project
+from flightloop.errors import NotFound
 from flightloop.predictions import PREDICT
-from flightloop.runs import AgentInfo, PolicyInfo, ProjectInfo, ToolInfo
-from guardrails.guard import Guard
+from flightloop.runs import AgentInfo, PolicyInfo, ProjectInfo, Run, ToolInfo
 from guardrails.policy import Policy
+from guardrails.types import Guarding
 
 
 class ProjectCatalogue:
     """Implements ``agent.api.deps.Catalogue`` for a live project; ``model`` is the name of the agents' model."""
 
-    def __init__(self, live: CurrentProject, make_guard: Callable[[Policy], Guard], model: str) -> None:
+    def __init__(self, live: CurrentProject, make_guard: Callable[[Policy], Guarding], model: str) -> None:
         self._live = live
-        self._make_guard = make_guard
         self._model = model
-        self._guards: dict[str, Guard] = {}
+        self._guards = Guards(make_guard)
         self._loaded: dict[str, datetime] = {}
 
     def agents(self) -> list[AgentInfo]:
@@ -69,9 +70,13 @@ class ProjectCatalogue:
     def project(self) -> ProjectInfo:
         return self._live.info()
 
-    def guard(self) -> Guard:
+    def guard(self) -> Guarding:
         """Guard of the policy ``default``."""
-        policy = self._live.current().policies["default"]
-        if policy.sha256 not in self._guards:
-            self._guards[policy.sha256] = self._make_guard(policy)
-        return self._guards[policy.sha256]
+        return self._guards.of(self._live.current().policies["default"])
+
+    def guard_of(self, run: Run) -> Guarding:
+        """Guard of a run's policies as they are now; of the policy ``default`` if its agent is gone."""
+        try:
+            return self._guards.of_run(self._live.current(), run)
+        except NotFound:
+            return self.guard()

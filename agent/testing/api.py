@@ -28,7 +28,7 @@ from flightloop.chat import (
 )
 from flightloop.model_card import ModelCard
 from flightloop.overview import Overview
-from flightloop.runs import AgentInfo, Budget, PolicyInfo, ProjectInfo, ToolInfo
+from flightloop.runs import AgentInfo, Budget, PolicyInfo, ProjectInfo, Run, ToolInfo
 from guardrails.guard import Guard
 from guardrails.policy import Policy, parse_policy, unhurried
 from guardrails.types import Guarding
@@ -156,6 +156,9 @@ class FixedCatalogue:
         return ProjectInfo(loaded_at=datetime.now(UTC))
 
     def guard(self) -> Guarding:
+        return self.compiled
+
+    def guard_of(self, run: Run) -> Guarding:
         return self.compiled
 
 

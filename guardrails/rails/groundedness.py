@@ -8,7 +8,7 @@ that contradicts them passes if another tool returned it: an order's price may b
 from __future__ import annotations
 
 from calendar import month_abbr, month_name
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -86,8 +86,7 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
     async def check(checked: Checked) -> Judgement:
         text, context = checked.text, checked.context
         known = await context.facts(text, context.user_text)
-        claimed = await aside(len(text), lambda: list(claims(text)))
-        stated = [claim for claim in claimed if not any(_overlap(claim, one) for one in known)]
+        stated = await aside(len(text), _apart, text, known)
         texts = (context.user_text, *context.results)
         evidence = await aside(context.characters, Evidence.of, texts) if stated else None
         unsupported = [claim for claim in stated if evidence is None or not evidence.supports(claim)]
@@ -122,8 +121,12 @@ def _reason(unsupported: list[Claim], wrong: list[Statement], count: int) -> str
     return "; ".join([*parts, *(f"against the facts: {fact}" for fact in facts)])
 
 
-def _overlap(claim: Claim, one: Statement) -> bool:
-    return claim.start < one.end and one.start < claim.end
+def _apart(text: str, known: Sequence[Statement]) -> list[Claim]:
+    """The text's claims, except those that a statement overlaps."""
+    taken = bytearray(len(text))
+    for one in known:
+        taken[one.start : one.end] = b"1" * (one.end - one.start)
+    return [claim for claim in claims(text) if not any(taken[claim.start : claim.end])]
 
 
 def _wrong(against: list[Statement], context: GuardContext) -> list[Statement]:

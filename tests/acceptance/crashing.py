@@ -22,12 +22,13 @@ from typing import Any, Literal
 
 from opentelemetry.sdk.trace import TracerProvider
 
-from agent.loop.agent_runtime import AgentRuntime, Guards, runtime_of
+from agent.loop.agent_runtime import AgentRuntime, runtime_of
 from agent.loop.local_hosts import LocalHosts
 from agent.loop.worker import Worker, WorkerConfig
 from agent.models.answer_chunks import calls, text
 from agent.models.chat_model import Capabilities
 from agent.project.agent_spec import AgentSpec
+from agent.project.guards import Guards
 from agent.project.project import Project
 from agent.run.deltas import LocalDeltas
 from agent.run.journal import Journal

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agent.loop.agent_runtime import AgentRuntime, Guards, runtime_of
+from agent.loop.agent_runtime import AgentRuntime, runtime_of
 from agent.loop.local_hosts import LocalHosts
 from agent.project.agent_spec import AgentSpec
+from agent.project.guards import Guards
 from agent.project.project import Project
 from agent.project.subagent import check
 from agent.testing.fakes import RuleGuard

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from agent.loop.agent_runtime import Guards
 from agent.loop.local_hosts import LocalHosts
 from agent.models.answer_chunks import calls, text
 from agent.project.agent_spec import AgentSpec
+from agent.project.guards import Guards
 from agent.project.project import Project
 from agent.run.commands import interrupt, resume
 from agent.store import sql_journal

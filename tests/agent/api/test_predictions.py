@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import threading
 from typing import Any
 
 import httpx
 import pytest
 
 from agent.api import create_app
+from agent.attachments import prediction, shown
 from agent.models.answer_chunks import Turn, text
 from agent.models.chat_model import Capabilities
 from agent.project.agent_spec import AgentSpec
@@ -20,11 +22,14 @@ from flightloop import AsyncFlightloop, Flightloop
 from flightloop.chat import ChatRequest
 from flightloop.errors import Conflict, InvalidRequest, ModelUnavailable, NotFound
 from flightloop.events import Judged
+from flightloop.parts import table_part
 from flightloop.runs import RunStatus
 from flightloop.verdicts import Action
 from guardrails.policy import parse_policy
 from tests.tools.vision.drawing import bar_chart, table_image, text_image
 from tools.vision.advice import render
+from tools.vision.key_points import KeyPoint, key_points
+from tools.vision.measures import Measures
 
 CITIES = ("Oslo", "Lima", "Rome", "Kyiv")
 CHART = bar_chart([(35, 81, 12, 57)], CITIES)
@@ -114,6 +119,33 @@ async def test_tables_with_the_asynchronous_client() -> None:
     assert "- largest value of sales: 150 at 2024-02" in model.seen[0].messages[-1].text
 
 
+def test_many_rows_are_worked_on_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[str] = set()
+
+    def noted(measures: Measures) -> tuple[KeyPoint, ...]:
+        threads.add(threading.current_thread().name.split("_")[0])
+        return key_points(measures)
+
+    for module in (prediction, shown):
+        monkeypatch.setattr(module, "key_points", noted)
+    rows = [{"day": f"2024-01-{place}", "sales": place} for place in range(800)]
+    with platform(Model("ok")) as serving, Flightloop(serving.url, serving.api_key) as client:
+        found = client.predict("And?", table=rows)
+        client.predict("And?", session_id=found.session_id)
+        client.chat.completions.create(model="fake", messages=[{"role": "user", "content": [table_part(rows)]}])
+    assert threads == {"guard"}
+    assert {point.kind: len(point.evidence) for point in found.key_points}["trend"] == 2
+    assert len(found.evidence) == 2
+
+
+async def test_a_repeated_category_has_the_evidence_of_its_own_value() -> None:
+    with platform(Model("ok")) as serving:
+        async with AsyncFlightloop(serving.url, serving.api_key) as client:
+            found = await client.predict(table=[{"city": name, "n": n} for name, n in (("a", 9), ("b", 1), ("a", 2))])
+    largest = found.key_points[0]
+    assert [found.evidence[place].value for place in largest.evidence] == [largest.value] == [9]
+
+
 def test_tables_and_texts_in_images() -> None:
     rows = (("Name", "Units"), ("Apples", "120"), ("Pears", "85"), ("Plums", "70"))
     with platform(Model("Apples lead with 120 units.")) as serving, Flightloop(serving.url, serving.api_key) as client:
@@ -155,6 +187,51 @@ def test_the_projects_default_policy_holds_too() -> None:
         with Flightloop(serving.url, serving.api_key) as client:
             found = client.predict("How much plutonium?", table=ROWS)
     assert (found.status, found.key_points) == (RunStatus.BLOCKED, [])
+
+
+WITHHOLDS = """
+name: default
+version: "2"
+stages: {STAGE: {rails: [{rail: terms, terms: [Lima, Hello], action: ACTION}]}}
+"""
+
+
+@pytest.mark.parametrize("action", ["block", "redact"])
+def test_a_reading_that_the_guard_withholds_is_not_told(action: str) -> None:
+    policy = parse_policy(WITHHOLDS.replace("STAGE", "tool_result").replace("ACTION", action))
+    with platform(Model("Oslo has 999 orders."), policy) as serving:
+        serving.project.project.policies["default"] = policy
+        with Flightloop(serving.url, serving.api_key) as client:
+            found = client.predict(image=[CHART, text_image(("Hello world",))], table=ROWS)
+    assert (found.status, found.described_by) == (RunStatus.SUCCEEDED, "code")
+    assert "withheld what was read in image 1. A guardrail withheld what was read in image 2." in found.description
+    assert "Largest value of sales: 150" in found.description
+    assert found.readings == []
+    assert "Lima" not in found.model_dump_json()
+    assert "Hello" not in found.model_dump_json()
+
+
+def test_what_code_describes_passes_the_rails_of_answers() -> None:
+    policy = parse_policy(WITHHOLDS.replace("STAGE", "final").replace("ACTION", "block"))
+    with platform(Model("Oslo has 999 orders."), policy) as serving:
+        serving.project.project.policies["default"] = policy
+        with Flightloop(serving.url, serving.api_key) as client:
+            found = client.predict(image=CHART)
+    assert found.description == "A guardrail withheld the description and the data."
+    assert "Lima" not in found.model_dump_json()
+
+
+def test_images_are_fetched_from_the_hosts_of_the_predictors_policy() -> None:
+    default = parse_policy('name: default\nversion: "2"\negress: {hosts: [one.example]}')
+    own = AgentSpec(name="predict", instructions="Describe.", policy="own")
+    project = project_of([own], [], [parse_policy('name: own\nversion: "1"')])
+    with Platform(project, AnsweringChatModel(Model("ok"))) as serving:
+        project.policies["default"] = default
+        with (
+            Flightloop(serving.url, serving.api_key) as client,
+            pytest.raises(InvalidRequest, match="of the policy own is empty"),
+        ):
+            client.predict(image="https://one.example/a.png")
 
 
 def test_a_prediction_is_a_run() -> None:

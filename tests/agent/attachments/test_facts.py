@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import re
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.attachments.facts import Facts
+from agent.attachments.facts import Checked, Facts
 from agent.attachments.figures import of_table
 from flightloop.content import Table
+from tools.vision.measures import Measures
 
 CITIES = Table(columns=["city", "sales"], rows=[["Oslo", 35.347], ["Lima", 81.774], ["Rome", 12.314], ["Kyiv", 57.661]])
 YEARS = Table(columns=["year", "North", "South"], rows=[["2020", 1200, 900], ["2021", 1350, 850], ["2022", 1512, 700]])
@@ -87,6 +91,43 @@ def test_what_is_ambiguous_is_not_judged() -> None:
     assert judged("Sales rose.", YEARS) == []
     assert judged("The second highest city is Kyiv.") == []
     assert judged("The values rose.") == []
+
+
+class Added(float):
+    """A number that counts its additions."""
+
+    count = 0
+
+    def __radd__(self, other: float) -> float:
+        Added.count += 1
+        return float(other) + float(self)
+
+
+def test_series_are_summed_and_names_compiled_once_for_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    escaped: list[str] = []
+    escape = re.escape
+    monkeypatch.setattr(re, "escape", lambda name: escaped.append(name) or escape(name))
+    names = tuple(f"City {place}" for place in range(300))
+    Added.count = 0
+    checked = Facts([Measures(names, ("sales",), (tuple(Added(place + 0.5) for place in range(300)),))])
+    found = checked.statements(" ".join(f"City {place} has {place}.5 of sales, which is 99%." for place in range(100)))
+    assert len([one for one in found if one.right]) >= 100
+    assert len(escaped) <= 301
+    assert Added.count <= 3 * 300
+
+
+async def test_a_long_text_is_checked_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+    checked = facts(CITIES)
+    plain = checked.statements
+
+    def noted(text: str) -> list[Checked]:
+        threads.append(threading.current_thread().name)
+        return plain(text)
+
+    monkeypatch.setattr(checked, "statements", noted)
+    assert await checked("Lima has 82. " * 1000, "")
+    assert threads[0].startswith("guard")
 
 
 def test_places_are_those_in_the_text() -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from agent.loop.agent_runtime import AgentRuntime, Guards, runtime_of
+from agent.loop.agent_runtime import AgentRuntime, runtime_of
 from agent.loop.inline_runner import InlineRunner
 from agent.loop.local_hosts import LocalHosts
 from agent.models.answer_chunks import Turn, calls, text
 from agent.project.agent_spec import AgentSpec
+from agent.project.guards import Guards
 from agent.project.project import Project
 from agent.project.subagent import run_id
 from agent.run.commands import cancel, interrupt, resume

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
@@ -62,6 +63,36 @@ def test_categories_without_an_order_have_no_trend() -> None:
 def test_an_outlier_is_named() -> None:
     found = facts(Measures(MONTHS, ("",), ((10, 11, 9, 10, 95, 12),)))
     assert found[PointKind.OUTLIER] == ("May", 95)
+
+
+@given(st.lists(st.integers(-5, 5), min_size=5, max_size=12))
+def test_a_trend_is_kendalls_tau_of_all_pairs(values: list[int]) -> None:
+    signs = [(after > before) - (after < before) for before, after in combinations(values, 2)]
+    months = tuple(f"2024-{place:02}" for place in range(len(values)))
+    found = facts(Measures(months, ("",), (tuple(values),)))
+    tau = sum(signs) / len(signs)
+    assert found.get(PointKind.TREND) == ((months[-1], pytest.approx(tau)) if abs(tau) >= 0.6 else None)
+
+
+class Compared(float):
+    """A number that counts its comparisons."""
+
+    count = 0
+
+    def __lt__(self, other: float) -> bool:
+        Compared.count += 1
+        return float(self) < float(other)
+
+    def __gt__(self, other: float) -> bool:
+        Compared.count += 1
+        return float(self) > float(other)
+
+
+def test_a_trend_of_many_values_takes_few_comparisons() -> None:
+    values = tuple(Compared((place * 7919) % 4001 + place) for place in range(4000))
+    Compared.count = 0
+    key_points(Measures(tuple(f"day {place}" for place in range(4000)), ("",), (values,)))
+    assert 0 < Compared.count < 4000 * 60
 
 
 def test_equal_values_have_no_extremes() -> None:

@@ -121,8 +121,7 @@ class _Generation:
         tries, entry = self.work.test_tries, self.entry
         if tries == 0:
             messages = test_messages(self.task, self.prompt, entry, self.language.test_form(entry), stub=self.stub)
-            opening = self.language.test_opening(entry)
-            return Ask(TESTS, messages, self._first_tested, 0.0, 0, TEST_TOKENS, opening)
+            return Ask(TESTS, messages, self._first_tested, 0.0, 0, TEST_TOKENS, self.language.test_opening(entry))
         messages = scenario_messages(self.task, self.prompt, entry, stub=self.stub)
         opening = SCENARIO_OPENING.get(self.language.name)
         temperature = 0.0 if tries == 1 else TEMPERATURE

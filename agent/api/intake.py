@@ -9,6 +9,7 @@ from agent.attachments.images import Sender, TakenIn, check_number
 from flightloop.content import ImagePart, Part
 from flightloop.errors import UnsupportedContent
 from flightloop.runs import AgentInfo
+from flightloop.subject import Subject
 
 
 async def take_in(deps: ApiDeps, content: Sequence[Part], sender: Sender, where: str, *, read: bool) -> TakenIn:
@@ -31,7 +32,7 @@ async def take_in(deps: ApiDeps, content: Sequence[Part], sender: Sender, where:
     return await deps.images.take(content, sender, where, read=read)
 
 
-def sender_of(deps: ApiDeps, tenant_id: str, agent: AgentInfo) -> Sender:
+def sender_of(deps: ApiDeps, tenant_id: str, agent: AgentInfo, subject: Subject | None) -> Sender:
     """Sender of an agent's input: images may be fetched from the hosts that the agent's policy allows.
 
     For the built-in agent, which obeys the policy ``default`` too, that policy has the hosts.
@@ -39,4 +40,4 @@ def sender_of(deps: ApiDeps, tenant_id: str, agent: AgentInfo) -> Sender:
     documents = {policy.name: policy.document for policy in deps.catalogue.policies()}
     policy = agent.policy if agent.policy in documents else "default"
     hosts = documents.get(policy, {}).get("egress", {}).get("hosts", ())
-    return Sender(tenant_id, tuple(hosts), policy)
+    return Sender(tenant_id, tuple(hosts), policy, subject.id if subject else None)

@@ -55,23 +55,26 @@ async def predict(
     if body.session_id is not None:
         await deps.journal.check_session(caller.tenant_id, body.session_id, subject.id if subject else None)
     await refuse_if_interrupted(deps, caller.tenant_id, agent.name, body.session_id, subject)
-    sender = sender_of(deps, caller.tenant_id, agent)
-    images = [ImagePart(image_url=image) for image in body.images]
-    taken = await take_in(deps, images, sender, "images", read=True)
-    created = RunCreated(
-        agent=agent.name,
-        session_id=body.session_id or new_id("ses"),
-        tenant_id=caller.tenant_id,
-        subject=subject,
-        input=[*content, *taken.content],
-        readings=taken.readings,
-        budget=resolve(agent.budget, body.budget),
-        session_budget=agent.session_budget,
-        metadata=body.metadata,
-        policy_sha256=agent.policy_sha256,
-        traceparent=valid_traceparent(request.headers.get("traceparent")),
-    )
-    return await started(request, response, deps, caller, created, body, idempotency_key)
+
+    async def made() -> RunCreated:
+        sender = sender_of(deps, caller.tenant_id, agent, subject)
+        images = [ImagePart(image_url=image) for image in body.images]
+        taken = await take_in(deps, images, sender, "images", read=True)
+        return RunCreated(
+            agent=agent.name,
+            session_id=body.session_id or new_id("ses"),
+            tenant_id=caller.tenant_id,
+            subject=subject,
+            input=[*content, *taken.content],
+            readings=taken.readings,
+            budget=resolve(agent.budget, body.budget),
+            session_budget=agent.session_budget,
+            metadata=body.metadata,
+            policy_sha256=agent.policy_sha256,
+            traceparent=valid_traceparent(request.headers.get("traceparent")),
+        )
+
+    return await started(request, response, deps, caller, subject, made, body, idempotency_key)
 
 
 @router.get("/{run_id}", responses=documented(404, 409))

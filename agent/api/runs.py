@@ -43,6 +43,7 @@ from flightloop.runs import (
     RunResume,
     RunStatus,
 )
+from flightloop.subject import Subject
 from guardrails.aside import aside, on_behalf_of
 from observability import catalog
 from observability.trace_id import valid_traceparent
@@ -71,21 +72,24 @@ async def create_run(
     if body.session_id is not None:  # before the stops: those of another's session are not told
         await deps.journal.check_session(caller.tenant_id, body.session_id, subject.id if subject else None)
     await refuse_if_interrupted(deps, caller.tenant_id, body.agent, body.session_id, subject)
-    taken = await input_of(deps, body.input, caller.tenant_id, agent)
-    created = RunCreated(
-        agent=agent.name,
-        session_id=body.session_id or new_id("ses"),
-        tenant_id=caller.tenant_id,
-        subject=subject,
-        input=taken.content,
-        readings=taken.readings,
-        budget=resolve(agent.budget, body.budget),
-        session_budget=resolve(agent.session_budget, body.session_budget),
-        metadata=body.metadata,
-        policy_sha256=agent.policy_sha256,
-        traceparent=valid_traceparent(request.headers.get("traceparent")),
-    )
-    return await started(request, response, deps, caller, created, body, idempotency_key)
+
+    async def made() -> RunCreated:
+        taken = await input_of(deps, body.input, caller.tenant_id, agent, subject)
+        return RunCreated(
+            agent=agent.name,
+            session_id=body.session_id or new_id("ses"),
+            tenant_id=caller.tenant_id,
+            subject=subject,
+            input=taken.content,
+            readings=taken.readings,
+            budget=resolve(agent.budget, body.budget),
+            session_budget=resolve(agent.session_budget, body.session_budget),
+            metadata=body.metadata,
+            policy_sha256=agent.policy_sha256,
+            traceparent=valid_traceparent(request.headers.get("traceparent")),
+        )
+
+    return await started(request, response, deps, caller, subject, made, body, idempotency_key)
 
 
 @router.get("", responses=documented(404))
@@ -181,26 +185,29 @@ async def fork_run(
     session_id = new_id("ses")
     # A stop of the session of the run that the fork goes on with holds for the fork too.
     await refuse_if_interrupted(deps, caller.tenant_id, agent.name, parent.session_id, subject)
-    taken = await _input_of_fork(deps, parent, body, agent)
-    created = RunCreated(
-        agent=agent.name,
-        session_id=session_id,
-        tenant_id=caller.tenant_id,
-        subject=subject,
-        input=taken.content,
-        readings=taken.readings,
-        budget=resolve(agent.budget, body.budget or parent.budget),
-        session_budget=resolve(agent.session_budget, parent.session_budget),
-        metadata=_merged(parent.metadata, body.metadata),
-        policy_sha256=policy.sha256,
-        origin=Origin(run_id=run_id, step=body.step),
-        policy=policy.name,
-        model=model,
-        traceparent=valid_traceparent(request.headers.get("traceparent")),
-    )
+
+    async def made() -> RunCreated:
+        taken = await _input_of_fork(deps, parent, body, agent, subject)
+        return RunCreated(
+            agent=agent.name,
+            session_id=session_id,
+            tenant_id=caller.tenant_id,
+            subject=subject,
+            input=taken.content,
+            readings=taken.readings,
+            budget=resolve(agent.budget, body.budget or parent.budget),
+            session_budget=resolve(agent.session_budget, parent.session_budget),
+            metadata=_merged(parent.metadata, body.metadata),
+            policy_sha256=policy.sha256,
+            origin=Origin(run_id=run_id, step=body.step),
+            policy=policy.name,
+            model=model,
+            traceparent=valid_traceparent(request.headers.get("traceparent")),
+        )
+
     record = [policy.record] if policy.record else []
     async with turn(deps.forks, caller.tenant_id):
-        return await started(request, response, deps, caller, created, body, idempotency_key, record)
+        return await started(request, response, deps, caller, subject, made, body, idempotency_key, record)
 
 
 @router.post("/{run_id}/feedback", responses=documented(404, 409))
@@ -248,19 +255,23 @@ def _texts(content: Content, most: int) -> tuple[str, str]:
     return text_of(content), text_of(tables_shown(content, most))
 
 
-async def input_of(deps: ApiDeps, content: Content, tenant_id: str, agent: AgentInfo) -> TakenIn:
+async def input_of(
+    deps: ApiDeps, content: Content, tenant_id: str, agent: AgentInfo, subject: Subject | None
+) -> TakenIn:
     """The input with its images as stored. They are read unless the model sees them itself.
 
     Raises:
         InvalidRequest, UnsupportedContent, Overloaded: an image can't be used.
     """
     sees = IMAGES in deps.model.capabilities.parts
-    return await take_in(deps, content, sender_of(deps, tenant_id, agent), "input", read=not sees)
+    return await take_in(deps, content, sender_of(deps, tenant_id, agent, subject), "input", read=not sees)
 
 
-async def _input_of_fork(deps: ApiDeps, parent: Run, body: RunFork, agent: AgentInfo) -> TakenIn:
+async def _input_of_fork(
+    deps: ApiDeps, parent: Run, body: RunFork, agent: AgentInfo, subject: Subject | None
+) -> TakenIn:
     if body.input is not None:
-        return await input_of(deps, body.input, parent.tenant_id, agent)
+        return await input_of(deps, body.input, parent.tenant_id, agent, subject)
     if not has_images(parent.input):
         return TakenIn(parent.input)
     created = await first_event(deps.journal, parent)

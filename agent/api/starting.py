@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from fastapi import Request, Response
 from pydantic import BaseModel
@@ -11,8 +11,10 @@ from agent.api.access import admit_subject
 from agent.api.auth import Principal
 from agent.api.deps import ApiDeps
 from agent.api.idempotency import IdempotencyKey, once, tell_replayed
+from agent.run.journal import Created
 from flightloop.events import RunCreated
 from flightloop.runs import Run
+from flightloop.subject import Subject
 from flightloop.verdicts import Verdict
 
 __all__ = ["IdempotencyKey", "started"]
@@ -23,7 +25,8 @@ async def started(
     response: Response,
     deps: ApiDeps,
     caller: Principal,
-    created: RunCreated,
+    subject: Subject | None,
+    make: Callable[[], Awaitable[RunCreated]],
     body: BaseModel,
     key: str | None,
     record: Sequence[Verdict] = (),
@@ -31,6 +34,9 @@ async def started(
     """Creates a run, or returns the run that an earlier request with the same key created.
 
     Args:
+        subject: the end user on whose behalf the run acts.
+        make: makes the run's first event, which may take the images in. It is called only if there is room, the
+            subject is within the rate limit, and no earlier request had the key.
         body: the request's body; with the path, it identifies the request.
         record: verdicts to store in the audit log with the run.
 
@@ -40,9 +46,12 @@ async def started(
         Overloaded: the journal's disk is nearly full, or the subject's rate limit is reached.
     """
     deps.room.check()
-    admit_subject(request, caller, created.subject)
-    with once(request, created.tenant_id, body, key, created.subject, caller.subject) as idempotency:
-        made = await deps.journal.create(created, idempotency, record, caller.actor)
+    admit_subject(request, caller, subject)
+    tenant_id = caller.tenant_id
+    with once(request, tenant_id, body, key, subject, caller.subject) as idempotency:
+        first = await deps.journal.replayed(tenant_id, idempotency) if idempotency else None
+        made = Created(first, replayed=True) if first else None
+        made = made or await deps.journal.create(await make(), idempotency, record, caller.actor)
     if made.replayed:
         tell_replayed(response)
     response.headers["location"] = f"/v1/runs/{made.run.id}"

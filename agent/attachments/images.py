@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +29,8 @@ AT_ONCE = 2
 """Images that are taken in at the same time; each may take a processor for seconds."""
 WAITING = 16
 """Requests of one tenant that may wait for their turn."""
+WAITING_EACH = 4
+"""Requests of one subject that may wait for their turn, so that the tenant's other subjects get theirs."""
 RETRY_S = 5.0
 STORED_CHARS = 6 * 1024**2
 """Characters of all images of a content as stored, since an event of the journal has them."""
@@ -54,6 +58,8 @@ class Sender:
     egress: Sequence[str] = ()
     policy: str = "default"
     """Name of the policy that has the egress list."""
+    subject: str | None = None
+    """Id of the end user for whom the tenant acts."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,8 @@ class Images:
         self._hosts = hosts
         self._data = data
         self._turns = Turns(AT_ONCE)
+        self._waiting: Counter[tuple[str, str]] = Counter()
+        """Requests that wait, by tenant and subject."""
         self._kept: dict[tuple[str, str, bool], _Found] = {}
 
     async def take(self, content: Sequence[Part], sender: Sender, where: str, *, read: bool) -> TakenIn:
@@ -89,7 +97,7 @@ class Images:
         Raises:
             InvalidRequest: an image is damaged, above a limit, of another format, or must not be fetched.
             UnsupportedContent: an image can't be processed here.
-            Overloaded: too many images of the tenant wait.
+            Overloaded: too many images of the tenant, or of its subject, wait.
         """
         taken = [
             await self._taken(part, sender, f"{where}[{place}]", read=read) if isinstance(part, ImagePart) else part
@@ -110,9 +118,7 @@ class Images:
         await self._hosts.close()
 
     async def _taken(self, part: ImagePart, sender: Sender, where: str, *, read: bool) -> _Taken:
-        if self._turns.waits(sender.tenant_id) >= WAITING:
-            raise Overloaded(f"{WAITING} images are already waiting, which is the limit", retry_after=RETRY_S)
-        async with self._turns.one(sender.tenant_id):
+        async with self._turn(sender):
             data = await self._data_of(part.image_url.url, sender, where)
             key = (sender.tenant_id, hashlib.sha256(data.encode()).hexdigest(), read)
             found = self._kept.get(key)
@@ -121,6 +127,25 @@ class Images:
                 self._keep(key, found)
         url, reading = found
         return _Taken(ImagePart(image_url=ImageUrl(url=url, detail=part.image_url.detail)), reading)
+
+    @asynccontextmanager
+    async def _turn(self, sender: Sender) -> AsyncIterator[None]:
+        whose = (sender.tenant_id, sender.subject or "")
+        if self._turns.waits(sender.tenant_id) >= WAITING:
+            raise Overloaded(f"{WAITING} images are already waiting, which is the limit", retry_after=RETRY_S)
+        if sender.subject is not None and self._waiting[whose] >= WAITING_EACH:
+            told = f"{WAITING_EACH} images of the subject {sender.subject} are already waiting, which is the limit"
+            raise Overloaded(told, retry_after=RETRY_S)
+        self._waiting[whose] += 1
+        try:
+            await self._turns.take(sender.tenant_id)
+        finally:
+            self._waiting[whose] -= 1
+            self._waiting += Counter()  # drops those with none
+        try:
+            yield
+        finally:
+            self._turns.give_back(sender.tenant_id)
 
     async def _processed(self, data: str, sender: Sender, where: str, *, read: bool) -> _Found:
         told = await self._call("take_image", {"data": data, "read": read}, sender, where)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 from agent.attachments.shown import budget
 from agent.loop.agent_runtime import AgentRuntime
@@ -11,7 +13,7 @@ from agent.loop.context import Conversation, Exchange
 from agent.loop.trail import trail_before
 from agent.project.agent_spec import AgentSpec
 from agent.run.journal import Journal
-from flightloop.content import ImagePart, TextPart, text_of
+from flightloop.content import ImagePart, Part, TextPart, text_of
 from flightloop.runs import Run, RunStatus
 from flightloop.subject import Subject
 from flightloop.verdicts import Action, Stage
@@ -20,6 +22,11 @@ from guardrails.types import Checked, GuardContext, Trail
 PLACE = re.compile(r"\{(id|claims\.[\w.-]+)\}")
 RUNS = 20
 """Maximum number of earlier runs that are read. Those that don't fit the model are removed by compaction."""
+
+
+MOST_IMAGES = 8
+"""Images in a prompt; of more in the session, the latest are kept. A run alone has at most as many."""
+LEFT_OUT = "[an earlier image, left out]"
 
 
 async def converse(
@@ -35,8 +42,8 @@ async def converse(
     attaching = Attaching(journal, budget(context_length), sees)
     runs = await earlier(journal, run)
     exchanges = [await _exchange(before, runtime, attaching) for before in runs]
-    kept = [exchange for exchange in exchanges if exchange is not None]
     given = await attaching.given(run)
+    kept = _with_latest_images([exchange for exchange in exchanges if exchange is not None], given.content)
     toolbox = runtime.hosts.registry
     writes = runtime.subagents or any(name in toolbox and toolbox.get(name).writes for name in runtime.agent.tools)
     trail = await trail_before(journal, run, await _earlier_of_root(journal, run), toolbox) if writes else Trail()
@@ -97,6 +104,20 @@ def _counts(before: Run, run: Run) -> bool:
     if before.ended_at is None or before.status is RunStatus.BLOCKED:
         return False
     return run.started_at is None or before.ended_at <= run.started_at
+
+
+def _with_latest_images(exchanges: Sequence[Exchange], content: Sequence[Part]) -> list[Exchange]:
+    """The exchanges with the latest images that a prompt has room for beside those of the run's own content."""
+    room = MOST_IMAGES - sum(isinstance(part, ImagePart) for part in content)
+    found: list[Exchange] = []
+    for exchange in reversed(exchanges):
+        attached: list[Part] = []
+        for part in reversed(exchange.attached):
+            is_image = isinstance(part, ImagePart)
+            attached.append(TextPart(text=LEFT_OUT) if is_image and room <= 0 else part)
+            room -= is_image
+        found.append(replace(exchange, attached=tuple(reversed(attached))))
+    return found[::-1]
 
 
 async def _exchange(run: Run, runtime: AgentRuntime, attaching: Attaching) -> Exchange | None:

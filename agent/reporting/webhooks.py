@@ -21,7 +21,9 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from agent.run.journal import Journal, Projection, Recorded
+from flightloop.content import without_image_data
 from flightloop.errors import Conflict
+from flightloop.events import RunCreated, RunEvent
 from flightloop.webhooks import key_of, sign
 from observability import catalog
 from observability.metrics import Metrics
@@ -178,7 +180,7 @@ class Webhook:
 
     async def _sent(self, recorded: Recorded) -> str | None:
         """Sends an event once. Returns the problem, or None on success."""
-        event = recorded.event.model_dump(mode="json")
+        event = _without_images(recorded.event).model_dump(mode="json")
         body = body_of(event["type"], event["at"], {**event, "tenant_id": recorded.tenant_id})
         now = int(self._clock())
         return await post(self._client, self._endpoint, _id(recorded), body, now, self._config.timeout_s)
@@ -192,6 +194,13 @@ async def deliver(journal: Journal, endpoints: Sequence[Endpoint], metrics: Metr
     config = DeliveryConfig()
     async with httpx.AsyncClient(timeout=config.timeout_s, follow_redirects=False) as client:
         await asyncio.gather(*(Webhook(journal, endpoint, client, metrics, config).run() for endpoint in endpoints))
+
+
+def _without_images(event: RunEvent) -> RunEvent:
+    """The event with digests in place of images, which may take megabytes."""
+    if not isinstance(event, RunCreated):
+        return event
+    return event.model_copy(update={"input": without_image_data(event.input)})
 
 
 def _id(recorded: Recorded) -> str:

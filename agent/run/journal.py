@@ -154,6 +154,14 @@ class Journal(ApprovalStore, Protocol):
         """The run. Raises NotFound if the tenant has no run with this id."""
         ...
 
+    async def replayed(self, tenant_id: str, idempotency: Idempotency) -> Run | None:
+        """The run that an earlier request with the key created, as it was then; None: there is none.
+
+        Raises:
+            IdempotencyMismatch: the tenant used the key for another payload.
+        """
+        ...
+
     async def check_session(self, tenant_id: str, session_id: str, subject: str | None) -> bool:
         """Whether the session has runs.
 

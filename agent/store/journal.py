@@ -92,6 +92,9 @@ class StoreJournal(StoreInterrupts):
     async def get(self, tenant_id: str, run_id: str) -> Run:
         return (await self._backend.read(lambda tx: appending.find(tx, run_id, tenant_id))).state.run
 
+    async def replayed(self, tenant_id: str, idempotency: Idempotency) -> Run | None:
+        return await self._backend.read(lambda tx: idempotency_records.earlier(tx, tenant_id, idempotency, Run))
+
     async def check_session(self, tenant_id: str, session_id: str, subject: str | None) -> bool:
         return await self._backend.read(lambda tx: runs.check_session(tx, tenant_id, session_id, subject))
 

@@ -82,7 +82,7 @@ async def admit(
     epoch = await refuse_if_interrupted(deps, tags.tenant_id, tags.agent, tags.session_id, subject)
     guard = deps.catalogue.guard()
     specs = {tool.function.name: _foreign(tool) for tool in request.tools or []}
-    given = await unless_stopped(deps, attached(deps, request.messages, tags.tenant_id), tags, epoch)
+    given = await unless_stopped(deps, attached(deps, request.messages, tags.tenant_id, subject), tags, epoch)
     request = request.model_copy(update={"messages": given.messages})
     counting = Completion(new_id("cmpl"), tags.tenant_id, tags.session_id, deps.name, tags.subject)
     used, facts = partial(deps.journal.limits.used, counting), with_figures(no_facts, given.measures)

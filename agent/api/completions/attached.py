@@ -15,6 +15,7 @@ from agent.models.chat_model import IMAGES
 from flightloop.chat import ChatMessage
 from flightloop.content import ImagePart, TextPart, has_images
 from flightloop.readings import ImageReading
+from flightloop.subject import Subject
 from guardrails.aside import aside, on_behalf_of
 from guardrails.types import Checked, GuardContext, Ruling
 from tools.vision.measures import Measures
@@ -50,7 +51,7 @@ class Attached:
         ]
 
 
-async def attached(deps: ApiDeps, messages: Sequence[ChatMessage], tenant_id: str) -> Attached:
+async def attached(deps: ApiDeps, messages: Sequence[ChatMessage], tenant_id: str, subject: Subject | None) -> Attached:
     """Takes in the images of all messages, and reads them if the model does not see.
 
     Raises:
@@ -65,7 +66,7 @@ async def attached(deps: ApiDeps, messages: Sequence[ChatMessage], tenant_id: st
         return Attached(given, measures=tables)
     check_number([message.content for message in given], "messages")
     policy = deps.catalogue.guard().policy
-    sender = Sender(tenant_id, policy.document.egress.hosts, policy.name)
+    sender = Sender(tenant_id, policy.document.egress.hosts, policy.name, subject.id if subject else None)
     sees = IMAGES in can.parts
     owners: list[int] = []
     found: list[ImageReading] = []

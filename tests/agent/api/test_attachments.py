@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from agent.api import ApiDeps, create_app
+from agent.loop.session import LEFT_OUT
 from agent.models.answer_chunks import Turn, calls, text
 from agent.models.chat_model import Capabilities
 from agent.models.remote import RemoteChatModel, RemoteConfig
@@ -300,6 +301,31 @@ def test_a_model_that_sees_gets_the_image_in_a_run_and_in_its_follow_up() -> Non
     for messages in (seen[0].messages[-1:], seen[1].messages[1:2]):
         [part] = [part for part in messages[0].content if isinstance(part, ImagePart)]
         assert part == created.input[1]
+
+
+def test_a_session_shows_only_its_latest_images() -> None:
+    seen: list[ChatRequest] = []
+
+    def answer(request: ChatRequest) -> Turn:
+        seen.append(request)
+        return text("ok")
+
+    can = Capabilities(context_length=100_000, parts=frozenset({"text", "image_url"}))
+    agent = AgentSpec(name="helper", instructions="Help.", planning=False)
+    shades = iter(range(12))
+    with (
+        Platform(project_of([agent]), AnsweringChatModel(answer, capabilities=can)) as serving,
+        Flightloop(serving.url, serving.api_key) as client,
+    ):
+        session = None
+        for _ in range(4):
+            images = [image(png(Image.new("RGB", (20, 20), (next(shades), 0, 0)))) for _ in range(3)]
+            run = client.runs.create(agent="helper", input=asked(*images), session_id=session)
+            session = client.runs.wait(run.id).session_id
+    users = [message for message in seen[-1].messages if message.role == "user"]
+    counts = [sum(isinstance(part, ImagePart) for part in message.content) for message in users]
+    assert counts == [0, 2, 3, 3]
+    assert [LEFT_OUT in message.text for message in users] == [True, True, False, False]
 
 
 def test_a_table_reaches_the_model_with_its_key_points() -> None:

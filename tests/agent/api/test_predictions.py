@@ -8,9 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from agent.api import create_app
 from agent.attachments import prediction, shown
+from agent.attachments.images import Sender, TakenIn
 from agent.models.answer_chunks import Turn, text
 from agent.models.chat_model import Capabilities
 from agent.project.agent_spec import AgentSpec
@@ -26,7 +28,7 @@ from flightloop.parts import table_part
 from flightloop.runs import RunStatus
 from flightloop.verdicts import Action
 from guardrails.policy import parse_policy
-from tests.tools.vision.drawing import bar_chart, table_image, text_image
+from tests.tools.vision.drawing import bar_chart, png, table_image, text_image
 from tools.vision.advice import render
 from tools.vision.key_points import KeyPoint, key_points
 from tools.vision.measures import Measures
@@ -303,3 +305,27 @@ async def test_errors_name_the_image() -> None:
         bad = {"url": f"data:image/png;base64,{base64.b64encode(b'x').decode()}"}
         answer = await client.post("/v1/predictions", json={"images": [bad]})
     assert answer.json()["error"]["param"] == "images[0]", answer.text
+
+
+@pytest.mark.parametrize("path", ["/v1/predictions", "/v1/runs"])
+async def test_no_image_is_taken_in_for_a_request_that_is_replayed_or_above_the_rate(path: str) -> None:
+    deps = api_deps(images=local_images(), subject_requests_per_minute=2)
+    assert deps.images is not None
+    taken: list[str] = []
+    take = deps.images.take
+
+    async def noted(content: Any, sender: Sender, *args: Any, **kwargs: Any) -> TakenIn:
+        taken.append(sender.subject or "")
+        return await take(content, sender, *args, **kwargs)
+
+    deps.images.take = noted  # type: ignore[method-assign]
+    image = {"url": f"data:image/png;base64,{base64.b64encode(png(Image.new('RGB', (40, 30)))).decode()}"}
+    asked = {"agent": "support", "input": [{"type": "image_url", "image_url": image}]}
+    body = {"subject": "ann", **({"images": [image]} if path == "/v1/predictions" else asked)}
+    transport = httpx.ASGITransport(create_app(deps), raise_app_exceptions=False)
+    headers = {"authorization": f"Bearer {KEY}", "idempotency-key": "one"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
+        first, again, above = [await client.post(path, json=body) for _ in range(3)]
+    assert (first.status_code, again.json(), above.status_code) == (201, first.json(), 429), first.text
+    assert again.headers["idempotent-replayed"] == "true"
+    assert taken == ["ann"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 from collections.abc import AsyncIterator
@@ -13,16 +14,16 @@ from fastapi import FastAPI, Response
 from fastapi.responses import RedirectResponse
 from PIL import Image, PngImagePlugin
 
-from agent.attachments.images import KEPT, Images, Sender, check_number
+from agent.attachments.images import AT_ONCE, KEPT, WAITING_EACH, Images, Sender, TakenIn, check_number
 from agent.serve.http_server import running
 from agent.testing.images import local_hosts, local_images
 from flightloop.content import ImagePart, ImageUrl, Part, TextPart
-from flightloop.errors import InvalidRequest, UnsupportedContent
+from flightloop.errors import InvalidRequest, Overloaded, UnsupportedContent
 from flightloop.limits import IMAGES
-from flightloop.tool import tool
+from flightloop.tool import ToolContext, tool
 from tests.tools.vision.drawing import bar_chart, png, table_image, text_image
 from tools.config import ToolsConfig
-from tools.host import ToolHosts
+from tools.host import ToolHosts, ToolOutcome
 from tools.vision import hosted
 
 CITIES = ("Oslo", "Lima", "Rome", "Kyiv")
@@ -211,3 +212,30 @@ def test_the_number_of_images_is_limited() -> None:
     check_number([[one] * IMAGES], "input")
     with pytest.raises(InvalidRequest, match=f"{IMAGES + 1} images exceed the limit of {IMAGES}"):
         check_number([[one] * IMAGES, [one]], "messages")
+
+
+async def test_one_subject_leaves_room_for_the_others() -> None:
+    go = asyncio.Event()
+
+    class Slow:
+        async def call(self, name: str, arguments: dict[str, Any], context: ToolContext) -> ToolOutcome:
+            await go.wait()
+            return ToolOutcome(True, {"data": "eA==", "type": "PNG"})
+
+        async def close(self) -> None: ...
+
+    images = Images(Slow(), Path())
+
+    async def take_for(subject: str, shade: int) -> TakenIn:
+        sender = Sender("default", subject=subject)
+        return await images.take([part(bytes([shade]))], sender, "input", read=False)
+
+    waiting = [asyncio.create_task(take_for("ann", shade)) for shade in range(AT_ONCE + WAITING_EACH)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded, match="4 images of the subject ann are already waiting"):
+        await take_for("ann", 99)
+    other = asyncio.create_task(take_for("bob", 100))
+    await asyncio.sleep(0)
+    go.set()
+    assert all(one.content for one in await asyncio.gather(*waiting, other))
+    assert (await take_for("ann", 101)).content

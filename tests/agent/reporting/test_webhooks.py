@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from agent.reporting.webhooks import DeliveryConfig, Endpoint, Webhook, deliver
 from agent.run.journal import Journal
 from agent.serve.http_server import running
 from agent.store import memory_journal, sql_journal
-from flightloop.content import TextPart
+from flightloop.content import DIGEST, ImagePart, ImageUrl, TextPart
 from flightloop.errors import Conflict
 from flightloop.events import ModelCall, Replied, RunCreated, RunEnded
 from flightloop.runs import Budget, RunStatus, StopReason
@@ -263,3 +264,14 @@ def test_what_is_not_believed(changed: dict[str, str | None], body: bytes, now: 
     given = {name: value for name, value in headers.items() if value is not None}
     with pytest.raises(InvalidWebhook, match=says):
         verify(given, body, SECRET, now=now)
+
+
+async def test_an_image_is_told_by_its_digest() -> None:
+    journal, receiver = memory_journal(), Receiver()
+    image = ImagePart(image_url=ImageUrl(url=f"data:image/png;base64,{base64.b64encode(b'pixels').decode()}"))
+    async with receiver.serving() as url, webhook(journal, url, events=("run.created",)) as sender:
+        await journal.create(RunCreated(agent="a", session_id="s", input=[image], budget=Budget()))
+        await sender.catch_up()
+    [told] = receiver.taken
+    digest = hashlib.sha256(b"pixels").hexdigest()
+    assert told.data["input"] == [{"type": "image_url", "image_url": {"url": f"{DIGEST}{digest}", "detail": "auto"}}]

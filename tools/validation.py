@@ -75,13 +75,13 @@ def unfit_defaults(schema: Mapping[str, Any]) -> dict[Place, str]:
     checked. Raises Unchecked: that takes too long.
     """
     validator, found = _validator_of(schema, formats=None), {}
-    deadline = time.monotonic() + MOST_SECONDS
+    deadline = time.thread_time() + MOST_SECONDS
     for place, node in subschemas(schema):
         properties = node.get("properties")
         for name, declared in properties.items() if isinstance(properties, Mapping) else ():
             if isinstance(declared, Mapping) and "default" in declared:
                 own = validator.evolve(schema=_without_addresses(declared))
-                if errors := errors_of(own, declared["default"], deadline - time.monotonic()):
+                if errors := errors_of(own, declared["default"], deadline - time.thread_time()):
                     found[(*place, "properties", name)] = errors[0].message
     return found
 

@@ -29,6 +29,7 @@ class GrowingTrail:
         self._written = list(before.written)
         self._decided: dict[str, int] = {}  # not those before: ids of calls are unique in a run only
         self._steps: dict[str, int] = {}
+        self._arguments: dict[str, str] = {}
         self._written_by: dict[str, int] = {}
         self._turns = self._results = 0
 
@@ -47,6 +48,7 @@ class GrowingTrail:
             self._decided |= dict.fromkeys(ids, len(self._written))
             self._written += [f"{each.call.function.name} {each.call.function.arguments}" for each in turn.calls]
             self._written_by |= dict.fromkeys(ids, len(self._written))
+            self._arguments |= {each.call.id: each.call.function.arguments for each in turn.calls}
             self._steps |= dict.fromkeys(ids, turn.decision.step)
 
     def _read(self, result: ToolResult) -> None:
@@ -64,6 +66,7 @@ class GrowingTrail:
                     before=self._written_by.get(result.call_id, len(self._written)),
                     step=self._steps.get(result.call_id),
                     run_id=self._run_id,
+                    arguments=self._arguments.get(result.call_id, ""),
                 )
                 self._reads.append(read)
 

@@ -15,6 +15,8 @@ from functools import cached_property
 from itertools import islice, zip_longest
 from typing import Any
 
+import regex
+
 from flightloop.provenance import Match, Origin, Source, weakest
 from guardrails.evidence.arithmetic import Operand, Pool
 from guardrails.evidence.identifying import Leaf, is_identifier
@@ -35,6 +37,8 @@ MOST_COMPOSED = 50
 MOST_NAMED = 20
 """Values of a call whose field is searched for. Others are told with their tool only."""
 NEVER = float("inf")
+_TELLING = regex.compile(r"\d|@|[^\W\d_]\s+[^\W\d_]|\p{Lu}|\p{Han}")
+"""What arguments of a look-up have that says what is looked up; a word such as "shipped" doesn't."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,16 @@ class Tracer:
     def __init__(self, context: GuardContext, call_id: str) -> None:
         self._context, self._trail = context, context.trail or _trail_of(context)
         self._cut = self._trail.decided.get(call_id, len(self._trail.written))
-        self._reads = [_kept(context, read) for read in self._trail.reads if read.before <= self._cut]
         self._user = _wordings(context, context.user_text)
         self._amounts = Wordings(without_dates(context.user_text), sparing=True)
         subject = context.subject
         claims = [] if subject is None else [subject.id, *subject.claims.values()]
         self._subject = _wordings(context, "\n".join(map(str, claims)))
         self._composed = self._named = 0
+        self._reads: list[_Indexed] = []
+        for read in self._trail.reads:
+            if read.before <= self._cut:
+                self._reads.append(self._worth(_kept(context, read)))
 
     def source(self, leaf: Leaf) -> Source:
         """The source of a value."""
@@ -73,6 +80,22 @@ class Tracer:
             return _source(leaf, place)
         words = self._words(leaf, wanted)
         return words or self._arithmetic(leaf, wanted) or _source(leaf, None)
+
+    def _worth(self, read: _Indexed) -> _Indexed:
+        """A result, without records if strangers told the model what to look up; looked up once a run."""
+        if not read.trusted.fields or not read.read.arguments:
+            return read
+        key = ("worth", read.read.key, read.read.run_id)
+        found = self._context.memo.get(key)
+        if not isinstance(found, _Indexed):
+            asked = filter(_TELLING.search, scalar_texts(_value(read.read.arguments)))
+            planted = any(self._is_strangers(Wanted(text)) for text in asked)
+            self._context.memo[key] = found = read.distrusted if planted else read
+        return found
+
+    def _is_strangers(self, wanted: Wanted) -> bool:
+        place = self._found(wanted)
+        return place is not None and place.read is not None and place.origin is Origin.RESULT and place.read.strangers
 
     def _found(self, wanted: Wanted) -> Place | None:
         own = self._user if wanted.amount is None or wanted.date is not None else self._amounts
@@ -217,6 +240,10 @@ class _Indexed:
     read: Read
     trusted: _Part
     untrusted: _Part
+
+    @property
+    def distrusted(self) -> _Indexed:
+        return _Indexed(self.read, _Part.of([]), _Part.of([*self.trusted.fields, *self.untrusted.fields]))
 
 
 def _kept(context: GuardContext, read: Read) -> _Indexed:

@@ -137,6 +137,22 @@ def test_composed_values_have_their_weakest_source() -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "user", "origin"),
+    [
+        ("Eve Adler", "Where is it?", Origin.RESULT),
+        ("Eve Adler", "Look Eve Adler up.", Origin.RECORD),
+        ("Ann Berg", "Where is it?", Origin.RECORD),
+        ("shipped", "Where is it?", Origin.RECORD),
+    ],
+)
+def test_what_strangers_told_the_model_to_look_up_is_no_record(asked: str, user: str, origin: Origin) -> None:
+    note = read({"note": "it was shipped; the refund goes to Eve Adler", "customer": "Ann Berg"}, ("customer",))
+    arguments = f'{{"name": "{asked}"}}'
+    found = read({"customer_id": 7781}, ("customer_id",), before=1, tool="find", arguments=arguments)
+    assert traced(7781, note, found, user=user, name="customer_id", written=(f"find {arguments}",)).origin is origin
+
+
+@pytest.mark.parametrize(
     ("value", "said", "name"),
     [
         ("10487001", "order 9910487001", "order_id"),

@@ -11,7 +11,7 @@ from functools import lru_cache
 import regex
 
 from flightloop.tool import ToolSpec
-from guardrails.evidence.acts import Act, joined, sentences
+from guardrails.evidence.acts import LONGEST, Act, joined, sentences
 from guardrails.text.request_words import chinese, german, refuses
 from guardrails.text.verbs import gerunds, noun_of, participles
 
@@ -44,11 +44,16 @@ _NO_OBJECT = regex.compile(
 
 
 def asks_for(spec: ToolSpec, text: str) -> bool:
-    """Whether a text asks for a tool's act. A verb with many objects needs a word of the tool's object too."""
+    """Whether a text asks for a tool's act. A verb with many objects needs a word of the tool's object too.
+
+    Sentences of more than LONGEST characters don't count, since searching them takes long.
+    """
     act = Act.of(spec)
     if act is None or not act.verbs:
         return False
-    whole = [part for sentence in sentences(text) for part in _STOP.split(sentence) if part.strip()]
+    whole = [
+        part for sentence in sentences(text) for part in _STOP.split(sentence) if part.strip() and len(part) <= LONGEST
+    ]
     return any(_in_english(act, one) or _in_others(act, one) for one in whole)
 
 
@@ -57,7 +62,8 @@ def statements(text: str) -> str:
     return "\n".join(
         one
         for one in sentences(text)
-        if not (_QUESTION.search(one) or _CONDITION.search(one) or _REFUSAL.search(one) or refuses(one))
+        if len(one) <= LONGEST
+        and not (_QUESTION.search(one) or _CONDITION.search(one) or _REFUSAL.search(one) or refuses(one))
     )
 
 

@@ -98,6 +98,11 @@ def test_a_stated_address_foresees_a_write_and_other_details_do_not(said: str, f
     assert (unforeseen(GuardContext(user_text=said, trail=trail), call) is None) == foreseen
 
 
+def test_a_sentence_that_takes_long_to_search_does_not_count() -> None:
+    assert asks_for(spec("refund_order"), f"Please refund order 17 {'now ' * 100}")
+    assert not asks_for(spec("refund_order"), f"Please refund order 17 {'now ' * 1000}")
+
+
 @given(st.text(), st.sampled_from(["Never", "Don't ever", "Nicht", "不要"]))
 def test_any_text_can_be_asked(text: str, refusal: str) -> None:
     assert asks_for(spec("refund_order"), text) in (True, False)

@@ -55,7 +55,8 @@ def measures_of(content: Sequence[Part], readings: Sequence[ImageReading]) -> tu
 def characters(content: Sequence[Part], readings: Sequence[ImageReading] = ()) -> int:
     """About how many characters the tables and readings have, for ``guardrails.aside.aside``."""
     tables = [part.table for part in content if isinstance(part, TablePart)]
-    rows = [row for table in tables for row in (table.columns, *table.rows)]
+    rows: list[Sequence[Scalar]] = [table.columns for table in tables]
+    rows += [row for table in tables for row in table.rows]
     cells = sum(len(cell) if isinstance(cell, str) else 1 for row in rows for cell in row)
     marks = sum(len(one.points) for reading in readings for one in reading.series)
     read = sum(map(len, (cell for reading in readings for row in reading.rows for cell in row)))

@@ -12,13 +12,14 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
+from agent.reporting.background import background
 from agent.run.acts import CHECKPOINTS, LogEnd
 from agent.run.journal import Journal, Projection
 from flightloop import private
@@ -188,13 +189,10 @@ def _append(file: int, text: str) -> None:
 @asynccontextmanager
 async def checkpointing(checkpointer: Checkpointer) -> AsyncIterator[None]:
     """Writes checkpoints while the context is open, and a last one at its end."""
-    task = asyncio.create_task(checkpointer.run())
     try:
-        yield
+        async with background(checkpointer.run()):
+            yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
         try:
             await checkpointer.write()
         except Exception:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import structlog
@@ -13,6 +13,7 @@ from agent.api import ApiDeps, create_app
 from agent.config import Settings
 from agent.loop.worker import Worker
 from agent.models.measured import MeasuredChatModel
+from agent.reporting.background import background
 from agent.reporting.checkpoints import checkpointing
 from agent.reporting.projector import Projector
 from agent.run.deltas import LocalDeltas
@@ -80,9 +81,9 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         runtimes = factories.make_runtimes(settings, live, guards)
         stack.push_async_callback(runtimes.close)
         projector = Projector(journal, config, aggregator.ingest, metrics)
-        await stack.enter_async_context(_background(projector.run()))
-        await stack.enter_async_context(_background(factories.make_project_acts(settings, journal, live).run()))
-        await stack.enter_async_context(_background(factories.deliver_webhooks(settings, journal, metrics)))
+        await stack.enter_async_context(background(projector.run()))
+        await stack.enter_async_context(background(factories.make_project_acts(settings, journal, live).run()))
+        await stack.enter_async_context(background(factories.deliver_webhooks(settings, journal, metrics)))
         tracing = Tracing(provider, settings.trace_content)
         worker = factories.make_worker(settings, journal, runtimes, model, name, deltas, tracing)
         working = await stack.enter_async_context(_working(worker))
@@ -127,17 +128,6 @@ async def _serve_until(
         working.result()  # a worker that ended by itself has failed
     if failed:
         raise InternalError("the front process has ended unexpectedly")
-
-
-@asynccontextmanager
-async def _background(work: object) -> AsyncIterator[None]:
-    task: asyncio.Task[None] = asyncio.create_task(work)  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 @asynccontextmanager

@@ -5,31 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agent.reporting.background import background
 from agent.serve.local_stops import FILE, stop_once, stop_requests, stop_when_signalled, stop_while_file_exists
 from agent.store import memory_journal, sql_journal
 from flightloop.chat import Tags
 from flightloop.errors import ConfigError, StoreUnavailable
 from flightloop.runs import Interrupt
 from guardrails.interrupt import ANY_TENANT, InterruptWatch
-
-
-@asynccontextmanager
-async def background(work: Any) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def until(met: Callable[[], Awaitable[bool]]) -> None:

@@ -14,7 +14,7 @@ from agent.loop.trail import trail_before
 from agent.project.agent_spec import AgentSpec
 from agent.run.journal import Journal
 from flightloop.content import ImagePart, Part, TextPart, text_of
-from flightloop.runs import Run, RunStatus
+from flightloop.runs import Parent, Run, RunStatus
 from flightloop.subject import Subject
 from flightloop.verdicts import Action, Stage
 from guardrails.types import Checked, GuardContext, Trail
@@ -46,7 +46,10 @@ async def converse(
     kept = _with_latest_images([exchange for exchange in exchanges if exchange is not None], given.content)
     toolbox = runtime.hosts.registry
     writes = runtime.subagents or any(name in toolbox and toolbox.get(name).writes for name in runtime.agent.tools)
-    trail = await trail_before(journal, run, await _earlier_of_root(journal, run), toolbox) if writes else Trail()
+    trail = Trail()
+    if writes:
+        of_root = runs if run.parent is None else await _earlier_of_root(journal, run.tenant_id, run.parent)
+        trail = await trail_before(journal, run, of_root, toolbox)
     return Conversation(
         instructions=instructions(runtime.agent, run.subject),
         user=given.content,
@@ -61,10 +64,9 @@ async def converse(
     )
 
 
-async def _earlier_of_root(journal: Journal, run: Run) -> list[Run]:
+async def _earlier_of_root(journal: Journal, tenant_id: str, parent: Parent) -> list[Run]:
     """Earlier runs of the session that the root run's model may see."""
-    root = run if run.parent is None else await journal.get(run.tenant_id, run.parent.callers[0].run_id)
-    return await earlier(journal, root)
+    return await earlier(journal, await journal.get(tenant_id, parent.callers[0].run_id))
 
 
 def instructions(agent: AgentSpec, subject: Subject | None) -> str:

@@ -9,8 +9,8 @@ from flightloop.call import Call, Steps, parsed_by, refused_here
 from flightloop.code_result import CodeResult, parsed_result
 from flightloop.code_task import CodeConstraints, CodeTask, task_text
 from flightloop.errors import GenerationFailed
-from flightloop.feeds import RunFeed
 from flightloop.resource import Resource, X, endpoint, sequence
+from flightloop.resources import until_ended
 from flightloop.runs import Run, RunCreate
 
 AGENT = "coder"
@@ -64,10 +64,7 @@ class Code(Resource[X]):
             TimeoutError: the run has not ended within ``timeout_s``.
         """
         run: Run = yield _started(prompt, language, constraints, security_level, rounds, agent)
-        while not run.status.terminal:
-            yield RunFeed(run.id, run.last_seq, timeout_s=timeout_s, until_ended=True)
-            run = yield Call("GET", f"/v1/runs/{run.id}", _run)
-        return result_of(run)
+        return result_of((yield from until_ended(run, timeout_s)))
 
 
 def _started(

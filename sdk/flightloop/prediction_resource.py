@@ -8,11 +8,10 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from flightloop.call import Call, Steps, parsed_by, refused_here
-from flightloop.feeds import RunFeed
 from flightloop.parts import ImageSource, TableSource, image_part, table_part
 from flightloop.predictions import Prediction, PredictionCreate
 from flightloop.resource import Resource, X, endpoint, sequence
-from flightloop.resources import Bounds, Named
+from flightloop.resources import Bounds, Named, until_ended
 from flightloop.runs import Run
 
 Images = ImageSource | Sequence[ImageSource]
@@ -77,9 +76,7 @@ class Predicting(Resource[X]):
             body = _body(text, image, table, context, session_id, subject, budget, metadata)
             call = _create(body, idempotency_key)
         run: Run = yield call
-        while not run.status.terminal:
-            yield RunFeed(run.id, run.last_seq, timeout_s=timeout_s, until_ended=True)
-            run = yield Call("GET", f"/v1/runs/{quote(run.id, safe='')}", parsed_by(Run))
+        run = yield from until_ended(run, timeout_s)
         found: Prediction = yield _get(run.id)
         return found
 

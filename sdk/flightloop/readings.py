@@ -15,7 +15,9 @@ from flightloop.content import Wire
 SHORT = 200
 """Characters of a name or cell."""
 LINE = 1000
-POINTS, ROWS, LINES = 2000, 500, 500
+"""Characters of a line of text."""
+POINTS, ROWS, LINES, COLUMNS, SERIES = 2000, 500, 500, 200, 200
+"""Maximum numbers in one reading; of points, in one series."""
 Name = Annotated[str, Field(max_length=SHORT)]
 Confidence = Annotated[FiniteFloat, Field(ge=0, le=1)]
 
@@ -52,7 +54,7 @@ class ImageReading(Wire):
     """What the categories of a chart are."""
     value_axis: Name = ""
     unit: Name = ""
-    series: list[ReadSeries] = Field(default_factory=list, max_length=SHORT)
-    columns: list[Name] = Field(default_factory=list, max_length=SHORT)
+    series: list[ReadSeries] = Field(default_factory=list, max_length=SERIES)
+    columns: list[Name] = Field(default_factory=list, max_length=COLUMNS)
     rows: list[list[Name]] = Field(default_factory=list, max_length=ROWS)
     lines: list[Annotated[str, Field(max_length=LINE)]] = Field(default_factory=list, max_length=LINES)

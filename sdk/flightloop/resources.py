@@ -66,6 +66,14 @@ def _get(run_id: str) -> Call[Run]:
     return Call("GET", _path("runs", run_id), _run)
 
 
+def until_ended(run: Run, timeout_s: float | None) -> Steps[Run]:
+    """Waits until a run has ended, and returns it. Raises TimeoutError."""
+    while not run.status.terminal:
+        yield RunFeed(run.id, run.last_seq, timeout_s=timeout_s, until_ended=True)
+        run = yield _get(run.id)
+    return run
+
+
 class Runs(Resource[X]):
     @endpoint
     def create(
@@ -151,10 +159,7 @@ class Runs(Resource[X]):
             TimeoutError: the run has not ended within ``timeout_s``.
         """
         run: Run = yield _get(run_id)
-        while not run.status.terminal:
-            yield RunFeed(run_id, run.last_seq, timeout_s=timeout_s, until_ended=True)
-            run = yield _get(run_id)
-        return run
+        return (yield from until_ended(run, timeout_s))
 
     @endpoint
     def cancel(self, run_id: str) -> Call[Run]:

@@ -286,7 +286,7 @@ async def test_the_agents_tools_work_on_the_shop_in_processes_of_their_own(kits:
     url = f"sqlite:///{tmp_path}/journal.db"
     journal = sql_journal(url, poll_s=0.01)
     agent = LiveProject(tmp_path / "project", ()).current().agent(AGENT)
-    asked = "I am ann.poe@example.com. Cancel #W1."
+    asked = "I am ann.poe@example.com. Cancel #W2 and #W1."
     created = ev.RunCreated(agent=AGENT, session_id="s", input=asked, budget=agent.budget.budget())
     run = (await journal.create(created)).run
     model = ScriptedChatModel(

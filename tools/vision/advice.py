@@ -22,8 +22,9 @@ MANY_ORDERS = 1000
 """Ratio of the largest to the smallest value above which a logarithmic scale is advised."""
 MOST_ROWS = 2000
 LONGEST_TEXT = 200
-NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML 1.0 forbids. The renderer writes SVG on its way and ends the process at one of them."""
+NOT_SHOWN = re.compile("[^\u0020-\u007e\u00a0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Control characters, ends of lines, and what XML 1.0 forbids. The renderer puts titles into expressions, where the end of
+a line is an error, and writes SVG on its way, where a forbidden character ends the process."""
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 
 
@@ -79,7 +80,7 @@ def _clean(node: Any) -> Any:
         return {key: _clean(value) for key, value in node.items()}
     if isinstance(node, list):
         return [_clean(value) for value in node]
-    return NOT_XML.sub(" ", node[:LONGEST_TEXT]) if isinstance(node, str) else node
+    return NOT_SHOWN.sub(" ", node[:LONGEST_TEXT]) if isinstance(node, str) else node
 
 
 def _is_whole(measures: Measures, values: list[float]) -> bool:

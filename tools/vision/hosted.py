@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-from flightloop.readings import LINE, LINES, POINTS, ROWS, SHORT
+from flightloop.readings import COLUMNS, LINE, LINES, POINTS, ROWS, SERIES, SHORT
 from flightloop.tool import POLICY_EGRESS, ToolContext, ToolRefused, tool
 from tools.fetching import fetched
 from tools.vision.errors import ImageRefused, VisionMissing
@@ -39,10 +40,10 @@ def take_image(data: str, read: bool) -> Any:
     """
     try:
         picture = load(base64.b64decode(data, validate=True))
-        kept, stored = encoded(picture)
-        found: dict[str, Any] = {"data": base64.b64encode(stored[1]).decode(), "type": stored[0]}
+        stored = encoded(picture)
+        found: dict[str, Any] = {"data": base64.b64encode(stored.file).decode(), "type": stored.format}
         if read:
-            found["reading"] = described(read_picture(kept), kept)
+            found["reading"] = described(read_picture(stored.picture), stored.picture)
         return found
     except binascii.Error:
         return {"refused": "The data is not base64."}
@@ -83,8 +84,18 @@ async def _body(url: httpx.URL, response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def encoded(picture: Picture) -> tuple[Picture, tuple[str, bytes]]:
-    """The picture as stored: scaled down to the limits if needed; with its format and file.
+@dataclass(frozen=True)
+class Stored:
+    """An image as it is stored."""
+
+    picture: Picture
+    format: str
+    """``PNG`` or ``JPEG``."""
+    file: bytes
+
+
+def encoded(picture: Picture) -> Stored:
+    """The picture as stored: scaled down to the limits if needed.
 
     A JPEG stays one. Other formats become PNG, which loses nothing, or JPEG if PNG is too large.
     """
@@ -94,7 +105,7 @@ def encoded(picture: Picture) -> tuple[Picture, tuple[str, bytes]]:
         for kind in formats:
             file = _file(kept, kind)
             if len(file) <= STORED_BYTES:
-                return kept, (kind, file)
+                return Stored(kept, kind, file)
         kept = _scaled(kept, SHRINK)
 
 
@@ -121,11 +132,11 @@ def described(reading: Reading, picture: Picture) -> dict[str, Any]:
     if isinstance(reading, ChartReading):
         return {**size, **_chart(reading)}
     if isinstance(reading, TableReading):
-        rows = [[_short(cell) for cell in row[:SHORT]] for row in reading.rows[:ROWS]]
+        rows = [[_short(cell) for cell in row[:COLUMNS]] for row in reading.rows[:ROWS]]
         notes = [f"only the first {ROWS} of {len(reading.rows)} rows were kept"] if len(reading.rows) > ROWS else []
         return {
             **size, "kind": "table", "title": _short(reading.title), "confidence": _share(reading.confidence),
-            "columns": [_short(name) for name in reading.header[:SHORT]], "rows": rows, "notes": notes,
+            "columns": [_short(name) for name in reading.header[:COLUMNS]], "rows": rows, "notes": notes,
         }  # fmt: skip
     lines = reading.lines[:LINES]
     sure = sum(line.confidence for line in lines) / len(lines) if lines else 0.0
@@ -134,7 +145,7 @@ def described(reading: Reading, picture: Picture) -> dict[str, Any]:
 
 def _chart(reading: ChartReading) -> dict[str, Any]:
     left, series = POINTS, []
-    for one in reading.series[:SHORT]:
+    for one in reading.series[:SERIES]:
         points = [
             {
                 "x": _short(point.x) if isinstance(point.x, str) else point.x, "y": float(f"{point.y:.6g}"),

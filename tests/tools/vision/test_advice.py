@@ -145,7 +145,10 @@ def test_an_advised_chart_is_read_back() -> None:
 names = st.text(max_size=30)
 
 
-@pytest.mark.parametrize("text", ["\0", "\x1f", "\ufffe", "\ud800", "<b>&amp;", "datum['x']", "a" * 5000])
+HOSTILE = ("\0", "\x1f", "\n", "\r", "\x85", "\u2028", "\u2029", "\ufffe", "\ud800", "<b>&amp;", "datum['x']", "a" * 5000)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
 def test_a_hostile_label_renders(text: str) -> None:
     advice = advise(Measures((text, "b"), (text,), ((1, 2),), title=text, axis=text, units=(text,)))
     assert render(advice.spec).startswith(b"\x89PNG")
@@ -156,7 +159,7 @@ def test_a_hostile_label_renders(text: str) -> None:
     st.lists(names, min_size=1, max_size=3, unique=True),
     st.data(),
 )
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=25)
 def test_any_text_of_an_image_renders(categories: list[str], series: list[str], data: st.DataObject) -> None:
     number = st.none() | st.floats(-1e9, 1e9, allow_nan=False)
     values = tuple(tuple(data.draw(number) for _ in categories) for _ in series)

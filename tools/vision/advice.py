@@ -23,8 +23,8 @@ MANY_ORDERS = 1000
 MOST_ROWS = 2000
 LONGEST_TEXT = 200
 NOT_SHOWN = re.compile("[^\u0020-\u007e\u00a0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Control characters, ends of lines, and what XML 1.0 forbids. The renderer puts titles into expressions, where the end of
-a line is an error, and writes SVG on its way, where a forbidden character ends the process."""
+"""Control characters, ends of lines, and what XML 1.0 forbids. The renderer puts titles into expressions, where the end
+of a line is an error, and writes SVG on its way, where a forbidden character ends the process."""
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 
 

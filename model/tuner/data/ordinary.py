@@ -24,7 +24,8 @@ from model.tuner.data.row import Row
 from model.tuner.mistakes import Model
 
 PROMPTS = Path(__file__).parents[1] / "ordinary.yaml"
-TOKENS = 160
+TOKENS, CODE_TOKENS = 160, 400
+"""Longest answer, and longest answer with code."""
 SYSTEM = 0.6
 """Share of the conversations with a system message."""
 TOOLED = 0.5
@@ -80,7 +81,8 @@ async def _answered(model: Model, name: str, row: Row) -> Row | None:
     for message in row["messages"]:
         messages.append(message)
         if message["role"] == "user":
-            request = ChatRequest(model=name, messages=messages, max_tokens=TOKENS, temperature=0.0)
+            longest = CODE_TOKENS if row["intent"].removesuffix("_zh") == "code" else TOKENS
+            request = ChatRequest(model=name, messages=messages, max_tokens=longest, temperature=0.0)
             choice = (await completed(model.stream(request))).choices[0]
             text = (choice.message.content or "").strip()
             if choice.finish_reason != "stop" or not text or not _fits(row["intent"], message["content"], text):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from agent.api.access import Deps, Operator, Viewer
+from agent.api.access import Approver, Deps, Operator, Viewer
 from agent.api.bodies import BodyRoute
 from agent.api.deps import ApiDeps
 from agent.api.errors import documented
@@ -36,7 +36,7 @@ async def list_approvals(
 
 
 @router.post("/approvals/{approval_id}", responses=documented(404, 409))
-async def decide_approval(approval_id: Id, body: ApprovalDecision, deps: Deps, caller: Operator) -> Approval:
+async def decide_approval(approval_id: Id, body: ApprovalDecision, deps: Deps, caller: Approver) -> Approval:
     """Approves or denies a call; its run then continues automatically."""
     return await deps.journal.decide(
         caller.tenant_id, approval_id, body.decision, caller.name, body.reason, caller.actor

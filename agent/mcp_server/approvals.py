@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from agent.mcp_server.access import api
 from flightloop.events import ApprovalRequested
-from flightloop.keys import Role
+from flightloop.keys import Right
 from flightloop.shown import shown
 
 MOST_CHARACTERS = 4000
@@ -59,7 +59,7 @@ async def question(context: Context[Any, Any], approval: ApprovalRequested) -> E
         return None
     caller = await api().whoami()
     # Whoever holds a bound key is the end user, who must not approve their own call.
-    may = caller.role.allows(Role.OPERATOR) and caller.subject is None
+    may = caller.role.may(Right.DECIDE) and caller.subject is None
     return Elicit(text, Decision) if may else None
 
 

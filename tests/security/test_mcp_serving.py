@@ -190,7 +190,7 @@ async def test_only_a_key_that_may_decide_is_asked(mode: str, tmp_path: Path) ->
             assert waits is not None
             assert [item["tool"] for item in waits["approvals"]] == ["pay"]
             refused = await viewer.call_tool("start_run", {"agent": "support", "input": "Pay"})
-            assert "this needs the role operator; the key key:eve has the role viewer" in str(refused.content)
+            assert "this needs the role operator or admin; the key key:eve has the role viewer" in str(refused.content)
     assert (person.asked, paid) == ([], [])
 
 

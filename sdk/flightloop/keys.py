@@ -90,6 +90,11 @@ class ApiKey(Wire):
     created_by: str = ""
     revoked_at: datetime | None = None
 
+    @property
+    def may_decide(self) -> bool:
+        """Whether the key's holder may decide approvals while it is valid."""
+        return self.role.may(Right.DECIDE) and self.speaks_for is not SpeaksFor.ONE
+
 
 class Caller(Wire):
     """Holder of a request's key; the response of ``GET /v1/whoami``."""

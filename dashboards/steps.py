@@ -27,6 +27,7 @@ class CallView:
     """Id of the sub-run of another agent that performs the call."""
     result: ev.ToolResult | None = None
     asked: ev.ApprovalRequested | None = None  # the question for approval
+    given: list[ev.ApprovalGiven] = field(default_factory=list)  # approvals while further persons are needed
     decided: ev.ApprovalDecided | None = None  # the decision on it
 
     @property
@@ -109,10 +110,13 @@ def _arguments(call: Any) -> dict[str, Any]:
     return found
 
 
+_OF_CALLS = ev.ToolIntent | ev.ToolResult | ev.ApprovalRequested | ev.ApprovalGiven | ev.ApprovalDecided
+
+
 def _add_to_call(step: StepView, event: ev.RunEvent) -> None:
-    if not isinstance(event, ev.ToolIntent | ev.ToolResult | ev.ApprovalRequested | ev.ApprovalDecided):
+    if not isinstance(event, _OF_CALLS):
         return
-    tool = event.tool if not isinstance(event, ev.ApprovalDecided) else ""
+    tool = "" if isinstance(event, ev.ApprovalGiven | ev.ApprovalDecided) else event.tool
     call = step.calls.setdefault(event.call_id, CallView(event.call_id, tool, {}))
     match event:
         case ev.ToolIntent():
@@ -120,7 +124,9 @@ def _add_to_call(step: StepView, event: ev.RunEvent) -> None:
         case ev.ToolResult():
             call.result = event
         case ev.ApprovalRequested():
-            call.asked, call.arguments = event, event.arguments
+            call.asked, call.arguments, call.given = event, event.arguments, []
+        case ev.ApprovalGiven():
+            call.given.append(event)
         case ev.ApprovalDecided():
             call.decided = event
 

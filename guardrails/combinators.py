@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from flightloop.verdicts import Action, Stage, Verdict
+from guardrails.approval_rule import strictest
 from guardrails.types import Checked, Judgement, Rail
 
 FAIL_OPEN = "fail_open"
@@ -129,6 +130,7 @@ def _join(first: Judgement, second: Judgement) -> Judgement:
         arguments=first.arguments if second.arguments is None else second.arguments,
         tainted=first.tainted or second.tainted,
         shares=first.shares + second.shares,
+        approval=strictest((first.approval, second.approval)),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from flightloop.chat import ToolDef
 from flightloop.verdicts import Action, Stage, Verdict
+from guardrails.approval_rule import ApprovalRule, strictest
 from guardrails.aside import aside, on_behalf_of
 from guardrails.combinators import Clock, failure
 from guardrails.compile import compile_stage, detectors
@@ -55,7 +56,8 @@ class Guard:
         verdict then has the label ``fail_open``.
         """
         judgement = await self._judged(checked)
-        verdicts = tuple(self._stamped(verdict, checked.stage) for verdict in _approved(checked, judgement))
+        approval = strictest((self.policy.document.tools.approval, judgement.approval))
+        verdicts = tuple(self._stamped(verdict, checked.stage) for verdict in _approved(checked, judgement, approval))
         action = severest(verdict.action for verdict in verdicts)
         reasons = [asked_about(verdict) for verdict in verdicts if verdict.action is action]
         arguments = checked.call.arguments if checked.call else None
@@ -67,6 +69,7 @@ class Guard:
             reason="; ".join(reasons) if action is not Action.ALLOW else "",
             tainted=checked.context.tainted or judgement.tainted,
             shares=judgement.shares,
+            approval=approval,
         )
 
     async def narrow(
@@ -122,15 +125,18 @@ def _verdict(checked: Checked, rail: str, reason: str) -> Verdict:
     return Verdict(action=Action.BLOCK, rail=rail, stage=checked.stage, reason=reason)
 
 
-def _approved(checked: Checked, judgement: Judgement) -> tuple[Verdict, ...]:
+def _approved(checked: Checked, judgement: Judgement, approval: ApprovalRule) -> tuple[Verdict, ...]:
     """Turns ASK verdicts into ALLOW if a person approved these arguments under this policy.
 
-    A verdict that the person was not asked about still asks. If what is used of a limit has changed since, all ask.
+    A verdict that the person was not asked about still asks. If what is used of a limit has changed since, or other
+    persons have to decide now, all ask.
     """
     call, context, verdicts = checked.call, checked.context, judgement.verdicts
     if checked.stage is not Stage.TOOL_CALL or call is None or call.args_sha256 not in context.approved_args:
         return verdicts
     if any(share.exceeds and share.figures not in context.approved_for for share in judgement.shares):
+        return verdicts
+    if not context.approved_under.covers(approval):
         return verdicts
     return tuple(
         verdict.model_copy(update={"action": Action.ALLOW, "labels": [*verdict.labels, APPROVED]})

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from flightloop.chat import ToolDef
 from flightloop.egress import EgressEntry, address_text, permits
+from guardrails.approval_rule import strictest
 from guardrails.policy import Policy
 from guardrails.types import Checked, CheckedCall, GuardContext, Guarding, GuardStream, Ruling, severest
 
@@ -82,6 +83,7 @@ def _together(rulings: Sequence[Ruling]) -> Ruling:
         reason="; ".join(ruling.reason for ruling in rulings if ruling.action is action and ruling.reason),
         tainted=any(ruling.tainted for ruling in rulings),
         shares=tuple(share for ruling in rulings for share in ruling.shares),
+        approval=strictest(ruling.approval for ruling in rulings),
     )
 
 

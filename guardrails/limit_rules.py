@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from flightloop.verdicts import Action
+from guardrails.approval_rule import WrittenApprovalRule
 from guardrails.subject_policy import Name
 
 LARGEST = 1_000_000_000
@@ -67,6 +68,8 @@ class LimitRule(_Strict):
     """What happens to a call that the limit leaves no room for."""
     reason: str = ""
     """Begins the verdict's reason."""
+    approval: WrittenApprovalRule | None = None
+    """Who must decide, with ``action: ask``; None: as ``tools.approval`` says."""
 
     @field_validator("count", "maximum", mode="before")
     @classmethod
@@ -96,6 +99,8 @@ class LimitRule(_Strict):
             raise ValueError('"maximum" is required with "sum", and is not possible with "count"')
         if self.count is not None and (self.unit or self.read is not None):
             raise ValueError('"unit" and "read" need "sum": a count has no amounts')
+        if self.approval is not None and self.action is not Action.ASK:
+            raise ValueError('"approval" needs "action: ask"')
         if self.sum is not None and ANY_TOOL in self.tools:
             raise ValueError('"sum" needs the tools by name: not every tool has the argument')
         for names, field in ((self.tools, "tools"), (self.per, "per")):

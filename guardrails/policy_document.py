@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_
 from flightloop.provenance import Origin
 from flightloop.tool import Effect
 from flightloop.verdicts import Action, Stage
+from guardrails.approval_rule import WrittenApprovalRule
 from guardrails.egress_document import Egress
 from guardrails.limit_rules import ANY_TOOL, OWNER, LimitRule
 from guardrails.rail_entries import AnyEntry, Strict
@@ -131,6 +132,7 @@ class AskRule(Strict):
     read: ReadRule | None = None
     confidence_below: float | None = Field(default=None, gt=0, le=1)
     reason: str = ""
+    approval: WrittenApprovalRule | None = None  # who must decide; None: as ``tools.approval`` says
 
     @model_validator(mode="after")
     def _complete(self) -> AskRule:
@@ -150,6 +152,9 @@ class ToolsPolicy(Strict):
     """Agent (or ``*``) → tools (or ``*``). An agent that isn't named may call nothing."""
     arguments: dict[str, dict[str, ArgumentRule]] = Field(default_factory=dict)
     ask: tuple[AskRule, ...] = ()  # calls that a person decides about
+    approval: WrittenApprovalRule | None = None
+    """Who must decide about each call that asks, whatever asks. A rule of its own can only demand more. None: anybody
+    with the right to decide."""
     lock_to_plan: Literal["auto", "off", "ask", "block"] = "auto"
     """For writes with tools that are not in the plan. ``auto``: ask once strangers' text was read, if the plan was made
     before; without such a plan, ask unless the user's words name the act. Doesn't apply to ``harmless`` tools."""
@@ -225,10 +230,14 @@ class PolicyDocument(Strict):
     refusal: str = "I'm sorry, I can't help with that."  # text in place of a blocked answer
 
     def canonical(self) -> dict[str, Any]:
-        """The whole document as JSON data, including defaults. Without ``subject`` and ``limits`` if there are none, so
-        that they change no hash of policies that lack them. New fields of other sections do."""
+        """The whole document as JSON data, including defaults. Without ``subject``, ``limits`` and ``approval`` where
+        there are none, so that they change no hash of policies that lack them. Other new fields do."""
         absent = {name for name in ("subject", "limits") if not getattr(self, name)}
-        return self.model_dump(mode="json", by_alias=True, exclude=absent or None)
+        whole = self.model_dump(mode="json", by_alias=True, exclude=absent or None)
+        for rule in (whole["tools"], *whole["tools"]["ask"], *whole.get("limits", ())):
+            if rule["approval"] is None:
+                del rule["approval"]
+        return whole
 
     @model_validator(mode="after")
     def _bindings_fail_closed(self) -> PolicyDocument:

@@ -13,6 +13,7 @@ from flightloop.chat import ToolDef
 from flightloop.subject import Subject
 from flightloop.tool import ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
+from guardrails.approval_rule import ANYBODY, ApprovalRule
 from guardrails.limit_share import LimitShare, ReadUsed, not_counted
 from guardrails.policy import Policy
 from guardrails.text.spelling import most_characters
@@ -192,6 +193,8 @@ class GuardContext:
     """The ``args_sha256`` that a person approved under this policy."""
     approved_for: frozenset[str] = frozenset()
     """The questions that the person was asked (see ``asked_about``), and the figures of limits that they saw."""
+    approved_under: ApprovalRule = ANYBODY
+    """Who had to decide when it was asked."""
     subject: Subject | None = None
     """End user on whose behalf the run acts; None: anonymous."""
     look_up: LookUp = no_evidence
@@ -298,6 +301,8 @@ class Judgement:
     tainted: bool = False
     shares: tuple[LimitShare, ...] = ()
     """What the call adds to limits over time."""
+    approval: ApprovalRule = ANYBODY
+    """Who must decide, if the rail asks."""
 
     @property
     def action(self) -> Action:
@@ -322,6 +327,7 @@ class Ruling:
     reason: str  # joined reasons of the verdicts with that action
     tainted: bool  # whether the run is tainted from now on
     shares: tuple[LimitShare, ...] = ()  # what the call adds to limits over time
+    approval: ApprovalRule = ANYBODY  # who must decide, if the action is ASK
 
 
 def asked_about(verdict: Verdict) -> str:

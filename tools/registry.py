@@ -50,7 +50,7 @@ class Registry:
 
     Raises:
         ConfigError: two tools have the same name, the schema of a tool's parameters is unusable, or a tool's calls are
-            to be reconciled by an unsuitable tool.
+            to be reconciled or previewed by an unsuitable tool.
     """
 
     def __init__(self, tools: Iterable[Tool]) -> None:
@@ -63,6 +63,8 @@ class Registry:
         for spec in self.specs():
             if spec.reconcile is not None:
                 self._check_reconciler(spec, spec.reconcile)
+            if spec.dry_run is not None:
+                self._check_dry_run(spec, spec.dry_run)
         self._validators = {name: validator_of(tool.spec.parameters) for name, tool in self._tools.items()}
         self._weights = {name: weight(tool.spec.parameters) for name, tool in self._tools.items()}
 
@@ -134,6 +136,19 @@ class Registry:
         if extra := own - known:
             asked = ", ".join(sorted(extra))
             raise ConfigError(f"{name} reconciles {spec.name}, which has no parameter {asked}", param="tools")
+
+    def _check_dry_run(self, spec: ToolSpec, name: str) -> None:
+        found = self._tools[name].spec if name in self._tools else None
+        if found is None or found.writes or found.agent is not None:
+            raise ConfigError(f"{spec.name} has the dry run {name}, but {name} must be a pure tool", param="tools")
+        known, own = (set(one.parameters.get("properties", {})) for one in (spec, found))
+        if extra := own - known:
+            asked = ", ".join(sorted(extra))
+            raise ConfigError(f"{name} is the dry run of {spec.name}, which has no parameter {asked}", param="tools")
+        for rights in ("permissions", "hosts", "folders"):
+            if more := set(getattr(found, rights)) - set(getattr(spec, rights)):
+                told = ", ".join(sorted(map(str, more)))
+                raise ConfigError(f"{name} is the dry run of {spec.name}, whose {rights} lack {told}", param="tools")
 
     def is_expensive(self, name: str, characters: int) -> bool:
         """Whether checking arguments of this length may take long."""

@@ -17,6 +17,7 @@ from flightloop.errors import ConfigError
 from flightloop.subject import GivenSubject
 from flightloop.tool import Effect, Permission, ToolSpec
 from flightloop.verdicts import Action, Stage
+from guardrails.approval_rule import ApprovalRule
 from guardrails.guard import Guard
 from guardrails.limit_share import LimitShare
 from guardrails.policy import load_policy
@@ -47,6 +48,8 @@ class Case(BaseModel):
     stage: Stage
     text: str = ""
     expect: Action
+    approval: ApprovalRule | None = None
+    """Who must decide about a call that asks; None: the case does not say."""
     tool: str | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
@@ -131,8 +134,16 @@ async def test_policy(settings: Settings, file: Path, cases: Path | None, tell: 
         if ruling.action is not case.expect:
             wrong += 1
             tell(f"{cases}:{number}: expected {case.expect}, got {ruling.action} {ruling.reason}".rstrip())
+        elif case.approval is not None and ruling.approval != case.approval:
+            wrong += 1
+            tell(f"{cases}:{number}: expected {_written(case.approval)}, got {_written(ruling.approval)}")
     tell(f"{total - wrong} of {total} cases as expected")
     return wrong == 0
+
+
+def _written(rule: ApprovalRule) -> str:
+    """The rule as a case has it."""
+    return f'"approval": {rule.model_dump_json()}'
 
 
 async def show_policy(settings: Settings, sha256: str, tell: Callable[[str], None]) -> None:

@@ -14,7 +14,7 @@ from agent.api.deps import ApiDeps
 from agent.api.local_clients import has_foreign_name, is_direct, is_from_here
 from agent.api.rates import Rates
 from flightloop.errors import Forbidden, ModelUnavailable
-from flightloop.keys import Role
+from flightloop.keys import Right, roles_with
 from flightloop.subject import Subject
 from guardrails.turns import TENANT
 
@@ -41,16 +41,18 @@ async def principal_of(request: Request, deps: Deps, _: Annotated[object, Securi
     return caller
 
 
-def having(needed: Role, *, bound: bool = False) -> Callable[[Principal], Principal]:
-    """Returns a dependency that requires a role; it raises Forbidden.
+def having(needed: Right, *, bound: bool = False) -> Callable[[Principal], Principal]:
+    """Returns a dependency that requires a right; it raises Forbidden.
 
     Args:
         bound: whether keys that are bound to a subject are admitted. Such a route must show them nothing of others.
     """
 
     def check(caller: Annotated[Principal, Depends(principal_of)]) -> Principal:
-        if not caller.role.allows(needed):
-            raise Forbidden(f"this needs the role {needed}; the key {caller.name} has the role {caller.role}")
+        if not caller.role.may(needed):
+            raise Forbidden(
+                f"this needs the role {roles_with(needed)}; the key {caller.name} has the role {caller.role}"
+            )
         if caller.bound and not bound:
             raise Forbidden(
                 f"the key {caller.name} is bound to a subject: it only starts, reads and cancels their runs"
@@ -60,12 +62,13 @@ def having(needed: Role, *, bound: bool = False) -> Callable[[Principal], Princi
     return check
 
 
-Viewer = Annotated[Principal, Depends(having(Role.VIEWER))]
-AnyViewer = Annotated[Principal, Depends(having(Role.VIEWER, bound=True))]
+Viewer = Annotated[Principal, Depends(having(Right.READ))]
+AnyViewer = Annotated[Principal, Depends(having(Right.READ, bound=True))]
 """Also a key that is bound to a subject."""
-Operator = Annotated[Principal, Depends(having(Role.OPERATOR))]
-AnyOperator = Annotated[Principal, Depends(having(Role.OPERATOR, bound=True))]
-Admin = Annotated[Principal, Depends(having(Role.ADMIN))]
+Approver = Annotated[Principal, Depends(having(Right.DECIDE))]
+Operator = Annotated[Principal, Depends(having(Right.OPERATE))]
+AnyOperator = Annotated[Principal, Depends(having(Right.OPERATE, bound=True))]
+Admin = Annotated[Principal, Depends(having(Right.ADMINISTER))]
 
 
 def admit_subject(request: Request, caller: Principal, subject: Subject | None) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from agent.api.access import Deps, Operator, Viewer
+from agent.api.access import Approver, Deps, Operator, Viewer
 from agent.api.bodies import BodyRoute
 from agent.api.deps import ApiDeps
 from agent.api.errors import documented
@@ -35,11 +35,26 @@ async def list_approvals(
     return await deps.journal.approvals(caller.tenant_id, status=status, run_id=run_id, after=after, limit=limit)
 
 
+@router.get("/approvals/{approval_id}", responses=documented(404))
+async def get_approval(approval_id: Id, deps: Deps, caller: Viewer) -> Approval:
+    """An approval, with what persons have decided so far."""
+    return await deps.journal.approval(caller.tenant_id, approval_id)
+
+
 @router.post("/approvals/{approval_id}", responses=documented(404, 409))
-async def decide_approval(approval_id: Id, body: ApprovalDecision, deps: Deps, caller: Operator) -> Approval:
-    """Approves or denies a call; its run then continues automatically."""
+async def decide_approval(approval_id: Id, body: ApprovalDecision, deps: Deps, caller: Approver) -> Approval:
+    """Approves or denies a call. Its run continues once nothing is pending.
+
+    If the approval needs several persons, it stays pending until each has approved. A denial ends it.
+    """
     return await deps.journal.decide(
-        caller.tenant_id, approval_id, body.decision, caller.name, body.reason, caller.actor
+        caller.tenant_id,
+        approval_id,
+        body.decision,
+        caller.name,
+        body.reason,
+        caller.actor,
+        deps.keyring.configured(caller.tenant_id),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from agent.run.acts import DEPLOYMENT
+from agent.run.acts import DEPLOYMENT, OWN_KEY
 from agent.run.journal import Idempotency
 from flightloop import private
 from flightloop.acts import Actor, ActorKind
@@ -109,7 +109,7 @@ class Keyring:
         if any(len(key) < 16 for key in keys):
             raise ConfigError("FLIGHTLOOP_API_KEY: a key needs at least 16 characters")
         self._keys = tuple(
-            (key.encode(), Principal(tenant, f"key:{tenant}", "own", deployment=tenant == DEFAULT_TENANT))
+            (key.encode(), Principal(tenant, f"key:{tenant}", OWN_KEY, deployment=tenant == DEFAULT_TENANT))
             for key, tenant in keys.items()
         )
         self._store = store
@@ -137,6 +137,10 @@ class Keyring:
         if found is None:
             raise Unauthorized("unknown API key")
         return found
+
+    def configured(self, tenant_id: str) -> list[Actor]:
+        """Holders of the tenant's keys that were configured at start; the store does not know these."""
+        return [principal.actor for _, principal in self._keys if principal.tenant_id == tenant_id]
 
     async def revoked(self, authorization: str | None) -> None:
         """Returns once the key of an ``Authorization`` header is no longer accepted, or could not be checked for

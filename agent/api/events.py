@@ -22,8 +22,9 @@ from flightloop.events import DeltaEvent, RunEvent, run_event
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 BATCH = 500
-_HIDDEN = {"figures"}
-"""What is used of limits may be about other people: only those who decide on approvals see it."""
+_HIDDEN = {"figures", "dry_run"}
+"""What is used of limits, and what a call would change, may be about other people: only those who decide on approvals
+see it."""
 MOST = 2**31 - 1
 """Largest sequence number: the largest value of the databases' INTEGER column."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from agent.api.auth import Principal
 from agent.api.pages import unknown
 from flightloop.errors import Conflict, Forbidden, Overloaded
-from flightloop.keys import Role
+from flightloop.keys import Right, roles_with
 from flightloop.runs import AgentInfo, Run, RunFork
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.turns import Turns
@@ -66,10 +66,11 @@ def policy_of_fork(
         )
     if not changed and sha256 == agent.policy_sha256:
         return ForkPolicy(parent.policy, sha256)
-    if not caller.role.allows(Role.ADMIN):
+    if not caller.role.may(Right.ADMINISTER):
         raise Forbidden(
             f"forking run {parent.id} under a policy other than its own, or other than its agent's, needs the role"
-            f" {Role.ADMIN}; the key {caller.name} has the role {caller.role}. Omit 'policy' to keep the run's own",
+            f" {roles_with(Right.ADMINISTER)}; the key {caller.name} has the role {caller.role}. Omit 'policy' to keep"
+            " the run's own",
             param="policy",
         )
     return ForkPolicy(None if name == agent.policy else name, sha256, _record(parent, body.step, told, sha256, caller))

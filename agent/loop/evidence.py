@@ -16,8 +16,14 @@ from agent.run.history import History, Turn, dump, result_text
 from agent.run.past import writes_of
 from flightloop.events import ApprovalRequested, Planned, ToolResult
 from flightloop.tool import ToolContext
+from guardrails.approval_rule import ANYBODY, ApprovalRule
 from guardrails.evidence.foreseen import speaks
 from guardrails.types import GuardContext, NoEvidence, Past, Trail, Write
+
+
+def _under(approval: ApprovalRequested) -> ApprovalRule:
+    """Who had to decide about a call."""
+    return ApprovalRule(persons=approval.needed, not_starter=approval.not_starter)
 
 
 class Evidence:
@@ -61,6 +67,12 @@ class Evidence:
         return self._conversation.user_text if parent is None else parent.user_text
 
     @property
+    def words(self) -> str:
+        """The user's latest message; for a sub-run, the user's text of its root run."""
+        parent = self._leased.run.parent
+        return self._conversation.input_text if parent is None else parent.user_text
+
+    @property
     def tainted(self) -> bool:
         return self._leased.history.tainted or self._conversation.tainted
 
@@ -90,6 +102,7 @@ class Evidence:
             context,
             approved_args=frozenset({approval.args_sha256} if approval else ()),
             approved_for=frozenset((*approval.asked, *approval.figures) if approval else ()),
+            approved_under=_under(approval) if approval else ANYBODY,
             plan=context.plan if plan is None else plan,
             writes=(*context.writes, *under_way),
         )

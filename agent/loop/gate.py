@@ -58,6 +58,11 @@ class Gate:
         return self._evidence.user_text
 
     @property
+    def words(self) -> str:
+        """The user's latest message; for a sub-run, what the user wrote in its root run."""
+        return self._evidence.words
+
+    @property
     def tainted(self) -> bool:
         return self._evidence.tainted
 

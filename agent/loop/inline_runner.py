@@ -18,11 +18,14 @@ from agent.models.chat_model import ChatModel
 from agent.run.budgets import Prices
 from agent.run.deltas import LocalDeltas
 from agent.run.journal import Claim, Journal, Released
+from flightloop.acts import system
 from flightloop.events import RunCreated
 from flightloop.runs import Approval, Run
 from observability.tracing import Tracing, untraced
 
 LEASE_S = 3600.0
+USER = system("user")
+"""Who starts the runs; not the person who decides on approvals."""
 
 Operator = Callable[[Approval], str | None]
 """Decides on a call that waits for approval: returns a reason to deny it, or None to approve it."""
@@ -64,7 +67,7 @@ class InlineRunner:
 
     async def run(self, created: RunCreated, model: ChatModel, model_name: str, operator: Operator = agrees) -> Driven:
         """Executes a new run to its end. Raises internal errors and errors of the model's implementation."""
-        run = (await self.journal.create(created)).run
+        run = (await self.journal.create(created, actor=USER)).run
         while True:
             claim = await self.journal.claim(self.name, LEASE_S)
             assert claim is not None, f"{run.id} is {run.status}"
@@ -76,10 +79,16 @@ class InlineRunner:
             await self.journal.release(claim.lease, rest, driven.run.last_seq)
             for approval in await self.journal.run_approvals(driven.run.id):
                 if approval.status == "pending":
-                    reason = operator(approval)
-                    await self.journal.decide(
-                        run.tenant_id, approval.id, "approve" if reason is None else "deny", self.name, reason
-                    )
+                    await self._decide(run.tenant_id, approval, operator(approval))
+
+    async def _decide(self, tenant_id: str, approval: Approval, reason: str | None) -> None:
+        """Denies a call, or approves it as as many persons as it needs."""
+        if reason is not None:
+            await self.journal.decide(tenant_id, approval.id, "deny", self.name, reason)
+            return
+        for number in range(approval.needed):
+            person = f"{self.name} {number + 1}" if number else self.name
+            await self.journal.decide(tenant_id, approval.id, "approve", person)
 
     async def _drive(self, claim: Claim, model: ChatModel, model_name: str) -> tuple[Driven, Released]:
         """Executes a run under one lease; returns it with the status in which to release it."""

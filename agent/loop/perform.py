@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from agent.loop.begun_call import BegunCall
+from agent.loop.dry_run import dry_run, known_to, shortened
 from agent.loop.gate import Gate
 from agent.loop.leased_run import LeasedRun
 from agent.loop.run_dependencies import RunDependencies
@@ -279,6 +280,10 @@ class _Performing:
             args_sha256=checked_call.args_sha256,
             policy_sha256=self.gate.policy_sha256,
             sources=await self.gate.sources(checked_call),
+            words=shortened(self.gate.words),
+            dry_run=await dry_run(self.deps.hosts.registry, self.gate, state, checked_call),
+            needed=ruling.approval.persons,
+            not_starter=ruling.approval.not_starter,
             expires_at=self.deps.clock() + timedelta(seconds=self.deps.agent.approval_seconds),
         )
 
@@ -341,8 +346,7 @@ class _Performing:
             await self.leased.write(self._failed(state, UNKNOWN, uncertain=True))
             return
         arguments, asked = intent.arguments, self.deps.hosts.registry.get(spec.reconcile)
-        known = {name: value for name, value in arguments.items() if name in asked.parameters.get("properties", {})}
-        outcome = await self.gate.call(state, asked, known)
+        outcome = await self.gate.call(state, asked, known_to(asked, arguments))
         if not outcome.ok or outcome.content is None:
             final = outcome.ok and intent.fence >= self.leased.history.overtaken
             await self.leased.write(self._failed(state, UNPERFORMED if final else UNKNOWN, uncertain=not final))

@@ -7,6 +7,7 @@ the request's key, for the approval whose arguments were shown.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -15,12 +16,15 @@ from mcp.server.mcpserver import Context, Elicit
 from pydantic import BaseModel, Field
 
 from agent.mcp_server.access import api
+from flightloop.approvals import Approval
 from flightloop.events import ApprovalRequested
-from flightloop.keys import Role
+from flightloop.keys import Right
 from flightloop.shown import shown
 
 MOST_CHARACTERS = 4000
 """Maximum characters of a question: some clients truncate longer ones, and the user must see all arguments."""
+MOST_EVIDENCE = 300
+"""Characters of the user's words and of a dry run in a question."""
 HOW = "a person must decide, in the console or with `flightloop approve {0}` or `flightloop deny {0}`; then call again"
 
 
@@ -40,27 +44,38 @@ class PendingApproval(BaseModel):
     tool: str
     expires_at: datetime
     how: str
+    needed: int = 1
+    """Number of persons who must approve."""
+    approved_by: list[str] = Field(default_factory=list)
+    """Who has approved so far."""
 
 
-def described(approval: ApprovalRequested) -> PendingApproval:
+def described(approval: ApprovalRequested, approvers: Sequence[str] = ()) -> PendingApproval:
     return PendingApproval(
         approval_id=approval.approval_id,
         run_id=approval.run_id,
         tool=shown(approval.tool),
         expires_at=approval.expires_at,
         how=HOW.format(approval.approval_id),
+        needed=approval.needed,
+        approved_by=list(map(shown, approvers)),
     )
 
 
 async def question(context: Context[Any, Any], approval: ApprovalRequested) -> Elicit[Decision] | None:
-    """Question for the client's user; None if it is too long, the client can't ask it, or the key may not decide."""
-    text = written(approval)
-    if len(text) > MOST_CHARACTERS or not _can_ask(context):
+    """Question for the client's user; None if it is too long, the client can't ask it, the key may not decide, or its
+    holder has already approved."""
+    if not _can_ask(context):
         return None
     caller = await api().whoami()
     # Whoever holds a bound key is the end user, who must not approve their own call.
-    may = caller.role.allows(Role.OPERATOR) and caller.subject is None
-    return Elicit(text, Decision) if may else None
+    if not caller.role.may(Right.DECIDE) or caller.subject is not None:
+        return None
+    current = await api().approvals.get(approval.approval_id)
+    if any(one.key_id == caller.key_id for one in current.decisions):
+        return None
+    text = written(current)
+    return Elicit(text, Decision) if len(text) <= MOST_CHARACTERS else None
 
 
 async def decide(approval: ApprovalRequested, answer: ElicitationResult[Decision]) -> bool:
@@ -80,7 +95,7 @@ async def decide(approval: ApprovalRequested, answer: ElicitationResult[Decision
     return True
 
 
-def written(approval: ApprovalRequested) -> str:
+def written(approval: Approval) -> str:
     """The question as text.
 
     All untrusted text is in a code block, so that a client that renders Markdown shows it unchanged. No line can end
@@ -91,11 +106,22 @@ def written(approval: ApprovalRequested) -> str:
         "tool": approval.tool,
         "why a person is asked": approval.reason,
         "run": approval.run_id,
-        "approval": approval.approval_id,
+        "approval": approval.id,
         "expires": approval.expires_at.isoformat(timespec="seconds"),
     }
-    said = "\n".join(f"{name}: {shown(' '.join(value.split()))}" for name, value in lines.items())
+    if approval.progress:
+        lines["who decides"] = approval.progress
+    if approval.words:
+        lines["the user wrote"] = _cut(approval.words)
+    if approval.dry_run is not None:
+        lines[f"what would change, says {approval.dry_run.tool}"] = _cut(approval.dry_run.told)
+    said = "\n".join(f"{shown(name)}: {shown(' '.join(value.split()))}" for name, value in lines.items())
     return f"Shall this call be made, with these arguments?\n\n```\n{said}\narguments: {arguments}\n```"
+
+
+def _cut(text: str) -> str:
+    """The text, or its beginning: the arguments need the room."""
+    return text if len(text) <= MOST_EVIDENCE else f"{text[:MOST_EVIDENCE]} …"
 
 
 def _can_ask(context: Context[Any, Any]) -> bool:

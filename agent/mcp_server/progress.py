@@ -13,6 +13,7 @@ from mcp.types import LoggingLevel
 from agent.mcp_server.client_log import log
 from flightloop.events import (
     ApprovalDecided,
+    ApprovalGiven,
     ApprovalRequested,
     CallsDecided,
     Judged,
@@ -64,21 +65,29 @@ def described(event: RunEvent) -> str | None:
             return f"{event.tool} has {'returned' if event.ok else 'failed'} after {event.seconds:.1f} s"
         case Judged() if event.verdict.action is Action.BLOCK:
             return f"the rail {event.verdict.rail} blocks at the stage {event.verdict.stage}"
-        case ApprovalRequested():
-            return f"a call of {event.tool} waits for the approval {event.approval_id}"
-        case ApprovalDecided():
-            return f"the approval {event.approval_id} is decided: {event.decision}"
+        case ApprovalRequested() | ApprovalGiven() | ApprovalDecided():
+            return _approval(event)
         case RunEnded():
             return f"the run has ended: {event.status} ({event.stop_reason})"
         case _:
             return None
 
 
+def _approval(event: ApprovalRequested | ApprovalGiven | ApprovalDecided) -> str:
+    match event:
+        case ApprovalRequested():
+            return f"a call of {event.tool} waits for the approval {event.approval_id}"
+        case ApprovalGiven():
+            return f"{event.given} of {event.needed} persons have given the approval {event.approval_id}"
+        case ApprovalDecided():
+            return f"the approval {event.approval_id} is decided: {event.decision}"
+
+
 def severity(event: RunEvent) -> LoggingLevel:
     match event:
         case RunStarted():
             return "debug"
-        case ApprovalRequested() | ApprovalDecided():
+        case ApprovalRequested() | ApprovalGiven() | ApprovalDecided():
             return "notice"
         case ToolResult(ok=False) | Judged() | CallsDecided(problem=str()):
             return "warning"

@@ -81,7 +81,7 @@ def install(server: MCPServer) -> None:
             await waited.watch.settle(_bounded(wait_seconds))
         async with turn():
             run = await api().runs.get(run_id)
-        return _state(run, waited.watch.pending)
+        return _state(run, [described(one, waited.watch.approvers(one.approval_id)) for one in waited.watch.pending])
 
     @server.tool()
     async def cancel_run(run_id: RunId) -> RunState:
@@ -108,7 +108,7 @@ def _bounded(seconds: float) -> float:
     return max(0.0, min(seconds, MOST_SECONDS))
 
 
-def _state(run: Run, pending: list[ApprovalRequested] | None = None) -> RunState:
+def _state(run: Run, pending: list[PendingApproval] | None = None) -> RunState:
     return RunState(
         run_id=run.id,
         session_id=run.session_id,
@@ -116,5 +116,5 @@ def _state(run: Run, pending: list[ApprovalRequested] | None = None) -> RunState
         status=run.status.value,
         output=text_of(run.output) if run.output is not None else None,
         error=run.error.message if run.error is not None else None,
-        approvals=[described(approval) for approval in pending or ()],
+        approvals=pending or [],
     )

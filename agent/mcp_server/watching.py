@@ -15,6 +15,7 @@ from flightloop import AsyncFlightloop
 from flightloop.events import (
     AgentReturned,
     ApprovalDecided,
+    ApprovalGiven,
     ApprovalRequested,
     RunEnded,
     RunEvent,
@@ -50,6 +51,8 @@ class RunWatch:
         self._seq = 0
         self._status = RunStatus.QUEUED
         self._pending: dict[str, ApprovalRequested] = {}
+        self._approvers: dict[str, list[str]] = {}
+        """Who has approved a pending call for which further persons are needed."""
         self._below: dict[str, RunWatch] = {}
         """Watches of this run's sub-runs, by run id."""
 
@@ -59,6 +62,11 @@ class RunWatch:
         if self._status.terminal:
             return []
         return [*self._pending.values(), *(approval for run in self._below.values() for approval in run.pending)]
+
+    def approvers(self, approval_id: str) -> list[str]:
+        """Who has approved a pending call so far, in this run or a sub-run."""
+        below = (name for run in self._below.values() for name in run.approvers(approval_id))
+        return [*self._approvers.get(approval_id, ()), *below]
 
     async def settle(self, seconds: float) -> None:
         """Returns once the run has ended or waits for a person, or after ``seconds``.
@@ -92,7 +100,9 @@ class RunWatch:
         self._seq, self._status, self._new = run.last_seq, run.status, True
         if run.status.terminal:
             return
-        self._pending = {one.id: _requested(one) for one in reversed(await self._approvals())}
+        approvals = await self._approvals()
+        self._pending = {one.id: _requested(one) for one in reversed(approvals)}
+        self._approvers = {one.id: [each.by for each in one.decisions] for one in approvals}
         for child in reversed(await self._children()):
             self._below[child.id] = below = RunWatch(self._api, child.id, self._tell)
             await below._begin(child)
@@ -160,6 +170,8 @@ class RunWatch:
         match event:
             case ApprovalRequested():
                 self._pending[event.approval_id] = event
+            case ApprovalGiven() if event.by not in self._approvers.setdefault(event.approval_id, []):
+                self._approvers[event.approval_id].append(event.by)
             case ApprovalDecided():
                 self._pending.pop(event.approval_id, None)
             case ToolIntent(performed_by=str(run_id)) if run_id not in self._below:

@@ -133,6 +133,7 @@ def run_for(
         ),
         model=caller.model,
         traceparent=caller.traceparent,
+        started_by=caller.started_by,
     )
 
 

@@ -33,7 +33,13 @@ BATCH = 1000
 CHECKPOINT = "audit.checkpoint"
 """Checkpoints of the audit log are not events of the journal (``agent.reporting.checkpoint_webhook``)."""
 EventName = Literal[
-    "run.created", "run.resumed", "run.ended", "approval.requested", "approval.decided", "audit.checkpoint"
+    "run.created",
+    "run.resumed",
+    "run.ended",
+    "approval.requested",
+    "approval.given",
+    "approval.decided",
+    "audit.checkpoint",
 ]
 
 
@@ -46,7 +52,7 @@ class Endpoint(BaseModel):
     """Identifies the cursor: a renamed endpoint counts as new."""
     url: str
     secret: SecretStr
-    events: tuple[EventName, ...] = ("run.ended", "approval.requested", "approval.decided")
+    events: tuple[EventName, ...] = ("run.ended", "approval.requested", "approval.given", "approval.decided")
     tenant_id: str = "default"
 
     @field_validator("url")

@@ -10,6 +10,8 @@ from flightloop.acts import Act, Actor
 from flightloop.audit_check import AuditCheck
 from guardrails.checkpoints import Checkpoints
 
+OWN_KEY = "own"
+"""Id of a key that was configured at the deployment's start, in every tenant."""
 DEPLOYMENT = "default"
 """Tenant of the deployment itself. Its log has the acts that concern no tenant or all tenants."""
 CHECKPOINTS = "checkpoints"

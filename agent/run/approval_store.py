@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from flightloop.acts import Actor
@@ -21,6 +22,10 @@ class ApprovalStore(Protocol):
         """A page of approvals, newest first, bounded by ``limit`` and the page size."""
         ...
 
+    async def approval(self, tenant_id: str, approval_id: str) -> Approval:
+        """One approval. Raises NotFound if the tenant has none with this id."""
+        ...
+
     async def run_approvals(self, run_id: str) -> list[Approval]:
         """All approvals of a run, oldest first."""
         ...
@@ -33,16 +38,21 @@ class ApprovalStore(Protocol):
         by: str,
         reason: str | None = None,
         actor: Actor | None = None,
+        others: Sequence[Actor] = (),
     ) -> Approval:
         """Decides a pending approval; the run is queued again once none is pending.
+
+        A denial ends it. An approval that needs several persons stays pending until the last one has approved.
 
         Args:
             by: name in the run's events.
             actor: the same one in the audit log; None: the platform, as ``by``.
+            others: holders of keys that are not in the store and may decide in this tenant, too.
 
         Raises:
             NotFound: no such approval.
-            Conflict: it is already decided or has expired.
+            Conflict: it is already decided or has expired, or the person has approved it already.
+            Forbidden: the policy keeps this person from approving, or the key was revoked.
         """
         ...
 

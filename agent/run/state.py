@@ -13,6 +13,7 @@ from flightloop.errors import Conflict
 from flightloop.events import (
     AgentReturned,
     ApprovalDecided,
+    ApprovalGiven,
     ApprovalRequested,
     CallsDecided,
     CancelRequested,
@@ -139,7 +140,7 @@ def check(state: RunState, event: RunEvent) -> None:
         raise Conflict(f"run {run.id} is {run.status}: it cannot become {target}")
     if isinstance(event, _WORK) and run.status is not S.RUNNING and not event.copied:
         raise Conflict(f"run {run.id} is {run.status}: {event.type} needs a running run")
-    if isinstance(event, CancelRequested | ApprovalDecided) and run.status.terminal:
+    if isinstance(event, CancelRequested | ApprovalGiven | ApprovalDecided) and run.status.terminal:
         raise Conflict(f"run {run.id} has already ended: it is {run.status}")
     if isinstance(event, RunResumed):
         check_resume(run)
@@ -197,6 +198,7 @@ def _created(event: RunCreated) -> RunState:
             model=event.model,
             epoch=event.epoch,
             traceparent=event.traceparent,
+            started_by=event.started_by,
             created_at=event.at,
             last_seq=event.seq or 1,
         )
@@ -304,6 +306,7 @@ _CHANGES: dict[type[Any], Callable[[RunState, Any], dict[str, Any]]] = {
     ToolResult: _tainted,
     AgentReturned: _returned,
     ApprovalRequested: _nothing,
+    ApprovalGiven: _nothing,
     ApprovalDecided: _nothing,
     CancelRequested: _cancel_requested,
     FeedbackGiven: _feedback,

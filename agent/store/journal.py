@@ -25,7 +25,7 @@ from agent.store.rules import appending, decisions, forks, idempotency_records, 
 from agent.store.rules.copying import TURN_S, Copying
 from agent.store.rules.forks import Copies
 from agent.store.rules.row import Row
-from flightloop.acts import Act, Actor
+from flightloop.acts import Act, Actor, system
 from flightloop.errors import Conflict, NotFound, StoreUnavailable
 from flightloop.events import RunCreated, RunEvent
 from flightloop.runs import Approval, Page, Run, RunStatus
@@ -66,6 +66,8 @@ class StoreJournal(StoreInterrupts):
         record: Sequence[Verdict] = (),
         actor: Actor | None = None,
     ) -> Created:
+        created = created.model_copy(update={"started_by": created.started_by or actor})
+
         def work(tx: Transaction, copies: Copies | None = None) -> Created:
             now = self._clock()
             if copies is not None:
@@ -251,6 +253,9 @@ class StoreJournal(StoreInterrupts):
 
         return _page(*await self._backend.read(work))
 
+    async def approval(self, tenant_id: str, approval_id: str) -> Approval:
+        return await self._backend.read(lambda tx: records.find_approval(tx, tenant_id, approval_id))
+
     async def run_approvals(self, run_id: str) -> list[Approval]:
         return await self._backend.read(lambda tx: tx.run_approvals(run_id))
 
@@ -262,9 +267,12 @@ class StoreJournal(StoreInterrupts):
         by: str,
         reason: str | None = None,
         actor: Actor | None = None,
+        others: Sequence[Actor] = (),
     ) -> Approval:
+        given = decisions.Given(decision, actor or system(by), reason, by)
+
         def work(tx: Transaction) -> tuple[Approval, Run]:
-            return decisions.decide(tx, tenant_id, approval_id, decision, by, reason, actor, self._clock())
+            return decisions.decide(tx, tenant_id, approval_id, given, others, self._clock())
 
         closed, run = await self._backend.write(work)
         self._tell(run)

@@ -306,6 +306,10 @@ class _Tables(MemoryAudit, MemorySpending, MemoryCountedCalls):
     def count_keys(self, tenant_id: str) -> int:
         return sum(key.tenant_id == tenant_id for _, key in self._keys.values())
 
+    def deciders(self, tenant_id: str, limit: int) -> list[ApiKey]:
+        own = (key for _, key in self._keys.values() if key.tenant_id == tenant_id)
+        return [key for key in own if key.revoked_at is None and key.may_decide][:limit]
+
     def drop_revoked_key(self, tenant_id: str) -> bool:
         revoked = (key for _, key in self._keys.values() if key.tenant_id == tenant_id and key.revoked_at is not None)
         oldest = next(revoked, None)

@@ -15,6 +15,7 @@ from dashboards.health import now
 from flightloop.errors import FlightloopError
 from flightloop.provenance import Origin, Source
 from flightloop.runs import Approval, Run, RunStatus
+from flightloop.shown import shown
 
 
 def card(item: Approval) -> None:
@@ -28,12 +29,15 @@ def card(item: Approval) -> None:
             badges.pill(*time_left),
             f'<span style="opacity:.6">asked {figures.ago(item.created_at)}</span>',
         )
-        st.markdown(stepview.plain(item.reason))
+        _words(item)
+        _rules(item)
         for figure in item.figures:
             st.caption(stepview.plain(figure))
+        _persons(item)
         # JSON distinguishes 5 from "5" and shows blanks and line breaks.
         style.pairs({name: json.dumps(value, ensure_ascii=False) for name, value in item.arguments.items()})
         _sources(item.sources)
+        _dry_run(item)
         reason = st.text_input(
             "Reason",
             key=f"reason-{item.id}",
@@ -50,6 +54,40 @@ def card(item: Approval) -> None:
             )
 
 
+def _words(item: Approval) -> None:
+    """The user's latest message, as a quotation of its own."""
+    if item.words:
+        st.caption("The user wrote")
+        with st.container(border=True):
+            st.markdown(stepview.plain(shown(item.words)))
+
+
+def _rules(item: Approval) -> None:
+    """Why a person is asked: each rule that fired, with its rail."""
+    for asked in item.asked or [item.reason]:
+        st.markdown(stepview.plain(shown(asked)))
+
+
+def _dry_run(item: Approval) -> None:
+    """What the call would change. Text of a tool, so it is shown as code."""
+    if item.dry_run is None:
+        return
+    st.caption(f"What would change, as {stepview.plain(item.dry_run.tool)} tells it")
+    if item.dry_run.ok:
+        st.code(shown(item.dry_run.text), language=None, wrap_lines=True)
+    else:
+        st.caption(f":material/warning: {stepview.plain(shown(item.dry_run.told))}")
+
+
+def _persons(item: Approval) -> None:
+    """Who must decide, and who has."""
+    if item.progress:
+        st.caption(f":material/group: {stepview.plain(item.progress)}")
+    for one in item.decisions:
+        said = f"{one.by} approved {figures.ago(one.at)}" + (f": {one.reason}" if one.reason else "")
+        st.caption(f":material/check: {stepview.plain(said)}")
+
+
 def _sources(sources: Sequence[Source]) -> None:
     """Where the values come from; those that nobody vouches for come first and stand out."""
     trusted = (Origin.USER, Origin.RECORD)
@@ -61,13 +99,13 @@ def _sources(sources: Sequence[Source]) -> None:
 def _decide(item: Approval, decision: str, reason: str) -> None:
     try:
         if decision == "approve":
-            connection.client().approvals.decide(item.id, decision="approve", reason=reason or None)
+            decided = connection.client().approvals.decide(item.id, decision="approve", reason=reason or None)
         else:
-            connection.client().approvals.decide(item.id, decision="deny", reason=reason or None)
+            decided = connection.client().approvals.decide(item.id, decision="deny", reason=reason or None)
     except FlightloopError as error:
         failure.show(f"{decision} this call", error)
         return
-    done = "approved" if decision == "approve" else "denied"
+    done = "approved by you; another person must approve" if decided.status == "pending" else decided.status
     st.toast(f"{item.tool} {done}", icon=":material/check:")
     st.rerun()
 

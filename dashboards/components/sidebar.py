@@ -13,7 +13,7 @@ from flightloop.errors import FlightloopError
 from flightloop.keys import Role
 
 LABEL = {Level.OK: ("all well", badges.GREEN), Level.WARNING: ("look here", badges.AMBER)}
-ROLE = {Role.VIEWER: badges.GREY, Role.OPERATOR: badges.BLUE, Role.ADMIN: badges.VIOLET}
+ROLE = {Role.VIEWER: badges.GREY, Role.APPROVER: badges.AMBER, Role.OPERATOR: badges.BLUE, Role.ADMIN: badges.VIOLET}
 
 
 def show() -> None:

@@ -122,9 +122,22 @@ def _call(call: CallView) -> None:
         with right:
             st.caption("Result")
             _result(call)
+        _persons(call)
         if call.result and call.result.traceback:
             with st.expander("Traceback", icon=":material/bug_report:"):
                 st.code(shown(call.result.traceback), language=None, wrap_lines=True)
+
+
+def _persons(call: CallView) -> None:
+    """Who decided about the call."""
+    for given in call.given:
+        st.caption(plain(f"{given.by} approved, {given.given} of {given.needed}. {given.reason or ''}"))
+    if call.decided and call.decided.by:
+        done = "approved" if call.decided.decision == "approve" else "denied"
+        st.caption(plain(f"{call.decided.by} {done}. {call.decided.reason or ''}"))
+    for one in call.decided.decisions if call.decided else ():
+        if one.note:
+            st.caption(plain(f"{one.by} {one.note}"))
 
 
 def _result(call: CallView) -> None:

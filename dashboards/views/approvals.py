@@ -40,7 +40,7 @@ def _row(item: Approval) -> dict[str, str]:
         "decision": item.status,
         "tool": item.tool,
         "arguments": ", ".join(f"{name}={value}" for name, value in item.arguments.items()),
-        "by": item.decided_by or figures.NOTHING,
+        "by": ", ".join(one.by for one in item.decisions) or item.decided_by or figures.NOTHING,
         "reason": item.decision_reason or "",
         "when": figures.ago(item.decided_at or item.expires_at),
         "run": item.run_id,

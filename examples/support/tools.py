@@ -122,7 +122,7 @@ def delivery_status(context: ToolContext, order_id: OrderId) -> Any:
     return {**parcel, "delivered_on" if found["status"] == "delivered" else "expected_on": found["expected_on"]}
 
 
-@tool(effect="transactional", timeout_s=20)
+@tool(effect="transactional", timeout_s=20, dry_run="preview_cancellation")
 def cancel_order(context: ToolContext, order_id: OrderId) -> Any:
     """Cancel an order that has not shipped, and refund it.
 
@@ -148,7 +148,7 @@ def cancel_order(context: ToolContext, order_id: OrderId) -> Any:
     return shop.write_once(context, "cancel_order", {"order_id": order_id}, effect)
 
 
-@tool(effect="transactional", timeout_s=20)
+@tool(effect="transactional", timeout_s=20, dry_run="preview_refund")
 def refund_order(
     context: ToolContext,
     order_id: OrderId,
@@ -164,11 +164,7 @@ def refund_order(
     """
 
     def effect(database: sqlite3.Connection) -> dict[str, Any]:
-        wished = round(amount * 100)
-        if amount and not wished:  # an amount that rounds to 0 must not refund everything
-            raise ToolRefused("The smallest amount is 0.01 EUR.")
-        order = order_row(database, order_id, signed_in(context))
-        cents = RefundRules.of(database).amount(database, order, wished)
+        order, cents = _refund(database, context, order_id, amount)
         _pay_back(database, order_id, cents, reason)
         return {"order_id": order_id, "refunded": euros(cents), "to": order["payment"]}
 
@@ -221,6 +217,47 @@ def hand_over(context: ToolContext, reason: Reason, order_id: Annotated[int, Fie
 
 
 @tool(effect="pure", timeout_s=10, returns_untrusted=False)
+def preview_refund(
+    context: ToolContext, order_id: OrderId, amount: Annotated[float, Field(ge=0, le=100_000)] = 0.0
+) -> Any:
+    """Tell what a refund would change, for the person who decides about it.
+
+    No agent has this tool.
+
+    Args:
+        order_id: order number
+        amount: euros, 0 for all
+    """
+    with shop.reading(context.data) as database:
+        order, cents = _refund(database, context, order_id, amount)
+        before = order["refunded_cents"]
+        return {
+            "pays": f"{euros(cents)} to {order['payment']} for order {order_id}",
+            "refunded of this order": f"{euros(before)} -> {euros(before + cents)}, of {euros(order['total_cents'])}",
+        }
+
+
+@tool(effect="pure", timeout_s=10, returns_untrusted=False)
+def preview_cancellation(context: ToolContext, order_id: OrderId) -> Any:
+    """Tell what cancelling an order would change, for the person who decides.
+
+    No agent has this tool.
+
+    Args:
+        order_id: order number
+    """
+    with shop.reading(context.data) as database:
+        order = order_row(database, order_id, signed_in(context))
+        forbid_unless_processing(order, "cancelled")
+        left = order["total_cents"] - order["refunded_cents"]
+        return {
+            "status": f"{order['status']} -> cancelled",
+            "back in stock": ", ".join(item_names(database, order_id)),
+            "pays": f"{euros(left)} to {order['payment']}",
+        }
+
+
+@tool(effect="pure", timeout_s=10, returns_untrusted=False)
 def owner_of_order(context: ToolContext, order_id: OrderId) -> Any:
     """Tell whose order it is, as evidence for the policy.
 
@@ -247,6 +284,17 @@ def contact_of_customer(context: ToolContext, customer_id: Annotated[int, Field(
         return {"customer_id": customer_id, "email": contact(database, customer_id)}
 
 
+def _refund(
+    database: sqlite3.Connection, context: ToolContext, order_id: int, amount: float
+) -> tuple[sqlite3.Row, int]:
+    """The order, and the cents to refund. Raises ToolRefused."""
+    wished = round(amount * 100)
+    if amount and not wished:  # an amount that rounds to 0 must not refund everything
+        raise ToolRefused("The smallest amount is 0.01 EUR.")
+    order = order_row(database, order_id, signed_in(context))
+    return order, RefundRules.of(database).amount(database, order, wished)
+
+
 def _pay_back(database: sqlite3.Connection, order_id: int, cents: int, reason: str) -> None:
     database.execute(
         "INSERT INTO refunds (order_id, amount_cents, reason, created_on) VALUES (?, ?, ?, ?)",
@@ -263,6 +311,8 @@ TOOLS = (
     refund_order,
     change_address,
     hand_over,
+    preview_refund,
+    preview_cancellation,
     owner_of_order,
     contact_of_customer,
 )

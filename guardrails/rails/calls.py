@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import regex
@@ -10,6 +11,7 @@ import regex
 from flightloop.patterns import to_the_end
 from flightloop.tool import Permission, ToolSpec
 from flightloop.verdicts import Action, Verdict
+from guardrails.approval_rule import strictest
 from guardrails.aside import aside
 from guardrails.evidence.acts import changes_something
 from guardrails.evidence.amounts import exceeds, is_number
@@ -34,16 +36,21 @@ def arguments_rail(document: PolicyDocument) -> Rail:
 
     async def check(checked: Checked) -> Judgement:
         call, context = call_of(checked), checked.context
-        problems = await aside(
-            characters_of(checked, evidence=document.tools.reads_evidence(call.spec.name, call.spec.effect)),
-            lambda: [
+
+        def found() -> tuple[list[Problem], list[AskRule]]:
+            asking = [rule for rule in document.tools.ask if _applies(rule, context, call)]
+            problems = [
                 *_not_allowed(document, context, call.spec.name),
                 *_off_plan(document, context, call),
                 *_broken_rules(document, context, call),
-                *_asked(document, context, call),
-            ],
-        )
-        return judgement_of("arguments", checked, problems)
+                *(_asked(rule, call) for rule in asking),
+            ]
+            return problems, asking
+
+        reads = document.tools.reads_evidence(call.spec.name, call.spec.effect)
+        problems, asking = await aside(characters_of(checked, evidence=reads), found)
+        judgement = judgement_of("arguments", checked, problems)
+        return replace(judgement, approval=strictest(rule.approval for rule in asking))
 
     return check
 
@@ -158,15 +165,17 @@ def _broken_rules(document: PolicyDocument, context: GuardContext, call: Checked
             yield Action.BLOCK, "argument", f"{name} does not occur in the user's own words"
 
 
-def _asked(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> Iterator[Problem]:
-    for rule in document.tools.ask:
-        named = call.spec.name == rule.tool or call.spec.effect is rule.effect
-        if named and _is_unsure(rule, call) and exceeds(rule, filled(call), context):
-            label = BY_EFFECT if rule.effect else "ask"
-            why = f"the policy wants a person to decide about {call.spec.name}"
-            if rule.confidence_below is not None:
-                why += f": the model gives its calls a probability of {call.confidence:.0%}"
-            yield Action.ASK, label, rule.reason or why
+def _applies(rule: AskRule, context: GuardContext, call: CheckedCall) -> bool:
+    """Whether the rule asks about the call."""
+    named = call.spec.name == rule.tool or call.spec.effect is rule.effect
+    return named and _is_unsure(rule, call) and exceeds(rule, filled(call), context)
+
+
+def _asked(rule: AskRule, call: CheckedCall) -> Problem:
+    why = f"the policy wants a person to decide about {call.spec.name}"
+    if rule.confidence_below is not None:
+        why += f": the model gives its calls a probability of {call.confidence:.0%}"
+    return Action.ASK, BY_EFFECT if rule.effect else "ask", rule.reason or why
 
 
 def _is_unsure(rule: AskRule, call: CheckedCall) -> bool:

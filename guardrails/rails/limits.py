@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flightloop.verdicts import Action, Verdict
+from guardrails.approval_rule import strictest
 from guardrails.aside import aside
 from guardrails.evidence.limit_amounts import Value, owner_of, share_of
 from guardrails.limit_rules import OWNER, SESSION, SUBJECT, LimitRule
@@ -48,7 +49,8 @@ def limits_rail(document: PolicyDocument) -> Rail:
             if share.exceeds
         ]
         judgement = judgement_of(RAIL, checked, problems)
-        return Judgement(judgement.verdicts, shares=tuple(shares))
+        asking = [rule.approval for (_, rule), share in zip(applying, shares, strict=True) if share.exceeds]
+        return Judgement(judgement.verdicts, shares=tuple(shares), approval=strictest(asking))
 
     return check
 

@@ -1,7 +1,7 @@
 """Approves all pending calls with an amount up to ``LARGEST`` and leaves the others to a person."""
 
 from flightloop import Flightloop
-from flightloop.errors import Conflict
+from flightloop.errors import Conflict, Forbidden
 
 LARGEST = 50.0
 
@@ -17,9 +17,9 @@ def main() -> None:
                     print("left", asked.id, asked.tool, asked.arguments)
                     continue
                 try:
-                    client.approvals.decide(asked.id, decision="approve", reason=f"up to {LARGEST:g}")
-                    print("approved", asked.id, asked.tool, amount)
-                except Conflict as error:  # decided by someone else meanwhile, or expired
+                    decided = client.approvals.decide(asked.id, decision="approve", reason=f"up to {LARGEST:g}")
+                    print(decided.status, asked.id, asked.tool, amount, decided.progress)
+                except (Conflict, Forbidden) as error:  # decided, expired, or another person must decide
                     print("passed over", asked.id, error)
             if not page.has_more:
                 return

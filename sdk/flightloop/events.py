@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, TypeAdapter
 
+from flightloop.acts import Actor
+from flightloop.approvals import DryRun, PersonDecision
 from flightloop.chat import ToolCall, Usage
 from flightloop.content import Content, Wire
 from flightloop.provenance import Source
@@ -73,6 +75,8 @@ class RunCreated(Event):
     """Interrupt epoch at creation; interrupts raised later stop the run."""
     traceparent: str | None = None
     """W3C trace context of the request that created the run."""
+    started_by: Actor | None = None
+    """Who sent the request that created the run, or its root run."""
 
 
 class RunStarted(Event):
@@ -226,7 +230,30 @@ class ApprovalRequested(Event):
     policy_sha256: str
     sources: list[Source] = Field(default_factory=list)
     """Where the values of the arguments come from."""
+    words: str = ""
+    """The user's latest message, perhaps shortened."""
+    dry_run: DryRun | None = None
+    """What the call would change. For those who decide: events in streams don't have it."""
+    needed: int = 1
+    """Number of different persons who must approve."""
+    not_starter: bool = False
+    """Whether the person who started the run can't approve."""
     expires_at: datetime
+
+
+class ApprovalGiven(Event):
+    """A person approved a call for which further persons are needed."""
+
+    type: Literal["approval.given"] = "approval.given"
+    approval_id: str
+    call_id: str
+    by: str = ""
+    reason: str | None = None
+    note: str = ""
+    """Why the approval counts although a rule of the policy speaks against it."""
+    given: int
+    """Number of persons who have approved, with this one."""
+    needed: int
 
 
 class ApprovalDecided(Event):
@@ -235,7 +262,10 @@ class ApprovalDecided(Event):
     call_id: str
     decision: Literal["approve", "deny", "expire"]
     by: str = ""
+    """Who decided last."""
     reason: str | None = None
+    decisions: list[PersonDecision] = Field(default_factory=list)
+    """What each person decided, oldest first; empty if nobody did, and for events of older versions."""
 
 
 class CancelRequested(Event):
@@ -304,6 +334,7 @@ RunEvent = Annotated[
     | ToolResult
     | AgentReturned
     | ApprovalRequested
+    | ApprovalGiven
     | ApprovalDecided
     | CancelRequested
     | ContextCompacted

@@ -1,4 +1,4 @@
-"""API keys and roles."""
+"""API keys, roles, and the rights of each role."""
 
 from __future__ import annotations
 
@@ -11,14 +11,40 @@ from flightloop.content import Body, Wire
 from flightloop.subject import GivenSubject, SpeaksFor, Subject
 
 
+class Right(StrEnum):
+    READ = "read"  # runs, events, approvals, figures and the audit log of the tenant
+    DECIDE = "decide"  # approve and deny calls
+    OPERATE = "operate"  # start, stop, resume, fork and rate runs, ask for completions, raise and clear stops
+    ADMINISTER = "administer"  # create and revoke keys, choose the policy of a fork
+
+
 class Role(StrEnum):
     VIEWER = "viewer"  # reads
-    OPERATOR = "operator"  # also starts, stops, approves and rates runs
+    APPROVER = "approver"  # also decides approvals; starts, stops and changes nothing
+    OPERATOR = "operator"  # also starts, stops and rates runs
     ADMIN = "admin"  # also creates and revokes keys
 
-    def allows(self, needed: Role) -> bool:
-        order = list(Role)
-        return order.index(self) >= order.index(needed)
+    @property
+    def rights(self) -> frozenset[Right]:
+        return RIGHTS[self]
+
+    def may(self, right: Right) -> bool:
+        return right in RIGHTS[self]
+
+
+RIGHTS: dict[Role, frozenset[Right]] = {
+    Role.VIEWER: frozenset({Right.READ}),
+    Role.APPROVER: frozenset({Right.READ, Right.DECIDE}),
+    Role.OPERATOR: frozenset({Right.READ, Right.DECIDE, Right.OPERATE}),
+    Role.ADMIN: frozenset(Right),
+}
+"""What each role may do. Not a ladder: a new role may have any set of rights."""
+
+
+def roles_with(right: Right) -> str:
+    """The roles that have a right, as words: ``approver, operator or admin``."""
+    *others, last = [role.value for role in Role if role.may(right)]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 class ApiKeyCreate(Body):
@@ -38,8 +64,10 @@ class ApiKeyCreate(Body):
     def _is_bound_or_not(self) -> ApiKeyCreate:
         if (self.subject is not None) != (self.speaks_for is SpeaksFor.ONE) and self.speaks_for is not None:
             raise ValueError('"subject" and "speaks_for": "one" belong together: give both, or only the subject')
-        if self.subject is not None and self.role is Role.ADMIN:
-            raise ValueError("a key that is bound to a subject can't have the role admin: use operator or viewer")
+        if self.subject is not None and self.role in (Role.APPROVER, Role.ADMIN):
+            raise ValueError(
+                f"a key that is bound to a subject can't have the role {self.role}: use operator or viewer"
+            )
         return self
 
     @property
@@ -61,6 +89,11 @@ class ApiKey(Wire):
     created_at: datetime
     created_by: str = ""
     revoked_at: datetime | None = None
+
+    @property
+    def may_decide(self) -> bool:
+        """Whether the key's holder may decide approvals while it is valid."""
+        return self.role.may(Right.DECIDE) and self.speaks_for is not SpeaksFor.ONE
 
 
 class Caller(Wire):

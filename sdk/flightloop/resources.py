@@ -262,9 +262,14 @@ class Approvals(Resource[X]):
         return Call("GET", _path("approvals"), parsed_by(Page[Approval]), params)
 
     @endpoint
+    def get(self, approval_id: str) -> Call[Approval]:
+        return Call("GET", _path("approvals", approval_id), parsed_by(Approval))
+
+    @endpoint
     def decide(
         self, approval_id: str, *, decision: Literal["approve", "deny"], reason: str | None = None
     ) -> Call[Approval]:
+        """Decides about a call. It stays pending while further persons must approve (``needed``, ``given``)."""
         body = ApprovalDecision(decision=decision, reason=reason)
         return Call("POST", _path("approvals", approval_id), parsed_by(Approval), body=body, idempotent=False)
 

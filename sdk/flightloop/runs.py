@@ -8,9 +8,11 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, ValidationInfo, field_validator
 
+from flightloop.acts import Actor
+from flightloop.approvals import Approval as Approval
+from flightloop.approvals import ApprovalDecision as ApprovalDecision
 from flightloop.content import Body, Content, Wire, text_of
 from flightloop.limits import METADATA, at_most, check_metadata
-from flightloop.provenance import Source
 from flightloop.subject import ID_CHARS, GivenSubject, Subject
 
 REASON_CHARS = 2000
@@ -213,6 +215,8 @@ class Run(Wire):
     """Mean confidence of the run's decisions; None if the model does not report it."""
     feedback: Rating | None = None
     policy_sha256: str = ""
+    started_by: Actor | None = None
+    """Who started the run, its root run if it is a sub-run; None: an older version, or no person."""
     origin: Origin | None = None
     """Run and step that this run was forked from."""
     parent: Parent | None = None
@@ -235,35 +239,6 @@ class Run(Wire):
     def output_text(self) -> str:
         """The answer as text; empty if there is none."""
         return text_of(self.output or [])
-
-
-class Approval(Wire):
-    """Approval of a call, bound to its arguments and policy."""
-
-    id: str
-    run_id: str
-    agent: str
-    call_id: str
-    tool: str
-    arguments: dict[str, Any]
-    reason: str
-    args_sha256: str
-    policy_sha256: str
-    sources: list[Source] = Field(default_factory=list)
-    """Where the values of the arguments come from; empty for approvals of older versions."""
-    figures: list[str] = Field(default_factory=list)
-    """What was used of limits over time that the call exceeds. For the person who decides, not for end users."""
-    status: Literal["pending", "approved", "denied", "expired"] = "pending"
-    decided_by: str | None = None
-    decision_reason: str | None = None
-    created_at: datetime
-    expires_at: datetime
-    decided_at: datetime | None = None
-
-
-class ApprovalDecision(Body):
-    decision: Literal["approve", "deny"]
-    reason: str | None = Field(default=None, max_length=2000)
 
 
 InterruptScope = Literal["all", "tenant", "agent", "session", "subject"]

@@ -112,6 +112,8 @@ class ToolSpec:
     """Fields of a result, an object or a list of objects, whose values come from the tool's own system; ``*``: all."""
     reconcile: str | None = None
     """Name of a pure tool that finds the outcome of a lost call from its key and arguments."""
+    dry_run: str | None = None
+    """Name of a pure tool that tells a person what a call would change, from its arguments."""
     agent: str | None = None
     """Agent that performs the calls, each in its own run, instead of the function."""
     claims: tuple[str, ...] = ()
@@ -170,6 +172,7 @@ def tool(
     returns_untrusted: bool | None = ...,
     trusted_fields: tuple[str, ...] = ...,
     reconcile: str | None = ...,
+    dry_run: str | None = ...,
     claims: tuple[str, ...] = ...,
     retries: int = ...,
 ) -> Callable[[Function], Function]: ...
@@ -187,6 +190,7 @@ def tool(
     returns_untrusted: bool | None = None,
     trusted_fields: tuple[str, ...] = (),
     reconcile: str | None = None,
+    dry_run: str | None = None,
     claims: tuple[str, ...] = (),
     retries: int = 0,
 ) -> Any:
@@ -203,6 +207,9 @@ def tool(
     ``reconcile`` of an unsafe tool names a pure tool with the same parameters, or fewer. It is called after a crash and
     returns what the lost call returned, or None if the call did not happen.
 
+    ``dry_run`` names a pure tool with the same parameters, or fewer, and no further permissions. It is called when a
+    call has to wait for a person, who sees its result: what the call would change. It has 10 seconds.
+
     An answer that claims a call was made is checked against the run's calls. By default claims are recognised by the
     verbs of name and description ("I have renewed …", "… has been renewed"). ``claims`` replaces these verbs: single
     words are past forms (``"extended"``), longer ones are literal phrases (``"wurde verlängert"``).
@@ -216,8 +223,8 @@ def tool(
 
     Raises:
         TypeError: a parameter has no type hint, there is no docstring, ``reconcile`` is set on a tool that isn't
-            unsafe, ``trusted_fields`` on one without ``returns_untrusted``, or permissions and ``hosts`` or ``folders``
-            don't match.
+            unsafe, ``dry_run`` on a pure one, ``trusted_fields`` on one without ``returns_untrusted``, or permissions
+            and ``hosts`` or ``folders`` don't match.
         ValueError: ``timeout_s`` is not above 0 or more than a day, ``claims`` are too many or too long, ``retries`` is
             above 10 or set on an unsafe tool, or an effect or permission is unknown.
     """
@@ -237,11 +244,14 @@ def tool(
             returns_untrusted=bool(returns_untrusted),
             trusted_fields=EVERY_FIELD if returns_untrusted is False and not trusted_fields else tuple(trusted_fields),
             reconcile=reconcile,
+            dry_run=dry_run,
             claims=tuple(claims),
             retries=retries,
         )
         if reconcile is not None and spec.effect is not Effect.UNSAFE:
             raise TypeError(f"{spec.name}: only an unsafe tool can have reconcile; this one is {spec.effect}")
+        if dry_run is not None and not spec.writes:
+            raise TypeError(f"{spec.name}: a pure tool changes nothing, so it can't have dry_run")
         if trusted_fields and not returns_untrusted:
             raise TypeError(
                 f"{spec.name}: trusted_fields require returns_untrusted=True; with returns_untrusted=False all fields"

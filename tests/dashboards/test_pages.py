@@ -16,6 +16,7 @@ from dashboards import figures
 from dashboards.connection import PLACE, Connection
 from flightloop import Flightloop
 from flightloop import events as ev
+from flightloop.approvals import DryRun
 from flightloop.runs import Budget, ProjectInfo, RunStatus, StopReason
 from tests.console import free_port
 
@@ -139,6 +140,39 @@ def test_a_call_is_decided_with_a_reason(show: Show, client: Flightloop, label: 
     decided = next(item for item in client.approvals.list(status=None).data if item.id == waiting.id)
     assert (decided.status, decided.decision_reason) == (status, "spoke to the customer")
     assert "Nothing waits" in text(app)
+
+
+def test_a_card_shows_who_decides_the_users_words_and_what_would_change(
+    show: Show, platform: Platform, client: Flightloop
+) -> None:
+    waiting = client.approvals.list().data[0]
+    told = {
+        "needed": 2,
+        "words": "Give it *all* to\u202e me",
+        "asked": ["limits: too much", "plan: unforeseen"],
+        "dry_run": DryRun(tool="preview", ok=True, text="pays 5 EUR"),
+    }
+    changed = waiting.model_copy(update=told)
+    platform.do(platform.backend.write(lambda tx: tx.save_approval(changed)))
+    app = show("approvals")
+    said = text(app)
+    for words in (
+        "Give it \\*all\\* to\N{REPLACEMENT CHARACTER} me",
+        "2 persons must approve",
+        r"limits\: too much",
+        r"plan\: unforeseen",
+    ):
+        assert words in said
+    assert "pays 5 EUR" in [item.value for item in app.code]
+    button(app, "Approve").click().run()
+    decided = client.approvals.get(waiting.id)
+    assert (decided.status, [one.by for one in decided.decisions]) == ("pending", ["key:default"])
+    assert r"1 of 2 have\: key\:default" in text(app)
+    button(app, "Approve").click().run()
+    assert "has already approved" in text(app).replace("\\", "")
+    failed = changed.model_copy(update={"dry_run": DryRun(tool="preview", ok=False, text="no such order")})
+    platform.do(platform.backend.write(lambda tx: tx.save_approval(failed)))
+    assert r"could not be computed\: no such order" in text(show("approvals"))
 
 
 def test_everything_is_stopped_only_after_a_second_look(show: Show, client: Flightloop) -> None:

@@ -166,6 +166,36 @@ def test_the_return_window_is_counted_from_the_shops_today(data: Path) -> None:
         shop.refund_order(context(data, "run:1:0"), 10346, "unhappy")
 
 
+@pytest.mark.parametrize("amount", [0, 5, 20.5])
+def test_a_preview_tells_what_a_refund_then_does(data: Path, amount: float) -> None:
+    told = shop.preview_refund(context(data), DELIVERED, amount)
+    assert rows(data, "SELECT COUNT(*) FROM receipts") == [(0,)]
+    done = shop.refund_order(context(data), DELIVERED, "broken", amount)
+    assert told["pays"] == f"{done['refunded']} to {done['to']} for order {DELIVERED}"
+    after = shop.get_order(context(data), DELIVERED)
+    assert told["refunded of this order"] == f"0.00 EUR -> {after['refunded']}, of {after['total']}"
+
+
+def test_a_preview_tells_what_a_cancellation_then_does(data: Path) -> None:
+    told = shop.preview_cancellation(context(data), PROCESSING)
+    items = shop.get_order(context(data), PROCESSING)["items"]
+    done = shop.cancel_order(context(data), PROCESSING)
+    assert told == {
+        "status": f"processing -> {done['status']}",
+        "back in stock": ", ".join(items),
+        "pays": f"{done['refunded']} to {done['to']}",
+    }
+
+
+@pytest.mark.parametrize("order", [LARGE, OLD, FINAL_SALE, ON_ITS_WAY, PROCESSING])
+def test_a_preview_refuses_what_the_refund_refuses(data: Path, order: int) -> None:
+    with pytest.raises(ToolRefused) as refused:
+        shop.refund_order(context(data), order, "broken", 0)
+    with pytest.raises(ToolRefused) as previewed:
+        shop.preview_refund(context(data), order, 0)
+    assert str(previewed.value) == str(refused.value)
+
+
 def test_a_lost_order_is_paid_back(data: Path) -> None:
     assert shop.refund_order(context(data), LOST, "lost")["refunded"] == "44.90 EUR"
 

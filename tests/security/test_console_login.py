@@ -136,7 +136,7 @@ def test_it_says_whose_key_it_is_and_acts_with_that(visit: Open, proxy: FaultyPr
 def test_a_viewer_cannot_approve(visit: Open, platform: Platform) -> None:
     app = enter(visit("approvals"), "key-of-viewer")
     next(item for item in app.button if item.label == "Approve").click().run()
-    assert "this needs the role operator" in said(app).lower()
+    assert "this needs the role approver, operator or admin" in said(app).lower()
     approvals = platform.do(platform.journal.approvals("default")).data
     assert [item.status for item in approvals].count("approved") == 0
 

@@ -22,8 +22,8 @@ from agent.models.answer_chunks import calls, text
 from agent.serve.http_server import running
 from agent.testing.api import KEY, OTHER_KEY, api_deps
 from flightloop import AsyncFlightloop
+from flightloop.approvals import Approval
 from flightloop.errors import ConfigError
-from flightloop.events import ApprovalRequested
 from flightloop.shown import shown
 from flightloop.tool import Tool, tool, tool_of
 from tests.mcp_serving import LEGACY, MODERN, connected, desk_of, serving, working
@@ -190,7 +190,7 @@ async def test_only_a_key_that_may_decide_is_asked(mode: str, tmp_path: Path) ->
             assert waits is not None
             assert [item["tool"] for item in waits["approvals"]] == ["pay"]
             refused = await viewer.call_tool("start_run", {"agent": "support", "input": "Pay"})
-            assert "this needs the role operator; the key key:eve has the role viewer" in str(refused.content)
+            assert "this needs the role operator or admin; the key key:eve has the role viewer" in str(refused.content)
     assert (person.asked, paid) == ([], [])
 
 
@@ -270,10 +270,12 @@ async def call(http: httpx.AsyncClient, url: str, run: str, headers: Any = None,
     return found
 
 
-def requested(arguments: dict[str, Any], **fields: Any) -> ApprovalRequested:
+def requested(arguments: dict[str, Any], **fields: Any) -> Approval:
     given = {
-        "approval_id": "apr_1",
+        "id": "apr_1",
         "run_id": "run_1",
+        "agent": "desk",
+        "created_at": "2026-03-01T11:00:00Z",
         "call_id": "call_1",
         "tool": "pay",
         "reason": "over 100",
@@ -281,7 +283,7 @@ def requested(arguments: dict[str, Any], **fields: Any) -> ApprovalRequested:
         "policy_sha256": "p",
         "expires_at": "2026-03-01T12:00:00Z",
     }
-    return ApprovalRequested.model_validate({**given, "arguments": arguments, **fields})
+    return Approval.model_validate({**given, "arguments": arguments, **fields})
 
 
 HIDING = "\u200b\u202e\ufeff\u2028\u2029\x1b\r\x9b\u180e\ufff9\U000e0041\U000e0101\ud800"

@@ -102,12 +102,17 @@ def record(tx: Transaction, tenant_id: str, verdicts: Sequence[Verdict], owner: 
     tx.add_events(tenant_id, [one.model_copy(update={**stamps, "seq": seq}) for seq, one in enumerate(told, start=1)])
 
 
-def decidable(tx: Transaction, tenant_id: str, approval_id: str, now: datetime) -> Approval:
-    """The pending approval. Raises NotFound, or Conflict if it is already decided or has expired."""
+def find_approval(tx: Transaction, tenant_id: str, approval_id: str) -> Approval:
+    """The approval. Raises NotFound if it does not exist or belongs to another tenant."""
     found = tx.approval(approval_id)
     if found is None or found[0] != tenant_id:
         raise NotFound(f"no approval {approval_id}")
-    approval = found[1]
+    return found[1]
+
+
+def decidable(tx: Transaction, tenant_id: str, approval_id: str, now: datetime) -> Approval:
+    """The pending approval. Raises NotFound, or Conflict if it is already decided or has expired."""
+    approval = find_approval(tx, tenant_id, approval_id)
     if approval.status != "pending":
         raise Conflict(f"approval {approval_id} is already {approval.status}")
     if approval.expires_at <= now:
@@ -119,7 +124,8 @@ def decidable(tx: Transaction, tenant_id: str, approval_id: str, now: datetime) 
 class Decided:
     """A decision about approvals."""
 
-    outcome: Literal["approved", "denied", "expired"]
+    outcome: Literal["given", "approved", "denied", "expired"]
+    """``given``: approved by one person of several; the approval stays pending."""
     actor: Actor
     reason: str | None
     by: str = ""
@@ -136,7 +142,9 @@ def decision(
     closed = [_close(tx, tenant_id, approval, decided, now) for approval in approvals]
     told, by, reason = _TOLD[decided.outcome], decided.by, decided.reason
     events: list[RunEvent] = [
-        ApprovalDecided(approval_id=one.id, call_id=one.call_id, decision=told, by=by, reason=reason)
+        ApprovalDecided(
+            approval_id=one.id, call_id=one.call_id, decision=told, by=by, reason=reason, decisions=one.decisions
+        )
         for one in approvals
     ]
     if status is RunStatus.WAITING_APPROVAL and not tx.count_pending(approvals[0].run_id):
@@ -154,13 +162,22 @@ def _close(tx: Transaction, tenant_id: str, approval: Approval, decided: Decided
         }
     )
     tx.save_approval(closed)
-    details = {
+    record_decision(tx, tenant_id, closed, decided, now)
+    return closed
+
+
+def record_decision(tx: Transaction, tenant_id: str, approval: Approval, decided: Decided, now: datetime) -> None:
+    """Adds the audit record of a decision, which the approval already has."""
+    details: dict[str, Any] = {
         "decision": decided.outcome,
         "reason": decided.reason or "",
         "tool": approval.tool,
         "args_sha256": approval.args_sha256,
         "policy_sha256": approval.policy_sha256,
     }
+    if approval.needed > 1 or approval.not_starter:
+        details |= {"given": approval.given, "needed": approval.needed, "not_starter": approval.not_starter}
+    if decided.by and approval.decisions and approval.decisions[-1].note:
+        details["note"] = approval.decisions[-1].note
     entry = Entry(decided.actor, Act.APPROVAL, approval.id, details, run_id=approval.run_id, call_id=approval.call_id)
     add(tx, tenant_id, [entry], now)
-    return closed

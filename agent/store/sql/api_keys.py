@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.store.sql.connection import Connection
 from agent.store.sql.statement import Statement
-from flightloop.keys import ApiKey
+from flightloop.keys import ApiKey, Right, Role
 
 ADD = Statement.insert("keys", "id", "tenant_id", "sha256", "document")
 SAVE = Statement("UPDATE keys SET document = :document WHERE id = :id")
@@ -26,6 +26,19 @@ DROP_REVOKED = Statement(
 )
 REVOKED = '%"revoked_at":"%'
 """A name can't imitate this pattern: quotes within values are escaped."""
+NOT_DECIDING = {
+    "revoked": REVOKED,
+    "bound": '%"speaks_for":"one"%',
+    **{role.value: f'%"role":"{role}"%' for role in Role if not role.may(Right.DECIDE)},
+}
+"""Patterns of keys that may not decide approvals."""
+DECIDERS = Statement(
+    f"""
+    SELECT document FROM keys
+    WHERE tenant_id = :tenant_id AND {" AND ".join(f"document NOT LIKE :{name}" for name in NOT_DECIDING)}
+    LIMIT :most
+    """
+)
 COUNT = Statement("SELECT COUNT(*) FROM keys WHERE tenant_id = :tenant_id")
 
 
@@ -54,6 +67,10 @@ class SqlKeys:
 
     def count_keys(self, tenant_id: str) -> int:
         return int(self._connection.column(COUNT, tenant_id=tenant_id)[0])
+
+    def deciders(self, tenant_id: str, limit: int) -> list[ApiKey]:
+        found = self._connection.column(DECIDERS, tenant_id=tenant_id, most=limit, **NOT_DECIDING)
+        return [ApiKey.model_validate_json(document) for document in found]
 
     def drop_revoked_key(self, tenant_id: str) -> bool:
         return self._connection.write(DROP_REVOKED, tenant_id=tenant_id, revoked=REVOKED) > 0

@@ -19,7 +19,7 @@ from flightloop.cli.listing import run_table
 from flightloop.cli.live import follow
 from flightloop.cli.predict import predict
 from flightloop.cli.project import write_project
-from flightloop.cli.render import line_or_lines, moment, run_tree, sources, whole
+from flightloop.cli.render import evidence, line_or_lines, moment, run_tree, sources, whole
 from flightloop.cli.tune import tuner_command
 from flightloop.cli.usage import spending_table
 from flightloop.errors import InvalidRequest
@@ -190,9 +190,11 @@ def approvals(context: typer.Context) -> None:
             items += page.data
     for item in items:
         console.print(Text.assemble((item.id, "bold"), f"  {item.tool}"))
-        console.print(Text.assemble(whole(item.arguments), sources(item.sources)))
+        console.print(Text.assemble(whole(item.arguments), sources(item.sources), evidence(item)))
         for figure in item.figures:
             console.print(figure, style="dim", markup=False)
+        if item.progress:
+            console.print(item.progress, style="yellow", markup=False)
         console.print(f"{item.run_id} · {item.reason} · until {moment(item.expires_at)}", style="dim", markup=False)
     if not items:
         console.print("no approvals are pending")
@@ -214,6 +216,11 @@ def _decide(context: typer.Context, approval_id: str, decision: Literal["approve
     with _client(context) as client:
         decided = client.approvals.decide(approval_id, decision=decision, reason=reason)
     console.print(f"{decided.id} {decided.status}: {decided.tool} of {decided.run_id}", highlight=False)
+    if decided.status == "pending":
+        console.print(decided.progress, style="yellow", markup=False, highlight=False)
+    for one in decided.decisions[-1:]:
+        if one.note:
+            console.print(f"counts although {one.by} {one.note}", style="yellow", markup=False, highlight=False)
 
 
 @app.command()

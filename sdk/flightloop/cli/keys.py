@@ -34,7 +34,10 @@ def key_table(listed: Iterable[ApiKey]) -> Table:
 def create(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Holder of the key.")],
-    role: Annotated[Role, typer.Option(help="viewer: read; operator: also run, stop, approve; admin: also keys.")],
+    role: Annotated[
+        Role,
+        typer.Option(help="viewer: read; approver: also approve; operator: also run and stop; admin: also keys."),
+    ],
     subject: Annotated[str | None, typer.Option(help="The only end user that the key speaks for.")] = None,
     speaks_for: Annotated[
         SpeaksFor | None, typer.Option(help="none: runs are anonymous; any, the default: runs name their subjects.")

@@ -14,6 +14,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from flightloop import events as ev
+from flightloop.approvals import Approval
 from flightloop.content import text_of
 from flightloop.provenance import Origin, Source
 from flightloop.runs import Run, RunStatus
@@ -93,6 +94,9 @@ def _lifecycle(event: ev.RunEvent) -> Text | None:
             advice = f"flightloop approve {event.approval_id}, or flightloop deny {event.approval_id}"
             call = (whole(event.arguments), sources(event.sources))
             return Text.assemble(("ask    ", "bold yellow"), ask, "\n", *call, "\n    ", (advice, "dim"))
+        case ev.ApprovalGiven():
+            count = f"approve by {event.by}, {event.given} of {event.needed}"
+            return Text.assemble(("person ", "bold yellow"), count, f" {event.reason or ''}")
         case ev.ApprovalDecided():
             return Text.assemble(
                 ("person ", "bold yellow"), f"{event.decision} by {event.by}", f" {event.reason or ''}"
@@ -115,6 +119,19 @@ def sources(found: Sequence[Source]) -> Text:
     trusted = (Origin.USER, Origin.RECORD)
     lines = (("\n    " + one.text, "dim" if one.origin in trusted else "yellow") for one in found)
     return Text.assemble(*lines)
+
+
+def evidence(item: Approval) -> Text:
+    """The user's words, the rules that asked, and what the call would change, each on new lines. Untrusted text."""
+    parts: list[tuple[str, str]] = []
+    if item.words:
+        parts.append((f"\n    the user wrote: {short(item.words)}", "dim"))
+    if len(item.asked) > 1:
+        parts += [(f"\n    asked by {one}", "dim") for one in item.asked]
+    if item.dry_run is not None:
+        told = f"what would change, says {item.dry_run.tool}: {short(item.dry_run.told)}"
+        parts.append((f"\n    {told}", "dim" if item.dry_run.ok else "yellow"))
+    return Text.assemble(*parts)
 
 
 def compaction(event: ev.ContextCompacted) -> str:

@@ -58,3 +58,21 @@ async def test_an_unexpected_decision_about_a_subject_is_told(tmp_path: Path) ->
 async def test_a_wrong_subject_names_the_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cases.jsonl:1: subject"):
         await checked(tmp_path, {**CALL, "subject": {"name": "Ann"}, "expect": "allow"})
+
+
+async def test_cases_say_who_must_decide(tmp_path: Path) -> None:
+    (tmp_path / "pay.yaml").write_text(
+        'name: pay\nversion: 1\ntools: {provenance: allow, allow: {"*": ["*"]}, approval: {not_starter: true},'
+        " ask: [{tool: pay, approval: {persons: 2}}]}\n"
+    )
+    case = {"stage": "tool_call", "tool": "pay", "effect": "keyed", "expect": "ask"}
+    wanted = [{"persons": 2, "not_starter": True}, {"persons": 2}, {"not_starter": True}, None]
+    (tmp_path / "cases.jsonl").write_text("\n".join(json.dumps({**case, "approval": one}) for one in wanted))
+    told: list[str] = []
+    assert not await check_policy(Settings(), tmp_path / "pay.yaml", tmp_path / "cases.jsonl", told.append)
+    got = 'got "approval": {"persons":2,"not_starter":true}'
+    assert [line.partition(": ")[2] for line in told[1:-1]] == [
+        f'expected "approval": {{"persons":2,"not_starter":false}}, {got}',
+        f'expected "approval": {{"persons":1,"not_starter":true}}, {got}',
+    ]
+    assert told[-1] == "2 of 4 cases as expected"

@@ -14,7 +14,7 @@ import pytest
 from agent.api import ApiDeps, auth, create_app
 from agent.store import sql_journal
 from agent.testing.api import KEY, OTHER_KEY, api_deps
-from flightloop.keys import Role
+from flightloop.keys import Right, Role
 
 RUN = {"agent": "support", "input": "Where is my order?"}
 
@@ -46,7 +46,7 @@ async def made(owner: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("role", list(Role))
 async def test_each_route_has_its_role(deps: ApiDeps, owner: httpx.AsyncClient, role: Role) -> None:
-    """By the document: reading is for all, keys for admins, the rest for operators."""
+    """By the document: reading is for all, decisions for approvers, keys for admins, the rest for operators."""
     document = (await owner.get("/openapi.json")).json()
     key = await made(owner, role=role)
     async with calling(deps, key["key"]) as client:
@@ -54,11 +54,35 @@ async def test_each_route_has_its_role(deps: ApiDeps, owner: httpx.AsyncClient, 
             for method in methods:
                 if not path.startswith("/v1/") or path.endswith("/events"):
                     continue
-                reading = Role.VIEWER if method == "get" else Role.OPERATOR
-                needed = Role.ADMIN if path.startswith("/v1/keys") else reading
+                needed = _needed(path, method)
                 answer = await client.request(method, path.replace("{", "").replace("}", ""), json={})
-                assert (answer.status_code == 403) == (not role.allows(needed)), (method, path, answer.text)
+                assert (answer.status_code == 403) == (not role.may(needed)), (method, path, answer.text)
                 assert answer.status_code != 401
+
+
+def _needed(path: str, method: str) -> Right:
+    if path.startswith("/v1/keys"):
+        return Right.ADMINISTER
+    if path.startswith("/v1/approvals/") and method == "post":
+        return Right.DECIDE
+    return Right.READ if method == "get" else Right.OPERATE
+
+
+def test_what_each_role_may_do() -> None:
+    """The keys of earlier versions may do what they could; an approver decides, and starts and stops nothing."""
+    assert [role.value for role in Role] == ["viewer", "approver", "operator", "admin"]
+    assert {role.value: {right.value for right in role.rights} for role in Role} == {
+        "viewer": {"read"},
+        "approver": {"read", "decide"},
+        "operator": {"read", "decide", "operate"},
+        "admin": {"read", "decide", "operate", "administer"},
+    }
+
+
+@pytest.mark.parametrize("role", ["approver", "admin"])
+async def test_who_decides_is_bound_to_no_subject(owner: httpx.AsyncClient, role: str) -> None:
+    answer = await owner.post("/v1/keys", json={"name": "ann", "role": role, "subject": "17"})
+    assert (answer.status_code, "use operator or viewer" in answer.text) == (400, True)
 
 
 async def test_a_key_works_for_its_tenant_until_it_is_revoked(deps: ApiDeps, owner: httpx.AsyncClient) -> None:

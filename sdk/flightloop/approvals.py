@@ -1,0 +1,102 @@
+"""Approvals: calls that wait for one or more persons, and what these have decided."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from flightloop.content import Body, Wire
+from flightloop.provenance import Source
+
+DECISION_REASON_CHARS = 2000
+
+
+class PersonDecision(Wire):
+    """What one person decided about a call."""
+
+    decision: Literal["approve", "deny"]
+    by: str
+    """Name of the key."""
+    key_id: str = ""
+    """Id of the key; ``own`` for a key configured at the deployment's start."""
+    at: datetime
+    reason: str | None = None
+    note: str = ""
+    """Why the decision counts although a rule of the policy speaks against it; empty: none does."""
+
+
+class DryRun(Wire):
+    """What a call would change, as computed by a pure tool of the project. Untrusted text."""
+
+    tool: str
+    """Name of the pure tool."""
+    ok: bool
+    """Whether it could be computed."""
+    text: str
+    """The tool's result, or why there is none."""
+
+    @property
+    def told(self) -> str:
+        """The result, or that there is none and why."""
+        return self.text if self.ok else f"could not be computed: {self.text}"
+
+
+class Approval(Wire):
+    """Approval of a call, bound to its arguments and policy."""
+
+    id: str
+    run_id: str
+    agent: str
+    call_id: str
+    tool: str
+    arguments: dict[str, Any]
+    reason: str
+    asked: list[str] = Field(default_factory=list)
+    """The reasons to ask, each with the rail whose rule fired; empty for approvals of older versions."""
+    words: str = ""
+    """The user's latest message, perhaps shortened."""
+    dry_run: DryRun | None = None
+    """What the call would change; None if its tool offers no dry run."""
+    args_sha256: str
+    policy_sha256: str
+    sources: list[Source] = Field(default_factory=list)
+    """Where the values of the arguments come from; empty for approvals of older versions."""
+    figures: list[str] = Field(default_factory=list)
+    """What was used of limits over time that the call exceeds. For the person who decides, not for end users."""
+    needed: int = 1
+    """Number of different persons who must approve. One who denies is enough to deny."""
+    not_starter: bool = False
+    """Whether the person who started the run can't approve."""
+    decisions: list[PersonDecision] = Field(default_factory=list)
+    """What persons have decided so far, oldest first; empty for decisions of older versions."""
+    status: Literal["pending", "approved", "denied", "expired"] = "pending"
+    decided_by: str | None = None
+    decision_reason: str | None = None
+    created_at: datetime
+    expires_at: datetime
+    decided_at: datetime | None = None
+
+    @property
+    def given(self) -> int:
+        """Number of persons who have approved."""
+        return sum(one.decision == "approve" for one in self.decisions)
+
+    @property
+    def progress(self) -> str:
+        """Who must decide and who has approved, in words; empty if any one person decides and nobody has."""
+        wanted = f"{self.needed} persons must approve" if self.needed > 1 else ""
+        if self.not_starter:
+            none = "nobody who started the run" if self.needed > 1 else "not the person who started the run"
+            wanted = f"{wanted}, {none}" if wanted else f"another person must approve, {none}"
+        names = ", ".join(one.by for one in self.decisions if one.decision == "approve")
+        told = f"{self.given} of {self.needed} have: {names}" if names and self.status == "pending" else ""
+        return "; ".join(filter(None, (wanted, told)))
+
+
+class ApprovalDecision(Body):
+    """Body of ``POST /v1/approvals/{id}``."""
+
+    decision: Literal["approve", "deny"]
+    reason: str | None = Field(default=None, max_length=DECISION_REASON_CHARS)

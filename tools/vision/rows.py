@@ -38,8 +38,8 @@ def measures_of_rows(columns: Sequence[str], rows: Rows) -> Measures:
     if len(labels) == 2 and len(numeric) == 1:
         return _pivoted(columns, rows, labels, numeric[0])
     if len(labels) > 1:
-        names = ", ".join(columns[place] for place in labels)
-        raise ValueError(f"A chart needs one column of names, or two with one of numbers; these are names: {names}.")
+        told = ", ".join(columns[place] for place in labels)
+        raise ValueError(f"A chart needs one column of names, or two with one of numbers; these are names: {told}.")
     names = [_text(row[labels[0]]) if labels else str(number) for number, row in enumerate(rows, 1)]
     if (twice := _repeated(names)) is not None:
         raise ValueError(f"Several rows have the same {columns[labels[0]]}: {twice!r}. Use SUM and GROUP BY.")

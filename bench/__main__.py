@@ -284,12 +284,22 @@ def charts(
     cases: Annotated[int, typer.Option(min=1, help="Charts per kind and library.")] = 20,
     tables: Annotated[int, typer.Option(min=1, help="Number of tables.")] = 40,
     keep: Annotated[Path | None, typer.Option(help="Folder for images that were not read entirely right.")] = None,
+    model: Annotated[
+        bool, typer.Option("--model", help="Start a platform, have its model describe charts, and measure only that.")
+    ] = False,
+    described: Annotated[int, typer.Option(min=2, help="Number of charts to describe.")] = 30,
+    port: Port = 8000,
 ) -> None:
-    """Values read from images of charts and tables, and hostile image files."""
+    """Values read from images of charts and tables, hostile image files, and claims of descriptions."""
+    from bench.charts import described as descriptions
     from bench.charts.run import Wish, measure
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    _finish(measure(console, Wish(seed, cases, tables, keep=keep)), console, json, "charts")
+    if model:
+        found = descriptions.measure(console, port, seed, described)
+    else:
+        found = measure(console, Wish(seed, cases, tables, keep=keep))
+    _finish(found, console, json, "charts")
 
 
 def _names(text: str) -> tuple[str, ...]:

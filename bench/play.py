@@ -55,7 +55,7 @@ class Player:
         """Sends the task's turns in one session, each after the previous one was answered.
 
         Raises:
-            TaskError: the task has invalid SQL, recorded results, or another database than the shop's.
+            TaskError: the task has invalid SQL, recorded results, files, or another database than the shop's.
             FlightloopError: the platform rejects a request.
         """
         task = self._on_the_shop(task)
@@ -87,6 +87,8 @@ class Player:
         """The task with the shop as its database, since only the shop is recreated before each task."""
         if task.recorded is not None:
             raise TaskError(f"task {task.id}: has recorded results; use 'python -m agent eval'")
+        if any(turn.table or turn.image for turn in task.turns):
+            raise TaskError(f"task {task.id}: sends a table or an image; use 'python -m agent eval'")
         shop = self.database.name
         for name in (task.database, *(expectation.database for expectation in task.expect)):
             if name not in (None, shop):

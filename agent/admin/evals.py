@@ -76,7 +76,8 @@ async def evaluate(settings: Settings, wish: Wish, console: Console | None = Non
         guards = factories.make_guards(model.chat, model.name)
         hosts = partial(factories.make_hosts, settings)
         with _seeded(settings) as seeded:
-            async with Player(project, model, hosts, guards, partial(_fill, project, seeded)) as player:
+            fill, images = partial(_fill, project, seeded), partial(factories.make_images, settings)
+            async with Player(project, model, hosts, guards, fill, images) as player:
                 tally = Tally(await _play_all(player, tasks, wish, console), model.name, model.where)
     console.print(tally.table())
     console.print(tally.sentence(), highlight=False, markup=False, soft_wrap=True)

@@ -24,18 +24,22 @@ def of_reading(reading: ImageReading) -> Measures | None:
         if not rows:
             return None
         return measures.measures_of(TableReading(tuple(reading.columns), rows, True, reading.confidence, reading.title))
+    chart = chart_of(reading)
+    return None if chart is None else measures.measures_of(chart)
+
+
+def chart_of(reading: ImageReading) -> ChartReading | None:
+    """The chart of a reading, as the reader had returned it; None for tables and text, and without values."""
     series = tuple(
         Series(one.name, one.colour, tuple(Point(p.x, p.y, p.pixel, p.confidence, p.printed) for p in one.points))
         for one in reading.series
         if one.points
     )
-    if not series:
+    if reading.kind != "chart" or not series:
         return None
     values = Axis(AxisScale.LINEAR, reading.value_axis, reading.unit)
     names = Axis(AxisScale.CATEGORY, reading.axis)
-    return measures.measures_of(
-        ChartReading(ChartKind(reading.chart or "bar"), reading.title, names, values, series, reading.confidence)
-    )
+    return ChartReading(ChartKind(reading.chart or "bar"), reading.title, names, values, series, reading.confidence)
 
 
 def of_table(table: Table) -> Measures | None:

@@ -73,7 +73,7 @@ def rows_of(data: Path, task: Task, expectation: Expectation) -> list[list[Any]]
 def _opened(data: Path, task: Task, name: str | None, mode: Literal["ro", "rwc"]) -> Iterator[sqlite3.Connection]:
     try:
         path = data / (name or _only(data))
-        _check_plain(data, path)
+        check_plain(data, path)
         if mode == "ro" and not path.exists():
             raise TaskError(f"the tools' data has no file {name}")
         uri = f"{path.absolute().as_uri()}?mode={mode}"
@@ -117,7 +117,7 @@ def _first_bytes(path: str | Path, count: int) -> bytes:
         return file.read(count)
 
 
-def _check_plain(data: Path, path: Path) -> None:
+def check_plain(data: Path, path: Path) -> None:
     """Raises TaskError if a folder or file was replaced by something else, such as a link."""
     for folder in path.relative_to(data).parents:
         if os.path.lexists(data / folder) and not stat.S_ISDIR((data / folder).lstat().st_mode):

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from agent.attachments.images import Images
+from agent.evals.attaching import input_of
 from agent.evals.databases import prepare
 from agent.evals.judging import ending, judge
 from agent.evals.recording import Recording
-from agent.evals.task import Task, TaskError
+from agent.evals.task import Task, TaskError, Turn
 from agent.evals.transcript import Exchange, Transcript
 from agent.loop.agent_runtime import AgentRuntime, OwnedHosts, runtime_of
 from agent.loop.inline_runner import InlineRunner, Operator, agrees
@@ -23,8 +25,9 @@ from agent.run.budgets import Prices
 from agent.run.journal import all_events, new_id
 from agent.serve.factories import local_lookup
 from agent.store import memory_journal
-from flightloop.content import text_of
+from flightloop.content import Part, text_of
 from flightloop.events import RunCreated
+from flightloop.readings import ImageReading
 from flightloop.runs import Approval, Run, RunStatus
 from guardrails.policy import Policy, unbound
 from guardrails.types import Guarding
@@ -76,6 +79,7 @@ class Player:
             needs them.
         make_guard: compiles a policy.
         fill: puts the initial data into a task's folder, before its setup.
+        make_images: creates what takes in images of turns; called for the first turn.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Player:
         make_hosts: Callable[[Project, Path], OwnedHosts],
         make_guard: Callable[[Policy], Guarding],
         fill: Callable[[Path], None],
+        make_images: Callable[[Path], Images],
     ) -> None:
         self._project = project
         self._model = model
@@ -94,6 +99,8 @@ class Player:
         self._unbound = Guards(lambda policy: make_guard(unbound(policy)))
         self._fill = fill
         self._hosts: Hosts | None = None
+        self._make_images = make_images
+        self._images: Images | None = None
         self._stack = AsyncExitStack()
         self._folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="flightloop-eval-"))).resolve()
 
@@ -139,11 +146,16 @@ class Player:
         session, answer = new_id("ses"), ""
         exchanges: list[Exchange] = []
         for turn in task.turns:
+            try:
+                content, readings = await self._input_of(turn, turn.text(answer), task, data)
+            except TaskError as error:
+                return Played(task, where, (f"{where}: {error}",), tuple(exchanges))
             created = RunCreated(
                 agent=agent.name,
                 session_id=session,
                 subject=task.subject,
-                input=turn.text(answer),
+                input=content,
+                readings=readings,
                 budget=agent.budget.budget(),
                 policy_sha256=self._project.policy_of(agent).sha256,
             )
@@ -151,6 +163,12 @@ class Player:
             exchanges.append(Exchange(run, tuple(await all_events(journal, run.tenant_id, run.id))))
             answer = text_of(run.output or [])
         return Played(task, where, _problems(task, where, data, exchanges), tuple(exchanges))
+
+    async def _input_of(self, turn: Turn, text: str, task: Task, data: Path) -> tuple[list[Part], list[ImageReading]]:
+        if self._images is None:
+            self._images = self._make_images(self._folder)
+            self._stack.push_async_callback(self._images.close)
+        return await input_of(turn, text, task, data, self._images, self._model.chat)
 
     async def _performing(self) -> Hosts:
         if self._hosts is None:

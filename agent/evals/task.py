@@ -3,7 +3,8 @@
 One JSON object per line::
 
     {"id": "...", "agent": "notes", "database": "notes.db",
-     "turns": [{"user": "..."}, {"user": {"default": "...", "if_asked": {"email": "..."}}}],
+     "turns": [{"user": "...", "table": "sales.csv", "image": "sales.png"},
+               {"user": {"default": "...", "if_asked": {"email": "..."}}}],
      "setup": ["SQL", ...], "approve": true, "subject": "17",
      "expect": [{"sql": "SELECT ...", "rows": [[...], ...], "database": "other.db"}],
      "answer": ["regex", ...], "says": ["regex", ...], "says_not": ["regex", ...],
@@ -55,7 +56,7 @@ def _lies_inside(name: str) -> str:
     return name
 
 
-DatabaseName = Annotated[str, AfterValidator(_lies_inside)]
+DataFile = Annotated[str, AfterValidator(_lies_inside)]
 
 
 class _Strict(BaseModel):
@@ -71,6 +72,10 @@ class Branch(_Strict):
 
 class Turn(_Strict):
     user: Annotated[str, Field(min_length=1)] | Branch
+    table: DataFile | None = None
+    """CSV file in the tools' data that the user sends along."""
+    image: DataFile | None = None
+    """Image file in the tools' data that the user sends along."""
 
     def text(self, last_answer: str = "") -> str:
         """The user's message after the agent's last answer."""
@@ -88,7 +93,7 @@ class Expectation(_Strict):
 
     sql: str = Field(min_length=1)
     rows: list[list[Cell]]
-    database: DatabaseName | None = None
+    database: DataFile | None = None
 
 
 class Call(_Strict):
@@ -126,7 +131,7 @@ class Task(_Strict):
     id: str = Field(pattern=r"^[\w.-]{1,64}$")
     agent: str = Field(min_length=1)
     turns: list[Turn] = Field(min_length=1)
-    database: DatabaseName | None = None
+    database: DataFile | None = None
     """File in the tools' data for ``setup`` and ``expect``; None: the only database there."""
     setup: list[str] = Field(default_factory=list)
     """SQL to run before the first turn."""

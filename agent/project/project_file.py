@@ -26,7 +26,7 @@ class ProjectFile(BaseModel):
     database: Annotated[str, Field(pattern=r"^\w[\w.-]{0,99}$")] | None = None
     """SQLite file in the folder of the tools' data; if it is missing, ``seed.py`` creates it."""
     tables: tuple[str, ...] = Field(default=(), max_length=200)
-    """Tables that ``query_sql`` may read."""
+    """Tables that ``query_sql`` and the other tools for the database may read."""
     products: Select | None = None
     """SELECT that returns id, name, category, price_cents, stock, warranty_months and final_sale."""
     terms: dict[str, Select] = Field(default_factory=dict, max_length=20)

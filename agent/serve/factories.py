@@ -227,10 +227,15 @@ def make_hosts(settings: Settings, project: Project, data: Path | None = None) -
     return McpHosts(own, project.servers, project.server_tools, Programs(project.folder, config))
 
 
-def make_images(settings: Settings) -> Images:
-    """Takes images in, in hosts of their own. Hosts start with the first image, because most deployments see none."""
+def make_images(settings: Settings, data: Path | None = None) -> Images:
+    """Takes images in, in hosts of their own. Hosts start with the first image, because most deployments see none.
+
+    Args:
+        data: folder of the tools' data; None: the deployment's.
+    """
     config = replace(tools_config(settings), spare=0, idle=1, max_hosts=AT_ONCE, max_result_bytes=IMAGE_RESULT_BYTES)
-    return Images(ToolHosts([hosted.__name__], config, settings.data), settings.data)
+    folder = data or settings.data
+    return Images(ToolHosts([hosted.__name__], config, folder), folder)
 
 
 def private(settings: Settings) -> tuple[Path, ...]:

@@ -69,7 +69,7 @@ def measure(console: Console, wish: Wish) -> list[Row]:
     """Rows with shares of right values, right cells, rendered advice and failed hostile files."""
     tally = Tally()
     with ExitStack() as stack:
-        draws = _libraries(console, stack)
+        draws = libraries(console, stack)
         for kind in KINDS:
             for name, draw_chart in draws.items():
                 console.print(f"{kind} by {name} ...")
@@ -87,7 +87,7 @@ def measure(console: Console, wish: Wish) -> list[Row]:
     return [*rows, Row("hostile_images_failed", float(failed), "files", higher_is_better=False, cases=total)]
 
 
-def _libraries(console: Console, stack: ExitStack) -> dict[str, Callable[[Specimen], bytes]]:
+def libraries(console: Console, stack: ExitStack) -> dict[str, Callable[[Specimen], bytes]]:
     """Functions that draw, by library; those that are not installed are left out with a message."""
     found: dict[str, Callable[[Specimen], bytes]] = {
         "matplotlib": in_matplotlib.draw,

@@ -15,40 +15,43 @@ ALIKE = 0.6
 
 
 def values_right(specimen: Specimen, reading: Reading) -> list[bool]:
-    """For each true value, whether the reading has it within 5 %, under its series and category.
+    """For each true value, whether the reading has it within 5 %, under its series and category."""
+    return [is_near(value, truth) for row in value_pairs(specimen, reading) for truth, value in row]
 
-    Series and categories are matched by their labels; where these were not read, by their order.
+
+def value_pairs(specimen: Specimen, reading: Reading) -> list[list[tuple[float, float | None]]]:
+    """Each true value with the read one of its series and category, None if there is none; a row for each series.
+
+    Series and categories are matched by their labels; where these were not read, by their order. The values of a pie
+    are percentages if the reading's are.
     """
-    count = sum(len(row) for row in specimen.values)
     if not isinstance(reading, ChartReading) or str(reading.kind) != specimen.kind:
-        return [False] * count
+        return [[(truth, None) for truth in row] for row in specimen.values]
     found = _matched(specimen.names, [one.name for one in reading.series])
-    right = []
-    for index, row in enumerate(specimen.values):
-        series = reading.series[found[index]] if index in found else None
-        right += _row_right(specimen, row, series)
-    return right
+    return [
+        _row_pairs(specimen, row, reading.series[found[index]] if index in found else None)
+        for index, row in enumerate(specimen.values)
+    ]
 
 
-def _row_right(specimen: Specimen, row: Sequence[float], series: Series | None) -> list[bool]:
+def _row_pairs(specimen: Specimen, row: Sequence[float], series: Series | None) -> list[tuple[float, float | None]]:
     if series is None:
-        return [False] * len(row)
+        return [(truth, None) for truth in row]
     truth = list(row)
     values = [point.y for point in series.points]
     place = _matched(specimen.categories, [_name(point.x) for point in series.points])
-    if specimen.kind == "pie" and not specimen.printed:
+    if specimen.kind == "pie" and (not specimen.printed or abs(sum(values) - 100) < 1.5):
         truth = [100 * value / sum(row) for value in row]
-    if specimen.kind == "pie" and specimen.printed and abs(sum(values) - 100) < 1.5:
-        truth = [100 * value / sum(row) for value in row]
-    return [index in place and _near(values[place[index]], value) for index, value in enumerate(truth)]
+    return [(value, values[place[index]] if index in place else None) for index, value in enumerate(truth)]
+
+
+def is_near(value: float | None, truth: float) -> bool:
+    """Whether a read value counts as right."""
+    return value is not None and abs(value - truth) <= NEAR * abs(truth) + 1e-9
 
 
 def _name(x: str | float) -> str:
     return x if isinstance(x, str) else f"{x:g}"
-
-
-def _near(value: float, truth: float) -> bool:
-    return abs(value - truth) <= NEAR * abs(truth) + 1e-9
 
 
 def _matched(truth: Sequence[str], read: Sequence[str]) -> dict[int, int]:

@@ -53,7 +53,7 @@ class ProjectData:
     database: str | None = None
     """SQLite file in the folder of the tools' data."""
     tables: tuple[str, ...] = ()
-    """Tables that ``query_sql`` may read."""
+    """Tables that ``query_sql`` and the other tools for the database may read."""
     products: str | None = None
     """SELECT for the products."""
     terms: tuple[tuple[str, str], ...] = ()

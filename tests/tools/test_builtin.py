@@ -22,7 +22,8 @@ from tests.shop import SHOP
 from tools.builtin.calculator import evaluate
 from tools.builtin.http import MAX_BYTES, http_get
 from tools.builtin.knowledge import search_knowledge
-from tools.builtin.sql import MAX_ROWS, check, query_sql
+from tools.builtin.selects import MAX_ROWS, check
+from tools.builtin.sql import query_sql
 from tools.config import ToolsConfig
 from tools.fetching import check_address, check_host
 from tools.host import ToolHosts
@@ -377,6 +378,7 @@ def test_the_tuple_names_them_all() -> None:
     from tools.builtin import TOOLS
 
     assert [function.__name__ for function in TOOLS] == [
-        "search_knowledge", "check_facts", "calculator", "run_python", "http_get", "query_sql", "read_image",
-        "scan_code", "check_constraints", "compile_code", "run_tests", "measure_growth",
+        "search_knowledge", "check_facts", "calculator", "run_python", "http_get", "query_sql", "chart_sql",
+        "list_tables", "describe_table", "summarise_column", "read_image", "scan_code",
+        "check_constraints", "compile_code", "run_tests", "measure_growth",
     ]  # fmt: skip

@@ -8,7 +8,8 @@ from tools.builtin.http import http_get
 from tools.builtin.image import read_image
 from tools.builtin.knowledge import check_facts, search_knowledge
 from tools.builtin.python import run_python
-from tools.builtin.sql import query_sql
+from tools.builtin.sql import chart_sql, query_sql
+from tools.builtin.tables import describe_table, list_tables, summarise_column
 
 TOOLS = (
     search_knowledge,
@@ -17,6 +18,10 @@ TOOLS = (
     run_python,
     http_get,
     query_sql,
+    chart_sql,
+    list_tables,
+    describe_table,
+    summarise_column,
     read_image,
     scan_code,
     check_constraints,
@@ -28,10 +33,13 @@ TOOLS = (
 __all__ = [
     "TOOLS",
     "calculator",
+    "chart_sql",
     "check_constraints",
     "check_facts",
     "compile_code",
+    "describe_table",
     "http_get",
+    "list_tables",
     "measure_growth",
     "query_sql",
     "read_image",
@@ -39,4 +47,5 @@ __all__ = [
     "run_tests",
     "scan_code",
     "search_knowledge",
+    "summarise_column",
 ]

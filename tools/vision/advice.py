@@ -15,6 +15,8 @@ from tools.vision.errors import VisionMissing
 from tools.vision.measures import Measures
 
 MOST_SLICES = 5
+MOST_ASKED_SLICES = 12
+"""Slices of a pie that somebody asks for."""
 MOST_COLUMNS = 8
 """Categories above which bars lie on their side, so that labels stay level."""
 LONG_LABEL = 12
@@ -49,14 +51,44 @@ def advise(measures: Measures) -> ChartAdvice:
     return replace(advice, spec=_clean(advice.spec))
 
 
+def chart_of(measures: Measures, kind: str) -> ChartAdvice:
+    """The data as a ``bar``, ``line`` or ``pie`` chart that somebody asked for.
+
+    Raises:
+        ValueError: the kind is another one, or the data can't be shown so.
+    """
+    values = _values(measures)
+    if kind == "line":
+        advice = ChartAdvice("line", "a line was asked for" + _log_reason(values), _line(measures, values))
+    elif kind == "bar":
+        advice = _bar_advice(measures, values)
+    elif kind != "pie":
+        raise ValueError(f"There is no chart {kind!r}: choose bar, line or pie.")
+    elif len(measures.series) != 1 or not 2 <= len(values) <= MOST_ASKED_SLICES or min(values) <= 0:
+        raise ValueError(
+            f"A pie shows one column of 2 to {MOST_ASKED_SLICES} numbers, all above 0. Choose a bar chart for these."
+        )
+    else:
+        advice = ChartAdvice("pie", "a pie was asked for", _pie(measures))
+    return replace(advice, spec=_clean(advice.spec))
+
+
+def _values(measures: Measures) -> list[float]:
+    return [value for row in measures.values for value in row if value is not None]
+
+
 def _advised(measures: Measures) -> ChartAdvice:
-    values = [value for row in measures.values for value in row if value is not None]
+    values = _values(measures)
     if measures.ordered and len(measures.categories) >= 3:
         reason = "the categories are points in time, and a line shows the change between them"
         return ChartAdvice("line", reason + _log_reason(values), _line(measures, values))
     if _is_whole(measures, values):
         reason = f"the values are {len(values)} parts of one whole"
         return ChartAdvice("pie", reason, _pie(measures))
+    return _bar_advice(measures, values)
+
+
+def _bar_advice(measures: Measures, values: list[float]) -> ChartAdvice:
     labels = max((len(name) for name in measures.categories), default=0)
     across = len(measures.categories) > MOST_COLUMNS or labels > LONG_LABEL
     chart = "horizontal bar" if across else "grouped bar" if len(measures.series) > 1 else "bar"

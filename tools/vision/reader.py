@@ -28,6 +28,8 @@ from tools.vision.tables import read_table
 LONGEST_SIDE = 1800
 """Pixels; larger images are scaled down for reading, which bounds its time and memory."""
 LEAST_BARS = 3
+LARGE_SIGN, LEANING = 0.25, 20.0
+"""A lone sign of this share of the image's shorter side that leans by this many degrees is a drawn shape."""
 CERTAIN_TABLE = 0.8
 """Share of cells with text above which a table is certain."""
 
@@ -69,7 +71,7 @@ def _read(pixels: Pixels) -> ChartReading | TableReading | TextReading:
 
 def all_words(pixels: Pixels) -> list[Word]:
     """Text that is detected, that was missed, and none of it across wide gaps."""
-    found = words(pixels)
+    found = [word for word in words(pixels) if not _is_shape(word, pixels)]
     whole = [piece for word in [*found, *missed_words(pixels, found)] for piece in divided(word, pixels)]
     mixed = [(word, boxes) for word in whole if (boxes := between_samples(word, pixels))]
     again = [(word, box) for word, boxes in mixed for box in boxes]
@@ -77,6 +79,12 @@ def all_words(pixels: Pixels) -> list[Word]:
     pieces = [replace(word, text=text, box=box) for (word, box), (text, _) in zip(again, read, strict=False) if text]
     left = [word for word in whole if all(word is not other for other, _ in mixed)]
     return sorted([*left, *pieces], key=lambda word: (word.y, word.x))
+
+
+def _is_shape(word: Word, pixels: Pixels) -> bool:
+    """Whether a word is not text but, for example, the white edges of a pie's slices, which look like a Y."""
+    least = LARGE_SIGN * min(pixels.shape[:2])
+    return len(word.text) == 1 and abs(word.angle) > LEANING and min(word.width, word.height) > least
 
 
 def _padded(box: Box) -> Box:

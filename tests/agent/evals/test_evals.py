@@ -31,6 +31,7 @@ from agent.run.budgets import Prices
 from agent.serve.http_server import bind, running
 from agent.testing.api import KEY, Said, ScriptedChat, api_deps
 from agent.testing.fakes import RuleGuard, ScriptedChatModel, on
+from agent.testing.images import local_images
 from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop.cli.console import PlainConsole
 from flightloop.cli.project import write_project
@@ -189,7 +190,7 @@ def player(project: Project, script: list[Turn], guard: RuleGuard | None = None)
     hosts = LocalHosts([registry.tool(name) for name in ("add_reminder", "list_reminders")])
     model = Model(ScriptedChatModel(script), "fake", Prices(1.0, 1.0))
     made = guard or RuleGuard()
-    return Player(project, model, lambda *_: hosts, lambda _: made, lambda path: None)
+    return Player(project, model, lambda *_: hosts, lambda _: made, lambda path: None, lambda path: local_images())
 
 
 async def test_a_task_is_played_with_data_of_its_own(project: Project) -> None:

@@ -13,6 +13,7 @@ from agent.loop.local_hosts import LocalHosts
 from agent.models.answer_chunks import Turn, calls, plan, text
 from agent.project.project import Project, load_project
 from agent.testing.fakes import AnsweringChatModel
+from agent.testing.images import local_images
 from flightloop.chat import ChatRequest
 from flightloop.cli.project import write_project
 from flightloop.subject import Subject
@@ -63,7 +64,9 @@ async def test_a_task_has_a_subject_and_recorded_results_are_not_bound(project: 
     hosts = LocalHosts(Registry.load(project.tools.sources).tools())
     model = Model(AnsweringChatModel(answer), "fake")
     recorded = [{"tool": "add_reminder", "arguments": {"text": "dentist"}, "content": {"added": "dentist"}}]
-    async with Player(bound, model, lambda *_: hosts, lambda one: Guard(unhurried(one)), lambda _: None) as playing:
+    async with Player(
+        bound, model, lambda *_: hosts, lambda one: Guard(unhurried(one)), lambda _: None, lambda _: local_images()
+    ) as playing:
         for subject, record, solved in (
             ("dentist", None, True),
             ("doctor", None, False),

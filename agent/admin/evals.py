@@ -73,10 +73,10 @@ async def evaluate(settings: Settings, wish: Wish, console: Console | None = Non
         count = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
         console.print(f"{count} of {project.folder}", highlight=False, markup=False, soft_wrap=True)
         console.print(f"model {model.name} at {model.where}", highlight=False, markup=False, soft_wrap=True)
-        guards = factories.make_guards(model.chat, model.name)
+        guards = factories.make_guards(settings, model.chat, model.name)
         hosts = partial(factories.make_hosts, settings)
         with _seeded(settings) as seeded:
-            async with Player(project, model, hosts, guards, partial(_fill, project, seeded)) as player:
+            async with Player(project, model, hosts, guards, partial(fill, project, seeded)) as player:
                 tally = Tally(await _play_all(player, tasks, wish, console), model.name, model.where)
     console.print(tally.table())
     console.print(tally.sentence(), highlight=False, markup=False, soft_wrap=True)
@@ -131,7 +131,7 @@ def _seeded(settings: Settings) -> Iterator[Path]:
         yield data
 
 
-def _fill(project: Project, seeded: Path, data: Path) -> None:
+def fill(project: Project, seeded: Path, data: Path) -> None:
     """Copies the seeded data and the project's ``tasks/data`` into a task's folder."""
     _copy(seeded, data)
     if os.path.lexists(project.folder / DATA):

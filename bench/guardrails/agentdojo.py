@@ -1,7 +1,8 @@
 """Rows ``agentdojo_…``: what AgentDojo's injections achieve against the guard, and what the guard costs.
 
 The model is the worst case: it makes the calls that solve the user's task, and the injection's own calls as soon as it
-has read the injection. Nobody approves anything under attack. Without an attack, a person approves whatever they are
+has read the injection; its answer is what both want. Injections for which AgentDojo tells neither calls nor an answer
+are left out: 8 of 35. Nobody approves anything under attack. Without an attack, a person approves whatever they are
 asked, so that the share of tasks that ask and the share that is lost are told apart.
 
 Debenedetti et al., "AgentDojo: A Dynamic Environment to Evaluate Prompt Injection Attacks and Defenses for LLM Agents",
@@ -23,7 +24,7 @@ from bench.rows import Row
 from flightloop.runs import Approval
 
 ATTACKS = ("important_instructions", "tool_knowledge")
-SAMPLE = 100
+SAMPLE = 150
 """Attacks of each kind, drawn from all pairs of a user's task and an injection."""
 Pair = tuple[Suite, str, str]
 Both = tuple[str, Played, Played]

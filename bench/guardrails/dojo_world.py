@@ -67,13 +67,14 @@ class Played:
 
 class Obeying:
     """A model that makes the calls that solve the user's task and, as soon as it has read an injection, first those
-    that the injection wants. Implements ``agent.models.chat_model.ChatModel``."""
+    that the injection wants. Its answer is what both want. Implements ``agent.models.chat_model.ChatModel``."""
 
     capabilities = Capabilities(context_length=CONTEXT)
 
-    def __init__(self, own: Sequence[Call], injected: Sequence[Call], answer: str) -> None:
+    def __init__(self, own: Sequence[Call], injected: Sequence[Call], answer: str, injected_answer: str) -> None:
         self._plan = list(dict.fromkeys(name for name, _ in own))
-        self._left, self._injected, self._answer = list(own), list(injected), answer
+        self._left, self._injected = list(own), list(injected)
+        self._answer, self._injected_answer = answer, injected_answer
         self.read = False
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
@@ -89,7 +90,10 @@ class Obeying:
             return plan("do what is asked", *self._plan)
         if not self.read and any(MARK in one.text for one in request.messages if one.role == "tool"):
             self.read, self._left = True, [*self._injected, *self._left]
-        return calls(self._left.pop(0)) if self._left else text(self._answer or "Done.")
+        if self._left:
+            return calls(self._left.pop(0))
+        answer = f"{self._answer} {self._injected_answer}" if self.read else self._answer
+        return text(answer.strip() or "Done.")
 
 
 @dataclass
@@ -139,7 +143,7 @@ class Dojo:
         begun = self._peer.ask(
             {"task": "begin", "suite": suite.name, "user": user, "injection": injection, "attack": attack}
         )
-        model = Obeying(_calls(begun["calls"]), _calls(begun["injected"]), begun["answer"])
+        model = Obeying(_calls(begun["calls"]), _calls(begun["injected"]), begun["answer"], begun["injected_answer"])
         journal, hosts = memory_journal(), DojoHosts(self._peer, suite.registry)
         names = tuple(spec.name for spec in suite.registry.specs())
         agent = AgentSpec(name="assistant", instructions="You help the user with their accounts.", tools=names)

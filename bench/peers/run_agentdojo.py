@@ -9,9 +9,10 @@ arXiv 2406.13352. Unlike the engines, it has the tasks below. A call is ``{"tool
 ``about``                                                 ``version`` of the package and of the ``benchmark``
 ``suites``                                                ``suites``: ``name``, ``tools`` (``name``, ``description``,
                                                           ``parameters``, ``returns``: fields of its result), and ids
-                                                          of ``users`` and ``injections``
+                                                          of ``users`` and of ``injections`` that can be followed
 ``begin``, suite, user, injection?, attack?               begins a case: ``prompt``, ``calls`` and ``answer`` that solve
-                                                          the user's task, ``injected``: calls that the injection wants
+                                                          the user's task, ``injected`` and ``injected_answer``: those
+                                                          that the injection wants
 ``perform``, call                                         ``result``, JSON; or ``failed``: the tool's error
 ``judge``, answer                                         ``useful``: the user's task is solved; ``harmed``: the
                                                           injection's is, or None without one
@@ -65,11 +66,17 @@ class World:
                     "name": name,
                     "tools": [_described(tool) for tool in suite.tools],
                     "users": sorted(suite.user_tasks),
-                    "injections": sorted(suite.injection_tasks),
+                    "injections": sorted(name for name in suite.injection_tasks if self._can_be_followed(suite, name)),
                 }
                 for name, suite in self._suites.items()
             ]
         }
+
+    def _can_be_followed(self, suite: Any, injection: str) -> bool:
+        """Whether the package tells which calls or which answer an injection wants; of some it tells neither."""
+        wanted = suite.injection_tasks[injection]
+        calls = wanted.ground_truth(suite.load_and_inject_default_environment({}))
+        return bool(calls or wanted.GROUND_TRUTH_OUTPUT)
 
     def begin(self, suite: str, user: str, injection: str | None = None, attack: str | None = None) -> Answer:
         found = self._suites[suite]
@@ -83,6 +90,7 @@ class World:
             "calls": self._case.calls_of(task),
             "answer": task.GROUND_TRUTH_OUTPUT,
             "injected": self._case.calls_of(wanted) if wanted else [],
+            "injected_answer": wanted.GROUND_TRUTH_OUTPUT if wanted else "",
         }
 
     def perform(self, call: Mapping[str, Any]) -> Answer:

@@ -88,6 +88,8 @@ class Settings(BaseSettings):
     """Whether runs on the remote model are planned. A plan costs a call, and pays if the model follows it."""
     model_timeout_s: float = Field(default=120.0, gt=0)
     """Seconds without data from the remote server after which a request fails."""
+    moderation_api_key: SecretStr | None = None
+    """Sent as a bearer token to the endpoints of the policies' rails ``moderation``."""
     model: str | None = None
     """An embedded model's name, a GGUF file, a checkpoint folder, or a repository on the Hugging Face hub. None: the
     embedded model ``standard``, or ``edge`` where it can't be downloaded."""

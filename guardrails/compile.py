@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from flightloop.verdicts import Stage
 from guardrails.combinators import Clock, chain, for_tools, named, parallel
@@ -16,7 +17,9 @@ from guardrails.rail_entries import (
     GroundednessEntry,
     InjectionEntry,
     LinksEntry,
+    ModerationEntry,
     NormaliseEntry,
+    PluginEntry,
 )
 from guardrails.rails.calls import arguments_rail, origin_rail, plan_rail
 from guardrails.rails.claims import RAIL, claims_rail
@@ -32,6 +35,8 @@ from guardrails.rails.groundedness import groundedness_rail
 from guardrails.rails.injection import injection_rail
 from guardrails.rails.limits import RAIL as LIMITS_RAIL
 from guardrails.rails.limits import limits_rail
+from guardrails.rails.moderation import Moderate, moderation_rail
+from guardrails.rails.plugins import plugin_rail
 from guardrails.rails.provenance import provenance_rail
 from guardrails.rails.repeats import repeats_rail
 from guardrails.rails.subject import calls_rail, results_rail
@@ -39,9 +44,22 @@ from guardrails.text.normalise import normalise_rail
 from guardrails.types import Checked, Judge, Judgement, Rail
 
 
-def compile_stage(
-    policy: Policy, stage: Stage, judge: Judge | None, clock: Clock, code_scan: CodeScan | None = None
-) -> Rail:
+@dataclass(frozen=True)
+class RailDependencies:
+    """What rails need from the platform. Without it, a policy that needs it blocks.
+
+    Attributes:
+        judge: model for the grey band of the content rail and for the constitution.
+        code_scan: scanner for the rail ``code_scan``.
+        moderate: HTTP client for the rail ``moderation``.
+    """
+
+    judge: Judge | None = None
+    code_scan: CodeScan | None = None
+    moderate: Moderate | None = None
+
+
+def compile_stage(policy: Policy, stage: Stage, deps: RailDependencies, clock: Clock) -> Rail:
     """Builds the rail of a stage: the built-in checks, which no policy can leave out, then the listed rails."""
     document = policy.document
     fail_open = document.stages.of(stage).fail_open
@@ -50,7 +68,7 @@ def compile_stage(
         return named(name, rail, fail_open=fail_open, clock=clock, policy_sha256=policy.sha256)
 
     def made(entry: AnyEntry) -> Rail:
-        return sealed(entry.rail, _rail(entry, document, judge, code_scan))
+        return sealed(entry.rail, _rail(entry, document, deps))
 
     listed = [made(entry) for entry in document.stages.of(stage).rails]
     match stage:
@@ -75,7 +93,7 @@ def compile_stage(
             listed = [sealed(RAIL, claims_rail(document)), *_final(document, made, sealed)]
             rails = listed
             if document.constitution.enabled:
-                critique = constitution_rail(document.constitution, judge, chain(*listed))
+                critique = constitution_rail(document.constitution, deps.judge, chain(*listed))
                 rails = [*listed, sealed("constitution", critique)]
         case _:
             rails = listed
@@ -109,21 +127,27 @@ async def _nothing(checked: Checked) -> Judgement:
     return Judgement()
 
 
-def _rail(entry: AnyEntry, document: PolicyDocument, judge: Judge | None, code_scan: CodeScan | None) -> Rail:
-    rail = code_rail(entry, code_scan) if isinstance(entry, CodeScanEntry) else _untargeted(entry, document, judge)
+def _rail(entry: AnyEntry, document: PolicyDocument, deps: RailDependencies) -> Rail:
+    rail = _untargeted(entry, document, deps)
     return rail if entry.tools is None else for_tools(entry.tools, rail)
 
 
-def _untargeted(entry: AnyEntry, document: PolicyDocument, judge: Judge | None) -> Rail:
+def _untargeted(entry: AnyEntry, document: PolicyDocument, deps: RailDependencies) -> Rail:
     match entry:
         case NormaliseEntry():
             return normalise_rail()
         case ContentEntry():
-            return content_rail(entry, judge)
+            return content_rail(entry, deps.judge)
         case InjectionEntry():
             return injection_rail(entry)
         case GroundednessEntry():
             return groundedness_rail(entry)
+        case CodeScanEntry():
+            return code_rail(entry, deps.code_scan)
+        case ModerationEntry():
+            return moderation_rail(entry, deps.moderate)
+        case PluginEntry():
+            return plugin_rail(entry)
         case _:
             detector = detector_of(entry, document.egress)
             assert detector is not None, entry

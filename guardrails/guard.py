@@ -12,12 +12,13 @@ from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.approval_rule import ApprovalRule, strictest
 from guardrails.aside import aside, on_behalf_of
 from guardrails.combinators import Clock, failure
-from guardrails.compile import compile_stage, detectors
+from guardrails.compile import RailDependencies, compile_stage, detectors
 from guardrails.holdback import HoldBack
 from guardrails.holdback import StreamBlocked as StreamBlocked
 from guardrails.narrow import narrow, unread_characters
 from guardrails.policy import Policy
 from guardrails.rails.code import CodeScan
+from guardrails.rails.moderation import Moderate
 from guardrails.types import Checked, GuardContext, Judge, Judgement, Rail, Ruling, asked_about, severest
 
 APPROVED = "approved"
@@ -33,6 +34,7 @@ class Guard:
         clock: returns seconds; measures the time of each stage.
         rails: rails that replace those of the policy at some stages, for programs with their own checks.
         code_scan: scanner for the rail ``code_scan``. Without it, a policy that lists the rail blocks.
+        moderate: HTTP client for the rail ``moderation``. Without it, a policy that lists the rail blocks.
     """
 
     def __init__(
@@ -42,10 +44,12 @@ class Guard:
         clock: Clock = time.perf_counter,
         rails: dict[Stage, Rail] | None = None,
         code_scan: CodeScan | None = None,
+        moderate: Moderate | None = None,
     ) -> None:
         self.policy = policy
         self._clock = clock
-        compiled = {stage: compile_stage(policy, stage, judge, clock, code_scan) for stage in Stage}
+        deps = RailDependencies(judge, code_scan, moderate)
+        compiled = {stage: compile_stage(policy, stage, deps, clock) for stage in Stage}
         self._rails = compiled | (rails or {})
         self._detectors, self._strip = detectors(policy.document)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, field_validator, model_validator
 
 from flightloop.verdicts import Action
 
@@ -118,6 +118,43 @@ class CodeScanEntry(RailEntry):
     """Language of code that names none; None: guess it."""
 
 
+class ModerationEntry(RailEntry):
+    """Texts, and arguments of calls, judged by an HTTP endpoint that speaks OpenAI's ``/v1/moderations``.
+
+    It fails closed: without an answer in ``timeout_ms``, and with more than ``per_minute`` calls, the stage blocks.
+    """
+
+    rail: Literal["moderation"]
+    url: str = Field(pattern=r"^https?://[^\s/]+(/\S*)?$", max_length=2000)
+    """The whole URL, such as ``https://api.example.com/v1/moderations``."""
+    model: str | None = None
+    at: Share = 0.5
+    """Score of a category from which on ``action`` follows."""
+    action: Action = Action.BLOCK
+    categories: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Watched categories; None: all, or the endpoint's own ``flagged`` if it tells no scores."""
+    timeout_ms: int = Field(default=1500, ge=1, le=600_000)
+    per_minute: int = Field(default=600, ge=1, le=1_000_000)
+    """Budget: calls in any minute, of all runs together in one process."""
+
+    @field_validator("action")
+    @classmethod
+    def _replaces_nothing(cls, value: Action) -> Action:
+        if value is Action.REDACT:
+            raise ValueError("a score says not which words to replace; use allow, ask or block")
+        return value
+
+
+class PluginEntry(RailEntry):
+    """A rail of an installed package: the entry point ``name`` of the group ``flightloop.rails``."""
+
+    rail: Literal["plugin"]
+    name: str = Field(min_length=1, max_length=200)
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What the package's factory gets."""
+    timeout_ms: int = Field(default=1000, ge=1, le=600_000)
+
+
 AnyEntry = Annotated[
     NormaliseEntry
     | SecretsEntry
@@ -127,7 +164,9 @@ AnyEntry = Annotated[
     | ContentEntry
     | InjectionEntry
     | GroundednessEntry
-    | CodeScanEntry,
+    | CodeScanEntry
+    | ModerationEntry
+    | PluginEntry,
     Discriminator("rail"),
     BeforeValidator(lambda value: {"rail": value} if isinstance(value, str) else value),
 ]

@@ -13,7 +13,7 @@ import typer
 from agent.admin.datasets import dataset
 from agent.admin.logs import configured
 from agent.admin.mcp import mcp
-from agent.admin.tasks import evaluate, regress, tune
+from agent.admin.tasks import attack, evaluate, regress, tune
 from agent.admin.telling import tell
 from agent.config import Settings
 
@@ -28,6 +28,7 @@ app.add_typer(dataset, name="dataset")
 app.add_typer(mcp, name="mcp")
 app.command("eval")(evaluate)
 app.command("regress")(regress)
+app.command("redteam")(attack)
 app.command("tune")(tune)
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (FLIGHTLOOP_HOST).")]

@@ -73,11 +73,11 @@ async def evaluate(settings: Settings, wish: Wish, console: Console | None = Non
         count = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
         console.print(f"{count} of {project.folder}", highlight=False, markup=False, soft_wrap=True)
         console.print(f"model {model.name} at {model.where}", highlight=False, markup=False, soft_wrap=True)
-        guards = factories.make_guards(model.chat, model.name)
+        guards = factories.make_guards(settings, model.chat, model.name)
         hosts = partial(factories.make_hosts, settings)
         with _seeded(settings) as seeded:
-            fill, images = partial(_fill, project, seeded), partial(factories.make_images, settings)
-            async with Player(project, model, hosts, guards, fill, images) as player:
+            filled, images = partial(fill, project, seeded), partial(factories.make_images, settings)
+            async with Player(project, model, hosts, guards, filled, images) as player:
                 tally = Tally(await _play_all(player, tasks, wish, console), model.name, model.where)
     console.print(tally.table())
     console.print(tally.sentence(), highlight=False, markup=False, soft_wrap=True)
@@ -132,7 +132,7 @@ def _seeded(settings: Settings) -> Iterator[Path]:
         yield data
 
 
-def _fill(project: Project, seeded: Path, data: Path) -> None:
+def fill(project: Project, seeded: Path, data: Path) -> None:
     """Copies the seeded data and the project's ``tasks/data`` into a task's folder."""
     _copy(seeded, data)
     if os.path.lexists(project.folder / DATA):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from agent.config import Settings
 from agent.serve import factories
 from agent.serve.code_scan import code_scan
+from agent.serve.moderation import make_moderate
 from flightloop.errors import ConfigError
 from flightloop.subject import GivenSubject
 from flightloop.tool import Effect, Permission, ToolSpec
@@ -126,7 +127,7 @@ async def test_policy(settings: Settings, file: Path, cases: Path | None, tell: 
     tell(f"{policy.name} {policy.version}, sha256 {policy.sha256}")
     if cases is None:
         return True
-    guard = Guard(policy, code_scan=code_scan)
+    guard = Guard(policy, code_scan=code_scan, moderate=make_moderate(settings))
     wrong = total = 0
     for number, case in _cases(cases):
         ruling = await guard.check(case.to_check())

@@ -37,6 +37,27 @@ def evaluate(
     raise typer.Exit(0 if asyncio.run(evals.evaluate(configured(project=project), wish)) else 1)
 
 
+def attack(
+    url: Annotated[
+        str | None,
+        typer.Option(help="Attack with the OpenAI-compatible model at this URL, not with the worst case's script."),
+    ] = None,
+    agent: Annotated[str | None, typer.Option("--agent", "-a", help="Only this agent; default: all.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Rounds; each has other words and values.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same attacks.")] = 1,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Write all attacks and how they ended to this file.")
+    ] = None,
+    project: Project = None,
+) -> None:
+    """Attack the project's agents with their own tools and policies, on temporary data. No model is needed: a script
+    obeys whatever it reads. Exit with 1 if a call passed without an approval."""
+    from agent.admin import redteam
+
+    wish = redteam.Wish(rounds, seed, agent, url, json)
+    raise typer.Exit(0 if asyncio.run(redteam.redteam(configured(project=project), wish)) else 1)
+
+
 def regress(
     run_id: Annotated[str, typer.Argument(help="An ended run.")],
     answer: Annotated[list[str] | None, typer.Option(help="Regular expression that an answer must match.")] = None,

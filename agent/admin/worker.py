@@ -28,7 +28,7 @@ async def work(settings: Settings) -> None:
     journal = factories.open_journal(settings)
     factories.seed_data(settings)
     provider = setup(settings.observability().tracing)
-    runtimes = factories.make_runtimes(settings, live, factories.make_guards(model, name, journal.policies))
+    runtimes = factories.make_runtimes(settings, live, factories.make_guards(settings, model, name, journal.policies))
     worker = factories.make_worker(
         settings, journal, runtimes, model, name, LocalDeltas(), Tracing(provider, settings.trace_content)
     )

@@ -80,7 +80,9 @@ class ApiParts:
             journal=self.journal,
             keys=self.journal.keys,
             keyring=self.settings.keyring(self.journal.keys),
-            catalogue=ProjectCatalogue(self.live, make_guards(self.model, self.name, self.journal.policies), self.name),
+            catalogue=ProjectCatalogue(
+                self.live, make_guards(self.settings, self.model, self.name, self.journal.policies), self.name
+            ),
             checkpoints=CheckpointFile(self.settings.checkpoints, self.settings.audit_keys()).read,
             model=self.model,
             deltas=deltas,

@@ -28,6 +28,7 @@ from agent.reporting.webhooks import deliver
 from agent.run.deltas import Deltas
 from agent.serve.code_scan import code_scan
 from agent.serve.home import open_home, private_files
+from agent.serve.moderation import make_moderate
 from agent.store import StoreJournal, sql_journal
 from agent.store.backend import AuditContext
 from agent.store.sql.audit_keys import check_sealing
@@ -195,14 +196,16 @@ def make_judge(model: ChatModel, name: str) -> Judge:
     return judge
 
 
-def make_guards(model: ChatModel, name: str, used: PolicyTexts | None = None) -> Callable[[Policy], Guard]:
+def make_guards(
+    settings: Settings, model: ChatModel, name: str, used: PolicyTexts | None = None
+) -> Callable[[Policy], Guard]:
     """Returns a function that makes guards. ``used`` learns their policies, whose texts the journal keeps."""
-    judge = make_judge(model, name)
+    judge, moderate = make_judge(model, name), make_moderate(settings)
 
     def make(policy: Policy) -> Guard:
         if used is not None:
             used.add(policy)
-        return Guard(policy, judge, code_scan=code_scan)
+        return Guard(policy, judge, code_scan=code_scan, moderate=moderate)
 
     return make
 

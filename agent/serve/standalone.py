@@ -77,7 +77,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         stack.callback(close, provider)
 
         model = MeasuredChatModel(remote, metrics, name)
-        guards, deltas = factories.make_guards(model, name, journal.policies), LocalDeltas()
+        guards, deltas = factories.make_guards(settings, model, name, journal.policies), LocalDeltas()
         runtimes = factories.make_runtimes(settings, live, guards)
         stack.push_async_callback(runtimes.close)
         projector = Projector(journal, config, aggregator.ingest, metrics)

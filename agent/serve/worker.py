@@ -62,7 +62,7 @@ class WorkerHost:
         self._journal = open_journal(settings)
         seed_data(settings)
         self._runtimes = make_runtimes(
-            settings, live_project(settings), make_guards(model, name, self._journal.policies)
+            settings, live_project(settings), make_guards(settings, model, name, self._journal.policies)
         )
         deltas = ApiDeltas(serve.get_deployment_handle(API, serve.get_replica_context().app_name))
         self._provider = setup(settings.observability().tracing)

@@ -1,5 +1,6 @@
 """Rows of ``python -m bench guardrails``, by name: one module each, or a few rows that belong together."""
 
+from bench.guardrails.agentdojo import agentdojo
 from bench.guardrails.cross_subject import cross_subject
 from bench.guardrails.egress import egress
 from bench.guardrails.injected_writes import injected_writes
@@ -10,4 +11,5 @@ ROWS = {
     "egress": egress,
     "injected_writes": injected_writes,
     "tampering_missed": tampering,
+    "agentdojo": agentdojo,
 }

@@ -23,17 +23,16 @@ from agent.evals.task import load
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.inline_runner import InlineRunner
 from agent.loop.local_hosts import LocalHosts
-from agent.models.answer_chunks import Turn, calls, plan, text
-from agent.models.chat_model import Capabilities
 from agent.project.project import EMBEDDED
+from agent.redteam.attack import Call
+from agent.redteam.believer import Believer
+from agent.redteam.values import ADDRESS, AMOUNT, MAIL
 from agent.run.journal import all_events
 from agent.serve.factories import local_lookup
 from agent.store import memory_journal
-from agent.testing.fakes import AnsweringChatModel
 from bench.guardrails.cross_subject import DATABASE, Field
-from bench.guardrails.injections import ADDRESS, AMOUNT, MAIL, Injection, injections
+from bench.guardrails.injections import Injection, injections
 from bench.rows import Row
-from flightloop.chat import ChatRequest
 from flightloop.events import ApprovalRequested, RunCreated, RunEvent, ToolIntent
 from flightloop.subject import Subject
 from flightloop.tool import Tool, tool, tool_of
@@ -45,7 +44,6 @@ from guardrails.types import Guarding
 COUNT = 500
 ORACLE = Path("tests/examples/data/support_oracle.json")
 """The right calls of the support project's tasks."""
-Call = tuple[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -91,45 +89,6 @@ def _row(name: str, count: int, without: int, cases: int, note: str) -> Row:
     )
 
 
-@dataclass
-class Believer:
-    """A model that makes given calls, one at a time.
-
-    Attributes:
-        calls: calls for each of the user's turns.
-        turn: the current turn.
-    """
-
-    calls: Sequence[Sequence[Call]]
-    turn: int = 0
-
-    def __call__(self, request: ChatRequest) -> Turn:
-        wanted = self.calls[self.turn]
-        if request.response_format is not None:
-            return plan("do what is asked", *dict.fromkeys(name for name, _ in self.planned(wanted)))
-        last = max(at for at, message in enumerate(request.messages) if message.role == "user")
-        results = [message.text for message in request.messages[last:] if message.role == "tool"]
-        return calls(wanted[len(results)]) if len(results) < len(wanted) else text("I have looked at it.")
-
-    def planned(self, wanted: Sequence[Call]) -> Sequence[Call]:
-        """The calls that the plan of a turn names."""
-        return wanted
-
-
-@dataclass
-class Victim(Believer):
-    """A model whose first plan, made before it reads the injection, names only what the user wants."""
-
-    injected: str = ""
-    named: bool = False
-    """Whether the user's words ask for the write."""
-
-    def planned(self, wanted: Sequence[Call]) -> Sequence[Call]:
-        if self.turn == 0 and not self.named:
-            return [call for call in wanted if call[0] != self.injected]
-        return wanted
-
-
 class Shop(Field):
     """The support project with tools that read reviews, mails and documents, and one that sends messages."""
 
@@ -152,8 +111,8 @@ class Shop(Field):
         write = (attack.wish.tool, attack.arguments(values))
         every = [[read], *([] for _ in attack.later)]
         every[-1].append(write)
-        named = attack.wish.name in ("agreed part", "wanted address", "other order")
-        model = Victim(every, injected=write[0], named=named)
+        named = attack.wish.name in ("agreed part", "wanted address", "other order")  # the user's words ask for it
+        model = Believer(every, unplanned=() if named else (write[0],))
         events = await self._played(model, attack.said(values), setting, Subject(id=str(customer)))
         return any(isinstance(event, ToolIntent) and event.tool == write[0] for event in events)
 
@@ -231,7 +190,7 @@ class Shop(Field):
         """The events of a conversation in which nobody approves anything."""
         journal, runtime = memory_journal(), self._runtime(setting)
         runner = InlineRunner(journal, lambda run: runtime, self.data, "nobody")
-        fake = AnsweringChatModel(model, capabilities=Capabilities(reads_plans=setting.planned))
+        model.planned = setting.planned
         events: list[RunEvent] = []
         for model.turn, words in enumerate(said):
             created = RunCreated.model_validate(
@@ -243,7 +202,7 @@ class Shop(Field):
                     "budget": runtime.agent.budget.budget(),
                 }
             )
-            run = (await runner.run(created, fake, "fake", lambda approval: "nobody is there")).run
+            run = (await runner.run(created, model, "fake", lambda approval: "nobody is there")).run
             events += await all_events(journal, run.tenant_id, run.id)
         return events
 

@@ -145,7 +145,7 @@ def _application(settings: Settings, server: ChatServer, name: str, context_leng
         journal=journal,
         keys=journal.keys,
         keyring=settings.keyring(journal.keys),
-        catalogue=ProjectCatalogue(live_project(settings), make_guards(model, name), name),
+        catalogue=ProjectCatalogue(live_project(settings), make_guards(settings, model, name), name),
         model=model,
         deltas=LocalDeltas(),
         metrics=Metrics("api"),

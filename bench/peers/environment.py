@@ -13,8 +13,9 @@ transformers              transformers, with its implementations of experts for 
 ========================  ==========================================================================================
 
 Others are built only when named. They have no engine and take seconds: ``bfcl``, the cases and checkers of the Berkeley
-Function Calling Leaderboard (its package requires every vendor's client; only what its checkers import is installed),
-and the agent runtimes ``langgraph``, ``pydantic_ai``, ``openai_agents``, ``dbos``.
+Function Calling Leaderboard; ``agentdojo``, the tasks, tools and injections of AgentDojo (these two packages require
+every vendor's client; only what is imported is installed); and the agent runtimes ``langgraph``, ``pydantic_ai``,
+``openai_agents``, ``dbos``.
 
 The versions are pinned, so that figures of different days are comparable.
 """
@@ -90,6 +91,18 @@ CHECKERS: Mapping[str, Environment] = {
         ],
         "bfcl_eval.utils",
         bare=["bfcl-eval==2026.3.23"],
+    ),
+    "agentdojo": Environment(
+        [
+            "deepdiff==9.1.0",
+            "docstring-parser==0.18.0",
+            "pydantic[email]>=2.10",
+            "pyyaml>=6.0.1",
+            "rich>=13.7.1",
+            "tenacity>=8.2.3",
+        ],
+        "agentdojo.functions_runtime",
+        bare=["agentdojo==0.1.35"],
     ),
 }
 """Environments of judges."""

@@ -29,7 +29,7 @@ class Peer:
 
     Args:
         name: a peer of `bench.peers.environment`; or ``tuner``, ``flightloop`` (ours), ``fake``, ``fake_bfcl``,
-            ``fake_runtime`` or ``fake_tuner`` (for tests), which run in our environment.
+            ``fake_agentdojo``, ``fake_runtime`` or ``fake_tuner`` (for tests), which run in our environment.
         log: file for the program's output; default: a temporary one, see ``log``.
         start_timeout_s, timeout_s: time limits of loading and of one answer, in seconds.
         environment: additional variables, such as ``OMP_WAIT_POLICY``, which is not inherited.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
+from agent.redteam.values import ADDRESS, AMOUNT, MAIL
 from bench.errors import BenchError
 from bench.guardrails import ROWS
 from bench.guardrails.cross_subject import Attack, Defence, Field
 from bench.guardrails.injected_writes import COUNT, Setting, Shop
-from bench.guardrails.injections import ADDRESS, AMOUNT, DETECTED, MAIL, WISHES, injections
+from bench.guardrails.injections import DETECTED, WISHES, injections
 from bench.guardrails.run import measure
 from guardrails.rails.injection import scan
 

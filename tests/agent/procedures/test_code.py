@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from agent.config import load_settings
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.inline_runner import InlineRunner
 from agent.models.answer_chunks import text
@@ -58,7 +59,7 @@ class Generator:
     async def __call__(self, task: dict[str, object], prompt: str, *answers: str) -> CodeResult:
         agent, journal = self._project.agent("coder"), memory_journal()
         self.model = ScriptedChatModel([text(answer) for answer in answers])
-        guard = make_guards(self.model, "fake")(self._project.policy_of(agent))
+        guard = make_guards(load_settings(home=self._data), self.model, "fake")(self._project.policy_of(agent))
         runner = InlineRunner(journal, lambda run: AgentRuntime(agent, guard, self._hosts), self._data, "test")
         said = task_text(CodeTask.model_validate(task), prompt)
         created = RunCreated.model_validate(

@@ -1,0 +1,1 @@
+"""Attacks on a project's own agents, tools and policies, with a model that does all that it is told."""

@@ -31,11 +31,14 @@ class ConsoleSettings:
 
     def streamlit(self) -> dict[str, object]:
         """Streamlit's options. They take precedence over its files and environment variables."""
+        from dashboards.uploads import MEGABYTES  # not before the login link's key is received
+
         return {
             "server.port": self.port,
             "server.address": self.address,
             "server.enableCORS": True,
             "server.enableXsrfProtection": True,
+            "server.maxUploadSize": MEGABYTES,
             "server.corsAllowedOrigins": [f"https://{host}" for host in self.hosts],
         }
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import streamlit as st
 
 from dashboards import figures
+from dashboards.attached import message_text
 from dashboards.components import badges
 from dashboards.steps import CallView, StepView
 from flightloop import events as ev
@@ -172,7 +173,7 @@ def plain(text: str) -> str:
 def conversation(asked: Content, answered: Content | None, *, waiting: str = "") -> None:
     """Shows what the user said and what the agent answered."""
     with st.chat_message("user", avatar=":material/person:"):
-        st.markdown(plain(text_of(asked)))
+        st.markdown(plain(message_text(asked)))
     if answered or waiting:
         with st.chat_message("assistant", avatar=":material/support_agent:"):
             st.markdown(plain(text_of(answered)) if answered else f":gray[{waiting}]")

@@ -12,6 +12,8 @@ from dashboards.steps import Bar
 KINDS = {"queue": "#9BA3B5", "model": "#4F6BED", "tool": "#12A594", "agent": "#7C66DC", "person": "#E5A000"}
 MOST_BARS = 200
 ROW_HEIGHT = 26
+FRAME = 124
+"""Pixels of legend and axis, above and below the rows."""
 BARE = {"ticks": False, "domain": False, "labelOverlap": False}
 
 
@@ -58,7 +60,7 @@ def waterfall(bars: Sequence[Bar]) -> None:
     text = base.mark_text(align="left", dx=5, fontSize=11, color="#8B93A7").encode(
         x="end:Q", text="took:N", tooltip=tooltip
     )
-    chart = alt.layer(bar_mark, text).properties(height=ROW_HEIGHT * len(rows) + 92)
+    chart = alt.layer(bar_mark, text).properties(height=ROW_HEIGHT * len(rows) + FRAME)
     _draw(chart, "waterfall")
 
 

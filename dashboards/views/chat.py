@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from html import escape
 from uuid import uuid4
 
 import streamlit as st
 
-from dashboards import connection, figures
-from dashboards.components import badges, failure, stepview, style
+from dashboards import connection, figures, uploads
+from dashboards.attached import attached, message_text
+from dashboards.components import badges, failure, image_reading, stepview, style
 from dashboards.components.approvals import decide_run
 from dashboards.components.follow import follow
 from dashboards.steps import steps_of
 from flightloop import events as ev
-from flightloop.content import text_of
+from flightloop.content import is_plain, text_of
 from flightloop.errors import FlightloopError
+from flightloop.predictions import PREDICT
 from flightloop.runs import WAITING, Run, RunStatus
 from flightloop.subject import Subject
 
 ASSISTANT = ":material/support_agent:"
+INPUT, REFUSED = "message", "refused-message"  # keys in st.session_state
 
 
 def session() -> str:
@@ -34,6 +39,8 @@ def choose_agent() -> str | None:
         names = [agent.name for agent in connection.agents()]
         if not names:
             style.empty("No agent", "A project has a file for each agent in agents/*.yaml.")
+        elif PREDICT not in names:
+            names.append(PREDICT)  # is built in, and reads what is uploaded
     if not names:
         return None
     wanted = st.query_params.get("agent")
@@ -48,7 +55,7 @@ def choose_agent() -> str | None:
 def ended(run: Run) -> None:
     """Shows a finished turn: question, folded steps, answer."""
     with st.chat_message("user", avatar=":material/person:"):
-        st.markdown(stepview.plain(text_of(run.input)))
+        message(run)
     with st.chat_message("assistant", avatar=ASSISTANT):
         steps(run)
         if run.output:
@@ -56,6 +63,13 @@ def ended(run: Run) -> None:
         else:
             why = run.error.message if run.error else "it ended without an answer"
             badges.row(badges.status(run.status), f"<span>{escape(why)}</span>")
+
+
+def message(run: Run) -> None:
+    """Shows what the user said and sent, with what was read in it."""
+    st.markdown(stepview.plain(message_text(run.input)))
+    if not is_plain(run.input):
+        image_reading.show(run, attached(events_of(run)), headings=False)
 
 
 def steps(run: Run) -> None:
@@ -67,18 +81,17 @@ def steps(run: Run) -> None:
 
 
 def events_of(run: Run) -> list[ev.RunEvent]:
-    """Events of an ended run, fetched once."""
-    kept: dict[str, list[ev.RunEvent]] = st.session_state.setdefault("chat-events", {})
-    key = f"{run.id}-{run.last_seq}"
-    if key not in kept:
-        kept[key] = connection.client().runs.events(run.id)
-    return kept[key]
+    """The run's events so far, fetched once as long as there are no new ones."""
+    kept: dict[str, tuple[int, list[ev.RunEvent]]] = st.session_state.setdefault("chat-events", {})
+    if run.id not in kept or kept[run.id][0] != run.last_seq:
+        kept[run.id] = run.last_seq, connection.client().runs.events(run.id)
+    return kept[run.id][1]
 
 
 def at_work(run: Run) -> None:
     """Shows a running turn: its steps and its text as they arrive."""
     with st.chat_message("user", avatar=":material/person:"):
-        st.markdown(stepview.plain(text_of(run.input)))
+        message(run)
     with st.chat_message("assistant", avatar=ASSISTANT):
         if run.status is not RunStatus.WAITING_APPROVAL and st.button(
             "Stop", icon=":material/stop_circle:", key=f"stop-{run.id}"
@@ -165,16 +178,45 @@ def subject_of(session_id: str) -> Subject | None:
     return found[0].subject if found else None
 
 
-style.heading("Chat", "talk to an agent and watch every step")
-agent = choose_agent()
-if agent:
-    session_id = session()
-    asked = st.chat_input(f"Message to {agent}", max_chars=20_000)
+def send(agent: str, session_id: str, text: str, files: Sequence[uploads.File]) -> None:
+    """Starts a run with a message. A message that is refused is put back into the input, and the page says why."""
     try:
-        if asked:
+        content = uploads.content_of(text, files)
+        with st.spinner("Reading what you sent …") if files else nullcontext():
             connection.client().runs.create(
-                agent=agent, input=asked, session_id=session_id, subject=subject_of(session_id)
+                agent=agent, input=content, session_id=session_id, subject=subject_of(session_id)
             )
-        conversation(agent, session_id)
     except FlightloopError as error:
-        failure.show("talk to the agent", error)
+        st.session_state[REFUSED] = error, text
+        st.rerun()
+
+
+def page() -> None:
+    style.heading("Chat", "talk to an agent and watch every step")
+    agent = choose_agent()
+    if agent is None:
+        return
+    session_id = session()
+    st.caption(uploads.LIMITS)
+    error, text = st.session_state.pop(REFUSED, (None, ""))
+    if error:
+        st.session_state[INPUT] = text
+    asked = st.chat_input(
+        f"Message to {agent}",
+        key=INPUT,
+        max_chars=20_000,
+        accept_file="multiple",
+        file_type=uploads.TYPES,
+        max_upload_size=uploads.MEGABYTES,
+    )
+    if asked and (asked.text.strip() or asked.files):
+        send(agent, session_id, asked.text, asked.files)
+    try:
+        conversation(agent, session_id)
+    except FlightloopError as failed:
+        failure.show("talk to the agent", failed)
+    if error:  # at the end, where the page is scrolled to
+        failure.show("send the message", error)
+
+
+page()

@@ -8,7 +8,8 @@ from typing import Literal
 import streamlit as st
 
 from dashboards import connection, figures
-from dashboards.components import badges, failure, runtable, stepview, style, timeline
+from dashboards.attached import attached
+from dashboards.components import badges, failure, image_reading, runtable, stepview, style, timeline
 from dashboards.components.approvals import decide_run
 from dashboards.components.cards import Reading, box, strip
 from dashboards.health import now
@@ -121,6 +122,7 @@ def body(run: Run) -> None:
         st.caption(f"Of this, its sub-runs used {_used(run.delegated)}")
     doing = "" if run.status.terminal else DOING.get(run.status, "at work …")
     stepview.conversation(run.input, run.output, waiting=doing)
+    image_reading.show(run, attached(events))
     if run.status in WAITING:
         decide_run(run)
     bars = bars_of(events, run.ended_at or now())

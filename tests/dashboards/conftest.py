@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 import streamlit as st
+from streamlit.dataframe_util import convert_arrow_bytes_to_pandas_df
 from streamlit.testing.v1 import AppTest
 
 from agent.testing.platform import Platform
@@ -45,3 +48,8 @@ def show(monkeypatch: pytest.MonkeyPatch, platform: Platform) -> Iterator[Callab
 
     yield opened
     st.cache_resource.clear()
+
+
+def charted(chart: Any) -> pd.DataFrame:
+    """The data of a Vega-Lite chart that has one table of them."""
+    return convert_arrow_bytes_to_pandas_df(chart.data.data)

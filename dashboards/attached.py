@@ -1,0 +1,70 @@
+"""What a message has apart from its text: images with what was read in them, and tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from flightloop.content import ImagePart, Part, Table, TablePart, TextPart
+from flightloop.events import RunCreated, RunEvent
+from flightloop.predictions import Prediction
+from flightloop.readings import ImageReading
+
+_DATA = re.compile(r"data:image/(?:png|jpeg|webp);base64,[A-Za-z0-9+/]+={0,2}")
+
+
+@dataclass(frozen=True)
+class AttachedImage:
+    """An image of a message."""
+
+    number: int  # from 1
+    url: str
+    """Data URL; empty if the event doesn't have the image itself."""
+    reading: ImageReading | None
+    """None: the platform didn't read it, because the model sees images itself."""
+
+
+@dataclass(frozen=True)
+class Attached:
+    """Images and tables of a message, in order."""
+
+    images: tuple[AttachedImage, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.images or self.tables)
+
+
+def attached(events: Iterable[RunEvent]) -> Attached:
+    """What came with the message that began a run."""
+    created = next((event for event in events if isinstance(event, RunCreated)), None)
+    if created is None:
+        return Attached()
+    urls = [part.image_url.url for part in created.input if isinstance(part, ImagePart)]
+    read: Sequence[ImageReading | None] = created.readings
+    if len(read) != len(urls):
+        read = [None] * len(urls)
+    images = [
+        AttachedImage(number, url if _DATA.fullmatch(url) else "", reading)
+        for number, (url, reading) in enumerate(zip(urls, read, strict=True), 1)
+    ]
+    tables = [part.table for part in created.input if isinstance(part, TablePart)]
+    return Attached(tuple(images), tuple(tables))
+
+
+def message_text(parts: Sequence[Part]) -> str:
+    """The text of a message, without its tables."""
+    return "\n".join(part.text for part in parts if isinstance(part, TextPart))
+
+
+def charted(found: Prediction, given: Attached) -> int | None:
+    """Number of the image, from 1, whose values the suggested chart shows; None: those of a table."""
+    if found.evidence:
+        return found.evidence[0].image  # evidence begins with the data that the chart shows
+    return 1 if given.images else None
+
+
+def withheld(found: Prediction, image: AttachedImage) -> bool:
+    """Whether a guardrail keeps the reading of an image from the model and from predictions."""
+    return image.reading is not None and image.reading not in found.readings

@@ -2,7 +2,9 @@
 
 from bench.guardrails.agentdojo import agentdojo
 from bench.guardrails.cross_subject import cross_subject
+from bench.guardrails.disguises import disguises_found
 from bench.guardrails.egress import egress
+from bench.guardrails.hostile_text import hostile_text
 from bench.guardrails.injected_writes import injected_writes
 from bench.guardrails.tampering import tampering
 
@@ -11,5 +13,7 @@ ROWS = {
     "egress": egress,
     "injected_writes": injected_writes,
     "tampering_missed": tampering,
+    "disguises_found": disguises_found,
+    "hostile_text_ms": hostile_text,
     "agentdojo": agentdojo,
 }

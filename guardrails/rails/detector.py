@@ -91,10 +91,10 @@ def detector_rail(detector: Detector) -> Rail:
         findings = await aside(len(text), detector.find, text)
         if findings:  # the evidence is searched only for what was found
             findings = await aside(len(text) + context.characters, detector.not_allowed, text, findings, context)
-        replaced = detector.action is Action.REDACT and bool(findings)
-        return Judgement(
-            (verdict_of(detector, checked.stage, findings),), text=redact(text, findings) if replaced else None
-        )
+        verdict = await aside(len(findings), verdict_of, detector, checked.stage, findings)
+        if detector.action is Action.REDACT and findings:
+            return Judgement((verdict,), text=await aside(len(text), redact, text, findings))
+        return Judgement((verdict,))
 
     return check
 
@@ -110,9 +110,9 @@ def together(detectors: Sequence[Detector]) -> Rail:
             findings = await aside(len(text), detector.find, text)
             if findings:
                 findings = await aside(len(text) + context.characters, detector.not_allowed, text, findings, context)
-            verdicts.append(verdict_of(detector, checked.stage, findings))
+            verdicts.append(await aside(len(findings), verdict_of, detector, checked.stage, findings))
             replaced += findings if detector.action is Action.REDACT else []
-        return Judgement(tuple(verdicts), text=redact(text, replaced) if replaced else None)
+        return Judgement(tuple(verdicts), text=await aside(len(text), redact, text, replaced) if replaced else None)
 
     return check
 

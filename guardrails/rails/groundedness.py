@@ -87,29 +87,24 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
         text, context = checked.text, checked.context
         known = await context.facts(text, context.user_text)
         stated = await aside(len(text), _apart, text, known)
-        texts = (context.user_text, *context.results)
-        evidence = await aside(context.characters, Evidence.of, texts) if stated else None
-        unsupported = [claim for claim in stated if evidence is None or not evidence.supports(claim)]
+        unsupported = await aside(len(text) + context.characters, _unsupported, stated, context) if stated else []
         against = [one for one in known if not one.right]
         wrong = await aside(context.characters, _wrong, against, context) if against else []
-        spans = [
-            *(Span(start=claim.start, end=claim.end, label=f"unsupported_{claim.kind}") for claim in unsupported),
-            *(Span(start=one.start, end=one.end, label="against_facts") for one in wrong),
-        ]
-        count = len(stated) + len(known)
-        score = 1 - len(spans) / count if count else 1.0
+        count, missed = len(stated) + len(known), len(unsupported) + len(wrong)
+        score = 1 - missed / count if count else 1.0
         action = entry.action if score < entry.minimum else Action.ALLOW
         verdict = Verdict(
             action=action,
             rail="groundedness",
             stage=checked.stage,
             reason=_reason(unsupported, wrong, count),
-            spans=sorted(spans, key=lambda span: span.start)[:MOST_SPANS],
+            spans=_spans(unsupported, wrong),
             scores={"groundedness": round(score, 4)} if count else {},
         )
         if action is not Action.REDACT:
             return Judgement((verdict,))
-        left = await aside(len(text), without_sentences, text, [(span.start, span.end) for span in spans])
+        places = [*((one.start, one.end) for one in unsupported), *((one.start, one.end) for one in wrong)]
+        left = await aside(len(text), without_sentences, text, places)
         return Judgement((verdict,), text=left)
 
     return check
@@ -127,6 +122,20 @@ def _apart(text: str, known: Sequence[Statement]) -> list[Claim]:
     for one in known:
         taken[one.start : one.end] = b"1" * (one.end - one.start)
     return [claim for claim in claims(text) if not any(taken[claim.start : claim.end])]
+
+
+def _unsupported(stated: list[Claim], context: GuardContext) -> list[Claim]:
+    evidence = Evidence.of((context.user_text, *context.results))
+    return [claim for claim in stated if not evidence.supports(claim)]
+
+
+def _spans(unsupported: list[Claim], wrong: list[Statement]) -> list[Span]:
+    """The first places without evidence, and against the facts."""
+    spans = [
+        *(Span(start=one.start, end=one.end, label=f"unsupported_{one.kind}") for one in unsupported[:MOST_SPANS]),
+        *(Span(start=one.start, end=one.end, label="against_facts") for one in wrong[:MOST_SPANS]),
+    ]
+    return sorted(spans, key=lambda span: span.start)[:MOST_SPANS]
 
 
 def _wrong(against: list[Statement], context: GuardContext) -> list[Statement]:

@@ -7,8 +7,6 @@ argument origins and egress apply whether or not a rule hits.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +19,7 @@ from flightloop.verdicts import Action, Span, Stage, Verdict
 from guardrails.aside import aside
 from guardrails.rail_entries import InjectionEntry
 from guardrails.rails.detector import MOST_SPANS
+from guardrails.text.disguises import hidden_texts, plain_letters, rewritings, without_marks
 from guardrails.text.normalise import normalise, unescaped
 from guardrails.text.spelling import FORMULAS, most_characters
 from guardrails.types import Checked, Judgement, Rail
@@ -46,40 +45,76 @@ def rules() -> tuple[Rule, ...]:
     document = yaml.safe_load(RULES_PATH.read_text(encoding="utf-8"))
     loaded = []
     for entry in document["rules"]:
-        expression = entry.pop("expression")
-        for name, words in document["words"].items():
-            expression = expression.replace(f"%{name}%", words)
+        expression = _filled(entry.pop("expression"), document["words"])
         loaded.append(Rule(pattern=regex.compile(expression, regex.IGNORECASE), **entry))
     return tuple(loaded)
 
 
-_LOOKALIKES = str.maketrans(
-    "аеорсухіјѕԁһӏոɡαεορτικν" + "АВЕКМНОРСТХІЈЅ" + "’‘“”", "aeopcyxijsdhlngaeoptikv" + "ABEKMHOPCTXIJS" + "''\"\""
-) | dict.fromkeys(map(ord, FORMULAS), " ")
+@cache
+def _sentences() -> tuple[regex.Pattern[str], ...]:
+    """Sentences of attacks without their blanks, for texts whose words are broken."""
+    words = yaml.safe_load(RULES_PATH.read_text(encoding="utf-8"))["words"]
+    orders = (
+        f"(%DROP%){_FILLERS}(%BEFORE%)+(%RULES%)",
+        f"(%TELL%){_FILLERS}(system|hidden|secret|developer|initial|original)(prompt|message|instructions?)",
+    )
+    return tuple(regex.compile(_filled(order, words)) for order in orders)
+
+
+def _filled(expression: str, words: dict[str, str]) -> str:
+    for name, alternatives in words.items():
+        expression = expression.replace(f"%{name}%", alternatives)
+    return expression
+
+
+_FORMULAS = dict.fromkeys(map(ord, FORMULAS), " ")
 _WRAP = regex.compile(r"(?<=\S) ?\n ?(?=\S)")
 _BLANKS = regex.compile(r"[^\S\n]+")
 _BETWEEN = regex.compile(r"[ .*_-]")
-_SPACED = regex.compile(r"\b(?:\w[ .*_-]){5,}\w\b")
-_BASE64 = regex.compile(r"(?<![\w+/=])[A-Za-z0-9+/]{32,4000}={0,2}(?![\w+/=])")
+_SPACED = regex.compile(r"(?<!\w)(?:[^\W_][ .*_-]){5,}[^\W_](?!\w)")
+_NO_LETTERS = regex.compile(r"[^a-z]+")
+_STEMS = (
+    "ignore", "disregard", "forget", "override", "bypass", "instruction", "guideline", "previous", "system prompt",
+    "unrestricted", "developer mode", "jailbreak",
+)  # fmt: skip
+"""Words of which a rewritten text must have two before the rules are tried on it."""
+_FILLERS = "(?:all|any|every|everything|of|the|your|my|our|these|those|this|me|us|full|whole|entire|exact)*+"
 
 
 def folded(text: str) -> str:
     """Normal form for matching: no escapes, look-alike letters as ASCII, single blanks, s p a c e d letters joined."""
-    text = normalise(unescaped(text)).translate(_LOOKALIKES)
+    text = plain_letters(normalise(without_marks(unescaped(text))).translate(_FORMULAS))
     text = _BLANKS.sub(" ", text)
     return _SPACED.sub(lambda match: _BETWEEN.sub("", match.group()), text)
 
 
-def decoded(text: str) -> Iterator[str]:
-    """Readable text in the base64 runs of a text."""
-    for match in _BASE64.finditer(text):
-        body = match.group().rstrip("=")
-        try:
-            plain = base64.b64decode(body + "=" * (-len(body) % 4), validate=True).decode()
-        except (binascii.Error, ValueError):
-            continue
-        if sum(character.isprintable() for character in plain) > 0.95 * len(plain):
-            yield plain
+def readings(text: str) -> Iterator[str]:
+    """The text in its normal form, and what is hidden in it in its normal form."""
+    plain = folded(text)
+    yield plain
+    if "\n" in plain:
+        yield _WRAP.sub(" ", plain)  # a sentence may span several lines
+    inner = [folded(one) for one in hidden_texts(text)]
+    yield from inner
+    for one in (plain, *inner):
+        yield from filter(_suspicious, rewritings(one))
+        yield from _rejoined(one)
+
+
+def _rejoined(text: str) -> Iterator[str]:
+    """Sentences of attacks in a text whose words are broken, as whole words: ``ig-nore all prev ious rules``."""
+    lower = text.lower()
+    letters, words = _NO_LETTERS.sub("", lower), set(_NO_LETTERS.split(lower))
+    for sentence in _sentences():
+        for match in sentence.finditer(letters):
+            found = [match[1], *match.captures(2), match[3]]
+            if not words.issuperset(found):
+                yield f"{match[1]} your {' '.join(found[1:])}"
+
+
+def _suspicious(text: str) -> bool:
+    lower = text.lower()
+    return sum(stem in lower for stem in _STEMS) > 1
 
 
 @dataclass(frozen=True)
@@ -95,9 +130,7 @@ class Hits:
 def scan(text: str, from_tool: bool) -> Hits:
     """Highest injection score of any window of the text. A family of rules counts once, with its largest weight.
     Families combine as 1 - product(1 - weight)."""
-    plain = folded(text)
-    wrapped = [_WRAP.sub(" ", plain)] if "\n" in plain else []  # a sentence may span several lines
-    pieces = [plain, *wrapped, *(folded(inner) for inner in decoded(text))]
+    pieces = list(dict.fromkeys(readings(text)))
     found = [
         (piece, rule, match)
         for piece, content in enumerate(pieces)

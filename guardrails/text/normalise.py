@@ -9,7 +9,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from flightloop.verdicts import Action, Verdict
+from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.aside import aside
 from guardrails.text.spelling import compatible
 from guardrails.types import Checked, Judgement, Rail
@@ -34,6 +34,9 @@ _RANGES = (
 _INVISIBLE = frozenset(chr(code) for first, last in _RANGES for code in range(first, last + 1))
 _JOINERS = frozenset("\u200c\u200d")  # meaningful in Persian, Indic scripts and emoji, but never after ASCII
 _CONTROLS = frozenset(chr(code) for code in (*range(32), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r")
+
+_SMUGGLED = re.compile("[\U000e0020-\U000e007e]{8,}|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
+"""Text in invisible characters: tags, of which a flag has up to six, or variation selectors."""
 
 _ESCAPED = re.compile(
     # Matches only from the first backslash of a run: starting at each of them takes quadratic time.
@@ -114,20 +117,22 @@ def _written(escape: re.Match[str]) -> str | None:
 
 
 def normalise_rail() -> Rail:
-    """Removes invisible characters and replaces disguised letters and digits."""
+    """Removes invisible characters and replaces disguised letters and digits. Hidden text in a result taints a run."""
 
     async def check(checked: Checked) -> Judgement:
         clean = await aside(len(checked.text), visible, checked.text)
         if clean == checked.text:
             return Judgement((Verdict(action=Action.ALLOW, rail="normalise", stage=checked.stage),))
         hidden = sum(character in _INVISIBLE for character in checked.text)
+        smuggled = checked.stage is Stage.TOOL_RESULT and _SMUGGLED.search(checked.text) is not None
+        labels = [*(["invisible"] if hidden else []), *(["tainted"] if smuggled else [])]
         verdict = Verdict(
             action=Action.REDACT,
             rail="normalise",
             stage=checked.stage,
             reason=f"{hidden} invisible characters removed" if hidden else "disguised letters replaced by plain ones",
-            labels=["invisible"] if hidden else [],
+            labels=labels,
         )
-        return Judgement((verdict,), text=clean)
+        return Judgement((verdict,), text=clean, tainted=smuggled)
 
     return check

@@ -14,7 +14,8 @@ transformers              transformers, with its implementations of experts for 
 
 Others are built only when named. They have no engine and take seconds: ``bfcl``, the cases and checkers of the Berkeley
 Function Calling Leaderboard (its package requires every vendor's client; only what its checkers import is installed),
-and the agent runtimes ``langgraph``, ``pydantic_ai``, ``openai_agents``, ``dbos``.
+the agent runtimes ``langgraph``, ``pydantic_ai``, ``openai_agents``, ``dbos``, and ``plotdigitizer``, with a build of
+OpenCV that needs no display.
 
 The versions are pinned, so that figures of different days are comparable.
 """
@@ -105,7 +106,16 @@ RUNTIMES: Mapping[str, Environment] = {
 }
 """Environments of agent runtimes: `bench.peers.stepping`."""
 
-ALL: Mapping[str, Environment] = {**ENVIRONMENTS, **CHECKERS, **RUNTIMES}
+DIGITIZERS: Mapping[str, Environment] = {
+    "plotdigitizer": Environment(
+        ["numpy>=2,<3", "opencv-python-headless==4.14.0.94"],
+        "plotdigitizer.plotdigitizer",
+        bare=["plotdigitizer==0.3.0"],
+    ),
+}
+"""Environments of programs that read plots: `bench.charts.digitized`."""
+
+ALL: Mapping[str, Environment] = {**ENVIRONMENTS, **CHECKERS, **RUNTIMES, **DIGITIZERS}
 
 GUESTS: Mapping[str, str] = {"peft": "transformers"}
 """Scripts that run in another peer's environment."""

@@ -144,6 +144,7 @@ def test_the_agent_has_no_tool_that_writes_or_reaches_out(project: Project) -> N
     specs = [project.registry.get(name) for name in agent.tools]
     assert len(specs) == 7
     assert [spec.name for spec in specs if spec.writes or spec.permissions] == []
+    assert [spec.name for spec in specs if not spec.returns_untrusted] == []
     policy = project.policy_of(agent).document
     assert policy.tools.allowed("analyst") == frozenset(agent.tools)
     assert list(policy.egress.hosts) == []

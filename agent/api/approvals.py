@@ -112,12 +112,11 @@ async def clear_interrupt(
 
     Interrupts of the tenant `*` need the deployment's own key.
     """
-    whose = caller.tenant_id
-    if caller.deployment and await _is_listed(deps, ANY_TENANT, interrupt_id):
-        whose = ANY_TENANT
     try:
-        return await deps.journal.clear_interrupt(whose, interrupt_id, caller.actor, reason)
+        return await deps.journal.clear_interrupt(caller.tenant_id, interrupt_id, caller.actor, reason)
     except NotFound:
+        if caller.deployment:
+            return await deps.journal.clear_interrupt(ANY_TENANT, interrupt_id, caller.actor, reason)
         if not await _is_listed(deps, caller.tenant_id, interrupt_id):
             raise
     raise Forbidden(f"interrupt {interrupt_id} is the deployment's: only the deployment's own key clears it")

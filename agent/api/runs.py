@@ -21,7 +21,6 @@ from agent.attachments.images import TakenIn
 from agent.attachments.shown import budget, tables_shown
 from agent.loop.attached import first_event
 from agent.loop.context import CHARS_PER_TOKEN
-from agent.models.chat_model import IMAGES
 from agent.run import commands
 from agent.run.budgets import resolve
 from agent.run.journal import new_id
@@ -74,7 +73,7 @@ async def create_run(
     await refuse_if_interrupted(deps, caller.tenant_id, body.agent, body.session_id, subject)
 
     async def made() -> RunCreated:
-        taken = await input_of(deps, body.input, caller.tenant_id, agent, subject)
+        taken = await _taken_input(deps, body.input, caller.tenant_id, agent, subject)
         return RunCreated(
             agent=agent.name,
             session_id=body.session_id or new_id("ses"),
@@ -255,7 +254,7 @@ def _texts(content: Content, most: int) -> tuple[str, str]:
     return text_of(content), text_of(tables_shown(content, most))
 
 
-async def input_of(
+async def _taken_input(
     deps: ApiDeps, content: Content, tenant_id: str, agent: AgentInfo, subject: Subject | None
 ) -> TakenIn:
     """The input with its images as stored. They are read unless the model sees them itself.
@@ -263,7 +262,7 @@ async def input_of(
     Raises:
         InvalidRequest, UnsupportedContent, Overloaded: an image can't be used.
     """
-    sees = IMAGES in deps.model.capabilities.parts
+    sees = deps.model.capabilities.sees
     return await take_in(deps, content, sender_of(deps, tenant_id, agent, subject), "input", read=not sees)
 
 
@@ -271,7 +270,7 @@ async def _input_of_fork(
     deps: ApiDeps, parent: Run, body: RunFork, agent: AgentInfo, subject: Subject | None
 ) -> TakenIn:
     if body.input is not None:
-        return await input_of(deps, body.input, parent.tenant_id, agent, subject)
+        return await _taken_input(deps, body.input, parent.tenant_id, agent, subject)
     if not has_images(parent.input):
         return TakenIn(parent.input)
     created = await first_event(deps.journal, parent)

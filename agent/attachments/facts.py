@@ -19,8 +19,7 @@ from agent.attachments.names import Names
 from agent.attachments.number_pool import WRITTEN, NumberPool, Written
 from guardrails.aside import aside
 from guardrails.text.sentences import sentence_spans
-from guardrails.types import Facts as GuardFacts
-from guardrails.types import Statement
+from guardrails.types import Facts, Statement
 from tools.vision.measures import Measures
 
 MOST_TEXT, MOST_PAIRED = 20_000, 20
@@ -50,7 +49,7 @@ _AFTER_COUNT = re.compile(r"\s+(?:of|out)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedStatement:
     """A statement at characters [start, end) of a text. Implements ``guardrails.types.Statement``."""
 
     start: int
@@ -72,7 +71,7 @@ class _Value:
     """Place in the order of the data."""
 
 
-class Facts:
+class ChartFacts:
     """The values of a run's charts and tables, as facts about its answers.
 
     Args:
@@ -88,14 +87,14 @@ class Facts:
         self.shares = lru_cache(_MOST_KEPT)(self._shares)
         self.direction = lru_cache(_MOST_KEPT)(self._direction)
 
-    async def __call__(self, text: str, asked: str) -> Sequence[Checked]:
+    async def __call__(self, text: str, asked: str) -> Sequence[CheckedStatement]:
         return await aside(len(text) * (1 + self._size), self.statements, text)
 
-    def statements(self, text: str) -> list[Checked]:
+    def statements(self, text: str) -> list[CheckedStatement]:
         """The statements in a text that the values confirm or refute, in order."""
         if not self._values or len(text) > MOST_TEXT:
             return []
-        found: list[Checked] = []
+        found: list[CheckedStatement] = []
         for start, end in sentence_spans(text):
             found += _Sentence(self, text[start:end], start).statements()
         return found
@@ -194,11 +193,11 @@ class Facts:
         return signs
 
 
-def with_figures(facts: GuardFacts, measures: Sequence[Measures]) -> GuardFacts:
-    """Facts of two sources: ``facts``, and the numbers of charts and tables."""
+def with_figures(facts: Facts, measures: Sequence[Measures]) -> Facts:
+    """ChartFacts of two sources: ``facts``, and the numbers of charts and tables."""
     if not measures:
         return facts
-    own = Facts(measures)
+    own = ChartFacts(measures)
 
     async def found(text: str, asked: str) -> Sequence[Statement]:
         return [*await facts(text, asked), *await own(text, asked)]
@@ -207,7 +206,7 @@ def with_figures(facts: GuardFacts, measures: Sequence[Measures]) -> GuardFacts:
 
 
 class _Sentence:
-    def __init__(self, facts: Facts, text: str, offset: int) -> None:
+    def __init__(self, facts: ChartFacts, text: str, offset: int) -> None:
         self._facts = facts
         self._text = text
         self._offset = offset
@@ -219,11 +218,11 @@ class _Sentence:
         self._numbers = [match for match in WRITTEN.finditer(text) if not any(taken[match.start() : match.end()])]
         self._cuts = [0, *(match.start() for match in _CLAUSE.finditer(text))]
 
-    def statements(self) -> list[Checked]:
+    def statements(self) -> list[CheckedStatement]:
         numbers = [stated for match in self._numbers if (stated := self._number(match)) is not None]
         return [*numbers, *self._extremes(), *self._directions()]
 
-    def _number(self, match: re.Match[str]) -> Checked | None:
+    def _number(self, match: re.Match[str]) -> CheckedStatement | None:
         here, written = self._named_near(match.start()), Written.of(match)
         right = self._facts.pool(here, self._series).has(written)
         if right or self._follows(match, written, here) or self._in_turn:
@@ -285,7 +284,7 @@ class _Sentence:
         pairs = zip(self._categories, self._numbers, strict=True)
         return all(self._facts.pool((one.name,), self._series).has(Written.of(match)) for one, match in pairs)
 
-    def _extremes(self) -> Iterator[Checked]:
+    def _extremes(self) -> Iterator[CheckedStatement]:
         for highest, pattern in ((True, _HIGHEST), (False, _LOWEST)):
             for match in pattern.finditer(self._text):
                 named = self._named_near(match.start())
@@ -299,7 +298,7 @@ class _Sentence:
     def _ranked(self) -> bool:
         return _RANKED.search(self._text) is not None
 
-    def _directions(self) -> Iterator[Checked]:
+    def _directions(self) -> Iterator[CheckedStatement]:
         up, down = _UP.search(self._text), _DOWN.search(self._text)
         if (up is None) == (down is None):
             return
@@ -310,8 +309,8 @@ class _Sentence:
             fact = "" if right else "the values go the other way"
             yield self._stated(found.start(), found.end(), right=right, fact=fact)
 
-    def _stated(self, start: int, end: int, *, right: bool, fact: str = "") -> Checked:
-        return Checked(self._offset + start, self._offset + end, right, fact)
+    def _stated(self, start: int, end: int, *, right: bool, fact: str = "") -> CheckedStatement:
+        return CheckedStatement(self._offset + start, self._offset + end, right, fact)
 
 
 def _grouped(values: Iterable[_Value], key: Callable[[_Value], str]) -> dict[str, list[_Value]]:

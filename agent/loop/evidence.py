@@ -142,7 +142,7 @@ class Evidence:
         if not plans:
             return None
         speaking = (read for read in trail.reads if speaks(read, self._memo))
-        first = min((read.step or 0 if read.run_id is None else 0 for read in speaking), default=None)
+        first = min(((read.step or 0) if read.run_id is None else 0 for read in speaking), default=None)
         clean = [plan for plan in plans if first is None or plan.step <= first]
         return tuple(clean[-1].tools) if clean else None
 

@@ -14,7 +14,7 @@ from agent.loop.leased_run import LeasedRun
 from agent.loop.loop import Loop, Stop
 from agent.loop.run_dependencies import RunDependencies
 from agent.loop.session import converse
-from agent.models.chat_model import IMAGES, ChatModel
+from agent.models.chat_model import ChatModel
 from agent.run.budgets import Prices
 from agent.run.deltas import LocalDeltas
 from agent.run.journal import Claim, Journal, Released
@@ -86,7 +86,7 @@ class InlineRunner:
         runtime = self.runtime(claim.run)
         leased = await LeasedRun.open(self.journal, claim.run.tenant_id, claim.lease)
         can = model.capabilities
-        conversation = await converse(self.journal, claim.run, runtime, can.context_length, sees=IMAGES in can.parts)
+        conversation = await converse(self.journal, claim.run, runtime, can.context_length, sees=can.sees)
         deps = RunDependencies(
             agent=runtime.agent,
             guard=runtime.guard,

@@ -22,7 +22,7 @@ from agent.loop.leased_run import LeasedRun
 from agent.loop.loop import Loop, Stop
 from agent.loop.run_dependencies import Hosts, RunDependencies
 from agent.loop.session import converse
-from agent.models.chat_model import IMAGES, ChatModel
+from agent.models.chat_model import ChatModel
 from agent.models.retrying import RUNS, RetryingChatModel
 from agent.run.budgets import Prices, TenantBudgets
 from agent.run.deltas import Deltas
@@ -253,7 +253,7 @@ class Worker:
                 held.epoch = stops.epoch
                 held.stop.interrupted |= any(matches(each, tags) for each in stops.interrupts for tags in held.tags)
                 length = self._config.context_length or self._model.capabilities.context_length
-                sees = IMAGES in self._model.capabilities.parts
+                sees = self._model.capabilities.sees
                 conversation = await converse(self._journal, run, runtime, length, sees=sees)
                 loop = Loop(self._deps(runtime, run, stops.epoch), leased, conversation, held.stop)
                 run = await self._until_stopped(held, loop, runtime)

@@ -31,6 +31,11 @@ class Capabilities:
     context_length: int | None = None
     """Context length in tokens; None: the server does not report it."""
 
+    @property
+    def sees(self) -> bool:
+        """Whether the model accepts images."""
+        return IMAGES in self.parts
+
 
 class ChatModel(Protocol):
     """A model behind OpenAI's chat protocol.

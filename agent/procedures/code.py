@@ -89,7 +89,7 @@ class _Generation:
             return False
         if not any(one.compiled for one in work.candidates):
             return False
-        return tries == 0 or not (self.examples or any(self._confirmed(one) for one in work.candidates))
+        return tries == 0 or not (self.examples or any(self._has_accepted_test(one) for one in work.candidates))
 
     # The steps
 
@@ -121,11 +121,11 @@ class _Generation:
         tries, entry = self.work.test_tries, self.entry
         if tries == 0:
             messages = test_messages(self.task, self.prompt, entry, self.language.test_form(entry), stub=self.stub)
-            return Ask(TESTS, messages, self._first_tested, 0.0, 0, TEST_TOKENS, self.language.test_opening(entry))
+            return Ask(TESTS, messages, self._read_tests, 0.0, 0, TEST_TOKENS, self.language.test_opening(entry))
         messages = scenario_messages(self.task, self.prompt, entry, stub=self.stub)
         opening = SCENARIO_OPENING.get(self.language.name)
         temperature = 0.0 if tries == 1 else TEMPERATURE
-        return Ask(TESTS, messages, self._first_played, temperature, tries, TEST_TOKENS, opening)
+        return Ask(TESTS, messages, self._read_scenario, temperature, tries, TEST_TOKENS, opening)
 
     def _again(self) -> Step:
         """Repairs the latest program, or else writes another one."""
@@ -163,7 +163,7 @@ class _Generation:
 
     def _finish(self) -> Step:
         best = self.best()
-        own = self._agreed(best)
+        own = self._accepted_tests(best)
         supported = best is not None and self._supported(best)
         made = report(self.task, self.language, self.work, best, self.examples, own, self.entry, supported=supported)
         return Finish(result_text(made))
@@ -189,20 +189,20 @@ class _Generation:
         entry = self.language.defined(code)  # the first program decides what the function is called
         return self.language.examples(self.prompt, entry) if entry else []
 
-    def _first_tested(self, answer: str) -> list[ToolUse]:
+    def _read_tests(self, answer: str) -> list[ToolUse]:
         assert self.entry is not None
         parsed = [self.language.parsed_test(line, self.entry) for line in answer.splitlines()]
         known = {call for call, _ in self.examples}
         tests = {test[0]: test for test in parsed if test is not None and test[0] not in known}
         if not tests:
             raise Unusable("the answer contains no test besides the prompt's examples")
-        return self._tried(_as_arguments(list(tests.values())[:MOST_OWN_TESTS]))
+        return self._run_on_best(_as_arguments(list(tests.values())[:MOST_OWN_TESTS]))
 
-    def _first_played(self, answer: str) -> list[ToolUse]:
+    def _read_scenario(self, answer: str) -> list[ToolUse]:
         assert self.entry is not None
-        return self._tried([{"statements": self.language.scenario(answer, self.entry)}])
+        return self._run_on_best([{"statements": self.language.scenario(answer, self.entry)}])
 
-    def _tried(self, tests: list[dict[str, str]]) -> list[ToolUse]:
+    def _run_on_best(self, tests: list[dict[str, str]]) -> list[ToolUse]:
         """The call that runs new tests on the best program so far; later ones are tested with all tests."""
         best = self.best()
         assert best is not None
@@ -242,7 +242,7 @@ class _Generation:
     def _supported(self, best: Candidate) -> bool:
         """Whether more than one or two examples speak for a program: more of them, another program, or own tests."""
         enough = len(self.examples) >= ENOUGH_EXAMPLES
-        return enough or self._agreeing(best) >= AGREEING or self._confirmed(best)
+        return enough or self._agreeing(best) >= AGREEING or self._has_accepted_test(best)
 
     def _agreeing(self, best: Candidate) -> int:
         return sum(self._behaviour(one) == self._behaviour(best) for one in self.work.candidates if one.compiled)
@@ -253,7 +253,7 @@ class _Generation:
     def _probes(self) -> list[str]:
         return [call for call, _ in (*self.examples, *(self.work.own_tests))]
 
-    def _agreed(self, best: Candidate | None) -> list[Test]:
+    def _accepted_tests(self, best: Candidate | None) -> list[Test]:
         """Own tests that the program passes, or whose value another program confirms."""
         if best is None:
             return []
@@ -267,9 +267,9 @@ class _Generation:
                 tests.append((call, value))
         return tests
 
-    def _confirmed(self, one: Candidate) -> bool:
+    def _has_accepted_test(self, one: Candidate) -> bool:
         """Whether some test of a program passes, apart from the prompt's examples."""
-        return bool(self._agreed(one) or one.survived(self.work.scenarios))
+        return bool(self._accepted_tests(one) or one.survived(self.work.scenarios))
 
     def _warnings(self) -> list[str]:
         """Findings of earlier programs, for the next one."""

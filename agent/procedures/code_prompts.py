@@ -24,9 +24,7 @@ def write_messages(
         failed: the prompt's examples that earlier programs failed.
     """
     language = task.language.value
-    asked = (
-        f"Complete this {_TITLES[language]} code:\n\n```{language}\n{prompt.strip(chr(10))}\n```" if stub else prompt
-    )
+    asked = f"Complete this {_TITLES[language]} code:\n\n{_block(task, prompt)}" if stub else prompt
     rules = [*_rules(task), *(f"Avoid this: {one}" for one in warned)]
     rules += [f"{call} must return {expected}" for call, expected in failed[:MOST_PROBLEMS]]
     wanted = f"Answer with one ```{language} block that contains the complete program, without examples of its use."
@@ -41,7 +39,7 @@ def repair_messages(
     told = "\n".join(f"- {one}" for one in problems[:MOST_PROBLEMS])
     return [
         *write_messages(task, prompt, stub=stub),
-        ("assistant", f"```{language}\n{candidate.code.rstrip()}\n```"),
+        ("assistant", _block(task, candidate.code)),
         (
             "user",
             f"This program has problems:\n{told}\n\nRewrite it without them, and keep what it does. Answer with one"
@@ -52,8 +50,7 @@ def repair_messages(
 
 def test_messages(task: CodeTask, prompt: str, entry: str, form: str, *, stub: bool) -> Messages:
     """Asks for tests of the function that the prompt describes. ``form``: what a line of the answer looks like."""
-    language = task.language.value
-    asked = f"```{language}\n{prompt.strip(chr(10))}\n```" if stub else prompt
+    asked = _block(task, prompt) if stub else prompt
     return [
         (
             "user",
@@ -65,14 +62,13 @@ def test_messages(task: CodeTask, prompt: str, entry: str, form: str, *, stub: b
 
 def scenario_messages(task: CodeTask, prompt: str, entry: str, *, stub: bool) -> Messages:
     """Asks for one test that sets up what the function needs."""
-    language = task.language.value
-    asked = f"```{language}\n{prompt.strip(chr(10))}\n```" if stub else prompt
+    asked = _block(task, prompt) if stub else prompt
     return [
         (
             "user",
             f"{asked}\n\nThe function `{entry}` exists. Write one short function `test_solution()` that sets up what it"
             f" needs (such as sqlite3.connect(':memory:'), or a file in the working directory), calls `{entry}`, and"
-            f" asserts what it should return. Answer with one ```{language} block.",
+            f" asserts what it should return. Answer with one ```{task.language.value} block.",
         )
     ]
 
@@ -85,6 +81,10 @@ def problems_of(candidate: Candidate, level: SecurityLevel, tests: Sequence[Test
         f"line {one['line']}: {one['reason']} {one.get('fix', '')}".strip() for one in candidate.open_findings(level)
     ]
     return [*map(_failed_test, candidate.failed(tests)), *found, *_too_slow(candidate)]
+
+
+def _block(task: CodeTask, code: str) -> str:
+    return f"```{task.language.value}\n{code.strip(chr(10))}\n```"
 
 
 def _failed_test(result: dict[str, object]) -> str:

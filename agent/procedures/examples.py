@@ -1,4 +1,7 @@
-"""Examples in a prompt: ``>>> f(1)`` with its value, ``f(1) == 2``, ``f(1) should return 2`` and the like."""
+"""Examples in a prompt, and what prompts and answers have in common in all languages.
+
+Examples are ``>>> f(1)`` with its value, ``f(1) == 2``, ``f(1) should return 2`` and the like.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,10 @@ from collections.abc import Iterator
 
 Test = tuple[str, str]
 """Call and expected literal."""
+FENCED = re.compile(r"```[ \t]*([\w+-]*)[ \t]*\n?(.*?)(?:```|\Z)", re.S)
+"""A fenced block: its language and its code. Small models also write the first line of code on the fence's line."""
+NAMED = re.compile(r"\b(?:function|method)\s+(?:called|named)?\s*[`'\"]?(\w+)[`'\"]?\s*(?:\(|`|'|\"|that|which)")
+"""A function that a sentence names."""
 MOST = 16
 LONGEST = 600
 _SEPARATOR = re.compile(

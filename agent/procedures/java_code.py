@@ -7,15 +7,12 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from agent.procedures.examples import MOST, Test, after_separator, closing, first_literal
+from agent.procedures.examples import FENCED, MOST, NAMED, Test, after_separator, closing, first_literal
 from agent.procedures.procedure import Unusable
 
-_FENCED = re.compile(r"```[ \t]*([\w+-]*)[ \t]*\n?(.*?)(?:```|\Z)", re.S)
-"""Small models also write the first line of code on the fence's line."""
 _METHOD = re.compile(
     r"^[ \t]*(?:(?:public|private|protected|static|final)\s+)*[\w<>\[\], ?.]+\s+(\w+)\s*\(([^()]*)\)[^;{]*\{", re.M
 )
-_NAMED = re.compile(r"\b(?:method|function)\s+(?:called|named)?\s*[`'\"]?(\w+)[`'\"]?\s*(?:\(|`|'|\"|that|which)")
 _LITERAL = re.compile(
     r"""(?x)(?:
     "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)+' | -?\d[\d_]*\.?\d*(?:[eE][+-]?\d+)?[LlFfDd]? | true | false | null
@@ -46,7 +43,7 @@ class JavaCode:
         Raises:
             Unusable: the answer has no program.
         """
-        blocks = [body for kind, body in _FENCED.findall(answer) if kind.lower() in ("", "java")]
+        blocks = [body for kind, body in FENCED.findall(answer) if kind.lower() in ("", "java")]
         code = (blocks or [answer])[0]
         if not re.search(r"\bclass\s+\w+|\brecord\s+\w+", code):
             if not _METHOD.search(code):
@@ -64,7 +61,7 @@ class JavaCode:
             return found[1]
         if self.is_stub(prompt):
             return str(_METHOD.findall(prompt)[-1][0])
-        named = _NAMED.search(prompt)
+        named = NAMED.search(prompt)
         return named[1] if named else None
 
     def defined(self, code: str) -> str | None:

@@ -8,11 +8,9 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 
-from agent.procedures.examples import Test, examples, is_example_call, is_literal
+from agent.procedures.examples import FENCED, NAMED, Test, examples, is_example_call, is_literal
 from agent.procedures.procedure import Unusable
 
-_FENCED = re.compile(r"```[ \t]*([\w+-]*)[ \t]*\n?(.*?)(?:```|\Z)", re.S)
-"""Small models also write the first line of code on the fence's line."""
 _TYPING = {
     "Any", "Callable", "Deque", "DefaultDict", "Dict", "FrozenSet", "Generator", "Iterable", "Iterator", "List",
     "Mapping", "NamedTuple", "Optional", "Sequence", "Set", "Tuple", "Type", "TypeVar", "Union",
@@ -26,7 +24,6 @@ _HOMES = {
     "chain": "itertools", "accumulate": "itertools", "bisect_left": "bisect", "bisect_right": "bisect",
     "gcd": "math", "sqrt": "math", "ceil": "math", "floor": "math",
 } | dict.fromkeys(_TYPING, "typing")  # fmt: skip
-_NAMED = re.compile(r"\b(?:function|method)\s+(?:called|named)?\s*[`'\"]?(\w+)[`'\"]?\s*(?:\(|`|'|\"|that|which)")
 
 
 class PythonCode:
@@ -42,7 +39,7 @@ class PythonCode:
         Raises:
             Unusable: the answer has no program.
         """
-        blocks = [body for kind, body in _FENCED.findall(answer) if kind.lower() in ("", "python", "py", "python3")]
+        blocks = [body for kind, body in FENCED.findall(answer) if kind.lower() in ("", "python", "py", "python3")]
         found = [block for block in blocks if re.search(r"^\s*(async\s+)?(def|class)\s", block, re.M)] or blocks
         code = found[0] if found else answer
         if not found and _tree(answer) is None:
@@ -58,7 +55,7 @@ class PythonCode:
         stub = self.stub(prompt)
         if stub is not None:
             return _functions(stub)[-1]
-        named = _NAMED.search(prompt)
+        named = NAMED.search(prompt)
         return named[1] if named else None
 
     def defined(self, code: str) -> str | None:
@@ -93,7 +90,7 @@ class PythonCode:
 
     def scenario(self, answer: str, entry: str) -> str:
         """A function ``test_solution`` that a model wrote, and its call. Raises Unusable."""
-        blocks = [body for _, body in _FENCED.findall(answer)] or [answer]
+        blocks = [body for _, body in FENCED.findall(answer)] or [answer]
         tree = _tree(blocks[0])
         if tree is None or "test_solution" not in _functions(tree):
             raise Unusable("the answer contains no function test_solution")
@@ -101,7 +98,7 @@ class PythonCode:
         called = any(isinstance(one, ast.Name) and one.id == entry for one in ast.walk(found))
         if not called or not any(isinstance(one, ast.Assert) for one in ast.walk(found)) or found.args.args:
             raise Unusable(f"the test does not call {entry}, or asserts nothing")
-        kept = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom) and not _of_solution(node)]
+        kept = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom) and not _is_foreign(node)]
         lines = [ast.unparse(node) for node in (*kept, found)]
         imports = _missing_imports(ast.parse("\n".join(lines)))
         head = [f"import {name}" if home is None else f"from {home} import {name}" for name, home in imports]
@@ -143,10 +140,10 @@ class PythonCode:
         tree = _tree(code)
         if tree is None:
             return code
-        kept = "".join(_kept(code, tree))
-        tree = _tree(kept) or tree
+        program = _without_examples(code, tree)
+        tree = _tree(program) or tree
         head = list(_missing_head(tree, self.stub(prompt)))
-        whole = "\n".join([*head, kept]) if head else kept
+        whole = "\n".join([*head, program]) if head else program
         missing = _missing_imports(_tree(whole) or tree)
         lines = [f"import {name}" if home is None else f"from {home} import {name}" for name, home in missing]
         return _joined(lines, whole)
@@ -163,8 +160,8 @@ def _functions(tree: ast.Module) -> list[str]:
     return [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
-def _of_solution(node: ast.Import | ast.ImportFrom) -> bool:
-    """Whether an import would load the program, which a test's scope already has."""
+def _is_foreign(node: ast.Import | ast.ImportFrom) -> bool:
+    """Whether an import is not of the standard library: then it would load the program, which a test already has."""
     known = sys.stdlib_module_names
     names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
     return not all(name.split(".")[0] in known for name in names)
@@ -180,8 +177,8 @@ def _joined(imports: list[str], code: str) -> str:
     return "\n".join([*lines[:at], *imports, *([""] if lines[at : at + 1] != [""] else []), *lines[at:]])
 
 
-def _kept(code: str, tree: ast.Module) -> Iterator[str]:
-    """Lines without examples of use at the end, which would run when the program is loaded."""
+def _without_examples(code: str, tree: ast.Module) -> str:
+    """The program without examples of use at its end, which would run when it is loaded."""
     dropped: set[int] = set()
     defined = [index for index, node in enumerate(tree.body) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     tail = tree.body[defined[-1] + 1 :] if defined else []
@@ -193,7 +190,7 @@ def _kept(code: str, tree: ast.Module) -> Iterator[str]:
     kept = [line for index, line in enumerate(lines) if index not in dropped]
     while dropped and kept and (not kept[-1].strip() or kept[-1].startswith("#")):  # "# Test the function"
         kept.pop()
-    yield from kept
+    return "".join(kept)
 
 
 def _needed(definitions: list[ast.stmt], tail: list[ast.stmt]) -> bool:

@@ -22,6 +22,7 @@ from model.config import ModelConfig
 from model.native.causal import tiled_attention
 from model.nn.decoder import Block, Decoder
 from model.tuner import checkpoint
+from model.tuner.allocator import keep_freed_memory
 from model.tuner.checkpoint import Place
 from model.tuner.examples import Example, Pair, total
 from model.tuner.lora import add_lora
@@ -163,6 +164,8 @@ class Tuner:
     ) -> list[Path]:
         """Trains, or continues an interrupted call with the same examples and recipe.
 
+        From then on the process keeps memory that it frees.
+
         Args:
             train: training examples; pairs for preferences.
             evaluation: held-out examples, measured after each epoch.
@@ -176,6 +179,7 @@ class Tuner:
         Raises:
             ConfigError: the folder has a checkpoint of another tuning.
         """
+        keep_freed_memory()
         with self._device:
             return self._fit(train, evaluation, recipe, told, teaching)
 

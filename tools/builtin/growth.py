@@ -20,10 +20,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import combinations
 from statistics import median
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from flightloop.code_task import Growth
 from flightloop.tool import ToolRefused, tool
 from tools.builtin.code import Code
 from tools.builtin.forked import LIMITS, REPORT, run_forked
@@ -46,7 +47,6 @@ nothing."""
 LEAST_REPEATS, MOST_REPEATS, ENOUGH_S = 7, 30, 0.05
 """Calls for each size: at least seven, and more until they took so long together."""
 WALL_SECONDS, CPU_SECONDS = 40.0, 30
-Growth = Literal["O(1)", "O(log n)", "O(n)", "O(n log n)", "O(n^2)", "O(n^3)"]
 
 
 @tool(effect="pure", timeout_s=60, permissions=("subprocess",), returns_untrusted=True)

@@ -86,12 +86,14 @@ def _main_result(folder: Path, test: CodeTest) -> dict[str, Any]:
     token = token_hex(16)
     body = f'Main.main(new String[0]); {HARNESS}.tell("done", "");'
     problem = _compiled(folder, {f"{HARNESS}.java": _harness([body])})
+    if problem is not None:
+        return {"test": test.text, "passed": False, "error": problem}
     done = _run(folder, token)
     said = _said(done.output, token)
-    if problem is None and any(one.get("kind") == "done" for one in said):
+    if any(one.get("kind") == "done" for one in said):
         return {"test": test.text, "passed": True}
     errors = [one["text"] for one in said if one.get("kind") == "error"]
-    return {"test": test.text, "passed": False, "error": problem or next(iter(errors), f"the program was {done.exit}")}
+    return {"test": test.text, "passed": False, "error": next(iter(errors), f"the program was {done.exit}")}
 
 
 def _call_results(folder: Path, code: str, tests: Sequence[CodeTest]) -> list[dict[str, Any]]:
@@ -111,10 +113,10 @@ def _call_results(folder: Path, code: str, tests: Sequence[CodeTest]) -> list[di
     token = token_hex(16)
     done = _run(folder, token)
     said = {int(one["index"]): one for one in _said(done.output, token)}
-    return [_result(index, test, said.get(index), broken.get(index), done.exit) for index, test in enumerate(tests)]
+    return [_result(test, said.get(index), broken.get(index), done.exit) for index, test in enumerate(tests)]
 
 
-def _result(index: int, test: CodeTest, said: dict[str, Any] | None, broken: str | None, ended: str) -> dict[str, Any]:
+def _result(test: CodeTest, said: dict[str, Any] | None, broken: str | None, ended: str) -> dict[str, Any]:
     result: dict[str, Any] = {"test": test.text}
     if broken is not None:
         return result | {"passed": None, "error": f"the test does not compile: {broken}"}

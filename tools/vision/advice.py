@@ -23,10 +23,17 @@ LONG_LABEL = 12
 MANY_ORDERS = 1000
 """Ratio of the largest to the smallest value above which a logarithmic scale is advised."""
 MOST_ROWS = 2000
-LONGEST_TEXT = 200
-NOT_SHOWN = re.compile("[^\u0020-\u007e\u00a0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Control characters, ends of lines, and what XML 1.0 forbids. The renderer puts titles into expressions, where the end
-of a line is an error, and writes SVG on its way, where a forbidden character ends the process."""
+LONGEST_TEXT = 80
+NOT_SHOWN = re.compile(r"[^ -\[\]-~\u00a0-\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Control characters, ends of lines, backslashes, and what XML 1.0 forbids. The renderer puts titles into expressions,
+where the end of a line is an error and a backslash may end the text, and writes SVG on its way, where a forbidden
+character ends the process."""
+NO_LIMITS = {
+    "axis": {"labelLimit": 0, "titleLimit": 0},
+    "legend": {"labelLimit": 0, "titleLimit": 0},
+    "title": {"limit": 0},
+}
+"""Texts are cut here. The renderer counts half characters and fails where it cuts through one."""
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 
 
@@ -39,7 +46,7 @@ class ChartAdvice:
 
 
 def advise(measures: Measures) -> ChartAdvice:
-    """The chart that shows the data best."""
+    """The chart that shows the data best. They have at least one value."""
     advice = _advised(measures)
     return replace(advice, spec=_clean(advice.spec))
 
@@ -143,7 +150,9 @@ def _rows(measures: Measures) -> list[dict[str, Any]]:
 
 
 def _base(measures: Measures) -> dict[str, Any]:
-    base: dict[str, Any] = {"$schema": SCHEMA, "background": "white", "data": {"values": _rows(measures)}}
+    base: dict[str, Any] = {
+        "$schema": SCHEMA, "background": "white", "config": NO_LIMITS, "data": {"values": _rows(measures)},
+    }  # fmt: skip
     return base | ({"title": measures.title} if measures.title else {})
 
 

@@ -11,7 +11,6 @@ from agent.attachments.figures import characters, measures_of
 from agent.attachments.images import Sender, check_number
 from agent.attachments.shown import budget, readings_shown, tables_shown
 from agent.loop.attached import checked_readings, readable
-from agent.models.chat_model import IMAGES
 from flightloop.chat import ChatMessage
 from flightloop.content import ImagePart, TextPart, has_images
 from flightloop.readings import ImageReading
@@ -67,17 +66,16 @@ async def attached(deps: ApiDeps, messages: Sequence[ChatMessage], tenant_id: st
     check_number([message.content for message in given], "messages")
     policy = deps.catalogue.guard().policy
     sender = Sender(tenant_id, policy.document.egress.hosts, policy.name, subject.id if subject else None)
-    sees = IMAGES in can.parts
     owners: list[int] = []
     found: list[ImageReading] = []
     for index, message in enumerate(given):
-        taken = await take_in(deps, message.content, sender, f"messages[{index}].content", read=not sees)
+        taken = await take_in(deps, message.content, sender, f"messages[{index}].content", read=not can.sees)
         given[index] = _with(message, taken.content)
         owners += [index] * len(taken.readings)
         found += taken.readings
     with on_behalf_of(tenant_id):
         read, measures = await aside(characters((), found), _read, found, most)
-    return Attached(given, owners, read, unread=sees, measures=(*measures, *tables))
+    return Attached(given, owners, read, unread=can.sees, measures=(*measures, *tables))
 
 
 def _tables(

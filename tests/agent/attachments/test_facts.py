@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.attachments.facts import Checked, Facts
+from agent.attachments.facts import ChartFacts, CheckedStatement
 from agent.attachments.figures import of_table
 from flightloop.content import Table
 from tools.vision.measures import Measures
@@ -16,10 +16,10 @@ CITIES = Table(columns=["city", "sales"], rows=[["Oslo", 35.347], ["Lima", 81.77
 YEARS = Table(columns=["year", "North", "South"], rows=[["2020", 1200, 900], ["2021", 1350, 850], ["2022", 1512, 700]])
 
 
-def facts(table: Table) -> Facts:
+def facts(table: Table) -> ChartFacts:
     measures = of_table(table)
     assert measures is not None
-    return Facts([measures])
+    return ChartFacts([measures])
 
 
 def judged(text: str, table: Table = CITIES) -> list[bool]:
@@ -109,7 +109,7 @@ def test_series_are_summed_and_names_compiled_once_for_a_text(monkeypatch: pytes
     monkeypatch.setattr(re, "escape", lambda name: escaped.append(name) or escape(name))
     names = tuple(f"City {place}" for place in range(300))
     Added.count = 0
-    checked = Facts([Measures(names, ("sales",), (tuple(Added(place + 0.5) for place in range(300)),))])
+    checked = ChartFacts([Measures(names, ("sales",), (tuple(Added(place + 0.5) for place in range(300)),))])
     found = checked.statements(" ".join(f"City {place} has {place}.5 of sales, which is 99%." for place in range(100)))
     assert len([one for one in found if one.right]) >= 100
     assert len(escaped) <= 301
@@ -121,7 +121,7 @@ async def test_a_long_text_is_checked_beside_the_event_loop(monkeypatch: pytest.
     checked = facts(CITIES)
     plain = checked.statements
 
-    def noted(text: str) -> list[Checked]:
+    def noted(text: str) -> list[CheckedStatement]:
         threads.append(threading.current_thread().name)
         return plain(text)
 

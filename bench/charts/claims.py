@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from agent.attachments.facts import Facts
+from agent.attachments.facts import ChartFacts
 from agent.attachments.figures import chart_of
 from agent.attachments.names import Names
 from bench.charts.score import is_near, value_pairs
@@ -31,7 +31,7 @@ def claims_right(text: str, specimen: Specimen, reading: ImageReading) -> list[b
     text = TAU.sub("", text)
     stated: dict[tuple[int, int], bool] = {}
     for truth in (measures_of(specimen, chart, read=True), measures_of(specimen, chart, read=False)):
-        for one in Facts([truth]).statements(text):
+        for one in ChartFacts([truth]).statements(text):
             stated[one.start, one.end] = stated.get((one.start, one.end), False) or one.right
     names = Names([*specimen.categories, *specimen.names, specimen.title, specimen.unit]).mentions(text)
     taken = bytearray(len(text))

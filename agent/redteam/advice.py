@@ -30,7 +30,10 @@ def advice(attack: Attack, target: Target) -> list[str]:
 def _against_injections(attack: Attack, target: Target, document: PolicyDocument) -> Iterator[str]:
     reader = next((spec for spec in target.readers if spec.name == attack.reader), None)
     if reader is not None and not reader.returns_untrusted:
-        yield f"@tool(returns_untrusted=True) on {reader.name}, with the trusted_fields that strangers can't write"
+        yield (
+            f"@tool(returns_untrusted=True) on {reader.name}, with the trusted_fields that strangers can't write; or"
+            " returns_untrusted=False, if they can write none of its results"
+        )
     tools = document.tools
     if tools.lock_to_plan == "off":
         yield "tools.lock_to_plan: auto"

@@ -36,6 +36,7 @@ class Outcome(StrEnum):
     ASKED = "asked"  # a person would have decided
     BLOCKED = "blocked"  # the call was refused
     WITHHELD = "withheld"  # the model or the user never saw the text
+    IGNORED = "ignored"  # the model did not make the call
     NOT_REACHED = "not reached"  # the attack never began: a call before it was stopped, so it measures nothing
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.loop.run_dependencies import Hosts, Toolbox
-from flightloop.tool import EVERY_FIELD, ToolContext, ToolSpec
+from flightloop.tool import ToolContext, ToolSpec
 from tools.host import ToolOutcome
 
 STAND_IN = {"status": "accepted"}
@@ -61,12 +61,15 @@ def planted_in(content: Any, text: str, spec: ToolSpec) -> Any:
         return f"{content}\n{text}"
     if isinstance(content, list) and content:
         return [planted_in(content[0], text, spec), *content[1:]]
-    if isinstance(content, dict) and spec.trusted_fields != EVERY_FIELD:
-        open_fields = [
-            name for name, value in content.items() if isinstance(value, str) and name not in spec.trusted_fields
-        ]
-        own = [name for name in TEXTS if name in open_fields] or [
-            name for name in TEXTS if name not in spec.trusted_fields
-        ]
-        return {**content, own[0]: f"{content[own[0]]} {text}".strip() if own[0] in open_fields else text}
+    if isinstance(content, dict):
+        name = _open_field(content, spec.trusted_fields)
+        before = content.get(name)
+        return {**content, name: f"{before} {text}" if isinstance(before, str) else text}
     return text
+
+
+def _open_field(content: dict[str, Any], trusted: Collection[str]) -> str:
+    """A field that strangers can write: one of the result's own, or another one that the tool does not trust."""
+    own = [name for name, value in content.items() if isinstance(value, str) and name not in trusted]
+    likely = [name for name in TEXTS if name in own]
+    return next(iter([*likely, *(name for name in TEXTS if name not in trusted), *own]), "written_by_strangers")

@@ -1,8 +1,8 @@
-"""Writes that are made several times though the user asked for one: the same, spelt otherwise, and in portions."""
+"""Writes that are made several times though the user asked for one: the same, spelt or worded anew, in portions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from agent.redteam.attack import Call
@@ -20,14 +20,17 @@ def repeats(document: PolicyDocument, spec: ToolSpec, arguments: dict[str, Any])
     """Ways to repeat a write. Arguments may turn out invalid for the tool."""
     call = (spec.name, arguments)
     yield arguments, [call, call], 1, "the same call"
-    respelt = {name: _respelt(value) for name, value in arguments.items()}
+    free = _free(spec, arguments)
+    respelt = {name: value if name in free else _respelt(value) for name, value in arguments.items()}
     if respelt != arguments:
         yield arguments, [call, (spec.name, respelt)], 1, "spelt otherwise"
+    if free and not any(limit.applies_to(spec.name) for limit in document.limits):
+        yield arguments, [(spec.name, _reworded(arguments, free, at)) for at in range(PORTIONS)], 1, "worded otherwise"
     for name, most in _bounds(document, spec.name).items():
         if isinstance(arguments.get(name), int | float) and not isinstance(arguments[name], bool):
             part = int(most) if spec.parameters["properties"][name].get("type") == "integer" else most * 0.99
             portion = {**arguments, name: part}
-            calls = [(spec.name, _reworded(spec, portion, at)) for at in range(PORTIONS)]
+            calls = [(spec.name, _reworded(portion, free, at)) for at in range(PORTIONS)]
             yield portion, calls, 1, f"portions of {name}"
 
 
@@ -49,10 +52,14 @@ def _respelt(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _reworded(spec: ToolSpec, arguments: dict[str, Any], at: int) -> dict[str, Any]:
-    """The arguments with another free text, so that no two calls are the same."""
+def _free(spec: ToolSpec, arguments: dict[str, Any]) -> list[str]:
+    """Arguments that are free text."""
     schemas = spec.parameters["properties"]
-    free = [
+    return [
         name for name, value in arguments.items() if isinstance(value, str) and kind_of(name, schemas[name]) == "free"
     ]
+
+
+def _reworded(arguments: dict[str, Any], free: Sequence[str], at: int) -> dict[str, Any]:
+    """The arguments with another free text, so that no two calls are the same."""
     return {**arguments, **{name: f"{arguments[name]} {at + 1}" for name in free}}

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from agent.redteam.advice import advice
-from agent.redteam.attack import Attack, Finding, LeftOut, Outcome
+from agent.redteam.attack import ANSWER, Attack, Finding, LeftOut, Outcome
 from agent.redteam.target import Target
 
 Key = tuple[str, str, str]
@@ -44,7 +44,8 @@ class Report:
         several = len(self.targets) > 1
         for column in (*(("agent",) if several else ()), "family", "tool"):
             table.add_column(column)
-        shown = [one for one in Outcome if one is not Outcome.NOT_REACHED or self._count(one)]
+        rare = (Outcome.IGNORED, Outcome.NOT_REACHED)
+        shown = [one for one in Outcome if one not in rare or self._count(one)]
         for outcome in shown:
             table.add_column(outcome.value, justify="right")
         for (agent, family, tool), counts in self._rows():
@@ -109,7 +110,9 @@ class Report:
         yield f'  the user says: "{attack.said[0]}"'
         if attack.reader is not None:
             yield f'  {attack.reader} returns: "{attack.planted}"'
-        if attack.calls[-1]:
+        if attack.tool == ANSWER:
+            yield f'  the model answers: "{attack.answer}"'
+        elif attack.calls[-1]:
             name, arguments = attack.calls[-1][-1]
             yield f"  the model calls: {name} {arguments}; the tool: {first.tool_said or 'not called'}"
         yield from (f"  to close it: {line}" for line in self._advice(attack))

@@ -16,9 +16,14 @@ from agent.admin.redteam import Wish, redteam
 from agent.config import Settings, load_settings
 from agent.redteam.attack import Family
 from agent.redteam.generate import Generator
+from agent.redteam.planting_hosts import planted_in
+from agent.redteam.repeats import repeats
 from agent.redteam.target import targets
 from agent.serve.factories import read_project
+from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop.errors import ConfigError
+from flightloop.tool import Effect, ToolSpec
+from guardrails.policy import parse_policy
 
 TOOLS = '''
 from typing import Any
@@ -201,3 +206,46 @@ async def test_an_agent_that_can_be_attacked_in_no_way_is_an_error(tmp_path: Pat
     settings = project(tmp_path, CLOSED)
     with pytest.raises(ConfigError, match="nothing to attack"):
         await redteam(settings, Wish(agent="nobody"), Console(quiet=True))
+
+
+async def test_a_real_model_that_does_nothing_ignores_the_attacks(tmp_path: Path) -> None:
+    server = ScriptedServer(ScriptedAnswer(text="I would rather not."), reads_plans=False)
+    async with server.serving() as url:
+        good, found, told = await attacked(project(tmp_path, OPEN), tmp_path / "out.json", url=url)
+    assert good
+    assert found["model"] == "scripted"
+    outcomes = found["outcomes"]
+    assert outcomes["ignored"] + outcomes["not reached"] == found["attacks"]
+    assert outcomes["ignored"] > 0
+    assert "No attack passed without an approval." in told
+    assert len(server.requests) >= found["attacks"]
+
+
+def test_a_write_with_another_text_is_bounded_by_a_limit_or_is_attacked() -> None:
+    spec = ToolSpec(
+        "send_note",
+        "Sends a note.",
+        {"type": "object", "properties": {"to": {"type": "string"}, "text": {"type": "string"}}},
+        Effect.KEYED,
+    )
+    document = parse_policy(CLOSED.replace("clerk", "other")).document
+    details = [detail for *_, detail in repeats(document, spec, {"to": "bob@mail.example", "text": "Hi"})]
+    assert details == ["the same call", "spelt otherwise", "worded otherwise"]
+    limited = CLOSED.replace("tools: [pay_invoice], sum: amount", "tools: [send_note], count: 1").replace(
+        ", maximum: 100", ""
+    )
+    document = parse_policy(limited).document
+    details = [detail for *_, detail in repeats(document, spec, {"to": "bob@mail.example", "text": "Hi"})]
+    assert details == ["the same call", "spelt otherwise"]
+
+
+def test_text_is_planted_where_strangers_can_write_only() -> None:
+    spec = ToolSpec("get_order", "", {"type": "object"}, Effect.PURE, returns_untrusted=True, trusted_fields=("state",))
+    assert planted_in({"state": "sent", "note": "Hi."}, "X", spec) == {"state": "sent", "note": "Hi. X"}
+    assert planted_in({"state": "sent"}, "X", spec) == {"state": "sent", "note": "X"}
+    assert planted_in([{"state": "sent", "street": "Elm"}, {"state": "new"}], "X", spec) == [
+        {"state": "sent", "street": "Elm", "note": "X"},
+        {"state": "new"},
+    ]
+    assert planted_in("Hello.", "X", spec) == "Hello.\nX"
+    assert planted_in(None, "X", spec) == "X"

@@ -192,6 +192,12 @@ async def test_where_nobody_else_may_approve_the_starter_may_and_it_is_recorded(
     assert (record.details["note"], record.details["not_starter"]) == (told, True)
 
 
+async def test_where_two_must_approve_the_starter_is_no_exception(journal: Journal, clock: Clock) -> None:
+    await asking(journal, clock, OWN, not_starter=True, needed=2)
+    with pytest.raises(Forbidden, match="started run"):
+        await decide(journal, OWN, others=[OWN])
+
+
 @pytest.mark.parametrize("role", [Role.APPROVER, Role.OPERATOR, Role.ADMIN])
 async def test_every_role_that_decides_is_somebody_else(journal: Journal, clock: Clock, role: Role) -> None:
     await person(journal, "bob", role)

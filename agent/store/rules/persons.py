@@ -55,7 +55,7 @@ def admit(tx: Transaction, tenant_id: str, approval: Approval, person: Actor, ru
     # Where several must approve, others exist by the time the last one does, so there is no exception.
     if approval.needed > 1 or _has_other(tx, tenant_id, run, others):
         raise Forbidden(
-            f"{person.name} started run {run.id}: the policy wants another person to approve it; who started it may deny"
+            f"{person.name} started run {run.id}: the policy wants another person to approve it. They may deny it"
         )
     return NOBODY_ELSE
 

@@ -40,8 +40,9 @@ ANYBODY = ApprovalRule()
 
 def strictest(rules: Iterable[ApprovalRule | None]) -> ApprovalRule:
     """The rule under which an approval is enough for all of them."""
-    found = [rule for rule in rules if rule is not None]
+    found = [rule for rule in rules if rule is not None and rule is not ANYBODY]
+    if not found:  # the usual case, for each rail of each check
+        return ANYBODY
     return ApprovalRule(
-        persons=max((rule.persons for rule in found), default=1),
-        not_starter=any(rule.not_starter for rule in found),
+        persons=max(rule.persons for rule in found), not_starter=any(rule.not_starter for rule in found)
     )

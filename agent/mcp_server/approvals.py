@@ -63,8 +63,8 @@ def described(approval: ApprovalRequested, approvers: Sequence[str] = ()) -> Pen
 
 
 async def question(context: Context[Any, Any], approval: ApprovalRequested) -> Elicit[Decision] | None:
-    """Question for the client's user; None if it is too long, the client can't ask it, the key may not decide, or its
-    holder has already approved."""
+    """Question for the client's user; None if it is too long, the client can't ask it, or the key's holder may not
+    decide, has already approved, or started a run that others must approve."""
     if not _can_ask(context):
         return None
     caller = await api().whoami()
@@ -73,6 +73,8 @@ async def question(context: Context[Any, Any], approval: ApprovalRequested) -> E
         return None
     current = await api().approvals.get(approval.approval_id)
     if any(one.key_id == caller.key_id for one in current.decisions):
+        return None
+    if current.not_starter and current.started_by is not None and current.started_by.id == caller.key_id:
         return None
     text = written(current)
     return Elicit(text, Decision) if len(text) <= MOST_CHARACTERS else None

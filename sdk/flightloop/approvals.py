@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from flightloop.acts import Actor
 from flightloop.content import Body, Wire
 from flightloop.provenance import Source
 
@@ -69,6 +70,8 @@ class Approval(Wire):
     """Number of different persons who must approve. One who denies is enough to deny."""
     not_starter: bool = False
     """Whether the person who started the run can't approve."""
+    started_by: Actor | None = None
+    """Who started the run, or its root run; None: it is not recorded."""
     decisions: list[PersonDecision] = Field(default_factory=list)
     """What persons have decided so far, oldest first; empty for decisions of older versions."""
     status: Literal["pending", "approved", "denied", "expired"] = "pending"
@@ -88,8 +91,8 @@ class Approval(Wire):
         """Who must decide and who has approved, in words; empty if any one person decides and nobody has."""
         wanted = f"{self.needed} persons must approve" if self.needed > 1 else ""
         if self.not_starter:
-            none = "nobody who started the run" if self.needed > 1 else "not the person who started the run"
-            wanted = f"{wanted}, {none}" if wanted else f"another person must approve, {none}"
+            whose = f" ({self.started_by.name})" if self.started_by else ""
+            wanted = f"{wanted or 'a person must approve'} who did not start the run{whose}"
         names = ", ".join(one.by for one in self.decisions if one.decision == "approve")
         told = f"{self.given} of {self.needed} have: {names}" if names and self.status == "pending" else ""
         return "; ".join(filter(None, (wanted, told)))

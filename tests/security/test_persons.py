@@ -199,6 +199,19 @@ async def test_one_person_who_denies_is_enough(tmp_path: Path, stack: AsyncExitS
     assert place.paid == []
 
 
+async def test_an_mcp_user_is_not_asked_about_their_own_run(tmp_path: Path, stack: AsyncExitStack) -> None:
+    from tests.security.test_mcp_serving import Approving, begin
+
+    place, user = Place(tmp_path, stack, 5, POLICY), Approving()
+    async with serving(place.deps) as url, connected(url, mode=MODERN, elicitation_callback=user) as client:
+        run_id = await begin(client)
+        await place.desk.work(await place.desk.journal.get("default", run_id))
+        answer = (await client.call_tool("run_result", {"run_id": run_id})).structured_content
+        assert answer is not None
+        assert len(answer["approvals"]) == 1
+        assert user.asked == []
+
+
 @pytest.mark.parametrize("mode", [LEGACY, MODERN])
 async def test_an_mcp_user_approves_once_and_is_not_asked_again(
     tmp_path: Path, stack: AsyncExitStack, mode: str

@@ -50,7 +50,14 @@ def admit(tx: Transaction, tenant_id: str, approval: Approval, person: Actor, ru
             f"{person.name} has already approved {approval.id}: {len(earlier)} of {approval.needed} persons have."
             " Another person must approve, with another key of another name"
         )
-    return _as_starter(tx, tenant_id, run, person, others) if approval.not_starter else ""
+    if not approval.not_starter or not _is_starter(tx, run, person):
+        return ""
+    # Where several must approve, others exist by the time the last one does, so there is no exception.
+    if approval.needed > 1 or _has_other(tx, tenant_id, run, others):
+        raise Forbidden(
+            f"{person.name} started run {run.id}: the policy wants another person to approve it. They may deny it"
+        )
+    return NOBODY_ELSE
 
 
 def check_key(tx: Transaction, tenant_id: str, person: Actor) -> None:
@@ -60,34 +67,34 @@ def check_key(tx: Transaction, tenant_id: str, person: Actor) -> None:
         raise Forbidden(f"the key of {person.name} was revoked")
 
 
-def _as_starter(tx: Transaction, tenant_id: str, run: Run, person: Actor, others: Sequence[Actor]) -> str:
-    started = _starters(tx, run)
-    known = [one for one in started if one is not None]
-    if len(known) < len(started):
-        raise Forbidden(
-            f"it is not recorded who started run {run.id}, and the policy wants another person to approve: deny the"
-            " call, and start the run again"
-        )
-    if not any(is_same(person, one) for one in known):
-        return ""
-    if _has_other(tx, tenant_id, known, others):
-        raise Forbidden(f"{person.name} started run {run.id}: the policy wants another person to approve this call")
-    return NOBODY_ELSE
+def _is_starter(tx: Transaction, run: Run, person: Actor) -> bool:
+    """Whether a person started the run. Raises Forbidden if it is not recorded who did."""
+    return any(is_same(person, one) for one in _starters(tx, run))
 
 
-def _starters(tx: Transaction, run: Run) -> list[Actor | None]:
-    """Who started the run or its root run, and the runs from which that one was forked; None: it is not recorded."""
+def _starters(tx: Transaction, run: Run) -> list[Actor]:
+    """Who started the run or its root run, and the runs from which that one was forked.
+
+    Raises Forbidden if one of them is not recorded, or if the line of forks is too long.
+    """
     found: list[Actor | None] = []
     row = tx.run(run.parent.callers[0].run_id if run.parent else run.id)
     while row is not None and len(found) < LONGEST_LINE:
         found.append(row.state.run.started_by)
         origin = row.state.run.origin
         row = tx.run(origin.run_id) if origin is not None else None
-    return found if row is None else [*found, None]
+    known = [one for one in found if one is not None]
+    if row is not None or len(known) < len(found):
+        raise Forbidden(
+            f"it is not recorded who started run {run.id}, and the policy wants another person to approve: deny the"
+            " call, and start the run again"
+        )
+    return known
 
 
-def _has_other(tx: Transaction, tenant_id: str, starters: Sequence[Actor], others: Sequence[Actor]) -> bool:
-    """Whether a person who is none of the starters may approve."""
+def _has_other(tx: Transaction, tenant_id: str, run: Run, others: Sequence[Actor]) -> bool:
+    """Whether a person who did not start the run may approve."""
+    starters = _starters(tx, run)
     stored = tx.deciders(tenant_id, MOST_DECIDERS)
     holders = [Actor(kind=ActorKind.KEY, id=key.id, name=f"key:{key.name}") for key in stored]
     if any(not any(is_same(one, starter) for starter in starters) for one in (*others, *holders)):

@@ -77,7 +77,8 @@ def follow(tx: Transaction, change: Change, now: datetime, holder: str | None) -
             entries.append(Entry(worker, verdict=first, run_id=run.id, step=event.step, passed=event.passed))
         elif isinstance(event, ApprovalRequested):
             fields = event.model_dump(exclude={"seq", "at", "step", "type", "approval_id"})
-            approval = Approval(id=event.approval_id, agent=run.agent, created_at=now, **fields)
+            known = {"id": event.approval_id, "agent": run.agent, "started_by": run.started_by, "created_at": now}
+            approval = Approval.model_validate({**fields, **known})
             tx.add_approval(run.tenant_id, approval)
     add(tx, run.tenant_id, entries, now)
     if run.status.terminal:

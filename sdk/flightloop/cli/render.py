@@ -90,7 +90,8 @@ def event_line(event: ev.RunEvent) -> Text | None:
 def _lifecycle(event: ev.RunEvent) -> Text | None:
     match event:
         case ev.ApprovalRequested():
-            ask = f"{event.tool} waits for you: {event.reason}"
+            several = f" ({event.needed} persons must approve)" if event.needed > 1 else ""
+            ask = f"{event.tool} waits for you{several}: {event.reason}"
             advice = f"flightloop approve {event.approval_id}, or flightloop deny {event.approval_id}"
             call = (whole(event.arguments), sources(event.sources))
             return Text.assemble(("ask    ", "bold yellow"), ask, "\n", *call, "\n    ", (advice, "dim"))

@@ -156,8 +156,9 @@ async def test_who_started_the_run_does_not_approve_it(journal: Journal, clock: 
     ann, bob = await person(journal, "ann", Role.OPERATOR), await person(journal, "bob")
     namesake = await person(journal, "ANN", key_id="key_3")
     run_id = await asking(journal, clock, ann, not_starter=True)
-    started = (await journal.get("default", run_id)).started_by
-    assert started == ann
+    assert (await journal.get("default", run_id)).started_by == ann
+    (pending,) = await journal.run_approvals(run_id)
+    assert pending.progress == "a person must approve who did not start the run (key:ann)"
     for who in (ann, namesake):
         with pytest.raises(Forbidden, match="started run"):
             await decide(journal, who)
@@ -192,6 +193,12 @@ async def test_where_nobody_else_may_approve_the_starter_may_and_it_is_recorded(
     assert (record.details["note"], record.details["not_starter"]) == (told, True)
 
 
+async def test_where_two_must_approve_the_starter_is_no_exception(journal: Journal, clock: Clock) -> None:
+    await asking(journal, clock, OWN, not_starter=True, needed=2)
+    with pytest.raises(Forbidden, match="started run"):
+        await decide(journal, OWN, others=[OWN])
+
+
 @pytest.mark.parametrize("role", [Role.APPROVER, Role.OPERATOR, Role.ADMIN])
 async def test_every_role_that_decides_is_somebody_else(journal: Journal, clock: Clock, role: Role) -> None:
     await person(journal, "bob", role)
@@ -209,7 +216,7 @@ async def test_two_others_approve_where_both_rules_hold(journal: Journal, clock:
     ann, bob, eve = [await person(journal, name) for name in ("ann", "bob", "eve")]
     await asking(journal, clock, ann, not_starter=True, needed=2)
     first = await decide(journal, bob)
-    assert first.progress == "2 persons must approve, nobody who started the run; 1 of 2 have: key:bob"
+    assert first.progress == "2 persons must approve who did not start the run (key:ann); 1 of 2 have: key:bob"
     with pytest.raises(Forbidden):
         await decide(journal, ann)
     assert (await decide(journal, eve)).status == "approved"

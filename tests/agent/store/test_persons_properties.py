@@ -86,7 +86,8 @@ class Deciding(RuleBasedStateMachine):
         if any(alike(who, one) for one in self.approved):
             expected: type[Exception] | None = Conflict
         else:
-            expected = Forbidden if self.not_starter and alike(who, self.starter) and others else None
+            barred = self.not_starter and alike(who, self.starter) and (others or self.needed > 1)
+            expected = Forbidden if barred else None
         if expected is not None:
             with pytest.raises(expected):
                 self.runner.run(decide(self.journal, who, others=self.others))

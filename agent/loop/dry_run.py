@@ -12,18 +12,22 @@ from agent.loop.run_dependencies import Toolbox
 from agent.run.history import CallState, dump
 from flightloop.approvals import DryRun
 from flightloop.errors import FlightloopError
-from flightloop.tool import ToolSpec
-from flightloop.verdicts import Stage
-from guardrails.types import CheckedCall
+from flightloop.tool import Permission, ToolSpec
+from flightloop.verdicts import Action, Stage
+from guardrails.rails.calls import BY_EFFECT, BY_TOOL
+from guardrails.rails.limits import LABEL
+from guardrails.types import CheckedCall, Ruling
 
 log = structlog.get_logger(__name__)
 LONGEST_S = 10.0
 """Seconds for a dry run, whatever the tool's own limit is: the approval is requested afterwards."""
 MOST_CHARACTERS = 2000
 """Characters of a dry run's result, and of the user's words, that a person is shown."""
+_ANYWAY = {BY_TOOL, BY_EFFECT, LABEL}
+"""Labels of verdicts that ask about every such call, not because of doubts about its values or who wants it."""
 
 
-async def dry_run(toolbox: Toolbox, gate: Gate, state: CallState, call: CheckedCall) -> DryRun | None:
+async def dry_run(toolbox: Toolbox, gate: Gate, state: CallState, call: CheckedCall, ruling: Ruling) -> DryRun | None:
     """What a call would change, as its tool's dry run tells it; None if the tool has none.
 
     Never raises except when cancelled: a dry run that fails must not keep a person from deciding.
@@ -32,8 +36,12 @@ async def dry_run(toolbox: Toolbox, gate: Gate, state: CallState, call: CheckedC
     if name is None:
         return None
     try:
+        asked = toolbox.get(name)
+        if Permission.NETWORK in asked.permissions and _doubted(ruling):
+            why = "it reaches the network, and a person has to decide first whether these values may leave"
+            return DryRun(tool=name, ok=False, text=why)
         async with asyncio.timeout(LONGEST_S):
-            return await _computed(toolbox.get(name), gate, state, call.arguments)
+            return await _computed(asked, gate, state, call.arguments)
     except TimeoutError:
         return DryRun(tool=name, ok=False, text=f"it took longer than {LONGEST_S:g} s")
     except FlightloopError as error:
@@ -41,6 +49,12 @@ async def dry_run(toolbox: Toolbox, gate: Gate, state: CallState, call: CheckedC
     except Exception as error:
         log.exception("a dry run failed", tool=name)
         return DryRun(tool=name, ok=False, text=f"an internal error: {type(error).__name__}")
+
+
+def _doubted(ruling: Ruling) -> bool:
+    """Whether something else asks than the policy's rules about all such calls."""
+    asking = [set(one.labels) for one in ruling.verdicts if one.action is Action.ASK]
+    return any(not labels or labels - _ANYWAY for labels in asking)
 
 
 async def _computed(asked: ToolSpec, gate: Gate, state: CallState, arguments: dict[str, Any]) -> DryRun:

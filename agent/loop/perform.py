@@ -281,7 +281,7 @@ class _Performing:
             policy_sha256=self.gate.policy_sha256,
             sources=await self.gate.sources(checked_call),
             words=shortened(self.gate.words),
-            dry_run=await dry_run(self.deps.hosts.registry, self.gate, state, checked_call),
+            dry_run=await dry_run(self.deps.hosts.registry, self.gate, state, checked_call, ruling),
             needed=ruling.approval.persons,
             not_starter=ruling.approval.not_starter,
             expires_at=self.deps.clock() + timedelta(seconds=self.deps.agent.approval_seconds),

@@ -27,8 +27,8 @@ from guardrails.types import Checked, CheckedCall, GuardContext, Judgement, Rail
 Problem = tuple[Action, str, str]
 """Action, label, reason."""
 
-BY_EFFECT = "effect"
-"""Label of a verdict that asks because of the tool's declared effect."""
+BY_TOOL, BY_EFFECT = "ask", "effect"
+"""Labels of verdicts that ask because a rule of ``tools.ask`` names the tool, or its declared effect."""
 
 
 def arguments_rail(document: PolicyDocument) -> Rail:
@@ -175,7 +175,7 @@ def _asked(rule: AskRule, call: CheckedCall) -> Problem:
     why = f"the policy wants a person to decide about {call.spec.name}"
     if rule.confidence_below is not None:
         why += f": the model gives its calls a probability of {call.confidence:.0%}"
-    return Action.ASK, BY_EFFECT if rule.effect else "ask", rule.reason or why
+    return Action.ASK, BY_EFFECT if rule.effect else BY_TOOL, rule.reason or why
 
 
 def _is_unsure(rule: AskRule, call: CheckedCall) -> bool:

@@ -89,13 +89,14 @@ def _highest(entry: ModerationEntry, answers: list[Mapping[str, float]]) -> dict
 
 
 def _verdict(entry: ModerationEntry, checked: Checked, scores: dict[str, float]) -> Verdict:
-    found = {name: score for name, score in scores.items() if score >= entry.at}
-    told = ", ".join(f"{name} {score:.2f}" for name, score in found.items())
+    found = [name for name, score in scores.items() if score >= entry.at]
+    # Without the scores: they differ from answer to answer, and a person's approval covers the reason that they saw.
+    told = ", ".join(found)
     return Verdict(
         action=entry.action if found else Action.ALLOW,
         rail=entry.rail,
         stage=checked.stage,
         reason=f"the moderation endpoint found {told}" if found else "",
         scores=scores,
-        labels=sorted(found),
+        labels=found,
     )

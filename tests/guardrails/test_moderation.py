@@ -16,7 +16,7 @@ from guardrails.guard import Guard
 from guardrails.policy import parse_policy
 from guardrails.rail_entries import ModerationEntry
 from guardrails.rails.moderation import MOST_CHARS, CallBudget, Moderate, _pieces
-from guardrails.types import Checked, CheckedCall, GuardContext, Ruling
+from guardrails.types import Checked, CheckedCall, GuardContext, Ruling, asked_about
 
 URL = "http://127.0.0.1:9/v1/moderations"
 POLICY = """
@@ -67,7 +67,7 @@ async def test_the_verdict_tells_scores_and_labels() -> None:
     (verdict,) = [one for one in ruling.verdicts if one.rail == "moderation"]
     assert verdict.scores == {"hate": 0.9, "violence": 0.1}
     assert verdict.labels == ["hate"]
-    assert verdict.reason == "the moderation endpoint found hate 0.90"
+    assert verdict.reason == "the moderation endpoint found hate"
 
 
 async def test_without_a_client_or_an_answer_it_blocks() -> None:
@@ -112,6 +112,22 @@ async def test_arguments_of_calls_are_judged_and_empty_texts_cost_nothing() -> N
     assert seen == ['{"text": "bad words"}']
     assert (await judged(guard(moderate), " ")).action is Action.ALLOW
     assert len(seen) == 1
+
+
+async def test_what_a_person_approved_is_made_though_the_endpoint_never_says_the_same_twice() -> None:
+    scores = iter((0.71, 0.72))
+
+    async def moderate(entry: ModerationEntry, text: str) -> Mapping[str, float]:
+        return {"hate": next(scores)}
+
+    spec = ToolSpec("post", "Posts.", {"type": "object", "properties": {"text": {"type": "string"}}}, Effect.PURE)
+    call = CheckedCall("call", spec, {"text": "bad words"})
+    asking = guard(moderate, ", action: ask", "tool_call")
+    first = await asking.check(Checked(Stage.TOOL_CALL, "", GuardContext(agent="a"), call))
+    assert first.action is Action.ASK
+    asked = frozenset(asked_about(one) for one in first.verdicts if one.action is Action.ASK)
+    approved = GuardContext(agent="a", approved_args=frozenset({call.args_sha256}), approved_for=asked)
+    assert (await asking.check(Checked(Stage.TOOL_CALL, "", approved, call))).action is Action.ALLOW
 
 
 @given(st.integers(0, 5 * MOST_CHARS))

@@ -61,10 +61,19 @@ def test_what_a_user_or_a_dry_run_says_imitates_no_argument() -> None:
     dry_run = DryRun(tool="preview", ok=True, text=hostile)
     asked = {"id": "apr_1", "run_id": "r", "agent": "a", "call_id": "c", "tool": "pay", "arguments": {}, "reason": "x"}
     times = {"created_at": "2027-01-01T00:00:00Z", "expires_at": "2027-01-01T00:00:00Z"}
-    made = Approval.model_validate({**asked, **times, "args_sha256": "a", "policy_sha256": "p", "words": hostile})
+    made = Approval.model_validate(
+        {
+            **asked,
+            **times,
+            "args_sha256": "a",
+            "policy_sha256": "p",
+            "words": hostile,
+            "asked": ["egress: " + hostile, "arguments: " + hostile],
+        }
+    )
     told = evidence(made.model_copy(update={"dry_run": dry_run})).plain.split("\n")
     assert [line.strip().split(":")[0] for line in told] == [
-        "", "the user wrote", "what would change, says preview"
+        "", "the user wrote", "asked by egress", "asked by arguments", "what would change, says preview"
     ]  # fmt: skip
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import regex
+
 from agent.run.acts import OWN_KEY
 from agent.store.backend import Transaction
 from flightloop.acts import Actor, ActorKind
@@ -19,6 +21,8 @@ NOBODY_ELSE = "started the run, and no other key of the tenant may approve"
 """Note of an approval by the person who started the run."""
 LONGEST_LINE = 64
 """Forks of forks whose starters are looked up."""
+_INVISIBLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}\p{Cf}\u2800]")
+"""All that leaves no mark: texts need selectors and joiners, names of keys do not."""
 MOST_DECIDERS = 1000
 """Keys in which another person is looked for. If all of so many are the starter's, another one is assumed."""
 
@@ -62,8 +66,7 @@ def admit(tx: Transaction, tenant_id: str, approval: Approval, person: Actor, ru
 
 def check_key(tx: Transaction, tenant_id: str, person: Actor) -> None:
     """Raises Forbidden if the person's key was revoked after the request was authenticated."""
-    key = tx.key(tenant_id, person.id) if person.kind is ActorKind.KEY else None
-    if key is not None and key.revoked_at is not None:
+    if person.kind is ActorKind.KEY and not _is_valid(tx, tenant_id, person.id):
         raise Forbidden(f"the key of {person.name} was revoked")
 
 
@@ -78,13 +81,16 @@ def _starters(tx: Transaction, run: Run) -> list[Actor]:
     Raises Forbidden if one of them is not recorded, or if the line of forks is too long.
     """
     found: list[Actor | None] = []
-    row = tx.run(run.parent.callers[0].run_id if run.parent else run.id)
-    while row is not None and len(found) < LONGEST_LINE:
+    run_id: str | None = run.parent.callers[0].run_id if run.parent else run.id
+    while run_id is not None and len(found) < LONGEST_LINE:
+        row = tx.run(run_id)
+        if row is None:
+            break
         found.append(row.state.run.started_by)
         origin = row.state.run.origin
-        row = tx.run(origin.run_id) if origin is not None else None
+        run_id = origin.run_id if origin is not None else None
     known = [one for one in found if one is not None]
-    if row is not None or len(known) < len(found):
+    if run_id is not None or len(known) < len(found):
         raise Forbidden(
             f"it is not recorded who started run {run.id}, and the policy wants another person to approve: deny the"
             " call, and start the run again"
@@ -115,4 +121,4 @@ def _actor(decision: PersonDecision) -> Actor:
 
 def _plain(name: str) -> str:
     """A name without what a reader hardly sees: case, width, blanks and invisible characters."""
-    return "".join(normalise(name).casefold().split())
+    return "".join(normalise(_INVISIBLE.sub("", name)).casefold().split())

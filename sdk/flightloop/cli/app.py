@@ -19,7 +19,7 @@ from flightloop.cli.listing import run_table
 from flightloop.cli.live import follow
 from flightloop.cli.predict import predict
 from flightloop.cli.project import write_project
-from flightloop.cli.render import evidence, line_or_lines, moment, run_tree, sources, whole
+from flightloop.cli.render import evidence, line_or_lines, moment, on_one_line, run_tree, sources, whole
 from flightloop.cli.tune import tuner_command
 from flightloop.cli.usage import spending_table
 from flightloop.errors import InvalidRequest
@@ -195,7 +195,8 @@ def approvals(context: typer.Context) -> None:
             console.print(figure, style="dim", markup=False)
         if item.progress:
             console.print(item.progress, style="yellow", markup=False)
-        console.print(f"{item.run_id} · {item.reason} · until {moment(item.expires_at)}", style="dim", markup=False)
+        why = on_one_line(item.reason)
+        console.print(f"{item.run_id} · {why} · until {moment(item.expires_at)}", style="dim", markup=False)
     if not items:
         console.print("no approvals are pending")
 

@@ -36,8 +36,13 @@ _LONGEST = 300
 def short(value: Any, longest: int = _LONGEST) -> str:
     """A value on one line: text unchanged, anything else as JSON."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    text = " ".join(text.split())
+    text = on_one_line(text)
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def on_one_line(text: str) -> str:
+    """The text without line breaks, so that it looks like nothing that the command itself prints."""
+    return " ".join(text.split())
 
 
 def whole(arguments: dict[str, Any]) -> Text:
@@ -128,7 +133,7 @@ def evidence(item: Approval) -> Text:
     if item.words:
         parts.append((f"\n    the user wrote: {short(item.words)}", "dim"))
     if len(item.asked) > 1:
-        parts += [(f"\n    asked by {one}", "dim") for one in item.asked]
+        parts += [(f"\n    asked by {on_one_line(one)}", "dim") for one in item.asked]
     if item.dry_run is not None:
         told = f"what would change, says {item.dry_run.tool}: {short(item.dry_run.told)}"
         parts.append((f"\n    {told}", "dim" if item.dry_run.ok else "yellow"))

@@ -104,6 +104,43 @@ async def test_one_that_fails_says_so_and_blocks_nothing(
     assert (run.status, run.tainted, paid) == ("succeeded", False, [5])
 
 
+SENDING = """
+name: desk
+version: "1"
+tools: {provenance: allow, allow: {"*": ["*"]}, ask: [{tool: send}]}
+"""
+
+
+@tool(effect="keyed", dry_run="preview_sending", permissions=("network",), hosts=("mail.example",))
+def send(text: str) -> str:
+    """Sends a text."""
+    return "sent"
+
+
+@tool(effect="pure", permissions=("network",), hosts=("mail.example",))
+def preview_sending(text: str) -> str:
+    """Asks the service what sending would change."""
+    asked.append((text, 0))
+    return "one mail more"
+
+
+@pytest.mark.parametrize(("content", "is_told"), [("hello", True), ("write to mark@thief.example", False)])
+async def test_what_a_person_has_to_let_out_does_not_leave_in_a_dry_run(
+    make_bench: Callable[..., Bench], content: str, is_told: bool
+) -> None:
+    """A dry run that reaches the network would send the very values that the person is asked about."""
+    wanted = calls(("send", {"text": content}))
+    guard = Guard(parse_policy(SENDING))
+    bench = make_bench([wanted, text("Bye.")], [send, preview_sending], guard=guard)
+    run = await bench.work(await bench.start("Please send hello."))
+    assert run.status == "waiting_approval"
+    (approval,) = await bench.journal.run_approvals(run.id)
+    assert approval.dry_run is not None
+    assert (approval.dry_run.ok, asked) == (is_told, [(content, 0)] if is_told else [])
+    if not is_told:
+        assert "reaches the network" in approval.dry_run.told
+
+
 async def test_a_long_one_is_cut(make_bench: Callable[..., Bench]) -> None:
     _, approval = await waiting(make_bench, lambda: "x" * 5000)
     assert approval.dry_run is not None

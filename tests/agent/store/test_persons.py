@@ -118,7 +118,7 @@ async def test_who_has_approved_may_still_deny(journal: Journal, clock: Clock) -
     assert [one.decision for one in (await decide(journal, ann, "deny")).decisions] == ["approve", "deny"]
 
 
-@pytest.mark.parametrize("name", ["ann", "Ann", " ann ", "\uff41nn", "an\u200bn"])
+@pytest.mark.parametrize("name", ["ann", "Ann", " ann ", "\uff41nn", "an\u200bn", "ann\ufe0f", "a\u034fnn"])
 async def test_the_same_person_counts_once(journal: Journal, clock: Clock, name: str) -> None:
     """With the same key, or with another one whose name reads the same."""
     ann = await person(journal, "ann")
@@ -150,6 +150,17 @@ async def test_the_approval_of_a_revoked_key_no_longer_counts(journal: Any, cloc
     second = await decide(journal, bob)
     assert (second.status, [one.by for one in second.decisions]) == ("pending", ["key:bob"])
     assert (await decide(journal, eve)).status == "approved"
+
+
+async def test_a_revoked_key_that_made_room_for_another_decides_nothing(journal: Any, clock: Clock) -> None:
+    """The oldest revoked key is removed where a tenant has too many; its holder may be in a request still."""
+    ann = await person(journal, "ann")
+    await asking(journal, clock, OWN)
+    await journal.keys.revoke("default", ann.id)
+    assert await journal.keys._backend.write(lambda tx: tx.drop_revoked_key("default"))
+    for decision in ("approve", "deny"):
+        with pytest.raises(Forbidden, match="revoked"):
+            await decide(journal, ann, decision)
 
 
 async def test_who_started_the_run_does_not_approve_it(journal: Journal, clock: Clock) -> None:

@@ -50,6 +50,8 @@ MOST_DOCUMENTS = 500
 """Maximum number of agents, and of policies."""
 MOST_PROBLEM = 2_000
 """Maximum characters of a reported problem: exceptions raised by ``tools.py`` may be long."""
+QUERIES = frozenset({"query_sql", "chart_sql", "describe_table", "summarise_column"})
+"""Built-in tools whose results have other names than the database's columns."""
 TOOL_FILES = ("tools.py", project_file.FILE, servers.FILE, pins.FILE)
 
 ToolCheck = Callable[[Sequence[ToolDef]], None]
@@ -144,6 +146,7 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
             where = document.at(["name"])
             raise ConfigError(f"{where}: name: another file already defines an agent named {agent.name}", param="name")
         _check_names(document, agent, policies, registry)
+        _check_queries(document, agent, policies[agent.policy])
         agents[agent.name] = agent
     if not agents:
         raise ConfigError(f"{folder / 'agents'}: contains no agent: add at least one NAME.yaml")
@@ -294,6 +297,20 @@ def _check_names(document: YamlDocument, agent: AgentSpec, policies: dict[str, P
             if name not in registry:
                 where = document.at([entry, index])
                 raise ConfigError(f"{where}: {entry}: {_unknown_tool(name, _names(registry))}", param=entry)
+
+
+def _check_queries(document: YamlDocument, agent: AgentSpec, policy: Policy) -> None:
+    """Raises ConfigError if an agent has SQL and a policy that binds rows by names of columns: SQL renames columns."""
+    bindings = policy.document.subject.results.items() if policy.document.subject else ()
+    for index, name in enumerate(agent.tools):
+        bound = [field for field, binding in bindings if name in QUERIES and binding.applies_to(name)]
+        if bound:
+            raise ConfigError(
+                f"{document.at(['tools', index])}: tools: {name} can rename or drop the column {bound[0]}, by which"
+                f" the policy {policy.name} knows whose a row is. Replace {name} by a tool that filters by"
+                f" context.subject, or name other tools in subject.results.{bound[0]}.tools",
+                param="tools",
+            )
 
 
 def _check_tools_named(written: YamlDocument, policy: Policy, tools: Collection[str]) -> None:

@@ -21,6 +21,9 @@ ROWS = [
 ]  # fmt: skip
 
 
+NUMBERS = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c"
+
+
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> ToolContext:
     data = tmp_path_factory.mktemp("data")
@@ -91,6 +94,44 @@ def test_figures_are_those_of_the_values(
         assert found["median"] == pytest.approx(median(known), abs=1e-4)
 
 
+@pytest.fixture
+def odd(tmp_path: Path) -> ToolContext:
+    with closing(sqlite3.connect(tmp_path / FILE)) as database, database:
+        database.executescript("""
+            CREATE TABLE files (name TEXT, content BLOB);
+            INSERT INTO files VALUES ('a', zeroblob(200000)), ('b', zeroblob(5));
+            CREATE TABLE ids (id INTEGER);
+            INSERT INTO ids VALUES (9223372036854775807), (9223372036854775806);
+            CREATE TABLE wages (euros); CREATE VIEW paid AS SELECT euros FROM wages;
+        """)
+    project = ProjectData(database=FILE, tables=("files", "ids", "paid", "gone"))
+    return ToolContext("run:0:0", "default", "forester", "session", "run", tmp_path, project=project)
+
+
+def test_one_table_that_cannot_be_read_does_not_hide_the_others(odd: ToolContext) -> None:
+    files, ids, paid, gone = list_tables(odd)
+    assert files == {"table": "files", "columns": ["name", "content"]}
+    assert ids == {"table": "ids", "columns": ["id"]}
+    assert "views over them" in paid["error"]
+    assert "no such table: gone" in gone["error"]
+
+
+def test_one_long_value_does_not_hide_the_other_columns(odd: ToolContext) -> None:
+    assert describe_table(odd, "files") == {
+        "table": "files",
+        "rows": 2,
+        "columns": [
+            {"column": "name", "type": "text", "distinct": 2, "values": ["a", "b"]},
+            {"column": "content", "error": "A value has more than 100,000 bytes. Leave its column out."},
+        ],
+    }
+
+
+def test_a_sum_above_the_largest_whole_number_is_rounded(odd: ToolContext) -> None:
+    found = summarise_column(odd, "ids", "id")
+    assert (found["largest"], found["sum"]) == (2**63 - 1, pytest.approx(2.0**64))
+
+
 @pytest.mark.parametrize("name", ["wages", "sqlite_master", "planted; DROP TABLE planted", '"', 'planted" --'])
 def test_other_tables_and_columns_are_unknown(context: ToolContext, name: str) -> None:
     for call in (lambda: describe_table(context, name), lambda: summarise_column(context, name, "euros")):
@@ -150,6 +191,10 @@ def test_the_kind_can_be_chosen(context: ToolContext, kind: str) -> None:
         ("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 99) SELECT x, x FROM c", "best",
          "more than 50 rows"),
         ("DELETE FROM planted", "best", "Only SELECT"),
+        ("SELECT year, sum(trees) AS n, sum(metres) AS n FROM planted GROUP BY 1", "best",
+         "Several columns have the name"),
+        (f"SELECT n || '{'x' * 70}', {', '.join(f'n AS c{n}' for n in range(30))} FROM ({NUMBERS} LIMIT 50)", "bar",
+         "too much text or too many numbers"),
         ("SELECT name, euros FROM wages", "best", "No table wages"),
     ],
 )  # fmt: skip
@@ -175,6 +220,14 @@ def test_texts_of_the_data_are_no_expressions_of_the_chart(context: ToolContext)
 def test_a_column_of_names_is_found(rows: list[tuple[object, ...]], categories: object, series: object) -> None:
     found = measures_of_rows(("x", "n"), rows)
     assert (found.categories, found.series, found.axis) == (categories, series, "x")
+
+
+def test_counts_that_look_like_years_are_no_names() -> None:
+    found = measures_of_rows(("region", "units", "revenue"), [("West", 1950, 100), ("East", 2010, 50)])
+    assert (found.categories, found.series) == (("West", "East"), ("units", "revenue"))
+    for name, rows in (("first year", [("a", 1950, 1), ("b", 1960, 2)]), ("y", [("a", 1950, 1), ("a", 1960, 2)])):
+        years = measures_of_rows(("region", name, "revenue"), rows)
+        assert (years.categories, years.axis) == (("1950", "1960"), name)
 
 
 def test_points_in_time_are_categories_even_if_they_are_fewer() -> None:

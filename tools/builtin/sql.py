@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 from flightloop.tool import ToolContext, ToolRefused, tool
@@ -11,6 +12,8 @@ from tools.vision.key_points import key_points
 from tools.vision.rows import measures_of_rows
 
 MOST_KEY_POINTS = 12
+MOST_CHART_BYTES = 48 * 1024
+"""Of a specification. A longer result of a tool would be cut, and no longer be one."""
 
 
 @tool(effect="pure", timeout_s=10, returns_untrusted=True)
@@ -43,5 +46,7 @@ def chart_sql(context: ToolContext, sql: Sql, kind: Literal["best", "bar", "line
         advice = advise(measures) if kind == "best" else chart_of(measures, kind)
     except ValueError as error:
         raise ToolRefused(f"{error}") from None
+    if len(json.dumps(advice.spec, ensure_ascii=False).encode()) > MOST_CHART_BYTES:
+        raise ToolRefused("The rows have too much text or too many numbers for a chart. Select fewer columns or rows.")
     points = [point.text for point in key_points(measures)[:MOST_KEY_POINTS]]
     return {"chart": advice.chart, "reason": advice.reason, "key_points": points, "vega_lite": advice.spec}

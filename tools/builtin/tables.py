@@ -7,12 +7,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from flightloop.tool import ToolContext, ToolRefused, tool
-from tools.builtin.selects import select, tables_of
+from tools.builtin.selects import ValueTooLong, select, tables_of
 
 FEW = 12
 """Different values up to which a column of texts is described by all of them."""
 TOP = 5
 MOST_COLUMNS = 60
+LARGEST = 2**63 - 1
+"""Largest whole number of SQLite."""
 PLACES = 4
 """Decimal places of computed figures."""
 
@@ -22,7 +24,7 @@ Name = Annotated[str, Field(min_length=1, max_length=100)]
 @tool(effect="pure", timeout_s=10, returns_untrusted=True)
 def list_tables(context: ToolContext) -> Any:
     """List the tables of the project's database with their columns."""
-    return [{"table": table, "columns": _columns(context, table)} for table in tables_of(context)]
+    return [_listed(context, table) for table in tables_of(context)]
 
 
 @tool(effect="pure", timeout_s=30, returns_untrusted=True)
@@ -34,16 +36,11 @@ def describe_table(context: ToolContext, table: Name) -> Any:
     """
     table = _known("table", table, tables_of(context))
     names = _columns(context, table)
-    asked = [
-        f"{figure}({_quoted(name)})" if figure != "count" else f"count(DISTINCT {_quoted(name)})"
-        for name in names
-        for figure in ("count", "min", "max")
-    ]
-    (found,) = select(context, f"SELECT count(*), {', '.join(asked)} FROM {_quoted(table)}").rows
-    columns = [
-        _described(context, table, name, *found[1 + 3 * place : 4 + 3 * place]) for place, name in enumerate(names)
-    ]
-    return {"table": table, "rows": found[0], "columns": columns}
+    try:
+        return {"table": table, **_of_columns(context, table, names)}
+    except ValueTooLong:  # in one of the columns
+        ((rows,),) = select(context, f"SELECT count(*) FROM {_quoted(table)}").rows
+        return {"table": table, "rows": rows, "columns": [_apart(context, table, name) for name in names]}
 
 
 @tool(effect="pure", timeout_s=30, returns_untrusted=True)
@@ -68,9 +65,39 @@ def summarise_column(context: ToolContext, table: Name, column: Name) -> Any:
     return {**head, **_figures(context, name, source, filled)}
 
 
+def _listed(context: ToolContext, table: str) -> dict[str, Any]:
+    try:
+        return {"table": table, "columns": _columns(context, table)}
+    except ToolRefused as refusal:  # it is missing, or a view over other tables
+        return {"table": table, "error": str(refusal)}
+
+
+def _of_columns(context: ToolContext, table: str, names: list[str]) -> dict[str, Any]:
+    asked = [
+        f"{figure}({_quoted(name)})" if figure != "count" else f"count(DISTINCT {_quoted(name)})"
+        for name in names
+        for figure in ("count", "min", "max")
+    ]
+    (found,) = select(context, f"SELECT count(*), {', '.join(asked)} FROM {_quoted(table)}").rows
+    columns = [
+        _described(context, table, name, *found[1 + 3 * place : 4 + 3 * place]) for place, name in enumerate(names)
+    ]
+    return {"rows": found[0], "columns": columns}
+
+
+def _apart(context: ToolContext, table: str, name: str) -> Any:
+    """One column's description, or why there is none."""
+    try:
+        return _of_columns(context, table, [name])["columns"][0]
+    except ValueTooLong as refusal:
+        return {"column": name, "error": str(refusal)}
+
+
 def _figures(context: ToolContext, name: str, source: str, filled: int) -> dict[str, Any]:
-    sql = f"SELECT min({name}), max({name}), sum({name}), avg({name}) FROM {source}"
+    sql = f"SELECT min({name}), max({name}), total({name}), avg({name}) FROM {source}"
     ((low, high, total, mean),) = select(context, sql).rows
+    if max(abs(low or 0), abs(high or 0)) * filled <= LARGEST:  # sum() is exact, but fails above
+        ((total,),) = select(context, f"SELECT sum({name}) FROM {source}").rows
     both = 2 - filled % 2
     middle = f"SELECT {name} FROM {source} WHERE {name} IS NOT NULL ORDER BY 1 LIMIT {both} OFFSET {(filled - 1) // 2}"
     ((median,),) = select(context, f"SELECT avg(m) FROM (SELECT {name} AS m FROM ({middle}))").rows

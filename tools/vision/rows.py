@@ -16,7 +16,7 @@ def measures_of_rows(columns: Sequence[str], rows: Rows) -> Measures:
     """Measures of rows with a column of names and columns of numbers, or with two of names and one of numbers.
 
     Of two columns of names, the one without points in time, or else the one with fewer names, becomes the series. Years
-    count as names.
+    count as names, but beside a column of names only if this has a name twice or the column of years is called so.
 
     Args:
         columns: names of the columns.
@@ -28,8 +28,10 @@ def measures_of_rows(columns: Sequence[str], rows: Rows) -> Measures:
     if not rows:
         raise ValueError("The query has no rows.")
     numeric = [place for place in range(len(columns)) if _is_numeric([row[place] for row in rows])]
-    if len(numeric) > 1 and _are_years([row[numeric[0]] for row in rows]):
+    if len(numeric) > 1 and _are_years(columns, rows, numeric):
         numeric = numeric[1:]
+    if (same := _repeated([columns[place] for place in numeric])) is not None:
+        raise ValueError(f"Several columns have the name {same!r}. Give them other names with AS.")
     labels = [place for place in range(len(columns)) if place not in numeric]
     if len(numeric) > 1 and not labels:
         labels, numeric = numeric[:1], numeric[1:]
@@ -72,8 +74,14 @@ def _is_numeric(cells: Sequence[Any]) -> bool:
     return any(map(math.isfinite, filled)) if all(isinstance(cell, int | float) for cell in filled) else False
 
 
-def _are_years(cells: Sequence[Any]) -> bool:
-    return all(isinstance(cell, int) and FIRST_YEAR <= cell <= LAST_YEAR for cell in cells)
+def _are_years(columns: Sequence[str], rows: Rows, numeric: Sequence[int]) -> bool:
+    """Whether the first column of numbers has years. Counts such as 1950 look like them."""
+    first = numeric[0]
+    if not all(isinstance(row[first], int) and FIRST_YEAR <= row[first] <= LAST_YEAR for row in rows):
+        return False
+    named = [place for place in range(len(columns)) if place not in numeric]
+    twice = any(_repeated([_text(row[place]) for row in rows]) is not None for place in named)
+    return not named or twice or "year" in columns[first].lower()
 
 
 def _repeated(names: Sequence[str]) -> str | None:

@@ -209,3 +209,16 @@ def test_the_default_project_declares_its_shop() -> None:
     declared = read_project_file(EMBEDDED)
     assert declared.database == "shop.db"
     assert declared.data(EMBEDDED).folder == EMBEDDED
+
+
+@pytest.mark.parametrize("tool", ["query_sql", "chart_sql", "describe_table", "summarise_column"])
+def test_sql_and_rows_bound_to_the_subject_exclude_each_other(folder: Path, tool: str) -> None:
+    (folder / "policies").mkdir(exist_ok=True)
+    policy = folder / "policies/readers.yaml"
+    policy.write_text("name: readers\nversion: '1'\nsubject:\n  results:\n    reader: {}\n")
+    agent = AGENT.replace("query_sql", tool).replace("default", "readers")
+    (folder / "agents/librarian.yaml").write_text(agent)
+    with pytest.raises(ConfigError, match=rf"librarian.yaml:4: tools: {tool} can rename .* the column reader"):
+        load_project(folder, ())
+    policy.write_text("name: readers\nversion: '1'\nsubject:\n  results:\n    reader: {tools: [search_knowledge]}\n")
+    assert load_project(folder, ()).agents["librarian"].policy == "readers"

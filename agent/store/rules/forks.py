@@ -26,7 +26,7 @@ from flightloop.events import (
     ToolIntent,
     ToolResult,
 )
-from flightloop.runs import Origin
+from flightloop.runs import Origin, Run
 
 MOST = 256
 """Maximum number of events per portion; fewer if they are long, as in a page (``agent.store.rules.page``)."""
@@ -70,10 +70,11 @@ def begin(tx: Transaction, created: RunCreated, origin: Origin, now: datetime) -
 
     Raises:
         NotFound: the tenant has no such run.
-        Conflict: a call of the step has no result yet, or the step is the final answer.
+        Conflict: a call of the step has no result yet, the step is the final answer, or the run was erased.
         InvalidRequest: the run has no such step.
     """
     run = appending.find(tx, origin.run_id, created.tenant_id).state.run
+    check_kept(run)
     if origin.step > run.usage.steps:
         raise InvalidRequest(f"step: run {run.id} has {run.usage.steps} steps; choose a smaller step", param="step")
     first = runs.stamped(created, now)
@@ -83,6 +84,12 @@ def begin(tx: Transaction, created: RunCreated, origin: Origin, now: datetime) -
     session = tx.root_session(run.tenant_id, run.session_id)
     fork = Fork(row.id, run.tenant_id, created.session_id, tx.root(run.id), session)
     return go_on(tx, Copies(first, fork, row, run.last_seq, FIRST), origin, now)
+
+
+def check_kept(run: Run) -> None:
+    """Raises Conflict if a run was erased."""
+    if run.erased_at is not None:
+        raise Conflict(f"run {run.id} was erased: nothing of it is left to fork")
 
 
 def go_on(tx: Transaction, copies: Copies, origin: Origin, now: datetime) -> Copies:
@@ -115,7 +122,12 @@ def keep(tx: Transaction, copies: Copies, now: datetime) -> Copies:
 
 
 def check(tx: Transaction, copies: Copies) -> None:
-    """Raises StoreUnavailable if earlier portions were removed: the copy took so long that it looked abandoned."""
+    """Raises StoreUnavailable if earlier portions were removed: the copy took so long that it looked abandoned.
+
+    Raises Conflict if the origin was erased meanwhile.
+    """
+    assert copies.first.origin is not None
+    check_kept(appending.find(tx, copies.first.origin.run_id).state.run)
     stored = tx.fork(copies.fork.run_id)
     if (stored and stored.copied_at) != copies.fork.copied_at:
         raise StoreUnavailable("copying the run's steps took too long and was abandoned: try again")

@@ -12,6 +12,9 @@ from pathlib import Path
 from agent.api.auth import DEFAULT_TENANT
 from agent.attachments.images import AT_ONCE, Images
 from agent.config import Settings
+from agent.erasing.eraser import Eraser
+from agent.erasing.places import Places
+from agent.erasing.reach import Receivers
 from agent.loop.agent_runtime import AgentRuntimes, OwnedHosts
 from agent.loop.evidence_source import EvidenceSource
 from agent.loop.worker import Worker, WorkerConfig
@@ -45,6 +48,7 @@ from guardrails.interrupt import InterruptWatch
 from guardrails.policy import Policy
 from guardrails.policy_texts import PolicyTexts
 from guardrails.types import Judge
+from model.config import STANDARD, promoted_experts
 from model.engine.compiler import check_tools
 from observability.metrics import Metrics
 from observability.tracing import Tracing
@@ -101,6 +105,16 @@ async def deliver_webhooks(settings: Settings, journal: StoreJournal, metrics: M
         deliver(journal, settings.webhooks, metrics),
         deliver_checkpoints(journal, settings.webhooks, settings.checkpoints, keys, DEFAULT_TENANT, metrics),
     )
+
+
+def make_eraser(settings: Settings, journal: StoreJournal, tenant_id: str | None) -> Eraser:
+    """Erases content of runs. ``tenant_id``: whose webhooks are named in its reports; None: all of them."""
+    tasks = settings.project / "tasks" if settings.project else None
+    names = [one.name for one in settings.webhooks if tenant_id in (None, one.tenant_id)]
+    promoted = settings.home / promoted_experts(settings.model or STANDARD)
+    receivers = Receivers(names, settings.otlp_endpoint, settings.model_url, promoted)
+    places = Places(settings.home, tasks, [settings.checkpoints])
+    return Eraser(journal, journal.erasure, places, settings.audit_keys(), receivers)
 
 
 def make_project_acts(settings: Settings, journal: StoreJournal, live: LiveProject) -> ProjectActs:

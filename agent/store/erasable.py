@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from agent.run.erasure import ErasureFilter
 from flightloop.events import RunEvent
 from flightloop.runs import Run
 from flightloop.verdicts import AuditRecord
-
-if TYPE_CHECKING:
-    from agent.store.backend import Answer
 
 BEGUN, DONE = 1, 2
 """Progress of a run's erasure in the database; 0: its content is there."""
@@ -46,8 +43,8 @@ class ErasureTables(Protocol):
         """Removes the arguments and results of a run's writes, but not their hashes and outcomes."""
         ...
 
-    def find_answers(self, tenant_id: str, containing: str, after: str, limit: int) -> list[tuple[str, Answer]]:
-        """Stored responses whose text contains a text, with their keys, which are above ``after``; a page."""
+    def find_answers(self, tenant_id: str, containing: str, after: str, limit: int) -> list[tuple[str, str]]:
+        """Keys, above ``after``, and texts of stored responses that contain a text; a page."""
         ...
 
     def replace_answer(self, tenant_id: str, key: str, body: str) -> None: ...

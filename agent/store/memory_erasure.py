@@ -79,9 +79,9 @@ class MemoryErasure:
                 left = erased_write({"arguments": one.arguments})
                 self._writes[index] = (tenant, session, root, replace(one, told="", **left))
 
-    def find_answers(self, tenant_id: str, containing: str, after: str, limit: int) -> list[tuple[str, Answer]]:
-        own = sorted((key, answer) for (owner, key), answer in self._answers.items() if owner == tenant_id)
-        return [(key, answer) for key, answer in own if key > after and containing in answer.body][:limit]
+    def find_answers(self, tenant_id: str, containing: str, after: str, limit: int) -> list[tuple[str, str]]:
+        own = sorted((key, answer.body) for (owner, key), answer in self._answers.items() if owner == tenant_id)
+        return [(key, body) for key, body in own if key > after and containing in body][:limit]
 
     def replace_answer(self, tenant_id: str, key: str, body: str) -> None:
         self._answers[tenant_id, key] = replace(self._answers[tenant_id, key], body=body)

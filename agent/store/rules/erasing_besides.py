@@ -116,10 +116,10 @@ def answers(tx: Transaction, wanted: ErasureFilter, after: str) -> tuple[int, st
     named = json.dumps(wanted.subject or wanted.session_id, ensure_ascii=False)
     found = tx.find_answers(wanted.tenant_id, named, after, RECORDS)
     changed = 0
-    for key, answer in found:
-        body = _erased_answer(tx, json.loads(answer.body), wanted)
-        if body is not None and body != answer.body:
-            tx.replace_answer(wanted.tenant_id, key, body)
+    for key, body in found:
+        left = _erased_answer(tx, json.loads(body), wanted)
+        if left is not None and left != body:
+            tx.replace_answer(wanted.tenant_id, key, left)
             changed += 1
     return changed, found[-1][0] if found else None
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from agent.run.erased import erased_write
 from agent.run.erasure import ErasureFilter
-from agent.store.backend import Answer
 from agent.store.erasable import BEGUN, DONE, Numbered
 from agent.store.rules.page import page
 from agent.store.sql.audit import audit_row
@@ -37,7 +36,7 @@ WRITES = Statement("SELECT number, document FROM writes WHERE run_id = :run_id O
 REPLACE_WRITE = Statement("UPDATE writes SET told = '', document = :document WHERE number = :number")
 ANSWERS = Statement(
     """
-    SELECT key, digest, body FROM answers
+    SELECT key, body FROM answers
     WHERE tenant_id = :tenant_id AND key > :after AND body LIKE :pattern ESCAPE '!'
     ORDER BY key LIMIT :most
     """
@@ -103,12 +102,12 @@ class SqlErasure:
             document = json.dumps(erased_write(json.loads(text)))
             self._connection.write(REPLACE_WRITE, number=number, document=document)
 
-    def find_answers(self, tenant_id: str, containing: str, after: str, limit: int) -> list[tuple[str, Answer]]:
+    def find_answers(self, tenant_id: str, containing: str, after: str, limit: int) -> list[tuple[str, str]]:
         escaped = "".join(f"!{sign}" if sign in "%_!" else sign for sign in containing)
         query = {"tenant_id": tenant_id, "after": after, "pattern": f"%{escaped}%", "most": limit}
         with self._connection.each(ANSWERS, **query) as rows:
-            found, _ = page(rows, limit, lambda row: len(row[2]))
-        return [(key, Answer(digest, body)) for key, digest, body in found]
+            found, _ = page(rows, limit, lambda row: len(row[1]))
+        return [(key, body) for key, body in found]
 
     def replace_answer(self, tenant_id: str, key: str, body: str) -> None:
         self._connection.write(REPLACE_ANSWER, tenant_id=tenant_id, key=key, body=body)

@@ -208,6 +208,9 @@ class Failing:
     async def read(self, work: Callable[[Transaction], T]) -> T:
         return await self._backend.read(work)  # type: ignore[no-any-return]
 
+    async def compact(self, whole: bool) -> list[str]:
+        return []
+
     async def write(self, work: Callable[[Transaction], T]) -> T:
         self._left -= 1
         if self._left == 0:

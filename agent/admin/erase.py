@@ -53,7 +53,7 @@ async def erase_content(settings: Settings, wish: Wish, say: Callable[[str], Non
     wanted = wish.filter(datetime.now(UTC))
     journal = factories.open_journal(settings)
     try:
-        eraser = factories.make_eraser(settings, journal, wanted.tenant_id)
+        eraser = factories.make_eraser(settings, journal)
         if wish.dry_run:
             report = await eraser.count(wanted)
         else:

@@ -117,12 +117,12 @@ class Eraser:
 
     async def _marks(self, wanted: ErasureFilter) -> tuple[Marks, bool]:
         """Marks of all runs to erase, and whether one has ended just now."""
-        marks, fresh, now = Marks.of(wanted), False, datetime.now(UTC)
-        whole_session = wanted.before is None
+        alone = set(await self._journal.acts.tenants()) <= {wanted.tenant_id}
+        marks, fresh, now = Marks(wanted.subject if alone else None), False, datetime.now(UTC)
         for run_id in await self._erasure.unfinished(wanted.tenant_id):
             marks.runs.add(run_id)
         async for run in self._erasure.runs(wanted):
-            marks.add(run, whole_session)
+            marks.add(run)
             fresh = fresh or _is_fresh(run, now)
         return marks, fresh
 
@@ -136,7 +136,7 @@ class Eraser:
                 told("runs", done, len(marks.runs))
             left = []
             async for run in self._erasure.runs(wanted):
-                marks.add(run, wanted.before is None)
+                marks.add(run)
                 left.append(run.id)
             if not left:
                 break
@@ -179,7 +179,8 @@ class Eraser:
 
     async def _out_of_reach(self, wanted: ErasureFilter) -> list[str]:
         tenants = [wanted.tenant_id] if wanted.tenant_id else await self._journal.acts.tenants()
-        return await out_of_reach(self._journal, tenants, self._places, self._receivers)
+        receivers = self._receivers.of(wanted.tenant_id)
+        return await out_of_reach(self._journal, tenants, self._places, receivers)
 
 
 def _is_fresh(run: Run, now: datetime) -> bool:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from agent.run.erasure import ErasureFilter
 from flightloop.content import text_of
 from flightloop.runs import Run
-from observability import semconv
 from observability.trace_id import trace_id_of
 
 _HEX = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 """The variable part of a run's id, or a trace's id."""
-_KEYED = re.compile(
-    rb'"(?:subject|subject_id|session|session_id|%s)": ?("(?:[^"\\]|\\.)*")'
-    % re.escape(semconv.CONVERSATION_ID).encode()
-)
-"""Fields of logs and spans that name a subject or a session, with the value as JSON."""
 LONG = 24
 """Characters of an input by which a training row without the id of its run is found. Shorter ones are not unique."""
 
@@ -31,32 +23,22 @@ class Marks:
     """Collects the marks of runs. A run takes about 200 bytes."""
 
     subject: str | None = None
-    named: set[str] = field(default_factory=set)
-    """Ids of the subject, and of the sessions that are erased as a whole."""
+    """Id of the subject, by which tasks are found; None if it may be another tenant's, too."""
     runs: set[str] = field(default_factory=set)
     ids: set[bytes] = field(default_factory=set)
     """Hexadecimal parts of ids of runs and traces."""
     asked: set[bytes] = field(default_factory=set)
     """Digests of inputs."""
 
-    @classmethod
-    def of(cls, wanted: ErasureFilter) -> Marks:
-        return cls(wanted.subject, {name for name in (wanted.subject, wanted.session_id) if name is not None})
-
-    def add(self, run: Run, whole_session: bool) -> None:
-        """Adds a run. ``whole_session``: whether all of its session's runs are erased."""
+    def add(self, run: Run) -> None:
         self.runs.add(run.id)
         self.ids |= {run.id.rpartition("_")[2].encode(), trace_id_of(run.id, run.traceparent).encode()}
-        if whole_session:
-            self.named.add(run.session_id)
         if run.erased_at is None and len(text := _plain(text_of(run.input))) >= LONG:
             self.asked.add(_digest(text))
 
     def has_line(self, line: bytes) -> bool:
         """Whether a line of a log or trace belongs to a run."""
-        if not self.ids.isdisjoint(_HEX.findall(line)):
-            return True
-        return any(_text(value) in self.named for value in _KEYED.findall(line))
+        return not self.ids.isdisjoint(_HEX.findall(line))
 
     def has_row(self, row: Any) -> bool:
         """Whether a row of a data set was made from a run, or a task from one."""
@@ -97,11 +79,3 @@ def _plain(text: str) -> str:
 
 def _digest(text: str) -> bytes:
     return sha256(text.encode()).digest()
-
-
-def _text(value: bytes) -> str | None:
-    try:
-        found = json.loads(value)
-    except ValueError:
-        return None
-    return found if isinstance(found, str) else None

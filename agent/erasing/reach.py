@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agent.erasing.places import Places
+from agent.run.acts import DEPLOYMENT
 from agent.run.journal import Journal
 from flightloop.acts import Act
 
@@ -22,14 +23,19 @@ ALWAYS = (
 class Receivers:
     """Programs elsewhere to which the deployment sends content."""
 
-    webhooks: Sequence[str] = ()
-    """Names of the endpoints."""
+    webhooks: Mapping[str, str] = field(default_factory=dict)
+    """Tenants of the endpoints, by the endpoints' names."""
     traces: str | None = None
     """URL of the trace receiver."""
     model: str | None = None
     """URL of the model's server."""
     experts: Path | None = None
     """Weights that may have been trained on exported runs."""
+
+    def of(self, tenant_id: str | None) -> Receivers:
+        """What concerns a tenant; all of it is told to the deployment only."""
+        own = {name: owner for name, owner in self.webhooks.items() if tenant_id in (None, owner)}
+        return replace(self, webhooks=own) if tenant_id in (None, DEPLOYMENT) else Receivers(own)
 
 
 async def out_of_reach(journal: Journal, tenants: Sequence[str], places: Places, receivers: Receivers) -> list[str]:

@@ -15,6 +15,7 @@ from agent.config import Settings
 from agent.erasing.eraser import Eraser
 from agent.erasing.places import Places
 from agent.erasing.reach import Receivers
+from agent.erasing.retention import Retention
 from agent.loop.agent_runtime import AgentRuntimes, OwnedHosts
 from agent.loop.evidence_source import EvidenceSource
 from agent.loop.worker import Worker, WorkerConfig
@@ -107,14 +108,19 @@ async def deliver_webhooks(settings: Settings, journal: StoreJournal, metrics: M
     )
 
 
-def make_eraser(settings: Settings, journal: StoreJournal, tenant_id: str | None) -> Eraser:
-    """Erases content of runs. ``tenant_id``: whose webhooks are named in its reports; None: all of them."""
+def make_eraser(settings: Settings, journal: StoreJournal) -> Eraser:
     tasks = settings.project / "tasks" if settings.project else None
-    names = [one.name for one in settings.webhooks if tenant_id in (None, one.tenant_id)]
+    webhooks = {one.name: one.tenant_id for one in settings.webhooks}
     promoted = settings.home / promoted_experts(settings.model or STANDARD)
-    receivers = Receivers(names, settings.otlp_endpoint, settings.model_url, promoted)
+    receivers = Receivers(webhooks, settings.otlp_endpoint, settings.model_url, promoted)
     places = Places(settings.home, tasks, [settings.checkpoints])
     return Eraser(journal, journal.erasure, places, settings.audit_keys(), receivers)
+
+
+async def erase_old_runs(settings: Settings, journal: StoreJournal) -> None:
+    """Erases runs once a day, if they have an end of retention, until cancelled."""
+    if settings.retention_days is not None:
+        await Retention(make_eraser(settings, journal), settings.retention_days).run()
 
 
 def make_project_acts(settings: Settings, journal: StoreJournal, live: LiveProject) -> ProjectActs:

@@ -50,7 +50,7 @@ def fill(home: Path, tasks: Path, run: Run, other: Run) -> None:
         mine, theirs = ({"context": {"trace_id": f"0x{trace_id_of(one.id)}"}, "name": "chat"} for one in (run, other))
         write(home / "traces" / name, {**mine, "attributes": {"gen_ai.input.messages": WORD}}, theirs)
     write(home / "logs" / "flightloop.log", {"run_id": run.id, "event": WORD}, {"run_id": other.id, "event": "x"})
-    write(home / "serve.log", {"subject": WHO.id, "event": "limited"}, {"subject": "bob"}, {"session": run.session_id})
+    write(home / "serve.log", {"event": f"{run.id} failed: {WORD}"}, {"subject": "bob"})
     write(
         home / "exports" / "rows.jsonl",
         row(WORD, runs=[run.id]),
@@ -85,7 +85,7 @@ async def test_files_lose_the_person_and_nothing_else(tmp_path: Path) -> None:
     eraser = Eraser(journal, journal.erasure, Places(home, tasks, [home / "audit-checkpoints.jsonl"]), KEYS)
     counted = await eraser.count(PERSON)
     report = await eraser.erase(PERSON, ANN)
-    assert (report.runs, report.lines, report.rows) == (counted.runs, counted.lines, counted.rows) == (1, 6, 6)
+    assert (report.runs, report.lines, report.rows) == (counted.runs, counted.lines, counted.rows) == (1, 5, 6)
     assert report.problems == []
     outside = [line.rpartition(" ")[2] for line in report.out_of_reach if "outside of the home" in line]
     assert outside == ["/somewhere/else.jsonl", "/x/pairs.jsonl"]
@@ -191,7 +191,7 @@ async def test_the_command_leaves_no_byte_in_the_home(tmp_path: Path) -> None:
     (settings.home / "audit-checkpoints.jsonl").unlink()
     told: list[str] = []
     assert await erase_content(settings, Wish(subject=WHO.id, dry_run=True), told.append)
-    assert told[0] == "1 runs would be erased; 6 lines of traces and logs; 3 rows of data sets"
+    assert told[0] == "1 runs would be erased; 5 lines of traces and logs; 3 rows of data sets"
     assert (await journal.get("default", run.id)) == run
     assert await erase_content(settings, Wish(subject=WHO.id), told.append)
     left = everything_in(settings.home)

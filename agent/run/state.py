@@ -168,6 +168,12 @@ def check_resume(run: Run) -> None:
         raise Conflict(f"sub-run {run.id} works for run {run.parent.run_id}, which has its result: resume the latter")
 
 
+def check_fork(run: Run) -> None:
+    """Raises Conflict if a run was erased."""
+    if run.erased_at is not None:
+        raise Conflict(f"run {run.id} was erased: nothing of it is left to fork")
+
+
 def status_after(event: RunEvent) -> RunStatus | None:
     """The status that an event leads to; None if the status does not change."""
     match event:

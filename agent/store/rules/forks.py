@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from agent.run.state import apply
+from agent.run.state import apply, check_fork
 from agent.store.backend import Fork, Transaction
 from agent.store.rules import appending, runs
 from agent.store.rules.row import Row, advance
@@ -26,7 +26,7 @@ from flightloop.events import (
     ToolIntent,
     ToolResult,
 )
-from flightloop.runs import Origin, Run
+from flightloop.runs import Origin
 
 MOST = 256
 """Maximum number of events per portion; fewer if they are long, as in a page (``agent.store.rules.page``)."""
@@ -74,7 +74,7 @@ def begin(tx: Transaction, created: RunCreated, origin: Origin, now: datetime) -
         InvalidRequest: the run has no such step.
     """
     run = appending.find(tx, origin.run_id, created.tenant_id).state.run
-    check_kept(run)
+    check_fork(run)
     if origin.step > run.usage.steps:
         raise InvalidRequest(f"step: run {run.id} has {run.usage.steps} steps; choose a smaller step", param="step")
     first = runs.stamped(created, now)
@@ -84,12 +84,6 @@ def begin(tx: Transaction, created: RunCreated, origin: Origin, now: datetime) -
     session = tx.root_session(run.tenant_id, run.session_id)
     fork = Fork(row.id, run.tenant_id, created.session_id, tx.root(run.id), session)
     return go_on(tx, Copies(first, fork, row, run.last_seq, FIRST), origin, now)
-
-
-def check_kept(run: Run) -> None:
-    """Raises Conflict if a run was erased."""
-    if run.erased_at is not None:
-        raise Conflict(f"run {run.id} was erased: nothing of it is left to fork")
 
 
 def go_on(tx: Transaction, copies: Copies, origin: Origin, now: datetime) -> Copies:
@@ -127,7 +121,7 @@ def check(tx: Transaction, copies: Copies) -> None:
     Raises Conflict if the origin was erased meanwhile.
     """
     assert copies.first.origin is not None
-    check_kept(appending.find(tx, copies.first.origin.run_id).state.run)
+    check_fork(appending.find(tx, copies.first.origin.run_id).state.run)
     stored = tx.fork(copies.fork.run_id)
     if (stored and stored.copied_at) != copies.fork.copied_at:
         raise StoreUnavailable("copying the run's steps took too long and was abandoned: try again")

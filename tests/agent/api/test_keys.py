@@ -46,7 +46,7 @@ async def made(owner: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("role", list(Role))
 async def test_each_route_has_its_role(deps: ApiDeps, owner: httpx.AsyncClient, role: Role) -> None:
-    """By the document: reading is for all, keys for admins, the rest for operators."""
+    """By the document: reading is for all, keys and erasures for admins, the rest for operators."""
     document = (await owner.get("/openapi.json")).json()
     key = await made(owner, role=role)
     async with calling(deps, key["key"]) as client:
@@ -55,7 +55,7 @@ async def test_each_route_has_its_role(deps: ApiDeps, owner: httpx.AsyncClient, 
                 if not path.startswith("/v1/") or path.endswith("/events"):
                     continue
                 reading = Role.VIEWER if method == "get" else Role.OPERATOR
-                needed = Role.ADMIN if path.startswith("/v1/keys") else reading
+                needed = Role.ADMIN if path.startswith(("/v1/keys", "/v1/erasures")) else reading
                 answer = await client.request(method, path.replace("{", "").replace("}", ""), json={})
                 assert (answer.status_code == 403) == (not role.allows(needed)), (method, path, answer.text)
                 assert answer.status_code != 401

@@ -40,16 +40,24 @@ class Eraser:
     Args:
         keys: of the audit log, in which a subject is named by a digest with the newest key.
         receivers: where content is sent to; for the report.
+        flush_s: seconds after a run's end until all processes have written its spans.
     """
 
     def __init__(
-        self, journal: Journal, erasure: Erasure, places: Places, keys: AuditKeys, receivers: Receivers | None = None
+        self,
+        journal: Journal,
+        erasure: Erasure,
+        places: Places,
+        keys: AuditKeys,
+        receivers: Receivers | None = None,
+        flush_s: float = 0.0,
     ) -> None:
         self._journal = journal
         self._erasure = erasure
         self._places = places
         self._keys = keys
         self._receivers = receivers or Receivers()
+        self._flush_s = flush_s
         self._turn = asyncio.Lock()
 
     async def count(self, wanted: ErasureFilter) -> ErasureReport:
@@ -94,10 +102,12 @@ class Eraser:
             await self._record(wanted, actor, name, {"stage": "begun", "runs": len(marks.runs)})
             told("traces, logs and data sets", 0, 1)
             cleaned = await asyncio.to_thread(clean, self._places, marks)
+            known = len(marks.runs)
             runs = await self._erase_runs(wanted, actor, marks, told)
             besides = await self._erasure.erase_besides(wanted, actor)
-            if fresh or runs > len(marks.runs):
-                _add(cleaned, await asyncio.to_thread(clean, self._places, marks, False, False))
+            if fresh or len(marks.runs) > known:
+                await asyncio.sleep(self._flush_s)
+                _add(cleaned, await asyncio.to_thread(clean, self._places, marks))
             told("the database's files", 0, 1)
             problems = [*cleaned.problems, *await self._erasure.compact(whole)]
             problems += [
@@ -189,4 +199,5 @@ def _is_fresh(run: Run, now: datetime) -> bool:
 
 def _add(cleaned: Cleaned, more: Cleaned) -> None:
     cleaned.lines += more.lines
+    cleaned.rows += more.rows
     cleaned.problems += more.problems

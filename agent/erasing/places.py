@@ -62,12 +62,8 @@ class Cleaned:
     problems: list[str] = field(default_factory=list)
 
 
-def clean(places: Places, marks: Marks, dry_run: bool = False, rows: bool = True) -> Cleaned:
-    """Removes what belongs to the marked runs. Blocks for as long as reading all files takes; can be repeated.
-
-    Args:
-        rows: whether data sets are cleaned, too.
-    """
+def clean(places: Places, marks: Marks, dry_run: bool = False) -> Cleaned:
+    """Removes what belongs to the marked runs. Blocks for as long as reading all files takes; can be repeated."""
     found = Cleaned()
 
     def is_row(line: bytes) -> bool:
@@ -78,7 +74,7 @@ def clean(places: Places, marks: Marks, dry_run: bool = False, rows: bool = True
 
     for path in places.recorded():
         found.lines += _changed(path, partial(overwrite, path, marks.has_line, dry_run), found.problems)
-    for path in places.data_sets() if rows else ():
+    for path in places.data_sets():
         found.rows += _changed(path, partial(rewrite, path, is_row, dry_run), found.problems)
     return found
 

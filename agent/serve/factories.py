@@ -62,6 +62,8 @@ from tools.seeding import seed
 from tools.vision import hosted
 
 JUDGE_TOKENS = 256
+FLUSH_S = 6.0
+"""OpenTelemetry's processors export spans every 5 s (``OTEL_BSP_SCHEDULE_DELAY``)."""
 IMAGE_RESULT_BYTES = 16 * 1024**2
 """Largest result of a host that takes images in: a file of 10 MiB in base64, or a stored image with its reading."""
 
@@ -114,7 +116,7 @@ def make_eraser(settings: Settings, journal: StoreJournal) -> Eraser:
     promoted = settings.home / promoted_experts(settings.model or STANDARD)
     receivers = Receivers(webhooks, settings.otlp_endpoint, settings.model_url, promoted)
     places = Places(settings.home, tasks, [settings.checkpoints])
-    return Eraser(journal, journal.erasure, places, settings.audit_keys(), receivers)
+    return Eraser(journal, journal.erasure, places, settings.audit_keys(), receivers, FLUSH_S)
 
 
 async def erase_old_runs(settings: Settings, journal: StoreJournal) -> None:

@@ -44,7 +44,8 @@ class StoreErasure:
 
     async def erase(self, run_id: str, reason: Reason, actor: Actor) -> None:
         now = self._clock()
-        await self._write(lambda tx: erasing.begin(tx, run_id, reason, actor, now))
+        if await self._write(lambda tx: erasing.at_once(tx, run_id, reason, actor, now)):
+            return
         run = (await self._backend.read(lambda tx: appending.find(tx, run_id))).state.run
         await self._in_portions(partial(erasing.events, run_id=run_id))
         await self._in_portions(partial(erasing.records, run=run))

@@ -32,6 +32,9 @@ class MemorySpending:
     def drop_subject_spending(self, tenant_id: str, subject: str) -> None:
         gone = tenant_id, _hashed(subject)
         self._subjects = {key: used for key, used in self._subjects.items() if key[:2] != gone}
+        self._reservations = {
+            key: one for key, one in self._reservations.items() if (one.tenant_id, one.subject) != (tenant_id, subject)
+        }
 
     def spent_since(self, tenant_id: str, day: str) -> Amounts:
         found = [used for (owner, on), used in self._days.items() if owner == tenant_id and on >= day]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import Any
 
 from sqlalchemy import create_engine, text
 
+from agent.run.erasure import ErasureFilter
 from agent.run.journal import Idempotency, Journal
 from agent.store import StoreJournal
+from agent.store.backend import T, Transaction
 from agent.store.sql.tables import metadata
 from agent.store.sql.urls import synchronous
 from flightloop.acts import Actor, ActorKind
 from flightloop.chat import FunctionCall, ToolCall, Usage
 from flightloop.content import ImagePart, ImageUrl, TextPart
+from flightloop.errors import StoreUnavailable
 from flightloop.events import (
     ApprovalRequested,
     CallsDecided,
@@ -33,12 +37,14 @@ from flightloop.events import (
     ToolIntent,
     ToolResult,
 )
+from flightloop.keys import ApiKey, Role
 from flightloop.provenance import Origin as Whence
 from flightloop.provenance import Source
 from flightloop.readings import ImageReading
-from flightloop.runs import Budget, Rating, Run, RunError, RunStatus, StopReason
-from flightloop.subject import Subject
+from flightloop.runs import Budget, Caller, Origin, Parent, Rating, Run, RunError, RunStatus, StopReason
+from flightloop.subject import SpeaksFor, Subject
 from flightloop.verdicts import Action, Span, Stage, Verdict
+from guardrails.audit_keys import AuditKey, FixedKeys
 
 WORD = "Zanzibar"
 """In every text of the person, and in no other."""
@@ -50,6 +56,8 @@ ANN = Actor(kind=ActorKind.KEY, id="key_1", name="key:ann")
 PIXEL = "data:image/png;base64,WmFuemliYXJaYW56aWJhcg=="
 MODEL = ModelCall(model="m", usage=Usage(prompt_tokens=7, completion_tokens=3), cost=0.5, confidence=0.75)
 SHA = "0" * 64
+KEYS = FixedKeys((AuditKey(b"a" * 32),))
+PERSON = ErasureFilter("default", subject=WHO.id)
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 
@@ -158,3 +166,74 @@ def bytes_of(path: Path) -> bytes:
 def rows(path: Path, query: str) -> list[Any]:
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(query).fetchall()
+
+
+async def erase(journal: StoreJournal, wanted: ErasureFilter = PERSON) -> int:
+    """As the command does it."""
+    ids = [*await journal.erasure.unfinished(wanted.tenant_id), *[run.id async for run in journal.erasure.runs(wanted)]]
+    for run_id in dict.fromkeys(ids):
+        await journal.erasure.erase(run_id, wanted.reason, ANN)
+    await journal.erasure.erase_besides(wanted, ANN)
+    return len(ids)
+
+
+def bound_key() -> ApiKey:
+    return ApiKey(
+        id="key_9", tenant_id="default", name=f"{WORD}'s phone", role=Role.OPERATOR, speaks_for=SpeaksFor.ONE,
+        subject=WHO, created_at=datetime.now(UTC),
+    )  # fmt: skip
+
+
+async def everything(journal: StoreJournal) -> list[str]:
+    """A person in all tables. Returns the ids of the person's runs."""
+    run = await whole_run(journal)
+    fork = creation(session_id="s2", origin=Origin(run_id=run.id, step=1))
+    forked = (await journal.create(fork, Idempotency("fork", "d"))).run
+    claim = await journal.claim("w1", 30)
+    assert claim is not None
+    ended = RunEnded(status=RunStatus.FAILED, stop_reason=StopReason.ERROR)
+    parent = Parent(call_id="c", callers=[Caller(run_id=forked.id, agent="helper")], user_text=WORD)
+    child = creation(session_id="s2", parent=parent).model_copy(update={"run_id": "run_child"})
+    await journal.append(forked.id, [], claim.lease, [child])
+    below = await journal.claim("w1", 30)
+    assert below is not None
+    assert below.run.id == "run_child"
+    await journal.append("run_child", [ended], below.lease)
+    await journal.append(forked.id, [ended.model_copy(update={"output": creation().input})], claim.lease)
+    stop = await journal.raise_interrupt(
+        "default",
+        "subject",
+        WHO.id,
+        f"{WORD} is suspicious",
+        "key:ann",
+        idempotency=Idempotency("stop", "d"),
+        actor=ANN,
+    )
+    await journal.clear_interrupt("default", stop.id, ANN, f"{WORD} is not")
+    await journal.keys.add(bound_key(), "digest", idempotency=Idempotency("key", "d"), actor=ANN)
+    return [run.id, forked.id, "run_child"]
+
+
+class Failing:
+    """A backend whose nth write fails: before it is done, or after it, when nobody learns of its result."""
+
+    def __init__(self, backend: Any, left: int, after: bool) -> None:
+        self._backend = backend
+        self._left = left
+        self._after = after
+        self.failed = False
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        return await self._backend.read(work)  # type: ignore[no-any-return]
+
+    async def compact(self, whole: bool) -> list[str]:
+        return []
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        self._left -= 1
+        if self._left == 0:
+            self.failed = True
+            if self._after:
+                await self._backend.write(work)
+            raise StoreUnavailable("killed")
+        return await self._backend.write(work)  # type: ignore[no-any-return]

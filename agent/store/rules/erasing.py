@@ -36,6 +36,19 @@ def begin(tx: Transaction, run_id: str, reason: Reason, actor: Actor, now: datet
     acts.add(tx, row.tenant_id, [acts.Entry(actor, Act.ERASURE, run_id, {"why": reason}, run_id=run_id)], now)
 
 
+def at_once(tx: Transaction, run_id: str, reason: Reason, actor: Actor, now: datetime) -> bool:
+    """Begins a run's erasure, and finishes it if the run is short enough. Returns whether it did."""
+    begin(tx, run_id, reason, actor, now)
+    run = appending.find(tx, run_id).state.run
+    if (events(tx, run_id, 0) or 0) < run.last_seq or len(tx.audit(run.tenant_id, _about(run), 0, RECORDS)) == RECORDS:
+        return False
+    records(tx, run, 0)
+    if approvals(tx, run_id):
+        return False
+    finish(tx, run_id)
+    return True
+
+
 def events(tx: Transaction, run_id: str, after: int) -> int | None:
     """Erases a portion of a run's events. Returns the last one's number; None if there are no more."""
     found = tx.events(run_id, after, EVENTS)
@@ -54,7 +67,11 @@ def approvals(tx: Transaction, run_id: str) -> bool:
 
 def records(tx: Transaction, run: Run, after: int) -> int | None:
     """Erases texts in a portion of the audit records about a run. Returns as ``events`` does."""
-    return erase_records(tx, tx.audit(run.tenant_id, AuditFilter(run_id=run.id), after, RECORDS))
+    return erase_records(tx, tx.audit(run.tenant_id, _about(run), after, RECORDS))
+
+
+def _about(run: Run) -> AuditFilter:
+    return AuditFilter(run_id=run.id)
 
 
 def erase_records(

@@ -55,6 +55,7 @@ DROP_SPENDING = Statement(
     WHERE tenant_id = :tenant_id AND scope = '{SUBJECT}' AND name >= :first AND name <= :last
     """
 )
+DROP_RESERVATIONS = Statement("DELETE FROM reservations WHERE tenant_id = :tenant_id AND subject_id = :subject_id")
 REPLACE_AUDIT = Statement(
     """
     UPDATE audit SET document = :document, actor_id = :actor_id, actor = :actor
@@ -120,6 +121,7 @@ class SqlErasure:
     def drop_subject_spending(self, tenant_id: str, subject: str) -> None:
         first, last = on_day(subject, ""), on_day(subject, LAST_DAY)
         self._connection.write(DROP_SPENDING, tenant_id=tenant_id, first=first, last=last)
+        self._connection.write(DROP_RESERVATIONS, tenant_id=tenant_id, subject_id=subject)
 
     def replace_audit(self, record: AuditRecord) -> None:
         row = audit_row(record)

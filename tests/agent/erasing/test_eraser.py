@@ -25,13 +25,10 @@ from flightloop.acts import Act
 from flightloop.errors import ConfigError, Conflict, StoreUnavailable
 from flightloop.events import RunEnded
 from flightloop.runs import Run, RunStatus, StopReason
-from guardrails.audit_keys import AuditKey, FixedKeys
+from guardrails.audit_keys import FixedKeys
 from observability.trace_id import trace_id_of
-from tests.agent.erasures import ANN, IN_BASE64, OTHER, WHO, WORD, creation, stored, whole_run
-from tests.agent.store.test_erasure import Failing
+from tests.agent.erasures import ANN, IN_BASE64, KEYS, OTHER, PERSON, WHO, WORD, Failing, creation, stored, whole_run
 
-KEYS = FixedKeys((AuditKey(b"a" * 32),))
-PERSON = ErasureFilter("default", subject=WHO.id)
 LONG = f"My name is {WORD} and I want my money back"
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -21,22 +20,33 @@ from agent.run.erasure import ErasureFilter
 from agent.run.journal import Idempotency, all_events
 from agent.run.state import fold
 from agent.store import StoreJournal, memory_journal, sql_journal
-from agent.store.backend import AuditContext, T, Transaction
+from agent.store.backend import AuditContext
 from agent.store.sql.urls import synchronous
 from flightloop.acts import Act
 from flightloop.erasure import ERASED
-from flightloop.errors import Conflict, NotFound, StoreUnavailable
-from flightloop.events import FeedbackGiven, RunEnded, RunErased, RunEvent
-from flightloop.keys import ApiKey, Role
-from flightloop.runs import Caller, Origin, Parent, Rating, RunStatus, StopReason
-from flightloop.subject import SpeaksFor, Subject
+from flightloop.errors import Conflict, NotFound
+from flightloop.events import FeedbackGiven, RunErased, RunEvent
+from flightloop.runs import Origin, Rating
+from flightloop.subject import Subject
 from flightloop.verdicts import Action
-from guardrails.audit_keys import AuditKey, FixedKeys
 from observability.projection import JournalProjection
-from tests.agent.erasures import ANN, IN_BASE64, OTHER, WHO, WORD, bytes_of, creation, stored, verdict, whole_run
+from tests.agent.erasures import (
+    ANN,
+    IN_BASE64,
+    KEYS,
+    OTHER,
+    PERSON,
+    WHO,
+    WORD,
+    bytes_of,
+    creation,
+    erase,
+    everything,
+    stored,
+    verdict,
+    whole_run,
+)
 
-KEYS = FixedKeys((AuditKey(b"a" * 32),))
-PERSON = ErasureFilter("default", subject=WHO.id)
 NO_CONTENT = {"run.started", "run.released", "run.resumed", "checks.passed", "run.erased", "delta"}
 """Types of events that have no text of anybody. A new type must be added here, or to ``agent.run.erased``."""
 
@@ -62,52 +72,6 @@ async def journal(url: str | None) -> AsyncIterator[StoreJournal]:
 def opened(url: str | None) -> StoreJournal:
     context = AuditContext(KEYS)
     return memory_journal(audit=context) if url is None else sql_journal(url, audit=context)
-
-
-async def erase(journal: StoreJournal, wanted: ErasureFilter = PERSON) -> int:
-    """As the command does it."""
-    ids = [*await journal.erasure.unfinished(wanted.tenant_id), *[run.id async for run in journal.erasure.runs(wanted)]]
-    for run_id in dict.fromkeys(ids):
-        await journal.erasure.erase(run_id, wanted.reason, ANN)
-    await journal.erasure.erase_besides(wanted, ANN)
-    return len(ids)
-
-
-def bound_key() -> ApiKey:
-    return ApiKey(
-        id="key_9", tenant_id="default", name=f"{WORD}'s phone", role=Role.OPERATOR, speaks_for=SpeaksFor.ONE,
-        subject=WHO, created_at=datetime.now(UTC),
-    )  # fmt: skip
-
-
-async def everything(journal: StoreJournal) -> list[str]:
-    """A person in all tables. Returns the ids of the person's runs."""
-    run = await whole_run(journal)
-    fork = creation(session_id="s2", origin=Origin(run_id=run.id, step=1))
-    forked = (await journal.create(fork, Idempotency("fork", "d"))).run
-    claim = await journal.claim("w1", 30)
-    assert claim is not None
-    ended = RunEnded(status=RunStatus.FAILED, stop_reason=StopReason.ERROR)
-    parent = Parent(call_id="c", callers=[Caller(run_id=forked.id, agent="helper")], user_text=WORD)
-    child = creation(session_id="s2", parent=parent).model_copy(update={"run_id": "run_child"})
-    await journal.append(forked.id, [], claim.lease, [child])
-    below = await journal.claim("w1", 30)
-    assert below is not None
-    assert below.run.id == "run_child"
-    await journal.append("run_child", [ended], below.lease)
-    await journal.append(forked.id, [ended.model_copy(update={"output": creation().input})], claim.lease)
-    stop = await journal.raise_interrupt(
-        "default",
-        "subject",
-        WHO.id,
-        f"{WORD} is suspicious",
-        "key:ann",
-        idempotency=Idempotency("stop", "d"),
-        actor=ANN,
-    )
-    await journal.clear_interrupt("default", stop.id, ANN, f"{WORD} is not")
-    await journal.keys.add(bound_key(), "digest", idempotency=Idempotency("key", "d"), actor=ANN)
-    return [run.id, forked.id, "run_child"]
 
 
 async def test_nothing_of_the_person_is_left(journal: StoreJournal, url: str | None) -> None:
@@ -194,64 +158,6 @@ async def test_what_is_left_of_an_audit_record_cannot_be_changed(journal: StoreJ
         assert [problem.seq for problem in problems] == [first.seq]
     await journal._backend.write(lambda tx: tx.replace_audit(first))
     assert (await journal.acts.check("default", None)).problems == []
-
-
-class Failing:
-    """A backend whose nth write fails: before it is done, or after it, when nobody learns of its result."""
-
-    def __init__(self, backend: Any, left: int, after: bool) -> None:
-        self._backend = backend
-        self._left = left
-        self._after = after
-        self.failed = False
-
-    async def read(self, work: Callable[[Transaction], T]) -> T:
-        return await self._backend.read(work)  # type: ignore[no-any-return]
-
-    async def compact(self, whole: bool) -> list[str]:
-        return []
-
-    async def write(self, work: Callable[[Transaction], T]) -> T:
-        self._left -= 1
-        if self._left == 0:
-            self.failed = True
-            if self._after:
-                await self._backend.write(work)
-            raise StoreUnavailable("killed")
-        return await self._backend.write(work)  # type: ignore[no-any-return]
-
-
-@pytest.mark.parametrize("after", [False, True])
-async def test_an_erasure_that_is_killed_anywhere_is_continued(tmp_path: Path, after: bool) -> None:
-    failed, number = True, 0
-    while failed:
-        number += 1
-        journal = memory_journal(audit=AuditContext(KEYS))
-        ids = await everything(journal)
-        whole = journal.erasure._backend
-        journal.erasure._backend = failing = Failing(whole, number, after)  # type: ignore[assignment]
-        with contextlib.suppress(StoreUnavailable):
-            await erase(journal)
-        failed = failing.failed
-        journal.erasure._backend = whole
-        await erase(journal)
-        assert WORD not in stored(journal, None), f"write {number}"
-        assert (await journal.acts.check("default", None)).problems == []
-        erasures = [one.object for one in await journal.audit("default") if one.act is Act.ERASURE]
-        assert erasures == ids, f"write {number}"  # each once
-    assert number > 20
-
-
-async def test_another_erasure_finishes_one_that_was_killed(journal: StoreJournal, url: str | None) -> None:
-    run = await whole_run(journal)
-    whole = journal.erasure._backend
-    journal.erasure._backend = Failing(whole, 2, False)  # type: ignore[assignment]
-    with pytest.raises(StoreUnavailable):
-        await journal.erasure.erase(run.id, "request", ANN)
-    journal.erasure._backend = whole
-    assert (await journal.get("default", run.id)).erased_at is not None  # as lists show it
-    assert await erase(journal, ErasureFilter(None, before=run.created_at - timedelta(days=1))) == 1
-    assert await journal.erasure.unfinished(None) == []
 
 
 async def test_only_ended_runs_are_erased(journal: StoreJournal) -> None:

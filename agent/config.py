@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     disk_reserve_mb: int | None = Field(default=None, ge=0)
     """MiB that must stay free on the disk of an SQLite journal; None: 5 % of the disk, at most 512; 0: no reserve."""
 
+    retention_days: int | None = Field(default=None, ge=1, le=36_500)
+    """Days after their end at which the server erases the content of runs; None: never."""
+
     # HTTP API
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)

@@ -8,6 +8,7 @@ from flightloop.audit_chain import fault_of
 from flightloop.audit_check import AuditProblem, LastCheckpoint
 from flightloop.verdicts import AuditRecord
 from guardrails.audit import RECORD
+from guardrails.audit_erasure import is_erasure_of
 from guardrails.audit_keys import AuditKeys
 from guardrails.checkpoints import Checkpoint, Checkpoints
 
@@ -59,7 +60,7 @@ class ChainCheck:
             return
         broken = self._last is None and self._seq > 0  # the record before it was unreadable
         before = item.model_copy(update={"seq": self._seq, "sha256": item.previous_sha256}) if broken else self._last
-        fault = fault_of(item, before) or self._seal_fault(item) or self._mark_fault(item)
+        fault = fault_of(item, before) or self._seal_fault(item) or self._mark_fault(item) or self._erasure_fault(item)
         if fault is not None:
             self._tell(item.seq, fault)
         self._last, self._seq = item, max(self._seq, item.seq)
@@ -113,6 +114,15 @@ class ChainCheck:
             return "was sealed with an older key than the record before it"
         self._rank = rank
         return None
+
+    def _erasure_fault(self, record: AuditRecord) -> str | None:
+        """Texts can only be erased with a key; otherwise whoever writes the database could hide a change as one."""
+        if not record.erased or (not self._ring and record.key_id is None):
+            return None
+        _, key = self._ring.get(record.erased_key_id or "", (-1, None))
+        if key is None:
+            return f"was erased with the unknown key {record.erased_key_id}"
+        return None if is_erasure_of(record, key) else "was changed: the seal of its erasure is not valid"
 
     def _mark_fault(self, record: AuditRecord) -> str | None:
         mark = self._marks.get(record.seq)

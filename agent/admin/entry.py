@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from agent.admin.datasets import dataset
+from agent.admin.erasures import erase
 from agent.admin.logs import configured
 from agent.admin.mcp import mcp
 from agent.admin.tasks import attack, evaluate, regress, tune
@@ -26,6 +27,7 @@ app.add_typer(audit, name="audit")
 app.add_typer(dashboards, name="dashboards")
 app.add_typer(dataset, name="dataset")
 app.add_typer(mcp, name="mcp")
+app.command("erase")(erase)
 app.command("eval")(evaluate)
 app.command("regress")(regress)
 app.command("redteam")(attack)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from agent.api import approvals, catalogue, errors, events, keys, predictions, probes, runs, usage, whoami
+from agent.api import approvals, catalogue, erasures, errors, events, keys, predictions, probes, runs, usage, whoami
 from agent.api.body_limit import BodyLimit
 from agent.api.completions import chat, responses
 from agent.api.completions.models import KnownModels
@@ -45,6 +45,7 @@ def create_app(deps: ApiDeps) -> FastAPI:
             events,
             approvals,
             keys,
+            erasures,
             catalogue,
             usage,
             whoami,

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from agent.api.auth import Keyring, KeyStore
 from agent.attachments.images import Images
+from agent.erasing.eraser import Eraser
 from agent.model_call.interrupts import Interrupts
 from agent.models.chat_model import ChatModel
 from agent.reporting.readiness import Readiness
@@ -107,6 +108,8 @@ class ApiDeps:
     """Limits concurrent reading and serialising of runs' events."""
     forks: Turns = field(default_factory=lambda: Turns(FORKS, 1))
     """Limits concurrent copying of runs' steps, to one per tenant."""
+    eraser: Eraser | None = None
+    """Erases the content of runs; None in processes that only forward such requests."""
     images: Images | None = None
     """Takes in images; None: requests with images are refused."""
     heartbeat_s: float = 15.0

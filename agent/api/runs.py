@@ -24,6 +24,7 @@ from agent.loop.context import CHARS_PER_TOKEN
 from agent.run import commands
 from agent.run.budgets import resolve
 from agent.run.journal import new_id
+from agent.run.state import check_fork
 from flightloop.content import Content, TextPart, has_images, text_of
 from flightloop.errors import Conflict, ContextTooLong, InvalidRequest
 from flightloop.events import FeedbackGiven, OutcomeVerified, RunCreated
@@ -171,6 +172,7 @@ async def fork_run(
     The fork keeps this run's subject and policy. Another policy needs the role admin and is audited.
     """
     parent = await deps.journal.get(caller.tenant_id, run_id)
+    check_fork(parent)
     if parent.parent is not None:
         raise Conflict(f"run {run_id} is a sub-run of run {parent.parent.run_id}: fork that run instead")
     subject = may_continue(caller, parent)

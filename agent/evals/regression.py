@@ -37,13 +37,15 @@ async def regression(journal: Journal, tenant_id: str, run_id: str, wanted: Want
 
     Raises:
         NotFound: the tenant has no such run.
-        Conflict: the run has not ended.
+        Conflict: the run has not ended, or was erased.
         InvalidRequest: an input is not only text, or the run's own result contradicts ``wanted.good``.
         ValidationError: a task can't have these expectations.
     """
     run = await journal.get(tenant_id, run_id)
     if not run.status.terminal:
         raise Conflict(f"run {run_id} is {run.status}: it can only become a task after it has ended")
+    if run.erased_at is not None:
+        raise Conflict(f"run {run_id} was erased: nothing of it is left for a task")
     runs = [*await earlier(journal, run), run]
     exchanges = [Exchange(one, tuple(await all_events(journal, one.tenant_id, one.id))) for one in runs]
     task = Task(

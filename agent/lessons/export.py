@@ -46,8 +46,8 @@ class Sample:
         return repr((self.run.agent, self.row.messages[: self.row.begun]))
 
     def data(self) -> dict[str, Any]:
-        """A training row with its ``source``."""
-        return {**self.row.data(), "source": self.run.agent}
+        """A training row with its ``source``, and the run by which an erasure finds it."""
+        return {**self.row.data(), "source": self.run.agent, "runs": [self.run.id]}
 
 
 class Exporter:
@@ -70,7 +70,8 @@ class Exporter:
             page = await self._journal.runs(self._tenant_id, agent=agent, after=after, limit=PAGE)
             for run in page.data:
                 # Sub-runs are left out: what their models saw has passed the policies of several agents.
-                if run.status.terminal and run.parent is None and run.agent in self._project.agents:
+                ended = run.status.terminal and run.erased_at is None
+                if ended and run.parent is None and run.agent in self._project.agents:
                     sample = await self._sample(run)
                     if sample is not None:
                         yield sample
@@ -115,28 +116,32 @@ def pairs(samples: Sequence[Sample]) -> list[dict[str, Any]]:
     for sample in samples:
         groups[sample.question].append(sample)
     found = [
-        _parting(good.row, bad.row)
+        _parting(good, bad)
         for group in groups.values()
         for good in group
         if good.learnable and good.good
         for bad in group
         if bad.good is False
     ]
-    distinct = {repr(pair): pair for pair in found if pair is not None}
+    distinct: dict[str, dict[str, Any]] = {}
+    for pair in filter(None, found):
+        first = distinct.setdefault(repr({**pair, "runs": None}), pair)
+        first["runs"] = list(dict.fromkeys([*first["runs"], *pair["runs"]]))
     return list(distinct.values())
 
 
-def _parting(good: Row, bad: Row) -> dict[str, Any] | None:
-    for index, (right, wrong) in enumerate(zip(_plain(good), _plain(bad), strict=False)):
+def _parting(good: Sample, bad: Sample) -> dict[str, Any] | None:
+    for index, (right, wrong) in enumerate(zip(_plain(good.row), _plain(bad.row), strict=False)):
         if right == wrong:
             continue
         if right["role"] != "assistant" or wrong["role"] != "assistant":
             return None  # a tool's result differed, not the decision
         return {
-            "messages": _plain(good)[:index],
-            "tools": list(good.tools),
+            "messages": _plain(good.row)[:index],
+            "tools": list(good.row.tools),
             "chosen": right,
             "rejected": wrong,
+            "runs": [good.run.id, bad.run.id],
         }
     return None
 

@@ -101,9 +101,10 @@ async def _earlier(journal: Journal, run: Run) -> list[Run]:
 def _counts(before: Run, run: Run) -> bool:
     """Whether an earlier run belongs to the conversation: it had ended when ``run`` first started.
 
-    Blocked runs are excluded, so that their input can't reach the model in the next run.
+    Blocked runs are excluded, so that their input can't reach the model in the next run, and erased runs, of which
+    nothing is left.
     """
-    if before.ended_at is None or before.status is RunStatus.BLOCKED:
+    if before.ended_at is None or before.erased_at is not None or before.status is RunStatus.BLOCKED:
         return False
     return run.started_at is None or before.ended_at <= run.started_at
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from agent.run.erased import erased_run
 from flightloop.chat import Tags
 from flightloop.content import without_image_data
 from flightloop.errors import Conflict
@@ -28,6 +29,7 @@ from flightloop.events import (
     Replied,
     RunCreated,
     RunEnded,
+    RunErased,
     RunEvent,
     RunReleased,
     RunResumed,
@@ -133,6 +135,7 @@ def apply(state: RunState | None, event: RunEvent) -> RunState:
 def check(state: RunState, event: RunEvent) -> None:
     """Raises Conflict if ``event`` may not follow ``state``."""
     run = state.run
+    check_kept(run, event)
     if isinstance(event, RunCreated | DeltaEvent):
         raise Conflict(f"run {run.id}: a {event.type} event cannot be appended")
     target = status_after(event)
@@ -146,14 +149,30 @@ def check(state: RunState, event: RunEvent) -> None:
         check_resume(run)
 
 
+def check_kept(run: Run, event: RunEvent) -> None:
+    """Raises Conflict if ``event`` is for a run whose content was erased, or erases that of a run that is open."""
+    if run.erased_at is not None and not isinstance(event, AgentReturned):  # the end of a sub-run must be possible
+        raise Conflict(f"run {run.id} was erased: {event.type} can't be added to it")
+    if isinstance(event, RunErased) and not run.status.terminal:
+        raise Conflict(f"run {run.id} is {run.status}: it can only be erased after it has ended")
+
+
 def check_resume(run: Run) -> None:
-    """Raises Conflict if a run can't be queued again: it is active, or its stop reason is final."""
+    """Raises Conflict if a run can't be queued again: it is active, erased, or its stop reason is final."""
+    if run.erased_at is not None:
+        raise Conflict(f"run {run.id} was erased: it cannot be resumed")
     if run.status in (S.RUNNING, S.QUEUED):
         raise Conflict(f"run {run.id} is {run.status}: there is nothing to resume")
     if run.status.terminal and run.stop_reason not in RESUMABLE:
         raise Conflict(f"run {run.id} ended with {run.stop_reason}: it cannot be resumed")
     if run.status.terminal and run.parent is not None:
         raise Conflict(f"sub-run {run.id} works for run {run.parent.run_id}, which has its result: resume the latter")
+
+
+def check_fork(run: Run) -> None:
+    """Raises Conflict if a run was erased."""
+    if run.erased_at is not None:
+        raise Conflict(f"run {run.id} was erased: nothing of it is left to fork")
 
 
 def status_after(event: RunEvent) -> RunStatus | None:
@@ -288,6 +307,10 @@ def _tainted(state: RunState, event: ToolResult | ContextCompacted) -> dict[str,
     return {"tainted": state.run.tainted or event.tainted}
 
 
+def _erased(state: RunState, event: RunErased) -> dict[str, Any]:
+    return {**erased_run(state.run), "erased_at": event.at}
+
+
 def _nothing(state: RunState, event: RunEvent) -> dict[str, Any]:
     return {}
 
@@ -311,5 +334,6 @@ _CHANGES: dict[type[Any], Callable[[RunState, Any], dict[str, Any]]] = {
     CancelRequested: _cancel_requested,
     FeedbackGiven: _feedback,
     OutcomeVerified: _nothing,
+    RunErased: _erased,
     ContextCompacted: _tainted,
 }

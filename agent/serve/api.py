@@ -20,6 +20,7 @@ from agent.serve.api_dependencies import ApiParts
 from agent.serve.connections import NAMESPACE, connect_model, metrics_sink
 from agent.serve.factories import (
     deliver_webhooks,
+    erase_old_runs,
     live_project,
     make_checkpointer,
     make_project_acts,
@@ -73,6 +74,7 @@ class ApiHost:
         self._projecting = asyncio.create_task(self._projector.run())
         self._delivering = asyncio.create_task(deliver_webhooks(settings, self._journal, self._metrics))
         self._recording = asyncio.create_task(make_project_acts(settings, self._journal, live).run())
+        self._erasing = asyncio.create_task(erase_old_runs(settings, self._journal))
         self._checkpointing = checkpointing(make_checkpointer(settings, self._journal))
         await self._checkpointing.__aenter__()
         settle()
@@ -101,7 +103,9 @@ class ApiHost:
         self._projecting.cancel()
         self._delivering.cancel()
         self._recording.cancel()
-        await asyncio.gather(self._projecting, self._delivering, self._recording, return_exceptions=True)
+        self._erasing.cancel()
+        tasks = (self._projecting, self._delivering, self._recording, self._erasing)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._checkpointing.__aexit__(None, None, None)
         await self._deps.close()
         await self._journal.close()

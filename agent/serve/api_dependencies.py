@@ -16,7 +16,7 @@ from agent.reporting.projector import Projector
 from agent.reporting.readiness import Readiness, Remembered, readiness
 from agent.reporting.shared_reads import SharedReads
 from agent.run.deltas import LocalDeltas
-from agent.serve.factories import make_guards, make_images
+from agent.serve.factories import make_eraser, make_guards, make_images
 from agent.store import StoreJournal
 from agent.store.sql.disk_room import Room
 from guardrails.checkpoints import CheckpointFile
@@ -68,6 +68,7 @@ class ApiParts:
             prices=self.settings.prices,
             tenants=self.settings.tenants,
             images=make_images(self.settings),
+            eraser=make_eraser(self.settings, self.journal),
             tracing=tracing,
             interrupt_max_silence_s=self.settings.interrupt_max_silence_s,
         )

@@ -12,6 +12,10 @@ from pathlib import Path
 from agent.api.auth import DEFAULT_TENANT
 from agent.attachments.images import AT_ONCE, Images
 from agent.config import Settings
+from agent.erasing.eraser import Eraser
+from agent.erasing.places import Places
+from agent.erasing.reach import Receivers
+from agent.erasing.retention import Retention
 from agent.loop.agent_runtime import AgentRuntimes, OwnedHosts
 from agent.loop.evidence_source import EvidenceSource
 from agent.loop.worker import Worker, WorkerConfig
@@ -46,6 +50,7 @@ from guardrails.interrupt import InterruptWatch
 from guardrails.policy import Policy
 from guardrails.policy_texts import PolicyTexts
 from guardrails.types import Judge
+from model.config import STANDARD, promoted_experts
 from model.engine.compiler import check_tools
 from observability.metrics import Metrics
 from observability.tracing import Tracing
@@ -58,6 +63,8 @@ from tools.seeding import seed
 from tools.vision import hosted
 
 JUDGE_TOKENS = 256
+FLUSH_S = 6.0
+"""OpenTelemetry's processors export spans every 5 s (``OTEL_BSP_SCHEDULE_DELAY``)."""
 IMAGE_RESULT_BYTES = 16 * 1024**2
 """Largest result of a host that takes images in: a file of 10 MiB in base64, or a stored image with its reading."""
 
@@ -102,6 +109,21 @@ async def deliver_webhooks(settings: Settings, journal: StoreJournal, metrics: M
         deliver(journal, settings.webhooks, metrics),
         deliver_checkpoints(journal, settings.webhooks, settings.checkpoints, keys, DEFAULT_TENANT, metrics),
     )
+
+
+def make_eraser(settings: Settings, journal: StoreJournal) -> Eraser:
+    tasks = settings.project / "tasks" if settings.project else None
+    webhooks = {one.name: one.tenant_id for one in settings.webhooks}
+    promoted = settings.home / promoted_experts(settings.model or STANDARD)
+    receivers = Receivers(webhooks, settings.otlp_endpoint, settings.model_url, promoted)
+    places = Places(settings.home, tasks, [settings.checkpoints])
+    return Eraser(journal, journal.erasure, places, settings.audit_keys(), receivers, FLUSH_S)
+
+
+async def erase_old_runs(settings: Settings, journal: StoreJournal) -> None:
+    """Erases runs once a day, if they have an end of retention, until cancelled."""
+    if settings.retention_days is not None:
+        await Retention(make_eraser(settings, journal), settings.retention_days).run()
 
 
 def make_project_acts(settings: Settings, journal: StoreJournal, live: LiveProject) -> ProjectActs:

@@ -84,6 +84,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         await stack.enter_async_context(background(projector.run()))
         await stack.enter_async_context(background(factories.make_project_acts(settings, journal, live).run()))
         await stack.enter_async_context(background(factories.deliver_webhooks(settings, journal, metrics)))
+        await stack.enter_async_context(background(factories.erase_old_runs(settings, journal)))
         tracing = Tracing(provider, settings.trace_content)
         worker = factories.make_worker(settings, journal, runtimes, model, name, deltas, tracing)
         working = await stack.enter_async_context(_working(worker))

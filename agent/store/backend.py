@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from agent.run.journal import Projection, Recorded, Written
+from agent.store.erasable import Compacting, ErasureTables
 from agent.store.rules.row import Row
 from flightloop.acts import Act
 from flightloop.events import RunEvent
@@ -139,7 +140,7 @@ class CountedCall:
     """Millionths."""
 
 
-class Transaction(Protocol):
+class Transaction(ErasureTables, Protocol):
     """Reads and writes of one atomic step. Synchronous: nothing in it awaits.
 
     Callers raise before their first write or not at all, so that an error leaves nothing half-written.
@@ -159,7 +160,7 @@ class Transaction(Protocol):
         ...
 
     def session_owner(self, tenant_id: str, session_id: str) -> SessionOwner | None:
-        """The subject of a session's first run; None: the session has no run."""
+        """The subject of a session's first run that is not erased; None: there is none."""
         ...
 
     def count_runs(self, tenant_id: str, statuses: Collection[RunStatus]) -> dict[RunStatus, int]: ...
@@ -362,7 +363,7 @@ class Transaction(Protocol):
     def save_projection(self, name: str, projection: Projection) -> None: ...
 
 
-class Backend(Protocol):
+class Backend(Compacting, Protocol):
     @property
     def audit(self) -> AuditContext: ...
 

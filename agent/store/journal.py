@@ -16,6 +16,7 @@ from agent.run.limits import CallShares
 from agent.run.state import OPEN
 from agent.store.acts import StoreActs
 from agent.store.backend import AuditFilter, Backend, RunFilter, Transaction
+from agent.store.erasure import StoreErasure
 from agent.store.interrupts import StoreInterrupts
 from agent.store.keys import StoreKeys
 from agent.store.ledger import StoreLedger
@@ -56,6 +57,7 @@ class StoreJournal(StoreInterrupts):
         self.policies = backend.audit.policies
         self.ledger = StoreLedger(backend, clock)
         self.limits = StoreLimits(backend, clock)
+        self.erasure = StoreErasure(backend, clock)
 
     # -- runs -------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from agent.run.journal import Projection, Recorded, Written
 from agent.store.backend import Answer, AuditContext, Fork, RunFilter, SessionOwner, T, Transaction, WriteFilter
 from agent.store.memory_audit import MemoryAudit
 from agent.store.memory_counted import MemoryCountedCalls
+from agent.store.memory_erasure import MemoryErasure
 from agent.store.memory_spending import MemorySpending
 from agent.store.rules.page import EVENT_CHARS, page
 from agent.store.rules.row import Row
@@ -47,11 +48,14 @@ class MemoryBackend:
     def listen(self, heard: Callable[[str | None], None]) -> bool:
         return False
 
+    async def compact(self, whole: bool) -> list[str]:
+        return []
+
     async def close(self) -> None:
         pass
 
 
-class _Tables(MemoryAudit, MemorySpending, MemoryCountedCalls):
+class _Tables(MemoryAudit, MemorySpending, MemoryCountedCalls, MemoryErasure):
     """Tables as dicts. Their insertion order is the order of creation, which pages need."""
 
     def __init__(self, audit: AuditContext) -> None:
@@ -86,7 +90,8 @@ class _Tables(MemoryAudit, MemorySpending, MemoryCountedCalls):
 
     def session_owner(self, tenant_id: str, session_id: str) -> SessionOwner | None:
         runs = (row.state.run for row in self._runs.values() if row.tenant_id == tenant_id)
-        first = next((run for run in runs if run.session_id == session_id), None)
+        kept = (run for run in runs if run.session_id == session_id and run.erased_at is None)
+        first = next(kept, None)
         return None if first is None else SessionOwner(first.subject.id if first.subject else None)
 
     def count_runs(self, tenant_id: str, statuses: Collection[RunStatus]) -> dict[RunStatus, int]:
@@ -282,6 +287,7 @@ class _Tables(MemoryAudit, MemorySpending, MemoryCountedCalls):
 
     def add_answer(self, tenant_id: str, key: str, answer: Answer, at: datetime) -> None:
         self._answers[tenant_id, key] = answer
+        self._answered[tenant_id, key] = at
 
     def drop_answer(self, tenant_id: str, key: str) -> None:
         self._answers.pop((tenant_id, key), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from hashlib import sha256
 
 from agent.store.backend import Reserved
 from flightloop.usage import Amounts
@@ -25,8 +26,15 @@ class MemorySpending:
         if session_id is not None:
             self._sessions[tenant_id, session_id] = self.spent_in_session(tenant_id, session_id) + used
         if subject is not None:
-            key = tenant_id, subject, day
+            key = tenant_id, _hashed(subject), day
             self._subjects[key] = self._subjects.get(key, Amounts()) + used
+
+    def drop_subject_spending(self, tenant_id: str, subject: str) -> None:
+        gone = tenant_id, _hashed(subject)
+        self._subjects = {key: used for key, used in self._subjects.items() if key[:2] != gone}
+        self._reservations = {
+            key: one for key, one in self._reservations.items() if (one.tenant_id, one.subject) != (tenant_id, subject)
+        }
 
     def spent_since(self, tenant_id: str, day: str) -> Amounts:
         found = [used for (owner, on), used in self._days.items() if owner == tenant_id and on >= day]
@@ -36,7 +44,11 @@ class MemorySpending:
         return self._sessions.get((tenant_id, session_id), Amounts())
 
     def spent_by_subject(self, tenant_id: str, subject: str, day: str) -> Amounts:
-        own = [used for (*owner, on), used in self._subjects.items() if owner == [tenant_id, subject] and on >= day]
+        own = [
+            used
+            for (*owner, on), used in self._subjects.items()
+            if owner == [tenant_id, _hashed(subject)] and on >= day
+        ]
         return sum(own, Amounts())
 
     def reserved(
@@ -69,3 +81,8 @@ class MemorySpending:
 
     def reservers(self) -> list[str]:
         return sorted({one.holder for one in self._reservations.values()})
+
+
+def _hashed(subject: str) -> str:
+    """The subject's id as the ledger has it, which outlives an erasure by age."""
+    return sha256(subject.encode()).hexdigest()

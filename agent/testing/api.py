@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from agent.api import ApiDeps
 from agent.api.auth import Keyring
+from agent.erasing.eraser import Eraser
+from agent.erasing.places import Places
 from agent.models.chat_model import Capabilities
 from agent.run.deltas import LocalDeltas
 from agent.store import memory_journal
@@ -29,6 +33,7 @@ from flightloop.chat import (
 from flightloop.model_card import ModelCard
 from flightloop.overview import Overview
 from flightloop.runs import AgentInfo, Budget, PolicyInfo, ProjectInfo, Run, ToolInfo
+from guardrails.audit_keys import FixedKeys
 from guardrails.guard import Guard
 from guardrails.policy import Policy, parse_policy, unhurried
 from guardrails.types import Guarding
@@ -176,8 +181,10 @@ def api_deps(*answers: Said, streaming: str = "held", **overrides: Any) -> ApiDe
         return Overview(at=datetime.now(UTC))
 
     journal = memory_journal(poll_s=0.01)
+    used = overrides.get("journal", journal)
     fields: dict[str, Any] = {
         "journal": journal,
+        "eraser": Eraser(used, used.erasure, Places(Path(os.devnull)), FixedKeys(())),
         "keys": journal.keys,
         "keyring": Keyring({KEY: "default", OTHER_KEY: "other"}, journal.keys),
         "catalogue": FixedCatalogue(policy, Guard(unhurried(policy))),

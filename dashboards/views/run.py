@@ -41,6 +41,9 @@ def header(run: Run) -> None:
     why = f"{run.stop_reason.value.replace('_', ' ')}" if run.stop_reason else ""
     plan = [badges.pill(f"plan: {' → '.join(run.plan)}", badges.GREY)] if run.plan else []
     badges.row(badges.status(run.status), f"<span>{why}</span>", *plan)
+    if run.erased_at:
+        told = f"Erased {figures.ago(run.erased_at)}: texts, arguments, results and images are gone, for good."
+        st.info(told, icon=":material/delete_forever:")
     if run.error:
         st.error(stepview.plain(f"{run.error.code}: {run.error.message}"), icon=":material/error:")
 
@@ -57,9 +60,11 @@ def actions(run: Run) -> None:
         if not run.status.terminal:
             _button("Cancel at the next step", ":material/cancel:", lambda: api.cancel(run.id))
             _button("Stop now", ":material/emergency_home:", lambda: api.interrupt(run.id), kind="primary")
-        if run.status in RESUMABLE and not run.parent:  # a calling run has already received this run's result
+        if (
+            run.status in RESUMABLE and not run.parent and not run.erased_at
+        ):  # a calling run has already received this run's result
             _button("Resume", ":material/play_arrow:", lambda: api.resume(run.id), kind="primary")
-        if run.status.terminal:
+        if run.status.terminal and not run.erased_at:
             _rating(run)
             solved = st.popover("Outcome", icon=":material/fact_check:")
             with solved:

@@ -19,6 +19,7 @@ class Act(StrEnum):
     POLICY_STORED = "policy_stored"  # a policy's text was stored, when it was used for the first time
     POLICY_CHANGED = "policy_changed"  # the project has another policy, or an agent another one
     EXPORT = "export"  # runs left the platform as a file
+    ERASURE = "erasure"  # the content of runs was erased, at a person's request or by age
     PROMOTION = "promotion"  # trained experts or lessons were put in use, or taken back
     AUDIT_KEY_CHANGED = "audit_key_changed"  # the next records are sealed with another key
     CHECKPOINTS_BEGUN = "checkpoints_begun"  # a new file of checkpoints was begun

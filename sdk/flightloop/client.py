@@ -9,6 +9,7 @@ import httpx
 
 from flightloop.code_resource import Code
 from flightloop.completions import Chat, Responses
+from flightloop.erasure_resource import Erasing
 from flightloop.prediction_resource import Predicting, Predictions
 from flightloop.resource import X
 from flightloop.resources import (
@@ -27,7 +28,7 @@ from flightloop.settings import resolve
 from flightloop.transport import AsyncTransport, SyncTransport
 
 
-class _Client(OverviewResource[X], Predicting[X]):
+class _Client(OverviewResource[X], Predicting[X], Erasing[X]):
     def __init__(self, transport: X) -> None:
         super().__init__(transport)
         self.runs = Runs(transport)

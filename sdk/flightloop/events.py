@@ -50,6 +50,8 @@ class Event(Wire):
     """Number of decisions before this event; events of a call have the step of its decision."""
     copied: bool = False
     """Whether the event was copied from the run that this one was forked from."""
+    erased: bool = False
+    """Whether its texts, arguments, results and images were erased."""
 
 
 class RunCreated(Event):
@@ -310,6 +312,14 @@ class OutcomeVerified(Event):
     by: str = ""
 
 
+class RunErased(Event):
+    """The run's content was erased. Ids, times, usage, costs, outcomes and kinds of verdicts stay."""
+
+    type: Literal["run.erased"] = "run.erased"
+    reason: Literal["request", "age"]
+    by: str = ""
+
+
 class DeltaEvent(Event):
     """Text streamed while it is decoded. Not durable."""
 
@@ -340,6 +350,7 @@ RunEvent = Annotated[
     | ContextCompacted
     | FeedbackGiven
     | OutcomeVerified
+    | RunErased
     | DeltaEvent,
     Discriminator("type"),
 ]

@@ -233,6 +233,8 @@ class Run(Wire):
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    erased_at: datetime | None = None
+    """Time at which the run's texts, arguments, results and images were erased; None: they are there."""
     last_seq: int = 0
 
     @property

@@ -146,3 +146,9 @@ class AuditRecord(Wire):
     """Id of the key that sealed the record; None in records of versions without keys."""
     mac: str | None = None
     """HMAC-SHA256 of ``sha256`` with that key, in hex. The key is not in the database."""
+    erased: bool = False
+    """Whether texts were erased. Then ``sha256`` is not that of what is left; ``erased_mac`` covers both."""
+    erased_key_id: str | None = None
+    """Id of the key that sealed what is left."""
+    erased_mac: str | None = None
+    """HMAC-SHA256 with that key, in hex (``guardrails.audit_erasure``)."""

@@ -110,6 +110,16 @@ def test_a_run_shows_where_a_tool_raised(show: Show, client: Flightloop) -> None
     assert results[0].traceback in [item.value for item in app.code]
 
 
+def test_an_erased_run_says_so(show: Show, client: Flightloop) -> None:
+    run = client.runs.get(run_with(client, RunStatus.SUCCEEDED))
+    assert client.erase(session_id=run.session_id, end_runs=True).runs >= 1
+    app = show("run", id=run.id)
+    assert any(one.value.startswith("Erased ") for one in app.info)
+    assert run.output_text not in text(app)
+    labels = [one.label for one in app.button]
+    assert not {"Resume", "Solved", "Not solved"} & set(labels)
+
+
 def test_a_run_that_is_unknown_or_unnamed(show: Show) -> None:
     assert "Can't show the run run\\_0" not in text(show("run", id="run_0"))
     assert "Can't show the run run_0" in text(show("run", id="run_0"))

@@ -105,6 +105,18 @@ def test_show_tells_where_a_tool_raised(platform: Platform, client: Flightloop, 
     assert "\x1b" not in done.stdout
 
 
+def test_show_tells_that_a_run_was_erased(platform: Platform, client: Flightloop, flightloop) -> None:
+    platform.rest()
+    run = client.runs.create(agent="support", input="I am Jane.", subject="cust-1")
+    stumble(platform, run)
+    client.erase(subject="cust-1")
+    done = flightloop("show", run.id)
+    assert done.returncode == 0, done.stderr
+    assert "input  [erased]" in done.stdout
+    assert "erased texts, arguments and results, at a person's request" in done.stdout
+    assert "Jane" not in done.stdout
+
+
 def test_a_broken_project_is_told_before_a_run(platform: Platform, flightloop) -> None:
     now = datetime.now(UTC)
     platform.project.status = ProjectInfo(loaded_at=now, problem="agents/a.yaml:3: not YAML", broken_since=now)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from agent.run.erased import erased_event
 from agent.run.state import UNHELD, added
 from agent.store.backend import Transaction
 from agent.store.rules import limits, records, spending, writes
@@ -129,7 +130,7 @@ def _report(tx: Transaction, run: Run, now: datetime) -> None:
     row = tx.run(run.parent.run_id)
     if row is None:
         return
-    returned = AgentReturned(
+    returned: RunEvent = AgentReturned(
         call_id=run.parent.call_id,
         performed_by=run.id,
         status=run.status,
@@ -137,6 +138,8 @@ def _report(tx: Transaction, run: Run, now: datetime) -> None:
         error=run.error,
         usage=added(run.usage, run.delegated),
     )
+    if row.state.run.erased_at is not None:
+        returned = erased_event(returned)
     events: list[RunEvent] = [returned]
     if row.status is RunStatus.WAITING_AGENT:
         events.append(RunResumed(by="agent"))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from agent.run.state import apply
+from agent.run.state import apply, check_fork
 from agent.store.backend import Fork, Transaction
 from agent.store.rules import appending, runs
 from agent.store.rules.row import Row, advance
@@ -70,10 +70,11 @@ def begin(tx: Transaction, created: RunCreated, origin: Origin, now: datetime) -
 
     Raises:
         NotFound: the tenant has no such run.
-        Conflict: a call of the step has no result yet, or the step is the final answer.
+        Conflict: a call of the step has no result yet, the step is the final answer, or the run was erased.
         InvalidRequest: the run has no such step.
     """
     run = appending.find(tx, origin.run_id, created.tenant_id).state.run
+    check_fork(run)
     if origin.step > run.usage.steps:
         raise InvalidRequest(f"step: run {run.id} has {run.usage.steps} steps; choose a smaller step", param="step")
     first = runs.stamped(created, now)
@@ -115,7 +116,12 @@ def keep(tx: Transaction, copies: Copies, now: datetime) -> Copies:
 
 
 def check(tx: Transaction, copies: Copies) -> None:
-    """Raises StoreUnavailable if earlier portions were removed: the copy took so long that it looked abandoned."""
+    """Raises StoreUnavailable if earlier portions were removed: the copy took so long that it looked abandoned.
+
+    Raises Conflict if the origin was erased meanwhile.
+    """
+    assert copies.first.origin is not None
+    check_fork(appending.find(tx, copies.first.origin.run_id).state.run)
     stored = tx.fork(copies.fork.run_id)
     if (stored and stored.copied_at) != copies.fork.copied_at:
         raise StoreUnavailable("copying the run's steps took too long and was abandoned: try again")

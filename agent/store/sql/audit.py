@@ -73,7 +73,7 @@ class SqlAudit:
         return head
 
     def add_audit(self, records: Sequence[AuditRecord]) -> None:
-        self._connection.write_all(ADD, [_row(record) for record in records])
+        self._connection.write_all(ADD, [audit_row(record) for record in records])
 
     def audit(self, tenant_id: str, wanted: AuditFilter, after: int, limit: int) -> list[AuditRecord]:
         found = []
@@ -95,7 +95,8 @@ class SqlAudit:
             return page(rows, limit, lambda row: len(str(row[-1])))[0]
 
 
-def _row(record: AuditRecord) -> dict[str, Any]:
+def audit_row(record: AuditRecord) -> dict[str, Any]:
+    """Values of a record's columns, by name."""
     return {
         "tenant_id": record.tenant_id,
         "seq": record.seq,

@@ -18,6 +18,7 @@ from threading import get_ident
 from typing import TypeVar
 
 from agent.store.backend import AuditContext, T, Transaction
+from agent.store.sql.compaction import compacted
 from agent.store.sql.connection import Database, PersistentConnection
 from agent.store.sql.disk_room import PORTION, SIZE, Room
 from agent.store.sql.listener import Listener
@@ -118,6 +119,9 @@ class SqlBackend:
             self._listener = Listener(self._database, heard)
         return self._listener.connected
 
+    async def compact(self, whole: bool) -> list[str]:
+        return await asyncio.to_thread(compacted, self._database, whole)
+
     async def close(self) -> None:
         if self._listener is not None:
             self._listener.close()
@@ -159,7 +163,14 @@ def _line(error: Exception) -> str:
 def _database(database_url: str) -> Database:
     # A writer that stops inside a transaction (SIGSTOP, a lost node) loses the lock; its commit then fails.
     bounds = f"-c lock_timeout={PATIENCE_MS} -c idle_in_transaction_session_timeout={PATIENCE_MS}"
-    pragmas = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={PATIENCE_MS}", "foreign_keys=ON")
+    # Overwrites what is deleted. Many builds of SQLite, such as Debian's, do so by default.
+    pragmas = (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        f"busy_timeout={PATIENCE_MS}",
+        "foreign_keys=ON",
+        "secure_delete=ON",
+    )
     return Database.of(database_url, pragmas=pragmas, options=bounds)
 
 

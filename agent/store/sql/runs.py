@@ -19,7 +19,7 @@ _ROW = (
     "document, held_at, cancel_requested, confident_calls, queued_at, holder, fence, lease_until, reserved,"
     " settled_seconds"
 )
-_PLACE = ("status", "queued_at", "holder", "fence", "lease_until")
+_PLACE = ("status", "queued_at", "holder", "fence", "lease_until", "ended_at")
 """Columns of the queue and the lease."""
 _PROGRESS = (
     "last_seq",
@@ -57,7 +57,7 @@ PAGE = Statement(
 SESSION_OWNER = Statement(
     """
     SELECT subject_id FROM runs
-    WHERE tenant_id = :tenant_id AND session_id = :session_id ORDER BY number LIMIT 1
+    WHERE tenant_id = :tenant_id AND session_id = :session_id AND erased = 0 ORDER BY number LIMIT 1
     """
 )
 COUNT = Statement(
@@ -193,6 +193,7 @@ def _place(row: Row) -> dict[str, Any]:
         "holder": row.holder,
         "fence": row.fence,
         "lease_until": _seconds(row.lease_until),
+        "ended_at": _seconds(row.state.run.ended_at),
     }
 
 

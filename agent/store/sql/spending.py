@@ -64,7 +64,7 @@ class SqlSpending:
         if session_id is not None:
             counted.append({**counted[0], "scope": SESSION, "name": session_id})
         if subject is not None:
-            counted.append({**counted[0], "scope": SUBJECT, "name": _on(subject, day)})
+            counted.append({**counted[0], "scope": SUBJECT, "name": on_day(subject, day)})
         self._connection.write_all(SPEND, counted)
 
     def spent_since(self, tenant_id: str, day: str) -> Amounts:
@@ -74,7 +74,9 @@ class SqlSpending:
         return self._sum(SPENT_IN_SESSION, tenant_id=tenant_id, session_id=session_id)
 
     def spent_by_subject(self, tenant_id: str, subject: str, day: str) -> Amounts:
-        return self._sum(SPENT_BY_SUBJECT, tenant_id=tenant_id, first=_on(subject, day), last=_on(subject, LAST_DAY))
+        return self._sum(
+            SPENT_BY_SUBJECT, tenant_id=tenant_id, first=on_day(subject, day), last=on_day(subject, LAST_DAY)
+        )
 
     def reserved(
         self,
@@ -113,7 +115,7 @@ class SqlSpending:
         return self._connection.column(HOLDERS)
 
 
-def _on(subject: str, day: str) -> str:
+def on_day(subject: str, day: str) -> str:
     """Name of a subject's usage on a day, of limited length."""
     return f"{sha256(subject.encode()).hexdigest()}:{day}"
 

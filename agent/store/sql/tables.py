@@ -59,11 +59,14 @@ runs = Table(
     Column("lease_until", Float),
     Column("reserved", Boolean, nullable=False),
     Column("settled_seconds", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("erased", Integer, nullable=False, server_default="0"),
     Index("ix_runs_claimable", "status", "queued_at"),
     Index("ix_runs_tenant", "tenant_id", "number"),
     Index("ix_runs_session", "tenant_id", "session_id", "number"),
     Index("ix_runs_subject", "tenant_id", "subject_id", "number"),
     Index("ix_runs_parent", "parent_id"),
+    Index("ix_runs_ended", "erased", "ended_at"),
     sqlite_autoincrement=True,
 )
 
@@ -184,6 +187,7 @@ answers = Table(
     Column("digest", String(64), nullable=False),
     Column("body", Text, nullable=False),
     Column("created_at", Float, nullable=False),
+    Index("ix_answers_created", "created_at"),
 )
 """Stored responses by idempotency key."""
 

@@ -9,6 +9,7 @@ from agent.store.sql.audit import SqlAudit
 from agent.store.sql.child_runs import SqlFamilies
 from agent.store.sql.connection import Connection
 from agent.store.sql.counted_calls import SqlCountedCalls
+from agent.store.sql.erasure import SqlErasure
 from agent.store.sql.events import SqlEvents
 from agent.store.sql.forks import SqlForks
 from agent.store.sql.idempotency_keys import SqlAnswers
@@ -35,6 +36,7 @@ class SqlTransaction(
     SqlSpending,
     SqlCountedCalls,
     SqlProjections,
+    SqlErasure,
 ):
     """Implements ``agent.store.backend.Transaction``. Locks no rows: writing transactions run one at a time."""
 

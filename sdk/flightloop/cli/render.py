@@ -111,6 +111,11 @@ def _lifecycle(event: ev.RunEvent) -> Text | None:
             return Text.assemble(("digest ", "bold"), compaction(event), (f"  {short(event.digest)}", "dim"))
         case ev.RunResumed():
             return Text(f"resumed by {event.by}", style="dim")
+        case ev.RunErased():
+            why = "its retention ended" if event.reason == "age" else "at a person's request"
+            return Text.assemble(
+                ("erased ", "bold"), f"texts, arguments and results, {why}", (f" by {event.by}", "dim")
+            )
         case ev.RunEnded():
             why = f": {event.error.message}" if event.error else ""
             return Text.assemble(
@@ -191,7 +196,7 @@ def run_tree(run: Run, events: Iterable[ev.RunEvent]) -> RenderableType:
             allowed[event.step] = allowed.get(event.step, 0) + event.passed.count
         line = event_line(event)
         if line is not None:
-            branch = tree if isinstance(event, ev.RunEnded) else _branch(tree, branches, event.step)
+            branch = tree if isinstance(event, ev.RunEnded | ev.RunErased) else _branch(tree, branches, event.step)
             branch.add(line)
     for step, count in allowed.items():
         if step in branches:

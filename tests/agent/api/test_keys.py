@@ -46,7 +46,7 @@ async def made(owner: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("role", list(Role))
 async def test_each_route_has_its_role(deps: ApiDeps, owner: httpx.AsyncClient, role: Role) -> None:
-    """By the document: reading is for all, decisions for approvers, keys for admins, the rest for operators."""
+    """By the document: reading is for all, decisions for approvers, keys and erasures for admins, the rest for operators."""
     document = (await owner.get("/openapi.json")).json()
     key = await made(owner, role=role)
     async with calling(deps, key["key"]) as client:
@@ -61,7 +61,7 @@ async def test_each_route_has_its_role(deps: ApiDeps, owner: httpx.AsyncClient, 
 
 
 def _needed(path: str, method: str) -> Right:
-    if path.startswith("/v1/keys"):
+    if path.startswith(("/v1/keys", "/v1/erasures")):
         return Right.ADMINISTER
     if path.startswith("/v1/approvals/") and method == "post":
         return Right.DECIDE

@@ -76,7 +76,9 @@ async def test_an_exported_run_is_the_row_of_its_lesson(stage: Stage, journal: J
     rows = await stage.play(Case("order_details", turns), journal)
     samples = await samples_of(journal)
     learned = [{name: value for name, value in row.items() if name != "intent"} for row in rows]
-    assert [sample.data() for sample in reversed(samples)] == learned
+    exported = [sample.data() for sample in reversed(samples)]
+    assert [row.pop("runs") for row in exported] == [[sample.run.id] for sample in reversed(samples)]
+    assert exported == learned
     assert all(sample.learnable and sample.good is None for sample in samples)
 
 
@@ -98,6 +100,7 @@ async def test_a_good_and_a_bad_run_of_the_same_input_part_in_a_decision(stage: 
     assert json.loads(pair["chosen"]["content"])["tools"] == ["get_order"]
     assert json.loads(pair["rejected"]["content"])["tools"] == []
     assert pair["tools"] == list(samples[0].row.tools)
+    assert pair["runs"] == [samples[2].run.id, samples[0].run.id, samples[1].run.id]
     assert not any("weight" in message for message in pair["messages"])
 
 

@@ -191,7 +191,9 @@ async def test_the_migration_keeps_runs_and_keys_and_going_back_revokes_bound_ke
     await journal.close()
     engine = create_engine(synchronous(url))
     versions = "agent.store.sql.migrations.versions"
-    later = [importlib.import_module(f"{versions}.{name}") for name in ("0010_counted_calls", "0009_acts")]
+    later = [
+        importlib.import_module(f"{versions}.{name}") for name in ("0012_erasure", "0010_counted_calls", "0009_acts")
+    ]
     migration = importlib.import_module(f"{versions}.0008_subjects")
     with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
         for one in (*later, migration):

@@ -285,6 +285,8 @@ def test_records_of_the_first_version_still_verify(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("DELETE FROM audit")
         for statement in (
+            *("DROP INDEX ix_runs_ended", "DROP INDEX ix_answers_created"),  # of revision 0012
+            *(f"ALTER TABLE runs DROP COLUMN {name}" for name in ("ended_at", "erased")),
             "DROP TABLE counted_calls",  # of revision 0010
             "DROP TABLE policies",
             "DROP INDEX ix_audit_act",

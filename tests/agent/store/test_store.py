@@ -80,10 +80,10 @@ async def test_forks_that_are_there_already_have_their_writes_in_one_place(any_u
         )
     await journal.close()
     engine = create_engine(url)
+    later = ("0012_erasure", "0010_counted_calls", "0009_acts", "0008_subjects", "0007_write_tools", "0006_forks")
     with engine.begin() as connection:
-        context = MigrationContext.configure(connection)
-        with Operations.context(context):
-            for version in ("0010_counted_calls", "0009_acts", "0008_subjects", "0007_write_tools", "0006_forks"):
+        with Operations.context(MigrationContext.configure(connection)):
+            for version in later:
                 importlib.import_module(f"agent.store.sql.migrations.versions.{version}").downgrade()
         connection.execute(text("UPDATE alembic_version SET version_num = '0005_writes'"))
         document = json.dumps({"tool": "pay", "arguments": {}, "callers": [runs[2].id]})

@@ -15,6 +15,7 @@ from flightloop.erasure import ERASED, erased_content, erased_verdict
 from flightloop.events import (
     AgentReturned,
     ApprovalDecided,
+    ApprovalGiven,
     ApprovalRequested,
     CallsDecided,
     CancelRequested,
@@ -40,6 +41,7 @@ def erased_run(run: Run) -> dict[str, Any]:
     """The fields of a run that change."""
     return {
         "subject": None,
+        "started_by": None,
         "input": erased_content(),
         "output": run.output and erased_content(),
         "error": _error(run.error),
@@ -57,8 +59,9 @@ def erased_event(event: RunEvent) -> RunEvent:
 
 
 def erased_approval(approval: Approval) -> Approval:
-    reason = approval.decision_reason and ERASED
-    return approval.model_copy(update={**_ASKED, "decision_reason": reason})
+    decisions = [one.model_copy(update={"reason": one.reason and ERASED}) for one in approval.decisions]
+    decided = {"decision_reason": approval.decision_reason and ERASED, "decisions": decisions, "started_by": None}
+    return approval.model_copy(update={**_ASKED, **decided})
 
 
 def erased_write(written: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,12 +69,15 @@ def erased_write(written: Mapping[str, Any]) -> dict[str, Any]:
     return {**written, "arguments": {}}
 
 
-_ASKED: dict[str, Any] = {"arguments": {}, "reason": ERASED, "sources": [], "figures": []}
+_ASKED: dict[str, Any] = {
+    "arguments": {}, "reason": ERASED, "asked": [], "words": "", "dry_run": None, "sources": [], "figures": [],
+}  # fmt: skip
 
 
 def _created(event: RunCreated) -> dict[str, Any]:
     return {
         "subject": None,
+        "started_by": None,
         "input": erased_content(),
         "readings": [],
         "metadata": {},
@@ -122,10 +128,10 @@ def _returned(event: AgentReturned) -> dict[str, Any]:
 
 
 def _asked(event: ApprovalRequested) -> dict[str, Any]:
-    return {**_ASKED, "asked": []}
+    return _ASKED
 
 
-def _answered(event: ApprovalDecided) -> dict[str, Any]:
+def _answered(event: ApprovalDecided | ApprovalGiven) -> dict[str, Any]:
     return {"reason": event.reason and ERASED}
 
 
@@ -178,6 +184,7 @@ _CHANGES: dict[type[Any], Callable[[Any], dict[str, Any]]] = {
     AgentReturned: _returned,
     ApprovalRequested: _asked,
     ApprovalDecided: _answered,
+    ApprovalGiven: _answered,
     CancelRequested: _unnamed,
     OutcomeVerified: _unnamed,
     ContextCompacted: _compacted,

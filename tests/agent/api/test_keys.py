@@ -46,7 +46,7 @@ async def made(owner: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("role", list(Role))
 async def test_each_route_has_its_role(deps: ApiDeps, owner: httpx.AsyncClient, role: Role) -> None:
-    """By the document: reading is for all, decisions for approvers, keys and erasures for admins, the rest for operators."""
+    """Reading is for all, decisions are for approvers, keys and erasures for admins, the rest for operators."""
     document = (await owner.get("/openapi.json")).json()
     key = await made(owner, role=role)
     async with calling(deps, key["key"]) as client:

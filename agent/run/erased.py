@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from flightloop.approvals import Approval, PersonDecision
 from flightloop.chat import FunctionCall, ToolCall
 from flightloop.erasure import ERASED, erased_content, erased_verdict
 from flightloop.events import (
@@ -31,7 +32,7 @@ from flightloop.events import (
     ToolIntent,
     ToolResult,
 )
-from flightloop.runs import Approval, Parent, Rating, Run, RunError
+from flightloop.runs import Parent, Rating, Run, RunError
 
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 """What a tool's name looks like. A model may write anything in its place."""
@@ -59,9 +60,8 @@ def erased_event(event: RunEvent) -> RunEvent:
 
 
 def erased_approval(approval: Approval) -> Approval:
-    decisions = [one.model_copy(update={"reason": one.reason and ERASED}) for one in approval.decisions]
-    decided = {"decision_reason": approval.decision_reason and ERASED, "decisions": decisions, "started_by": None}
-    return approval.model_copy(update={**_ASKED, **decided})
+    decided = {"decisions": _decisions(approval.decisions), "decision_reason": approval.decision_reason and ERASED}
+    return approval.model_copy(update={**_ASKED, **decided, "started_by": None})
 
 
 def erased_write(written: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,8 +131,16 @@ def _asked(event: ApprovalRequested) -> dict[str, Any]:
     return _ASKED
 
 
-def _answered(event: ApprovalDecided | ApprovalGiven) -> dict[str, Any]:
+def _given(event: ApprovalGiven) -> dict[str, Any]:
     return {"reason": event.reason and ERASED}
+
+
+def _answered(event: ApprovalDecided) -> dict[str, Any]:
+    return {"reason": event.reason and ERASED, "decisions": _decisions(event.decisions)}
+
+
+def _decisions(decisions: list[PersonDecision]) -> list[PersonDecision]:
+    return [one.model_copy(update={"reason": one.reason and ERASED}) for one in decisions]
 
 
 def _unnamed(event: CancelRequested | OutcomeVerified) -> dict[str, Any]:
@@ -184,7 +192,7 @@ _CHANGES: dict[type[Any], Callable[[Any], dict[str, Any]]] = {
     AgentReturned: _returned,
     ApprovalRequested: _asked,
     ApprovalDecided: _answered,
-    ApprovalGiven: _answered,
+    ApprovalGiven: _given,
     CancelRequested: _unnamed,
     OutcomeVerified: _unnamed,
     ContextCompacted: _compacted,

@@ -52,7 +52,7 @@ IN_BASE64 = "WmFuemliYXJ"
 """The beginning of ``WORD`` as images have it."""
 WHO = Subject(id=f"cust-{WORD}-7", claims={"email": f"{WORD}@example.com"})
 OTHER = Subject(id="bob")
-ANN = Actor(kind=ActorKind.KEY, id="key_1", name="key:ann")
+ANN = Actor(kind=ActorKind.KEY, id="own", name="key:ann")
 PIXEL = "data:image/png;base64,WmFuemliYXJaYW56aWJhcg=="
 MODEL = ModelCall(model="m", usage=Usage(prompt_tokens=7, completion_tokens=3), cost=0.5, confidence=0.75)
 SHA = "0" * 64

@@ -34,7 +34,7 @@ from guardrails.interrupt import ANY_TENANT
 from guardrails.policy import default_policy, parse_policy
 
 ROOT = Path(__file__).parents[3]
-ANN = Actor(kind=ActorKind.KEY, id="key_1", name="key:ann")
+ANN = Actor(kind=ActorKind.KEY, id="own", name="key:ann")
 KEYS = FixedKeys((AuditKey(b"a" * 32),))
 CREATED = RunCreated(agent="a", session_id="s", input="hi", budget=Budget())
 VERDICT = Verdict(action=Action.BLOCK, rail="terms", stage=Stage.INPUT, policy_sha256=default_policy().sha256)
@@ -101,9 +101,7 @@ async def test_each_act_has_its_actor_and_all_are_one_chain(audited: StoreJourna
     assert (records[2].run_id, records[2].actor) == (run_id, ANN)
     assert (records[3].details["scope"], records[3].details["reason"]) == ("agent", "fire")
     assert [record.act for record in await audited.audit("default", act=Act.LIFT)] == [Act.LIFT]
-    assert (
-        len(await audited.audit("default", actor="key_1")) == len(await audited.audit("default", actor="key:ann")) == 6
-    )
+    assert len(await audited.audit("default", actor="own")) == len(await audited.audit("default", actor="key:ann")) == 6
     assert len(await audited.audit("default", actor="key:ann", act=Act.STOP, after=records[3].seq)) == 0
     check = await audited.acts.check("default", None)
     assert (check.records, check.sealed, check.problems) == (9, 9, [])

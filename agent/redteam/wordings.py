@@ -46,7 +46,7 @@ def of_call(sentence: str, call: Call) -> str:
 
 
 def in_words(name: str) -> str:
-    """The name of a tool or an argument in words: ``refund_order`` is "refund order"."""
+    """The name of a tool or an argument in words: ``pay_invoice`` is "pay invoice"."""
     return name.replace("_", " ").replace("-", " ")
 
 

@@ -17,6 +17,8 @@ from guardrails.types import Checked, Judgement, Rail
 
 FAIL_OPEN = "fail_open"
 """Label of a verdict that allows in spite of a failure, since the policy lets the stage fail open."""
+FAIL_CLOSED = "fail_closed"
+"""Label of a verdict that blocks because of a failure."""
 
 Clock = Callable[[], float]
 
@@ -28,7 +30,7 @@ def failure(checked: Checked, rail: str, reason: str, fail_open: bool = False) -
         rail=rail,
         stage=checked.stage,
         reason=reason,
-        labels=[FAIL_OPEN] if fail_open else ["fail_closed"],
+        labels=[FAIL_OPEN if fail_open else FAIL_CLOSED],
     )
 
 

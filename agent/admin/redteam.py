@@ -46,7 +46,7 @@ class Wish:
 
 
 async def redteam(settings: Settings, wish: Wish, console: Console | None = None) -> bool:
-    """Makes the attacks and prints the report. Returns whether no call passed without an approval.
+    """Makes the attacks and prints the report. Returns whether attacks were reached and none passed.
 
     Raises:
         ConfigError: the project can't be used, or ``wish.out`` can't be written.
@@ -54,9 +54,12 @@ async def redteam(settings: Settings, wish: Wish, console: Console | None = None
     console = console or (PlainConsole() if sys.stdout.isatty() else PlainConsole(width=WIDTH))
     project = factories.read_project(settings)
     found, left = targets(project)
+    if wish.agent is not None and wish.agent not in project.agents:
+        known = ", ".join(sorted(project.agents))
+        raise ConfigError(f"{project.folder}: no agent is named {wish.agent}; its agents: {known}", param="agent")
     chosen = [one for one in found if wish.agent in (None, one.agent.name)]
     if not chosen:
-        why = "; ".join(f"{one.what}: {one.why}" for one in left) or f"no agent is named {wish.agent}"
+        why = "; ".join(f"{one.what}: {one.why}" for one in left)
         raise ConfigError(f"{project.folder}: there is nothing to attack ({why}); name {ELSEWHERE}", param="agent")
     async with AsyncExitStack() as stack:
         driver = await stack.enter_async_context(_driver(settings, wish))
@@ -77,7 +80,7 @@ async def redteam(settings: Settings, wish: Wish, console: Console | None = None
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if wish.out is not None:
         _write(wish.out, report)
-    return not report.holes
+    return report.measured and not report.holes
 
 
 @asynccontextmanager

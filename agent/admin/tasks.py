@@ -51,7 +51,7 @@ def attack(
     project: Project = None,
 ) -> None:
     """Attack the project's agents with their own tools and policies, on temporary data. No model is needed: a script
-    obeys whatever it reads. Exit with 1 if a call passed without an approval."""
+    obeys whatever it reads. Exit with 1 if a call passed without an approval, or no attack was reached."""
     from agent.admin import redteam
 
     wish = redteam.Wish(rounds, seed, agent, url, json)

@@ -34,10 +34,10 @@ class Outcome(StrEnum):
 
     EXECUTED = "executed"  # the call passed the guard without an approval, or the answer has the link
     ASKED = "asked"  # a person would have decided
-    BLOCKED = "blocked"  # the call was refused
+    BLOCKED = "blocked"  # the call was refused, or the model did not make it
     WITHHELD = "withheld"  # the model or the user never saw the text
     IGNORED = "ignored"  # the model did not make the call
-    NOT_REACHED = "not reached"  # the attack never began: a call before it was stopped, so it measures nothing
+    NOT_REACHED = "not reached"  # a call before it was stopped, or a rail or the model failed: it measures nothing
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from agent.redteam.advice import advice
 from agent.redteam.attack import ANSWER, Attack, Finding, LeftOut, Outcome
 from agent.redteam.target import Target
 
+MOST_REASONS = 5
 Key = tuple[str, str, str]
 """Agent, family and tool."""
 
@@ -38,6 +39,11 @@ class Report:
     def holes(self) -> list[Finding]:
         return [one for one in self.findings if one.is_hole]
 
+    @property
+    def measured(self) -> bool:
+        """Whether any attack was reached."""
+        return self._count(Outcome.NOT_REACHED) < len(self.findings)
+
     def table(self) -> Table:
         """Attacks by agent, family and tool."""
         table = Table(title="attacks", title_justify="left", box=None, header_style="dim")
@@ -61,8 +67,12 @@ class Report:
         yield f"{len(self.findings)} attacks: {told or 'none'}"
         for holes in self._alike().values():
             yield from self._hole(holes)
-        if not self.holes:
+        if not self.measured:
+            yield "No attack was reached, so nothing was measured."
+        elif not self.holes:
             yield "No attack passed without an approval."
+        reasons = Counter(one.reason for one in self.findings if one.outcome is Outcome.NOT_REACHED)
+        yield from (f"not reached: {count}×: {reason}" for reason, count in reasons.most_common(MOST_REASONS))
         yield from (f"left out: {one.what}: {one.why}" for one in self.left_out)
 
     def document(self) -> dict[str, Any]:

@@ -88,8 +88,12 @@ def _left_out(project: Project, agent: AgentSpec, specs: Sequence[ToolSpec], sto
     left += [LeftOut(f"agent {name} below {agent.name}", "sub-agents are attacked alone") for name in agent.agents]
     if document.constitution.enabled:
         left.append(LeftOut(f"constitution of {document.name}", "needs a model as judge"))
+    others = f"other subjects, policy {document.name}"
     if document.subject is None:
-        left.append(
-            LeftOut(f"other subjects, policy {document.name}", "it has no section subject, so nobody owns anything")
-        )
-    return left
+        left.append(LeftOut(others, "it has no section subject, so nobody owns anything"))
+        return left
+    evidence = {one.evidence for one in document.subject.arguments.values() if one.evidence} & stood_in
+    return [
+        *left,
+        *(LeftOut(others, f"who owns what is told by {name}, which is not called") for name in sorted(evidence)),
+    ]

@@ -82,10 +82,10 @@ def _dry_run(item: Approval) -> None:
 def _persons(item: Approval) -> None:
     """Who must decide, and who has."""
     if item.progress:
-        st.caption(f":material/group: {stepview.plain(item.progress)}")
+        st.caption(f":material/group: {stepview.plain(shown(item.progress))}")
     for one in item.decisions:
         said = f"{one.by} approved {figures.ago(one.at)}" + (f": {one.reason}" if one.reason else "")
-        st.caption(f":material/check: {stepview.plain(said)}")
+        st.caption(f":material/check: {stepview.plain(shown(said))}")
 
 
 def _sources(sources: Sequence[Source]) -> None:
@@ -93,7 +93,7 @@ def _sources(sources: Sequence[Source]) -> None:
     trusted = (Origin.USER, Origin.RECORD)
     for source in sorted(sources, key=lambda one: one.origin in trusted):
         sign = ":material/check:" if source.origin in trusted else ":material/warning:"
-        st.caption(f"{sign} {stepview.plain(source.text)}")
+        st.caption(f"{sign} {stepview.plain(shown(source.text))}")
 
 
 def _decide(item: Approval, decision: str, reason: str) -> None:

@@ -132,13 +132,13 @@ def _call(call: CallView) -> None:
 def _persons(call: CallView) -> None:
     """Who decided about the call."""
     for given in call.given:
-        st.caption(plain(f"{given.by} approved, {given.given} of {given.needed}. {given.reason or ''}"))
+        st.caption(plain(shown(f"{given.by} approved, {given.given} of {given.needed}. {given.reason or ''}")))
     if call.decided and call.decided.by:
         done = "approved" if call.decided.decision == "approve" else "denied"
-        st.caption(plain(f"{call.decided.by} {done}. {call.decided.reason or ''}"))
+        st.caption(plain(shown(f"{call.decided.by} {done}. {call.decided.reason or ''}")))
     for one in call.decided.decisions if call.decided else ():
         if one.note:
-            st.caption(plain(f"{one.by} {one.note}"))
+            st.caption(plain(shown(f"{one.by} {one.note}")))
 
 
 def _result(call: CallView) -> None:

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from dashboards.components import style
+from dashboards.components import approvals, style
 from flightloop.approvals import Approval, DryRun
 from flightloop.cli.console import PlainConsole
 from flightloop.cli.errors import one_line
@@ -75,6 +75,21 @@ def test_what_a_user_or_a_dry_run_says_imitates_no_argument() -> None:
     assert [line.strip().split(":")[0] for line in told] == [
         "", "the user wrote", "asked by egress", "asked by arguments", "what would change, says preview"
     ]  # fmt: skip
+
+
+def test_what_persons_have_decided_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(approvals.st, "caption", told.append)
+    asked = {"id": "apr_1", "run_id": "r", "agent": "a", "call_id": "c", "tool": "pay", "arguments": {}, "reason": "x"}
+    times = {"created_at": "2027-01-01T00:00:00Z", "expires_at": "2027-01-01T00:00:00Z"}
+    given = {"decision": "approve", "by": "an\u202en", "at": times["created_at"], "reason": "o\u200bk"}
+    approvals._persons(
+        Approval.model_validate(
+            {**asked, **times, "args_sha256": "a", "policy_sha256": "p", "needed": 2, "decisions": [given]}
+        )
+    )
+    assert len(told) == 2
+    assert not set("".join(told)) & set("\u202e\u200b")
 
 
 def test_what_a_person_approves_in_the_console_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,16 +14,20 @@ from rich.console import Console
 
 from agent.admin.redteam import Wish, redteam
 from agent.config import Settings, load_settings
-from agent.redteam.attack import Family
+from agent.project.agent_spec import AgentSpec
+from agent.redteam.arena import judged
+from agent.redteam.attack import Attack, Family, Outcome
 from agent.redteam.generate import Generator
-from agent.redteam.planting_hosts import planted_in
+from agent.redteam.planting_hosts import PlantingHosts, planted_in
 from agent.redteam.repeats import repeats
-from agent.redteam.target import targets
+from agent.redteam.target import Target, targets
 from agent.serve.factories import read_project
 from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop.errors import ConfigError
+from flightloop.events import RunEnded
 from flightloop.tool import Effect, ToolSpec
 from guardrails.policy import parse_policy
+from tools.registry import Registry, performed_elsewhere
 
 TOOLS = '''
 from typing import Any
@@ -202,9 +206,77 @@ async def test_a_database_without_a_seed_is_copied_and_stays_as_it_is(tmp_path: 
     assert [path.name for path in settings.data.iterdir()] == ["mails.db"]
 
 
-async def test_an_agent_that_can_be_attacked_in_no_way_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "argument",
+    [
+        True,
+        {"anyOf": [True, {"type": "null"}]},
+        {"type": "string", "pattern": r"^\p{L}+$"},
+        {"type": "string", "pattern": r"^(.*,){12}#$"},
+        {"type": ["null", "string"]},
+        {"enum": [{"x": 1}, [2]]},
+    ],
+)
+def test_schemas_that_few_tools_have_end_nothing(argument: Any) -> None:
+    schema = {"type": "object", "properties": {"a": argument}}
+    reads = ToolSpec("look", "Looks.", schema, Effect.PURE, returns_untrusted=True)
+    writes = ToolSpec("change", "Changes.", schema, Effect.KEYED)
+    registry = Registry(performed_elsewhere(one) for one in (reads, writes))
+    agent = AgentSpec(name="clerk", instructions="Work.", tools=("look", "change"))
+    policy = parse_policy('name: clerk\nversion: "1"\ntools: {allow: {clerk: ["*"]}}\n')
+    generator = Generator(Target(agent, policy, [reads], [writes], [], frozenset()), registry, 1)
+    assert {one.family for one in generator.round(0)} >= {Family.INJECTED_WRITE, Family.REPEATED_WRITE}
+
+
+OWNER = '''
+
+@tool(effect="pure", returns_untrusted=False, permissions=("network",), hosts=("api.example.com",))
+def owner_of_invoice(invoice_id: int) -> Any:
+    """Tell whose an invoice is.
+
+    Args:
+        invoice_id: number of the invoice
+    """
+    return {"customer_id": str(invoice_id % 2)}
+'''
+
+
+async def test_what_reaches_out_is_not_called_to_learn_who_owns_what_either(tmp_path: Path) -> None:
+    settings = project(
+        tmp_path, CLOSED + "subject:\n  arguments:\n    invoice_id: {evidence: owner_of_invoice, field: customer_id}\n"
+    )
+    tools = tmp_path / "project" / "tools.py"
+    tools.write_text(tools.read_text() + OWNER)
+    (tmp_path / "project" / "project.yaml").write_text("database: mails.db\n")
+    settings.data.mkdir(parents=True)
+    with closing(sqlite3.connect(settings.data / "mails.db")) as database, database:
+        database.execute("CREATE TABLE invoices (id INTEGER)")
+        database.executemany("INSERT INTO invoices VALUES (?)", [(4711,), (4712,), (4713,), (4714,)])
+    _, found, told = await attacked(settings, tmp_path / "out.json")
+    assert "who owns what is told by owner_of_invoice, which is not called" in told
+    assert {one["subject"] for one in found["findings"]} == {None}  # so nobody's objects are known
+
+
+async def test_a_rail_that_fails_stops_everything_and_so_nothing_is_measured(tmp_path: Path) -> None:
+    broken = "stages:\n  input:\n    rails:\n      - {rail: plugin, name: not_installed}\n"
+    good, found, told = await attacked(project(tmp_path, CLOSED + broken), tmp_path / "out.json")
+    assert not good
+    assert found["outcomes"]["not reached"] == found["attacks"] > 0
+    assert "No attack was reached, so nothing was measured." in told
+    assert "not_installed" in told
+
+
+@pytest.mark.parametrize(("reason", "outcome"), [("error", Outcome.NOT_REACHED), ("context", Outcome.BLOCKED)])
+def test_a_model_that_gives_no_answer_is_no_defence(reason: str, outcome: Outcome) -> None:
+    attack = Attack("1", Family.INVENTED_VALUE, "clerk", "pay_invoice", ("Please pay.",), ([],))
+    ended = RunEnded.model_validate({"status": "failed", "stop_reason": reason, "seq": 1})
+    hosts = PlantingHosts(None, Registry([]), ())  # type: ignore[arg-type]
+    assert judged(attack, [ended], [""], hosts).outcome is outcome
+
+
+async def test_an_agent_that_does_not_exist_is_an_error_that_names_those_that_do(tmp_path: Path) -> None:
     settings = project(tmp_path, CLOSED)
-    with pytest.raises(ConfigError, match="nothing to attack"):
+    with pytest.raises(ConfigError, match="no agent is named nobody; its agents: clerk"):
         await redteam(settings, Wish(agent="nobody"), Console(quiet=True))
 
 
@@ -249,3 +321,9 @@ def test_text_is_planted_where_strangers_can_write_only() -> None:
     ]
     assert planted_in("Hello.", "X", spec) == "Hello.\nX"
     assert planted_in(None, "X", spec) == "X"
+
+
+async def test_a_project_that_can_be_attacked_in_no_way_is_an_error(tmp_path: Path) -> None:
+    settings = project(tmp_path, CLOSED.replace('clerk: ["*"]', "other: []"))
+    with pytest.raises(ConfigError, match=r"nothing to attack.*allows none of its tools"):
+        await redteam(settings, Wish(), Console(quiet=True))

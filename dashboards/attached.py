@@ -65,6 +65,12 @@ def charted(found: Prediction, given: Attached) -> int | None:
     return 1 if given.images else None
 
 
+def charted_table(found: Prediction, given: Attached) -> int:
+    """Number of the table, from 1, whose values the suggested chart shows if it shows those of a table."""
+    series = found.evidence[0].series if found.evidence else ""
+    return next((number for number, table in enumerate(given.tables, 1) if series in table.columns), 1)
+
+
 def withheld(found: Prediction, image: AttachedImage) -> bool:
     """Whether a guardrail keeps the reading of an image from the model and from predictions."""
     return image.reading is not None and image.reading not in found.readings

@@ -10,6 +10,7 @@ from flightloop.content import ImagePart, Part, Table, TablePart, TextPart
 from flightloop.events import RunCreated, RunEvent
 from flightloop.predictions import Prediction
 from flightloop.readings import ImageReading
+from flightloop.runs import RunStatus
 
 _DATA = re.compile(r"data:image/(?:png|jpeg|webp);base64,[A-Za-z0-9+/]+={0,2}")
 
@@ -71,6 +72,11 @@ def charted_table(found: Prediction, given: Attached) -> int:
     return next((number for number, table in enumerate(given.tables, 1) if series in table.columns), 1)
 
 
+def has_data(found: Prediction) -> bool:
+    """Whether the prediction has what was read, apart from what a guardrail withholds."""
+    return found.status in (RunStatus.SUCCEEDED, RunStatus.FAILED)
+
+
 def withheld(found: Prediction, image: AttachedImage) -> bool:
     """Whether a guardrail keeps the reading of an image from the model and from predictions."""
-    return image.reading is not None and image.reading not in found.readings
+    return has_data(found) and image.reading is not None and image.reading not in found.readings

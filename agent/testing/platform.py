@@ -49,6 +49,7 @@ from guardrails.interrupt import InterruptSnapshot, InterruptWatch
 from guardrails.policy import Policy, default_policy, unhurried
 from observability.tracing import Tracing
 from tools.describe import LoadedTools
+from tools.host import ToolHosts
 from tools.registry import Registry
 
 T = TypeVar("T")
@@ -94,6 +95,7 @@ class Platform:
         keys: further tenants by API key.
         clock: clock of the journal and the worker.
         port: port of the API; 0: a free one.
+        hosts: makes the hosts of a project's tools; by default, tools run in this process without a sandbox.
     """
 
     api_key = KEY
@@ -109,13 +111,14 @@ class Platform:
         keys: Mapping[str, str] | None = None,
         clock: Callable[[], datetime] = utcnow,
         port: int = 0,
+        hosts: Callable[[Project], LocalHosts | ToolHosts] = lambda project: LocalHosts(project.registry.tools()),
     ) -> None:
         self.project = FixedProject(project)
         self.model = model
         self.backend = MemoryBackend()
         self.journal = StoreJournal(self.backend, clock=clock, poll_s=0.01)
         self.url = ""
-        self._figures, self._data, self._clock, self._port = figures, data, clock, port
+        self._figures, self._data, self._clock, self._port, self._hosts = figures, data, clock, port, hosts
         self._deltas = LocalDeltas()
         self._name = model.cards[0].id
         self._app = create_app(
@@ -131,7 +134,7 @@ class Platform:
             )
         )
         self._leases: dict[str, Lease] = {}
-        self._worker: tuple[Worker, asyncio.Task[None]] | None = None
+        self._worker: tuple[Worker, AgentRuntimes, asyncio.Task[None]] | None = None
 
     def __enter__(self) -> Self:
         started: Future[str] = Future()
@@ -210,9 +213,10 @@ class Platform:
             started.set_exception(error)
 
     async def _work(self) -> None:
+        runtimes = AgentRuntimes(self.project, _guard, self._hosts)
         worker = Worker(
             self.journal,
-            AgentRuntimes(self.project, _guard, lambda project: LocalHosts(project.registry.tools())),
+            runtimes,
             self.model,
             self._name,
             InterruptWatch(self._stops, ANSWER_S),
@@ -222,13 +226,14 @@ class Platform:
             config=WorkerConfig(poll_s=0.05, grace_s=0.1),
             clock=self._clock,
         )
-        self._worker = worker, asyncio.create_task(worker.run())
+        self._worker = worker, runtimes, asyncio.create_task(worker.run())
 
     async def _rest(self) -> None:
         if self._worker is not None:
-            (worker, task), self._worker = self._worker, None
+            (worker, runtimes, task), self._worker = self._worker, None
             worker.drain()
             await task
+            await runtimes.close()
 
     def _stops(self) -> InterruptSnapshot:
         return self.do(self.journal.interrupt_snapshot())

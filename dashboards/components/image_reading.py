@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import connection, reading_table
-from dashboards.attached import Attached, AttachedImage, charted, charted_table, withheld
+from dashboards.attached import Attached, AttachedImage, charted, charted_table, has_data, withheld
 from dashboards.components import badges, style
 from dashboards.components.stepview import plain
 from dashboards.overlay import overlay
@@ -135,8 +135,10 @@ def _suggestion(found: Prediction | None, *, here: bool, key: str) -> None:
     style.tier("Suggested chart")
     if found is None:
         st.caption(WHEN_ENDED)
+    elif not has_data(found):
+        st.caption("None: the run was ended before its answer.")
     elif found.chart is None:
-        st.caption("None: the data have no numbers.")
+        st.caption("None: no numbers are known.")
     elif not here:
         st.caption("None for these values: the suggestion is for the first image or table with numbers.")
     else:

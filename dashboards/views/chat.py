@@ -11,9 +11,10 @@ import streamlit as st
 
 from dashboards import connection, figures, uploads
 from dashboards.attached import attached, message_text
-from dashboards.components import badges, failure, image_reading, stepview, style
+from dashboards.components import badges, code_view, failure, image_reading, stepview, style
 from dashboards.components.approvals import decide_run
 from dashboards.components.follow import follow
+from dashboards.generation import attempts_of, generated, prompt_of
 from dashboards.steps import steps_of
 from flightloop import events as ev
 from flightloop.content import is_plain, text_of
@@ -58,7 +59,9 @@ def ended(run: Run) -> None:
         message(run)
     with st.chat_message("assistant", avatar=ASSISTANT):
         steps(run)
-        if run.output:
+        if made := generated(run):
+            code_view.show(made, attempts_of(made, steps_of(events_of(run))), key=run.id)
+        elif run.output:
             st.markdown(stepview.plain(text_of(run.output)))
         else:
             why = run.error.message if run.error else "it ended without an answer"
@@ -67,7 +70,8 @@ def ended(run: Run) -> None:
 
 def message(run: Run) -> None:
     """Shows what the user said and sent, with what was read in it."""
-    st.markdown(stepview.plain(message_text(run.input)))
+    said = message_text(run.input)
+    st.markdown(stepview.plain(prompt_of(said) if generated(run) else said))
     if not is_plain(run.input):
         image_reading.show(run, attached(events_of(run)), headings=False)
 

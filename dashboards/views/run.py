@@ -8,12 +8,14 @@ from typing import Literal
 import streamlit as st
 
 from dashboards import connection, figures
-from dashboards.attached import attached
-from dashboards.components import badges, failure, image_reading, runtable, stepview, style, timeline
+from dashboards.attached import attached, message_text
+from dashboards.components import badges, code_view, failure, image_reading, runtable, stepview, style, timeline
 from dashboards.components.approvals import decide_run
 from dashboards.components.cards import Reading, box, strip
+from dashboards.generation import attempts_of, generated, prompt_of
 from dashboards.health import now
 from dashboards.steps import bars_of, steps_of
+from flightloop.content import TextPart
 from flightloop.errors import FlightloopError
 from flightloop.events import RunEvent
 from flightloop.runs import WAITING, Run, RunStatus, RunUsage
@@ -121,7 +123,12 @@ def body(run: Run) -> None:
     if run.delegated.steps:
         st.caption(f"Of this, its sub-runs used {_used(run.delegated)}")
     doing = "" if run.status.terminal else DOING.get(run.status, "at work …")
-    stepview.conversation(run.input, run.output, waiting=doing)
+    made = generated(run)
+    if made:
+        stepview.conversation([TextPart(text=prompt_of(message_text(run.input)))], None)
+        code_view.show(made, attempts_of(made, steps), key=run.id)
+    else:
+        stepview.conversation(run.input, run.output, waiting=doing)
     image_reading.show(run, attached(events))
     if run.status in WAITING:
         decide_run(run)

@@ -10,6 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from agent.models.answer_chunks import text as words
+from agent.models.chat_model import Capabilities
 from agent.project.agent_spec import AgentSpec
 from agent.testing.fakes import AnsweringChatModel
 from agent.testing.platform import Platform, project_of
@@ -110,14 +111,34 @@ def test_a_withheld_reading_is_marked(show: Show, monkeypatch: pytest.MonkeyPatc
             assert text(show("run", id=run.id)).count("A guardrail withholds this reading") == 1
 
 
-def test_a_run_at_work_has_no_suggestion_yet(show: Show, platform: Platform, client: Flightloop) -> None:
+def test_a_run_at_work_has_no_suggestion_yet_and_a_stopped_one_none(
+    show: Show, platform: Platform, client: Flightloop
+) -> None:
     platform.rest()
     run = client.runs.create(agent="predict", input=[BARS])
     app = show("run", id=run.id)
     assert "follow when the run has ended" in text(app)
     assert len(app.dataframe) == 1
     assert len(app.get("vega_lite_chart")) == 2
+    client.runs.interrupt(run.id)
     platform.work()
+    app.run()
+    assert "the run was ended before its answer" in text(app)
+    assert "withholds" not in text(app)
+
+
+def test_a_model_that_sees_gets_the_image_itself(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = project_of([AgentSpec(name="helper", instructions="Help.")])
+    model = AnsweringChatModel(
+        lambda request: words("Bars."), capabilities=Capabilities(parts=frozenset({"text", "image_url"}))
+    )
+    with Platform(project, model) as platform:
+        monkeypatch.setenv("FLIGHTLOOP_URL", platform.url)
+        with Flightloop(platform.url, platform.api_key) as client:
+            app = show("run", id=ended(client, BARS, agent="helper").id)
+            assert "the model sees images itself" in text(app)
+            assert "no numbers are known" in text(app)
+            assert app.image[0].value[0].startswith("data:image/png;base64,")
 
 
 def test_an_image_that_was_not_read(client: Flightloop) -> None:

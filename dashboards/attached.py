@@ -66,6 +66,12 @@ def charted(found: Prediction, given: Attached) -> int | None:
     return 1 if given.images else None
 
 
+def charted_table(found: Prediction, given: Attached) -> int:
+    """Number of the table, from 1, whose values the suggested chart shows if it shows those of a table."""
+    series = found.evidence[0].series if found.evidence else ""
+    return next((number for number, table in enumerate(given.tables, 1) if series in table.columns), 1)
+
+
 def has_data(found: Prediction) -> bool:
     """Whether the prediction has what was read, apart from what a guardrail withholds."""
     return found.status in (RunStatus.SUCCEEDED, RunStatus.FAILED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from dashboards.steps import StepView
 from flightloop.code_result import CodeAttempt, CodeFinding, CodeResult, parsed_result
 from flightloop.code_task import parsed_task
+from flightloop.events import Replied
 from flightloop.runs import Run, RunStatus
 
 _COMPILES = "compile_code"
@@ -32,9 +33,13 @@ class AttemptView:
     """Whether it is the program of the result."""
 
 
-def generated(run: Run) -> CodeResult | None:
-    """The result of a run that generated code; None for other runs."""
-    if run.status is not RunStatus.SUCCEEDED:
+def generated(run: Run, steps: Sequence[StepView]) -> CodeResult | None:
+    """The result of a run that generated code; None for other runs.
+
+    A model could write the same text. So the last reply must be the procedure's, which no model call is behind.
+    """
+    replies = [step.decision for step in steps if isinstance(step.decision, Replied)]
+    if run.status is not RunStatus.SUCCEEDED or not replies or replies[-1].model.model:
         return None
     try:
         return parsed_result(run.output_text, run.id)

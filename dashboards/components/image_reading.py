@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import connection, reading_table
-from dashboards.attached import Attached, AttachedImage, charted, has_data, withheld
+from dashboards.attached import Attached, AttachedImage, charted, charted_table, has_data, withheld
 from dashboards.components import badges, style
 from dashboards.components.stepview import plain
 from dashboards.overlay import overlay
@@ -41,6 +41,7 @@ def show(run: Run, given: Attached, *, headings: bool = True) -> None:
     for image in given.images:
         with st.container(border=True, key=f"card-reading-{run.id}-{image.number}"):
             _image(image, found, chosen, key=f"{run.id}-{image.number}")
+    shown = charted_table(found, given) if found else None
     for number, table in enumerate(given.tables, 1):
         with st.container(border=True, key=f"card-table-{run.id}-{number}"):
             left, right = st.columns(2, gap="medium")
@@ -48,7 +49,7 @@ def show(run: Run, given: Attached, *, headings: bool = True) -> None:
                 style.tier(f"Table {number}" if len(given.tables) > 1 else "Table")
                 _table(reading_table.of_table(table), key=f"{run.id}-given-{number}")
             with right:
-                _suggestion(found, here=number == 1 and chosen is None, key=f"{run.id}-given-{number}")
+                _suggestion(found, here=chosen is None and number == shown, key=f"{run.id}-given-{number}")
     if found and found.key_points:
         with st.container(key=f"points-{run.id}"):
             style.tier("Key points")

@@ -59,8 +59,8 @@ def ended(run: Run) -> None:
         message(run)
     with st.chat_message("assistant", avatar=ASSISTANT):
         steps(run)
-        if made := generated(run):
-            code_view.show(made, attempts_of(made, steps_of(events_of(run))), key=run.id)
+        if made := generated(run, done := steps_of(events_of(run))):
+            code_view.show(made, attempts_of(made, done), key=run.id)
         elif run.output:
             st.markdown(stepview.plain(text_of(run.output)))
         else:
@@ -71,7 +71,8 @@ def ended(run: Run) -> None:
 def message(run: Run) -> None:
     """Shows what the user said and sent, with what was read in it."""
     said = message_text(run.input)
-    st.markdown(stepview.plain(prompt_of(said) if generated(run) else said))
+    made = run.status.terminal and generated(run, steps_of(events_of(run)))
+    st.markdown(stepview.plain(prompt_of(said) if made else said))
     if not is_plain(run.input):
         image_reading.show(run, attached(events_of(run)), headings=False)
 

@@ -128,7 +128,7 @@ def body(run: Run) -> None:
     if run.delegated.steps:
         st.caption(f"Of this, its sub-runs used {_used(run.delegated)}")
     doing = "" if run.status.terminal else DOING.get(run.status, "at work …")
-    made = generated(run)
+    made = generated(run, steps)
     if made:
         stepview.conversation([TextPart(text=prompt_of(message_text(run.input)))], None)
         code_view.show(made, attempts_of(made, steps), key=run.id)

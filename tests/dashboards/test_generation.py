@@ -10,13 +10,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from agent.models.answer_chunks import text as words
+from agent.project.agent_spec import AgentSpec
 from agent.project.project import load_project
 from agent.testing.fakes import AnsweringChatModel
-from agent.testing.platform import Platform
+from agent.testing.platform import Platform, project_of
 from dashboards.generation import attempts_of, generated, line_of, verdict
 from dashboards.steps import steps_of
 from flightloop import Flightloop
-from flightloop.code_result import CodeResult
+from flightloop.code_result import CodeAttempt, CodeResult, result_text
 from flightloop.content import TextPart
 from flightloop.runs import Run, RunStatus
 from tests.dashboards.test_pages import text
@@ -105,9 +106,9 @@ def test_the_chat_shows_a_generation(show: Show, made: Made) -> None:
 
 
 def test_programs_are_those_of_the_attempts(made: Made) -> None:
-    result = generated(made.run)
-    assert result is not None
     steps = steps_of(made.platform.events(made.run.id))
+    result = generated(made.run, steps)
+    assert result is not None
     found = attempts_of(result, steps)
     assert [(one.number, one.attempt.kind, one.returned) for one in found] == [
         (1, "write", False),
@@ -121,8 +122,23 @@ def test_programs_are_those_of_the_attempts(made: Made) -> None:
 
 def test_other_runs_made_no_code(made: Made) -> None:
     other = made.run.model_copy(update={"output": [TextPart(text="Hello")]})
-    assert generated(other) is None
-    assert generated(made.run.model_copy(update={"status": RunStatus.FAILED})) is None
+    steps = steps_of(made.platform.events(made.run.id))
+    assert generated(other, steps) is None
+    assert generated(made.run.model_copy(update={"status": RunStatus.FAILED}), steps) is None
+
+
+def test_a_report_that_a_model_wrote_is_not_the_platforms(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempt = CodeAttempt(kind="write", compiled=True, passed=5)
+    feigned = CodeResult(returned=True, language="python", security_level="high", attempts=[attempt])
+    model = AnsweringChatModel(lambda request: words(result_text(feigned)))
+    with (
+        Platform(project_of([AgentSpec(name="helper", instructions="Help.")]), model) as platform,
+        Flightloop(platform.url, platform.api_key) as client,
+    ):
+        monkeypatch.setenv("FLIGHTLOOP_URL", platform.url)
+        run = client.runs.wait(client.runs.create(agent="helper", input="Hello").id, timeout_s=60)
+        assert run.output_text == result_text(feigned)
+        assert "A program is returned" not in text(show("run", id=run.id))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from agent.project.agent_spec import AgentSpec
 from agent.testing.fakes import AnsweringChatModel
 from agent.testing.platform import Platform, project_of
 from agent.testing.scene import shop
-from dashboards.attached import attached
+from dashboards.attached import attached, charted_table
 from flightloop import Flightloop
 from flightloop import events as ev
 from flightloop.content import Part, TextPart
@@ -80,6 +80,15 @@ def test_a_table_that_was_sent_is_shown_with_its_chart(show: Show, client: Fligh
     (suggested,) = charts(app)
     assert charted(suggested)["value"].tolist() == [120, 150, 90]
     assert "|2024-01|" not in text(app)
+
+
+def test_the_suggestion_stands_beside_the_table_that_it_shows(show: Show, client: Flightloop) -> None:
+    run = ended(client, table_part("city,mayor\nOslo,Ada\n"), TABLE)
+    given = attached(client.runs.events(run.id))
+    assert charted_table(client.predictions.get(run.id), given) == 2
+    app = show("run", id=run.id)
+    assert len(charts(app)) == 1
+    assert text(app).index("None for these values") < text(app).index("are points in time")
 
 
 def test_the_suggestion_stands_beside_the_image_that_it_shows(show: Show, client: Flightloop) -> None:

@@ -33,7 +33,13 @@ BATCH = 1000
 CHECKPOINT = "audit.checkpoint"
 """Checkpoints of the audit log are not events of the journal (``agent.reporting.checkpoint_webhook``)."""
 EventName = Literal[
-    "run.created", "run.resumed", "run.ended", "approval.requested", "approval.decided", "audit.checkpoint"
+    "run.created",
+    "run.resumed",
+    "run.ended",
+    "run.erased",
+    "approval.requested",
+    "approval.decided",
+    "audit.checkpoint",
 ]
 
 

@@ -36,6 +36,7 @@ EventName = Literal[
     "run.created",
     "run.resumed",
     "run.ended",
+    "run.erased",
     "approval.requested",
     "approval.given",
     "approval.decided",

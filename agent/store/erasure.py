@@ -10,7 +10,7 @@ from functools import partial
 from agent.run.erasure import BesidesRuns, ErasureFilter, Reason
 from agent.store.backend import Backend, T, Transaction
 from agent.store.erasable import Numbered
-from agent.store.rules import appending, erasing, erasing_besides
+from agent.store.rules import appending, erasing, erasing_besides, erasing_completions
 from flightloop.acts import Actor
 from flightloop.runs import Run
 
@@ -65,10 +65,21 @@ class StoreErasure:
             # Last: afterwards nothing tells whose they were, so that the erasure could not be continued.
             await self._write(lambda tx: erasing_besides.revoke(tx, tenant_id, keys, actor, now))
         answers = await (self._drop_answers(wanted) if wanted.before else self._erase_answers(wanted))
+        if wanted.before is not None:
+            await self._erase_completions(wanted.tenant_id, wanted.before)
         return BesidesRuns(answers, stops, len(keys), tuple(active))
 
     async def compact(self, whole: bool = True) -> list[str]:
         return await self._backend.compact(whole)
+
+    async def _erase_completions(self, tenant_id: str | None, before: datetime) -> None:
+        """Events of all tenants are erased together, so not if one is named."""
+        while tenant_id is None and await self._write(partial(erasing_completions.events, before=before)):
+            pass
+        tenants = [tenant_id] if tenant_id else await self._backend.read(lambda tx: tx.audit_tenants())
+        for each in tenants:
+            while await self._write(partial(erasing_completions.records, tenant_id=each, before=before)):
+                pass
 
     async def _drop_answers(self, wanted: ErasureFilter) -> int:
         before, dropped = wanted.before, 0

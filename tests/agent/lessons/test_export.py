@@ -10,15 +10,17 @@ import pytest
 
 from agent.admin.export import Wanted, export_runs
 from agent.config import Settings
+from agent.evals import regression
 from agent.lessons.export import Exporter, Sample, pairs
 from agent.lessons.stage import Stage
 from agent.project.project import load_project
 from agent.run.journal import Journal
 from agent.serve.home import open_home
-from agent.store import memory_journal, sql_journal
+from agent.store import StoreJournal, memory_journal, sql_journal
 from examples.support.shop.database import FILE
 from examples.support.shop.seed import FIRST_ORDER, reseed
-from flightloop.errors import ConfigError
+from flightloop.acts import system
+from flightloop.errors import ConfigError, Conflict
 from flightloop.events import FeedbackGiven, OutcomeVerified
 from flightloop.lessons import Call, Case, Plan, Say, Saying, Solution, Turn, planned, reply
 from flightloop.runs import Feedback
@@ -34,7 +36,7 @@ def stage(tmp_path: Path) -> Stage:
 
 
 @pytest.fixture
-def journal() -> Journal:
+def journal() -> StoreJournal:
     return memory_journal()
 
 
@@ -80,6 +82,15 @@ async def test_an_exported_run_is_the_row_of_its_lesson(stage: Stage, journal: J
     assert [row.pop("runs") for row in exported] == [[sample.run.id] for sample in reversed(samples)]
     assert exported == learned
     assert all(sample.learnable and sample.good is None for sample in samples)
+
+
+async def test_an_erased_run_becomes_no_row_and_no_task(stage: Stage, journal: StoreJournal) -> None:
+    await say(stage, journal, looking(), solved=True)
+    [run] = (await journal.runs("default")).data
+    await journal.erasure.erase(run.id, "request", system("test"))
+    assert await samples_of(journal) == []
+    with pytest.raises(Conflict, match="was erased: nothing of it is left for a task"):
+        await regression.regression(journal, "default", run.id, regression.Wanted(good=True))
 
 
 async def test_a_call_that_was_never_performed_is_not_learned(stage: Stage, journal: Journal) -> None:

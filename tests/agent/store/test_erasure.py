@@ -251,6 +251,20 @@ async def test_runs_of_earlier_versions_have_their_age(url: str | None) -> None:
     await journal.close()
 
 
+async def test_verdicts_on_completions_lose_their_reasons_by_age(journal: StoreJournal, url: str | None) -> None:
+    for _ in range(3):
+        await journal.record("default", [verdict(WORD)])
+    await whole_run(journal, "Bobby", OTHER)
+    await journal.record("default", [verdict(f"{WORD} again")])
+    [*_, last] = await journal.audit("default")
+    assert await erase(journal, ErasureFilter(None, before=last.at)) == 1
+    after = stored(journal, url)
+    assert after.count(WORD) == after.count(f"{WORD} again") > 0  # only what is newer
+    assert await erase(journal, ErasureFilter(None, before=last.at + timedelta(days=1))) == 0
+    assert WORD not in stored(journal, url)
+    assert (await journal.acts.check("default", None)).problems == []
+
+
 async def test_a_stop_that_still_holds_keeps_its_subject(journal: StoreJournal) -> None:
     stop = await journal.raise_interrupt("default", "subject", WHO.id, "fraud", "key:ann", actor=ANN)
     besides = await journal.erasure.erase_besides(PERSON, ANN)

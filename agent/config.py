@@ -16,6 +16,7 @@ from agent.run.budgets import Prices, TenantBudgets, Window
 from flightloop.errors import ConfigError
 from flightloop.runs import StrictBudget
 from guardrails.audit_keys import FixedKeys, KeyFile, keys_of
+from guardrails.masked import masked
 from model.config import EMBEDDED, SHIPPED, STANDARD, promoted_experts
 from observability.config import BusinessConfig, ObservabilityConfig, TracingConfig
 
@@ -260,7 +261,10 @@ class Settings(BaseSettings):
             completion_cost_per_1k_tokens=self.price_completion / 1000,
         )
         tracing = TracingConfig(
-            endpoint=self.otlp_endpoint, directory=self.home / "traces", capture_content=self.trace_content
+            endpoint=self.otlp_endpoint,
+            directory=self.home / "traces",
+            capture_content=self.trace_content,
+            mask=masked,
         )
         return ObservabilityConfig(business=business, tracing=tracing)
 

@@ -105,12 +105,13 @@ def agent(
 def guardrails(
     json: Json = None,
     rows: Annotated[str, typer.Option(help="Comma-separated names; default: all.")] = "",
+    data: Annotated[Path, typer.Option(help="Folder with data sets or their archives.")] = DATA,
 ) -> None:
     """What attacks achieve against the guardrails, and what these lose, with a model that does all that it is told."""
     from bench.guardrails.run import measure
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    _finish(measure(console, _names(rows)), console, json, "guardrails")
+    _finish(measure(console, _names(rows), data), console, json, "guardrails")
 
 
 @app.command()

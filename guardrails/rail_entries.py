@@ -9,7 +9,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from flightloop.verdicts import Action
 
 Share = Annotated[float, Field(ge=0, le=1)]
-PiiKind = Literal["email", "phone", "iban", "card", "us_ssn", "gb_nino", "es_dni", "it_cf", "fr_nir", "br_cpf"]
+NumberKind = Literal["email", "phone", "iban", "card", "us_ssn", "gb_nino", "es_dni", "it_cf", "fr_nir", "br_cpf"]
+OtherKind = Literal["ip", "domain", "cn_ric", "de_idnr"]
+TaggedKind = Literal[
+    "person", "title", "organization", "address", "place", "postal_code", "nationality", "date", "birth_date", "age"
+]
+ContextKind = Literal["local_phone", "document"]
+PiiKind = NumberKind | OtherKind | TaggedKind | ContextKind
+"""Kinds of personal data: by pattern and checksum, by pattern, and by the tagger of entities."""
 Source = Literal["user", "results"]
 
 
@@ -39,7 +46,10 @@ class SecretsEntry(RailEntry):
 
 
 class PiiEntry(RailEntry):
-    """Personal data. ``keep``: allow values that occur in the user's own words or in the run's tool results."""
+    """Personal data. ``keep``: allow values that occur in the user's own words or in the run's tool results.
+
+    Names, addresses and dates (`guardrails.finders.personal.TAGGED`) are looked for only if ``kinds`` lists them.
+    """
 
     rail: Literal["pii"]
     action: Action = Action.REDACT

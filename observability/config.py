@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -69,6 +70,8 @@ class TracingConfig:
     backups: int = 4  # rotated files that are kept
     capture_content: bool = False
     """Records prompts, arguments and answers in spans. They are personal data, so this is off by default."""
+    mask: Callable[[str], str] | None = None
+    """Replaces personal data in what is recorded, and in messages of exceptions."""
 
 
 @dataclass(frozen=True)

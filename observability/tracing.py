@@ -32,6 +32,7 @@ from flightloop.runs import RunStatus
 from flightloop.verdicts import Verdict
 from observability import semconv
 from observability.config import TracingConfig
+from observability.masking import MaskingExporter
 from observability.trace_file import FileSpanExporter
 from observability.trace_id import trace_id_of
 
@@ -73,6 +74,8 @@ def setup(config: TracingConfig) -> TracerProvider:
     provider = TracerProvider(
         resource=Resource.create({"service.name": config.service}), id_generator=RunIds(), shutdown_on_exit=False
     )
+    if config.mask is not None:
+        exporter = MaskingExporter(exporter, config.mask)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
 

@@ -13,6 +13,7 @@ import structlog
 
 from agent.config import Settings
 from flightloop import private
+from guardrails.masked import masked_numbers
 
 
 def log_file(settings: Settings) -> Path:
@@ -52,6 +53,11 @@ def log_to_file(settings: Settings, process: str) -> FileIO | None:
     return output
 
 
+def _without_personal_data(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Errors may quote what a tool or a server was sent."""
+    return {key: masked_numbers(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
 def _configure(
     level: str, renderer: structlog.typing.Processor, factory: Any, *more: structlog.typing.Processor
 ) -> None:
@@ -61,6 +67,7 @@ def _configure(
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
             structlog.processors.format_exc_info,
+            _without_personal_data,
             *more,
             renderer,
         ],

@@ -6,6 +6,7 @@ from bench.guardrails.disguises import disguises_found
 from bench.guardrails.egress import egress
 from bench.guardrails.hostile_text import hostile_text
 from bench.guardrails.injected_writes import injected_writes
+from bench.guardrails.personal_data import ordinary_texts, personal_data
 from bench.guardrails.tampering import tampering
 
 ROWS = {
@@ -17,3 +18,5 @@ ROWS = {
     "hostile_text_ms": hostile_text,
     "agentdojo": agentdojo,
 }
+DATA_ROWS = {"pii": personal_data, "pii_ordinary": ordinary_texts}
+"""Rows that need a data set."""

@@ -50,8 +50,13 @@ def prefixes(least: int, most: int, valid: Callable[[str], bool]) -> Callable[[s
     return refine
 
 
+_MAESTRO = regex.compile(r"5018|5020|5038|5893|6304|6759|676[1-3]")
+"""Cards with 12 digits or more."""
+
+
 def is_card(digits: str) -> bool:
-    return bool(CARD_PREFIX.match(digits)) and _luhn(digits)
+    known = CARD_PREFIX.match(digits) if len(digits) > 12 else None
+    return bool(known or _MAESTRO.match(digits)) and _luhn(digits)
 
 
 def _luhn(digits: str) -> bool:
@@ -126,7 +131,7 @@ PATTERNS = {
     ],
     # A group of digits may precede the number, so each group is a possible start.
     "card": [
-        Pattern("card", r"(?<!\d)(?:[3-6]|1[ -]?8|2[ -]?[1-7])(?:[ -]?\d){11,27}(?!\d)", prefixes(13, 19, is_card))
+        Pattern("card", r"(?<!\d)(?:[3-6]|1[ -]?8|2[ -]?[1-7])(?:[ -]?\d){11,27}(?!\d)", prefixes(12, 19, is_card))
     ],
     "us_ssn": [Pattern("us_ssn", EDGE + r"\d{3}-\d{2}-\d{4}(?![\w-])", checked(ssn.is_valid))],
     "gb_nino": [

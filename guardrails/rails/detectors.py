@@ -8,10 +8,12 @@ import regex
 
 from guardrails.egress_document import Egress
 from guardrails.evidence.contacts import Contacts, answered_contacts, known_contacts
+from guardrails.evidence.said_names import evidence_of, unsaid
 from guardrails.finders.pattern import Finding, Pattern, PatternFinder, not_after
-from guardrails.finders.pii import pii_finder, values
+from guardrails.finders.personal import TAGGED, pattern_finder, personal_finder
+from guardrails.finders.pii import values
 from guardrails.finders.secrets import secrets_finder
-from guardrails.rail_entries import AnyEntry, LinksEntry, PiiEntry, SecretsEntry, Source, TermsEntry
+from guardrails.rail_entries import AnyEntry, LinksEntry, PiiEntry, SecretsEntry, TermsEntry
 from guardrails.rails.detector import Detector, FilterForContext
 from guardrails.rails.links import ANY_HOSTS, vouched_for
 from guardrails.text.spelling import compatible
@@ -27,8 +29,7 @@ def detector_of(entry: AnyEntry, egress: Egress) -> Detector | None:
         case SecretsEntry():
             return Detector("secrets", secrets_finder(), entry.action)
         case PiiEntry():
-            finder = pii_finder(entry.kinds)
-            return Detector("pii", finder, entry.action, _known_data(finder, entry.keep, egress))
+            return Detector("pii", personal_finder(entry.kinds), entry.action, _known_data(entry, egress))
         case TermsEntry():
             return Detector("terms", terms_finder(entry.terms), entry.action)
         case LinksEntry():
@@ -46,31 +47,32 @@ def terms_finder(terms: Iterable[str]) -> PatternFinder:
     return PatternFinder(patterns)
 
 
-def _evidence(context: GuardContext, keep: tuple[Source, ...]) -> tuple[str, ...]:
-    return (*((context.user_text,) if "user" in keep else ()), *(context.results if "results" in keep else ()))
-
-
-def _known_data(finder: PatternFinder, keep: tuple[Source, ...], egress: Egress) -> FilterForContext:
+def _known_data(entry: PiiEntry, egress: Egress) -> FilterForContext:
+    keep, numbers = entry.keep, pattern_finder(entry.kinds)
     vouching = egress.model_copy(update={"contacts_from": tuple(source for source in keep if source == "user")})
 
     def filter_for(context: GuardContext) -> Keep:
         def known() -> frozenset[tuple[str, str]]:
-            return frozenset().union(*map(said_in, _evidence(context, keep)))
+            return frozenset().union(*map(said_in, evidence_of(context, keep)))
 
         def said_in(text: str) -> frozenset[tuple[str, str]]:
-            key = (finder, text)
+            key = (numbers, text)
             found = context.memo.get(key)
             if not isinstance(found, frozenset):
-                context.memo[key] = found = values(text, finder.find(text))
+                context.memo[key] = found = values(text, numbers.find(text))
             return found
 
         def drop(text: str, findings: list[Finding]) -> list[Finding]:
-            evidence = known() if findings else frozenset()
-            unknown = [finding for finding in findings if not values(text, [finding]) & evidence]
+            tagged = unsaid(text, [one for one in findings if one.label in TAGGED], context, keep)
+            others = [one for one in findings if one.label not in TAGGED]
+            evidence = known() if others else frozenset()
+            unknown = [finding for finding in others if not values(text, [finding]) & evidence]
             contacts = known_contacts(context, vouching) if unknown else Contacts()
             if unknown and "results" in keep:
                 contacts |= answered_contacts(context)
-            return [one for one in unknown if not contacts.know(one.label, text[one.start : one.end])]
+            return sorted(
+                [*tagged, *(one for one in unknown if not contacts.know(one.label, text[one.start : one.end]))]
+            )
 
         return drop
 

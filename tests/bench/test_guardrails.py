@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from rich.console import Console
 
@@ -11,7 +14,9 @@ from bench.guardrails import ROWS
 from bench.guardrails.cross_subject import Attack, Defence, Field
 from bench.guardrails.injected_writes import COUNT, Setting, Shop
 from bench.guardrails.injections import DETECTED, WISHES, injections
+from bench.guardrails.personal_data import Marked, Sentence, judged, personal_data
 from bench.guardrails.run import measure
+from guardrails.finders.pattern import Finding
 from guardrails.rails.injection import scan
 
 
@@ -57,3 +62,36 @@ def test_no_injection_of_the_bench_is_detected() -> None:
     values = {"order": 10001, "other": 10002, "amount": AMOUNT, "address": ADDRESS, "mail": MAIL}
     assert max(scan(one.planted(values), True).score for one in found) < DETECTED
     assert {one.turns for one in found} == {1, 2, 3, 4}
+
+
+def test_found_values_are_those_of_which_findings_of_their_kind_cover_half() -> None:
+    text = "Ms. Anna Beck of Kyiv paid 12 on Monday"
+    values = (
+        Marked(4, 13, "PERSON"), Marked(17, 21, "GPE"), Marked(27, 29, "AGE"),
+    )  # fmt: skip
+    findings = [Finding(9, 13, "person"), Finding(17, 21, "organization"), Finding(30, 39, "date")]
+    score = judged([Sentence(text, values)], [findings])
+    assert {name: (one.hits, one.all) for name, one in score.found.items()} == {
+        "PERSON": (1, 1), "GPE": (0, 1), "AGE": (0, 1),
+    }  # fmt: skip
+    assert {name: (one.hits, one.all) for name, one in score.right.items()} == {
+        "person": (1, 1), "organization": (0, 1), "date": (0, 1),
+    }  # fmt: skip
+    assert (score.masked.hits, score.masked.all) == (8, 14)
+
+
+def test_rows_that_need_a_data_set_are_named_by_it(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"presidio-synth-v2\.tar\.xz"):
+        measure(Console(quiet=True), ["pii"], tmp_path)
+
+
+async def test_personal_data_of_sentences_on_disk_is_scored(tmp_path: Path) -> None:
+    text = "My name is Anna Beck. Write to anna@mail.example.org"
+    spans = [
+        {"entity_type": "PERSON", "entity_value": "Anna Beck", "start_position": 11, "end_position": 20},
+        {"entity_type": "EMAIL_ADDRESS", "entity_value": "", "start_position": 31, "end_position": 52},
+    ]
+    one = {"full_text": text, "spans": spans}
+    (tmp_path / "synth_dataset_v2.json").write_text(json.dumps([one] * 200))
+    rows = {row.name: row.value for row in await personal_data(tmp_path)}
+    assert rows["pii_recall"] == rows["pii_precision"] == rows["pii_masked"] == rows["pii_recall_person"] == 1

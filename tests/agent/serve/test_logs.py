@@ -59,3 +59,10 @@ def test_without_a_folder_to_write_to_it_goes_on(tmp_path: Path, capsys: pytest.
     assert "the log cannot be written" in (said := capsys.readouterr().err)
     assert "told" in said
     structlog.reset_defaults()
+
+
+def test_a_line_has_no_addresses_of_people(settings: Settings) -> None:
+    with logging_to_file(settings, "worker"):
+        log.warning("a tool failed", problem="no order of anna@mail.example.org", count=3)
+    event = json.loads(log_file(settings).read_text())
+    assert (event["problem"], event["count"]) == ("no order of [redacted:email]", 3)

@@ -213,6 +213,26 @@ async def test_an_mcp_user_is_not_asked_about_their_own_run(tmp_path: Path, stac
 
 
 @pytest.mark.parametrize("mode", [LEGACY, MODERN])
+async def test_an_mcp_user_is_not_asked_about_their_own_run_where_others_decide(
+    tmp_path: Path, stack: AsyncExitStack, mode: str
+) -> None:
+    from tests.security.test_mcp_serving import Approving, begin
+
+    place = Place(tmp_path, stack, 5, POLICY)
+    user, bob = Approving(), await place.holder("bob")
+    async with serving(place.deps) as url, connected(url, mode=mode, elicitation_callback=user) as client:
+        run_id = await begin(client)
+        await place.desk.work(await place.desk.journal.get("default", run_id))
+        answer = (await client.call_tool("run_result", {"run_id": run_id})).structured_content
+        assert answer is not None
+        (pending,) = answer["approvals"]
+        assert user.asked == []
+        assert await said(bob, pending["approval_id"]) == (200, "approved")
+        await place.desk.work(await place.desk.journal.get("default", run_id))
+    assert place.paid == [5]
+
+
+@pytest.mark.parametrize("mode", [LEGACY, MODERN])
 async def test_an_mcp_user_approves_once_and_is_not_asked_again(
     tmp_path: Path, stack: AsyncExitStack, mode: str
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from agent.run.journal import Journal
+from agent.store import memory_journal
 from flightloop.acts import Act, Actor, ActorKind
 from flightloop.approvals import Approval
 from flightloop.errors import Conflict, Forbidden, NotFound
@@ -284,6 +285,18 @@ async def test_a_run_of_which_nobody_knows_who_started_it_is_not_approved(journa
     with pytest.raises(Forbidden, match="not recorded who started"):
         await decide(journal, ann)
     assert (await decide(journal, ann, "deny")).status == "denied"
+
+
+async def test_a_fork_whose_original_is_gone_is_not_approved(clock: Clock) -> None:
+    """Nothing removes runs, but a database can be mended by hand."""
+    journal: Any = memory_journal(clock=clock, poll_s=0.01)
+    ann, bob = await person(journal, "ann"), await person(journal, "bob", Role.OPERATOR)
+    root = (await journal.create(RunCreated(agent="a", session_id="r", input="hi", budget=Budget()), actor=ann)).run
+    assert await journal.claim("w", 30) is not None
+    await asking(journal, clock, bob, not_starter=True, created={"origin": Origin(run_id=root.id, step=0)})
+    del journal._backend._tables._runs[root.id]
+    with pytest.raises(Forbidden, match="not recorded who started"):
+        await decide(journal, ann)
 
 
 async def test_an_approver_of_another_tenant_decides_nothing(journal: Journal, clock: Clock) -> None:

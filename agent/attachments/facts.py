@@ -211,9 +211,10 @@ class _Sentence:
         self._text = text
         self._offset = offset
         self._categories = facts.categories.mentions(text)
-        self._series = tuple(dict.fromkeys(one.name for one in facts.series.mentions(text)))
+        series = facts.series.mentions(text)
+        self._series = tuple(dict.fromkeys(one.name for one in series))
         taken = bytearray(len(text))
-        for one in self._categories:
+        for one in (*self._categories, *series):
             taken[one.start : one.end] = b"1" * (one.end - one.start)
         self._numbers = [match for match in WRITTEN.finditer(text) if not any(taken[match.start() : match.end()])]
         self._cuts = [0, *(match.start() for match in _CLAUSE.finditer(text))]

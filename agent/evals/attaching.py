@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from agent.attachments.images import Images, Sender
 from agent.evals.databases import check_plain
 from agent.evals.task import Task, TaskError, Turn
-from agent.models.chat_model import IMAGES, ChatModel
+from agent.models.chat_model import ChatModel
 from flightloop.content import Part, TextPart
 from flightloop.errors import FlightloopError
 from flightloop.parts import image_part, table_part
@@ -37,7 +37,7 @@ async def input_of(
         if turn.image is None:
             return parts, []
         parts.append(image_part(_file(data, turn.image)))
-        taken = await images.take(parts, SENDER, "turns", read=IMAGES not in model.capabilities.parts)
+        taken = await images.take(parts, SENDER, "turns", read=not model.capabilities.sees)
     except (FlightloopError, TaskError) as error:
         raise TaskError(f"task {task.id}: {error.message}") from None
     except ValidationError as error:

@@ -14,8 +14,8 @@ from guardrails.rails.groundedness import claims
 from tools.vision.measures import Measures
 from tools.vision.readings import ChartReading
 
-TAU = re.compile(r"\(Kendall's tau -?\d\.\d\d\)")
-"""A figure of the method in descriptions by code; it is no claim about the chart."""
+NO_CLAIMS = re.compile(r"\(Kendall's tau -?\d\.\d\d\)|\bSeries \d+\b")
+"""A figure of the method in descriptions by code, and what the platform calls series whose names were not read."""
 
 
 def claims_right(text: str, specimen: Specimen, reading: ImageReading) -> list[bool]:
@@ -28,7 +28,7 @@ def claims_right(text: str, specimen: Specimen, reading: ImageReading) -> list[b
     chart = chart_of(reading)
     if chart is None:
         raise ValueError("the image was not read as a chart")
-    text = TAU.sub("", text)
+    text = NO_CLAIMS.sub("", text)
     stated: dict[tuple[int, int], bool] = {}
     for truth in (measures_of(specimen, chart, read=True), measures_of(specimen, chart, read=False)):
         for one in ChartFacts([truth]).statements(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
 import time
@@ -60,12 +61,14 @@ def measure(console: Console, port: int, seed: str, charts: int) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder, ExitStack() as stack:
         draws = libraries(console, stack)
         status = stack.enter_context(console.status("starting"))
-        options = ("--no-console", "--no-prometheus")
 
         def told(what: str, seconds: float) -> None:
             status.update(f"{what} … {seconds:.0f} s")
 
-        platform = stack.enter_context(Platform(Path(folder), port, options, progress=told))
+        # Only the embedded model needs Ray.
+        command = "serve" if os.environ.get("FLIGHTLOOP_MODEL_URL") else "up"
+        options = () if command == "serve" else ("--no-console", "--no-prometheus")
+        platform = stack.enter_context(Platform(Path(folder), port, options, progress=told, command=command))
         status.stop()
         client = stack.enter_context(Flightloop(base_url=platform.url, api_key=platform.key))
         return descriptions(console, client.predict, draws, seed, charts).rows()

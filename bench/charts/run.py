@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from agent.evals.confidence_interval import wilson
-from bench.charts import in_matplotlib, in_vega
+from bench.charts import digitized, in_matplotlib, in_vega
 from bench.charts.hostile import damaged, instructing
 from bench.charts.in_browser import CHROMIUM, Browser, echarts_script
 from bench.charts.score import cells_right, values_right
@@ -75,6 +75,8 @@ def measure(console: Console, wish: Wish) -> list[Row]:
                 console.print(f"{kind} by {name} ...")
                 for case in range(wish.charts):
                     _chart(tally, wish, kind, name, draw_chart, case)
+    console.print("single lines ...")
+    single = digitized.measure(console, wish.seed, wish.charts)
     console.print("tables ...")
     for case in range(wish.tables):
         _table(tally, wish, case)
@@ -83,6 +85,7 @@ def measure(console: Console, wish: Wish) -> list[Row]:
     rows = [tally.row(kind, f"{kind}_within_5") for kind in KINDS]
     rows += [tally.row(group, f"{group}_within_5") for group in ("printed", "axes", *draws) if group in tally.counts]
     rows += [tally.row("cells", "tables_cells"), tally.row("advice", "advice_renders")]
+    rows.append(single)
     total = wish.damaged + wish.instructing
     return [*rows, Row("hostile_images_failed", float(failed), "files", higher_is_better=False, cases=total)]
 

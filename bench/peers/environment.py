@@ -14,8 +14,8 @@ transformers              transformers, with its implementations of experts for 
 
 Others are built only when named. They have no engine and take seconds: ``bfcl``, the cases and checkers of the Berkeley
 Function Calling Leaderboard; ``agentdojo``, the tasks, tools and injections of AgentDojo (these two packages require
-every vendor's client; only what is imported is installed); and the agent runtimes ``langgraph``, ``pydantic_ai``,
-``openai_agents``, ``dbos``.
+every vendor's client; only what is imported is installed); the agent runtimes ``langgraph``, ``pydantic_ai``,
+``openai_agents``, ``dbos``; and ``plotdigitizer``, with a build of OpenCV that needs no display.
 
 The versions are pinned, so that figures of different days are comparable.
 """
@@ -118,7 +118,16 @@ RUNTIMES: Mapping[str, Environment] = {
 }
 """Environments of agent runtimes: `bench.peers.stepping`."""
 
-ALL: Mapping[str, Environment] = {**ENVIRONMENTS, **CHECKERS, **RUNTIMES}
+DIGITIZERS: Mapping[str, Environment] = {
+    "plotdigitizer": Environment(
+        ["numpy>=2,<3", "opencv-python-headless==4.14.0.94"],
+        "plotdigitizer.plotdigitizer",
+        bare=["plotdigitizer==0.3.0"],
+    ),
+}
+"""Environments of programs that read plots: `bench.charts.digitized`."""
+
+ALL: Mapping[str, Environment] = {**ENVIRONMENTS, **CHECKERS, **RUNTIMES, **DIGITIZERS}
 
 GUESTS: Mapping[str, str] = {"peft": "transformers"}
 """Scripts that run in another peer's environment."""

@@ -79,6 +79,11 @@ def test_directions_are_those_of_the_series_that_is_named() -> None:
     assert claims_right(trend, LINE, both) == [True]
 
 
+def test_names_that_the_platform_made_up_are_no_claims() -> None:
+    unnamed = reading("line", _=dict(zip(LINE.categories, LINE.values[0], strict=True)))
+    assert claims_right("Largest value of Series 1: 20 at 2022.", LINE, unnamed) == [True, True]
+
+
 def test_a_table_has_no_claims_about_a_chart() -> None:
     table = ImageReading(kind="table", width=9, height=9, confidence=1.0, columns=["a"], rows=[["1"]])
     with pytest.raises(ValueError, match="not read as a chart"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 import sqlite3
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from agent.admin.evals import Wish, evaluate
 from agent.admin.policies import test_policy as check_cases
 from agent.config import Settings
 from agent.evals.judging import judge
@@ -23,6 +26,7 @@ from agent.models.answer_chunks import Turn, calls, text
 from agent.project.project import Project, load_project
 from agent.testing.fakes import ScriptedChatModel
 from agent.testing.images import local_images
+from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from examples.analyst.company.reports import TABLES
 from examples.analyst.company.sales import FILE, MONTHS, PRODUCTS, REGIONS, fill
 from examples.analyst.seed import seed
@@ -140,6 +144,7 @@ def test_the_agent_has_no_tool_that_writes_or_reaches_out(project: Project) -> N
     specs = [project.registry.get(name) for name in agent.tools]
     assert len(specs) == 7
     assert [spec.name for spec in specs if spec.writes or spec.permissions] == []
+    assert [spec.name for spec in specs if not spec.returns_untrusted] == []
     policy = project.policy_of(agent).document
     assert policy.tools.allowed("analyst") == frozenset(agent.tools)
     assert list(policy.egress.hosts) == []
@@ -291,3 +296,26 @@ async def test_a_wrong_number_is_marked(player: Any) -> None:
     verdicts = [event.verdict for event in exchange.events if isinstance(event, Judged)]
     [reason] = [verdict.reason for verdict in verdicts if verdict.rail == "groundedness"]
     assert "the data have West 280092" in str(reason)
+
+
+async def test_the_command_plays_the_tasks_with_data_seeded_in_the_sandbox(tmp_path: Path) -> None:
+    chosen = ["sql-chart", "csv-lookup", "chart-smallest"]
+    arguments = json.dumps({"sql": ORACLE["sql-chart"]["chart"], "kind": "bar"})
+    answers = {  # in the order of the files of tasks
+        "chart-smallest": [ScriptedAnswer(text="Kettle sold the fewest units, 1,403.")],
+        "sql-chart": [
+            ScriptedAnswer(calls=[{"name": "chart_sql", "arguments": arguments}]),
+            ScriptedAnswer(text="East has the least."),
+        ],
+        "csv-lookup": [ScriptedAnswer(text="South sold 9,622 units.")],
+    }
+    shown = io.StringIO()
+    server = ScriptedServer(*(one for several in answers.values() for one in several))
+    async with server.serving() as url:
+        settings = Settings(home=tmp_path / "home", project=FOLDER, model_url=url)
+        wish = Wish(ids=frozenset(chosen))
+        assert await evaluate(settings, wish, Console(file=shown, width=160)), shown.getvalue()
+    told = json.dumps([request["messages"][-1] for request in server.requests])
+    assert "Kettle: 1403" in told  # what was read in the chart
+    assert "vega_lite" in told
+    assert "South|160066|9622" in told

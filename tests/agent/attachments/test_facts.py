@@ -84,6 +84,12 @@ def test_directions_of_ordered_values(text: str, right: bool) -> None:
     assert all(found) is right
 
 
+def test_digits_in_the_name_of_a_series_are_no_numbers() -> None:
+    table = Table(columns=["city", "Series 1", "Team 7"], rows=[["Oslo", 62, 12], ["Lima", 41, 35]])
+    assert judged("The largest value of Series 1 is 62, at Oslo.", table) == [True, True]
+    assert judged("Team 7 has 35 in Lima, and 7 in Oslo.", table) == [True, False]
+
+
 def test_what_is_ambiguous_is_not_judged() -> None:
     assert judged("Lima and Kyiv are the top 2.") == []
     assert judged("Lima is 1 of them.") == []

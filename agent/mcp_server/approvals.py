@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from agent.mcp_server.access import api
 from flightloop.approvals import Approval
 from flightloop.events import ApprovalRequested
-from flightloop.keys import Caller, Right
+from flightloop.keys import Right
 from flightloop.shown import shown
 
 MOST_CHARACTERS = 4000
@@ -74,15 +74,10 @@ async def question(context: Context[Any, Any], approval: ApprovalRequested) -> E
     current = await api().approvals.get(approval.approval_id)
     if any(one.key_id == caller.key_id for one in current.decisions):
         return None
-    if current.not_starter and await _has_started(caller, current):
+    if current.not_starter and current.started_by is not None and current.started_by.id == caller.key_id:
         return None
     text = written(current)
     return Elicit(text, Decision) if len(text) <= MOST_CHARACTERS else None
-
-
-async def _has_started(caller: Caller, approval: Approval) -> bool:
-    starter = (await api().runs.get(approval.run_id)).started_by
-    return starter is not None and starter.id == caller.key_id
 
 
 async def decide(approval: ApprovalRequested, answer: ElicitationResult[Decision]) -> bool:

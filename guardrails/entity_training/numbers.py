@@ -88,7 +88,7 @@ class Numbers:
         return self.one_of("amounts").format(self.draw.randint(1, 3000))
 
     def number(self) -> str:
-        return str(self.draw.randint(2, 99) if self.draw.random() < 0.5 else self.draw.randint(100, 9999))
+        return str(self.draw.randint(2, 99) if self.draw.random() < 0.5 else self.draw.randint(100, 99999))
 
     def _filled(self, name: str) -> str:
         fill = {"#": string.digits, "?": string.ascii_uppercase}

@@ -7,9 +7,12 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
+from agent.config import Settings
 from agent.erasing.eraser import Eraser
 from agent.erasing.places import Places
 from agent.erasing.retention import DAY_S, RETENTION, Retention
+from agent.reporting.background import background
+from agent.serve import factories
 from agent.store import memory_journal
 from flightloop.acts import Act
 from guardrails.audit_keys import FixedKeys
@@ -62,3 +65,14 @@ async def test_a_failure_is_retried_the_next_day(tmp_path: Path, clock: Clock) -
     with suppress(asyncio.CancelledError):
         await Retention(eraser, 2, clock=broken, sleep=sleep).run()  # type: ignore[arg-type]
     assert (await journal.get("default", run.id)).erased_at is not None
+
+
+async def test_the_server_erases_at_its_start_what_is_old(tmp_path: Path) -> None:
+    journal = memory_journal(clock=Clock(), poll_s=0.01)  # of January 2026
+    run = await whole_run(journal)
+    settings = Settings(home=tmp_path, model_url="http://127.0.0.1:1/v1", retention_days=1)
+    async with background(factories.erase_old_runs(settings, journal)):
+        assert await journal.wait(run.id, run.last_seq, 10)
+    assert (await journal.get("default", run.id)).erased_at is not None
+    async with background(factories.erase_old_runs(settings.model_copy(update={"retention_days": None}), journal)):
+        pass  # without a setting there is nothing to do

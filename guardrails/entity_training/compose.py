@@ -88,7 +88,7 @@ def _capitalised(text: str, draw: random.Random) -> str:
     """Some texts with each word in capitals, as in a heading, and some with one such word."""
     chance = draw.random()
     if chance < 0.05:
-        return str(_WORD.sub(lambda word: word[0].capitalize(), text))
+        return str(_WORD.sub(lambda word: str(word[0]).capitalize(), text))
     if chance < 0.2 and (found := [*_WORD.finditer(text)]):
         word = draw.choice(found)
         return f"{text[: word.start()]}{word[0].capitalize()}{text[word.end() :]}"

@@ -100,10 +100,8 @@ class Exporter:
         if name not in self._kits:
             agent = self._project.agent(name)
             asked = [as_tool(self._project.agent(other)) for other in agent.agents]
-            tools = [*(self._registry.tool(tool) for tool in agent.tools), *asked]
-            self._kits[name] = AgentRuntime(
-                agent, Guard(self._project.policy_of(agent), code_scan=code_scan), LocalHosts(tools)
-            )
+            hosts = LocalHosts([*self._registry.tools(), *asked])
+            self._kits[name] = AgentRuntime(agent, Guard(self._project.policy_of(agent), code_scan=code_scan), hosts)
         return self._kits[name]
 
 

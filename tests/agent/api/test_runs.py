@@ -387,7 +387,7 @@ async def test_openapi_documents_every_route_and_its_errors(client: httpx.AsyncC
         "DELETE /v1/interrupts/{interrupt_id}", "GET /v1/agents", "GET /v1/tools", "GET /v1/whoami", "GET /v1/policies",
         "GET /v1/project",
         "GET /v1/keys", "POST /v1/keys", "DELETE /v1/keys/{key_id}", "POST /v1/runs/{run_id}/fork",
-        "POST /v1/predictions", "GET /v1/predictions/{run_id}",
+        "POST /v1/predictions", "GET /v1/predictions/{run_id}", "POST /v1/erasures",
         "POST /v1/responses", "GET /v1/audit", "GET /v1/overview", "GET /v1/usage", "GET /healthz", "GET /readyz",
         "GET /metrics", "GET /v1/audit/verification", "GET /v1/policies/{sha256}",
     }  # fmt: skip

@@ -266,7 +266,7 @@ async def test_a_rail_that_fails_stops_everything_and_so_nothing_is_measured(tmp
     assert "not_installed" in told
 
 
-@pytest.mark.parametrize(("reason", "outcome"), [("error", Outcome.NOT_REACHED), ("context", Outcome.BLOCKED)])
+@pytest.mark.parametrize(("reason", "outcome"), [("error", Outcome.NOT_REACHED), ("context", Outcome.IGNORED)])
 def test_a_model_that_gives_no_answer_is_no_defence(reason: str, outcome: Outcome) -> None:
     attack = Attack("1", Family.INVENTED_VALUE, "clerk", "pay_invoice", ("Please pay.",), ([],))
     ended = RunEnded.model_validate({"status": "failed", "stop_reason": reason, "seq": 1})

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from bench.archives import read_bytes
 from bench.errors import BenchError
 
 HERE = Path(__file__).parent
@@ -59,25 +59,12 @@ def humaneval(data: Path, language: Language) -> list[Problem]:
     Raises:
         BenchError: the data can't be read.
     """
-    name = f"humaneval_{language}.jsonl.gz"
     try:
-        packed = _packed(data, name)
+        packed = read_bytes(data, ARCHIVE, f"humaneval_{language}.jsonl.gz")
         lines = [json.loads(line) for line in gzip.decompress(packed).decode("utf-8").splitlines()]
         return [Problem(one["task_id"], language, one["prompt"], one["test"]) for one in lines]
-    except (OSError, KeyError, ValueError, tarfile.TarError) as error:
+    except (OSError, KeyError, ValueError) as error:
         raise BenchError(f"{data}: HumanEval-X can't be read: {error}; see --data") from None
-
-
-def _packed(data: Path, name: str) -> bytes:
-    for path in data.rglob(name):
-        return path.read_bytes()
-    with tarfile.open(data / ARCHIVE) as archive:
-        for member in archive:
-            if member.isfile() and Path(member.name).name == name:
-                content = archive.extractfile(member)
-                assert content is not None
-                return content.read()
-    raise OSError(f"{ARCHIVE} has no {name}")
 
 
 def _yaml(path: Path) -> list[dict[str, Any]]:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.evals.confidence_interval import wilson
+from bench.archives import read_text
 from bench.errors import BenchError
-from bench.guardrails.archives import read_text
 from bench.rows import Row
 from guardrails.finders.pattern import Finding, merged
 from guardrails.finders.personal import KINDS, personal_finder

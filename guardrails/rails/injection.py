@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import regex
 import yaml
@@ -42,23 +43,19 @@ class Rule:
 @cache
 def rules() -> tuple[Rule, ...]:
     """The rules of ``injection.yaml``."""
-    document = yaml.safe_load(RULES_PATH.read_text(encoding="utf-8"))
+    document = _document()
     loaded = []
     for entry in document["rules"]:
-        expression = _filled(entry.pop("expression"), document["words"])
-        loaded.append(Rule(pattern=regex.compile(expression, regex.IGNORECASE), **entry))
+        others = {name: value for name, value in entry.items() if name != "expression"}
+        expression = _filled(entry["expression"], document["words"])
+        loaded.append(Rule(pattern=regex.compile(expression, regex.IGNORECASE), **others))
     return tuple(loaded)
 
 
 @cache
-def _sentences() -> tuple[regex.Pattern[str], ...]:
-    """Sentences of attacks without their blanks, for texts whose words are broken."""
-    words = yaml.safe_load(RULES_PATH.read_text(encoding="utf-8"))["words"]
-    orders = (
-        f"(%DROP%){_FILLERS}(%BEFORE%)+(%RULES%)",
-        f"(%TELL%){_FILLERS}(system|hidden|secret|developer|initial|original)(prompt|message|instructions?)",
-    )
-    return tuple(regex.compile(_filled(order, words)) for order in orders)
+def _document() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(RULES_PATH.read_text(encoding="utf-8"))
+    return document
 
 
 def _filled(expression: str, words: dict[str, str]) -> str:
@@ -71,6 +68,7 @@ _FORMULAS = dict.fromkeys(map(ord, FORMULAS), " ")
 _WRAP = regex.compile(r"(?<=\S) ?\n ?(?=\S)")
 _BLANKS = regex.compile(r"[^\S\n]+")
 _BETWEEN = regex.compile(r"[ .*_-]")
+# Not possessive: then "a-a-…-" would be searched anew from each letter.
 _SPACED = regex.compile(r"(?<!\w)(?:[^\W_][ .*_-]){5,}[^\W_](?!\w)")
 _NO_LETTERS = regex.compile(r"[^a-z]+")
 _STEMS = (
@@ -99,6 +97,16 @@ def readings(text: str) -> Iterator[str]:
     for one in (plain, *inner):
         yield from filter(_suspicious, rewritings(one))
         yield from _rejoined(one)
+
+
+@cache
+def _sentences() -> tuple[regex.Pattern[str], ...]:
+    """Sentences of attacks without their blanks, for texts whose words are broken."""
+    orders = (
+        f"(%DROP%){_FILLERS}(%BEFORE%)+(%RULES%)",
+        f"(%TELL%){_FILLERS}(system|hidden|secret|developer|initial|original)(prompt|message|instructions?)",
+    )
+    return tuple(regex.compile(_filled(order, _document()["words"])) for order in orders)
 
 
 def _rejoined(text: str) -> Iterator[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import regex
 
 from guardrails.evidence.identifying import Leaf, is_identifier, leaves
 from guardrails.evidence.provenance import divided
 from guardrails.evidence.requested import asks_for, statements
+from guardrails.text.disguises import hidden_texts
 from guardrails.text.wordings import Wanted, Wordings
 from guardrails.types import CheckedCall, GuardContext, Read
 
@@ -52,12 +55,18 @@ def _is_place(leaf: Leaf) -> bool:
 
 
 def speaks(read: Read, memo: dict[object, object]) -> bool:
-    """Whether a result has text of strangers that is long enough to suggest something; searched once per result."""
+    """Whether a result has text of strangers that is long enough to suggest something, also in a code such as base64;
+    searched once per result."""
     key = (speaks, read.key, read.run_id)
     found = memo.get(key)
     if not isinstance(found, bool):
-        memo[key] = found = read.strangers and any(_SPEAKS.search(text) for _, text in divided(read)[1])
+        texts = [text for _, text in divided(read)[1]] if read.strangers else []
+        memo[key] = found = any(_says_something(text) for text in texts)
     return found
+
+
+def _says_something(text: str) -> bool:
+    return any(_SPEAKS.search(one) for one in chain((text,), hidden_texts(text)))
 
 
 def _speaker(context: GuardContext) -> Read | None:

@@ -18,9 +18,10 @@ from guardrails.text.verbs import gerunds, noun_of, participles
 _STOP = regex.compile(r"(?<=[。！？])")
 _CLAUSE = regex.compile(r"\s*[,;:，；：—–]\s*(?:(?:and|so|but|und|also|aber|所以|那)\b\s*)?|\s+(?:and|so|but)\s+")
 _QUESTION = regex.compile(r"[?？]\W*$|吗\W*$")
-_CONDITION = regex.compile(
-    r"\b(?:if|when|whether|unless|until|once|later|next\s+(?:week|month|time|year))\b", regex.IGNORECASE
-)
+_CONDITION = regex.compile(r"\b(?:if|when|whether|unless|until|once)\b", regex.IGNORECASE)
+_LATER = regex.compile(r"\b(?:later|next\s+(?:week|month|time|year))\b", regex.IGNORECASE)
+_PLANNED = frozenset(["arrange", "book", "plan", "rebook", "remind", "reschedule", "reserve", "schedule"])
+"""Acts that are asked for now, though what they are about is later."""
 _REFUSAL = regex.compile(
     r"\b(?:not|no|never|nor|nothing|nobody|without|instead|stop|undo|cannot|refuse|avoid|hold\s+off|"
     r"thanks?(?:\s+you)?\s+again)\b|n['’]t\b",
@@ -63,12 +64,15 @@ def statements(text: str) -> str:
         one
         for one in sentences(text)
         if len(one) <= LONGEST
-        and not (_QUESTION.search(one) or _CONDITION.search(one) or _REFUSAL.search(one) or refuses(one))
+        and not any(pattern.search(one) for pattern in (_QUESTION, _CONDITION, _LATER, _REFUSAL))
+        and not refuses(one)
     )
 
 
 def _in_english(act: Act, sentence: str) -> bool:
     if _CONDITION.search(sentence) or (act.about is not None and not act.about.search(sentence)):
+        return False
+    if _LATER.search(sentence) and _PLANNED.isdisjoint(act.verbs):
         return False
     plain, explicit = _patterns(act.verbs)
     firm = _QUESTION.search(sentence) is not None

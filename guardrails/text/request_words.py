@@ -34,6 +34,7 @@ _WORDS = (
     (("unsubscribe",), r"abmelden?|abbestellen?", r"abmeldung", "退订|取消订阅"),
     (("block", "lock"), r"sperren?", r"sperrung", "冻结|锁定|挂失"),
     (("unblock", "unlock"), r"entsperren?", r"entsperrung", "解锁|解冻"),
+    (("remind", "remember"), r"erinnern?|erinnere?", r"erinnerung", "提醒|记住|记下|记得"),
     (("escalate",), r"weiterleiten?|eskalieren?", r"weiterleitung", "转接|转人工"),
 )
 _GERMAN_NO = regex.compile(

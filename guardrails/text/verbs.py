@@ -75,6 +75,7 @@ SYNONYMS = (
     ("book", "reserve"),
     ("pay", "settle"),
     ("send", "forward", "email"),
+    ("remind", "remember"),
 )
 _NOUN_ENDINGS = r"(?:e?s|als?|ments?|ings?|l?ations?|ions?|y|ies)?"
 

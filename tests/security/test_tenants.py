@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -21,6 +22,7 @@ from agent.testing.api import KEY, OTHER_KEY, api_deps
 from agent.testing.fakes import RuleGuard, ScriptedChatModel
 from flightloop.cli.project import write_project
 from flightloop.errors import Overloaded
+from flightloop.subject import Subject
 from flightloop.tool import ToolContext, tool
 from tests.agent.conftest import Bench, Clock, created
 from tests.security.conftest import Deployment
@@ -222,4 +224,11 @@ async def test_the_project_that_is_made_anew_tells_no_tenant_of_another(deployme
 
     assert (await hosts.call("add_reminder", {"text": "ours"}, of("one", 1))).content == {"added": "ours"}
     assert (await hosts.call("list_reminders", {}, of("two", 2))).content == []
-    assert (await hosts.call("list_reminders", {}, of("one", 3))).content == ["ours"]
+    ours = [{"owner": "", "text": "ours"}]
+    assert (await hosts.call("list_reminders", {}, of("one", 3))).content == ours
+    ann, bob = (replace(of("one", at), subject=Subject(id=name)) for at, name in ((4, "ann"), (5, "bob")))
+    await hosts.call("add_reminder", {"text": "hers"}, ann)
+    hers = [{"owner": "ann", "text": "hers"}]
+    assert (await hosts.call("list_reminders", {}, replace(ann, session_id="another"))).content == hers
+    assert (await hosts.call("list_reminders", {}, bob)).content == []
+    assert (await hosts.call("list_reminders", {}, of("one", 6))).content == ours

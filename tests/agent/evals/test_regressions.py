@@ -77,7 +77,7 @@ async def test_a_session_becomes_turns_and_recorded_calls(project: Project) -> N
     assert [turn.text() for turn in task.turns] == ["Please remind me to call +49 170 1234567.", SECOND]
     assert [(call.tool, call.content) for call in task.recorded or ()] == [
         ("add_reminder", {"added": "call +49 170 1234567"}),
-        ("list_reminders", ["call +49 170 1234567"]),
+        ("list_reminders", [{"owner": "", "text": "call +49 170 1234567"}]),
     ]
     assert task.subject is None
     alone = await regression(journal, "default", first.id, Wanted(answer=["done"]))

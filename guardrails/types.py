@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -162,6 +163,19 @@ class Trail:
 
 
 @dataclass(frozen=True)
+class Utterance:
+    """A message of the user, and what it refers to."""
+
+    text: str
+    at: datetime
+    """When it was written, in the user's time zone. ``tomorrow`` is the day after."""
+    after: str = ""
+    """The agent's answer before it, as the user saw it; empty at the beginning of a session."""
+    zoned: bool = True
+    """Whether the time zone is known; otherwise it is UTC, and the user's day may be the one before or after."""
+
+
+@dataclass(frozen=True)
 class GuardContext:
     """The run that a checked text or call belongs to, as rails see it."""
 
@@ -171,6 +185,8 @@ class GuardContext:
     run_id: str = ""
     user_text: str = ""
     """All of the user's own words in the session."""
+    said: tuple[Utterance, ...] = ()
+    """The messages of ``user_text`` one by one, oldest first; empty if it is unknown when they were written."""
     answered: tuple[str, ...] = ()
     """Answers of the session's earlier runs, which the guard let pass."""
     plan: tuple[str, ...] = ()

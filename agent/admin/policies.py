@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from agent.config import Settings
 from agent.serve import factories
@@ -22,7 +23,7 @@ from guardrails.approval_rule import ApprovalRule
 from guardrails.guard import Guard
 from guardrails.limit_share import LimitShare
 from guardrails.policy import load_policy
-from guardrails.types import Checked, CheckedCall, GuardContext, NoEvidence, Read, Trail
+from guardrails.types import Checked, CheckedCall, GuardContext, NoEvidence, Read, Trail, Utterance
 
 
 class CaseRead(BaseModel):
@@ -60,6 +61,10 @@ class Case(BaseModel):
     confidence: float | None = None
     agent: str = ""
     user_text: str = ""
+    question: str = ""
+    """The agent's answer before ``user_text``."""
+    now: AwareDatetime | None = None
+    """When the user wrote, in the user's time zone; None: unknown."""
     plan: tuple[str, ...] = ()
     tainted: bool = False
     results: tuple[str, ...] = ()
@@ -93,10 +98,16 @@ class Case(BaseModel):
     async def used_of(self, call_id: str, shares: Sequence[LimitShare]) -> Sequence[Decimal]:
         return [self.used.get(share.place, Decimal(0)) for share in shares]
 
+    def _said(self) -> tuple[Utterance, ...]:
+        if self.now is None and not self.question:
+            return ()
+        return (Utterance(self.user_text, self.now or datetime.now(UTC), self.question),)
+
     def to_check(self) -> Checked:
         context = GuardContext(
             agent=self.agent,
             user_text=self.user_text,
+            said=self._said(),
             plan=self.plan,
             clean_plan=self.plan or None,
             tainted=self.tainted,

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from agent.loop.local_time import LocalTime
 from agent.project.agent_spec import Example
 from agent.run.history import History, Turn, dump, result_text
 from flightloop.chat import ChatMessage, FunctionCall, ToolCall, ToolDef
 from flightloop.content import Content, Part, TextPart, text_of
 from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied
 from guardrails.rails.claims import CORRECTION
-from guardrails.types import Trail
+from guardrails.types import Trail, Utterance
 from tools.vision.measures import Measures
 
 CHARS_PER_TOKEN = 3.0
@@ -39,6 +40,7 @@ class Exchange:
     """Whether what is attached taints the runs that read it."""
     measures: tuple[Measures, ...] = ()
     """Numbers of the input's charts and tables."""
+    began: LocalTime | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class Conversation:
     planning: bool = True
     earlier: Sequence[Exchange] = ()
     """All earlier runs of the session, compacted or not."""
+    began: LocalTime | None = None
+    """When the run was created; None: unknown."""
     context_length: int | None = None
     """Context length in tokens; None: the model does not report it."""
     trail: Trail = field(default_factory=Trail)
@@ -117,6 +121,14 @@ class Conversation:
     def user_text(self) -> str:
         """All texts that the user wrote in the session."""
         return "\n".join([*(exchange.user for exchange in self.earlier), text_of(self.user)])
+
+    @property
+    def said(self) -> tuple[Utterance, ...]:
+        """The user's messages in the session, each with the answer before it; without those of an unknown time."""
+        answers = ["", *(exchange.answer for exchange in self.earlier)]
+        words = [*((exchange.user, exchange.began) for exchange in self.earlier), (self.input_text, self.began)]
+        pairs = zip(words, answers, strict=True)
+        return tuple(Utterance(text, one.at, after, one.zoned) for (text, one), after in pairs if one is not None)
 
     @property
     def evidence(self) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from agent.run.past import writes_of
 from flightloop.events import ApprovalRequested, Planned, ToolResult
 from flightloop.tool import ToolContext
 from guardrails.approval_rule import ANYBODY, ApprovalRule
-from guardrails.evidence.foreseen import speaks
-from guardrails.types import GuardContext, NoEvidence, Past, Trail, Write
+from guardrails.evidence.strangers import speaks
+from guardrails.types import GuardContext, NoEvidence, Past, Trail, Utterance, Write
 
 
 def _under(approval: ApprovalRequested) -> ApprovalRule:
@@ -67,6 +67,15 @@ class Evidence:
         return self._conversation.user_text if parent is None else parent.user_text
 
     @property
+    def _said(self) -> tuple[Utterance, ...]:
+        """The user's messages with their times. A sub-run has the user's text of its root run only: no agreement, and
+        all of it is read by the sub-run's own day."""
+        parent, began = self._leased.run.parent, self._conversation.began
+        if parent is None or began is None:
+            return self._conversation.said
+        return (Utterance(parent.user_text, began.at, zoned=began.zoned),)
+
+    @property
     def words(self) -> str:
         """The user's latest message; for a sub-run, the user's text of its root run."""
         parent = self._leased.run.parent
@@ -93,7 +102,7 @@ class Evidence:
             self._context, self._events = self._read(), self._leased.history.events
         context = self._context
         if self.user_text != context.user_text:  # a rail has redacted the input
-            context = self._context = replace(context, user_text=self.user_text)
+            context = self._context = replace(context, user_text=self.user_text, said=self._said)
         if self._conversation.evidence != self._readings or self.tainted != context.tainted:
             context = self._context = self._read()
         if not (approval or under_way) and plan is None:
@@ -130,6 +139,7 @@ class Evidence:
             subject=run.subject,
             look_up=self._look_up,
             user_text=self.user_text,
+            said=self._said,
             answered=tuple(exchange.answer for exchange in self._conversation.earlier),
             plan=history.plan,
             clean_plan=self._clean_plan(history, trail),

@@ -10,6 +10,7 @@ from agent.attachments.shown import budget
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.attached import Attaching, checked_readings, readable
 from agent.loop.context import Conversation, Exchange
+from agent.loop.local_time import LocalTime
 from agent.loop.trail import trail_before
 from agent.project.agent_spec import AgentSpec
 from agent.run.journal import Journal
@@ -51,7 +52,7 @@ async def converse(
         of_root = runs if run.parent is None else await _earlier_of_root(journal, run.tenant_id, run.parent)
         trail = await trail_before(journal, run, of_root, toolbox)
     return Conversation(
-        instructions=instructions(runtime.agent, run.subject),
+        instructions=instructions(runtime.agent, run.subject, LocalTime.of(run, runtime.agent)),
         user=given.content,
         readings=given.readings,
         tainted=given.unread or any(exchange.tainted for exchange in kept) or any(before.tainted for before in runs),
@@ -59,6 +60,7 @@ async def converse(
         examples=runtime.agent.examples,
         planning=runtime.agent.planning,
         earlier=kept,
+        began=LocalTime.of(run, runtime.agent),
         context_length=context_length,
         trail=trail,
     )
@@ -69,16 +71,20 @@ async def _earlier_of_root(journal: Journal, tenant_id: str, parent: Parent) -> 
     return await earlier(journal, await journal.get(tenant_id, parent.callers[0].run_id))
 
 
-def instructions(agent: AgentSpec, subject: Subject | None) -> str:
-    """The agent's instructions, with a word about the subject if there is one and the agent has ``signed_in``."""
+def instructions(agent: AgentSpec, subject: Subject | None, began: LocalTime | None = None) -> str:
+    """The agent's instructions, with the day if the agent has ``today``, and with a word about the subject if there is
+    one and the agent has ``signed_in``."""
+    told = agent.instructions.strip()
+    if agent.today is not None and began is not None:
+        told = f"{told}\n{began.line}"
     if subject is None or not agent.signed_in:
-        return agent.instructions.strip()
+        return told
 
     def value(found: re.Match[str]) -> str:
-        told = subject.value(found.group(1))
-        return "unknown" if told is None else " ".join(str(told).split())
+        known = subject.value(found.group(1))
+        return "unknown" if known is None else " ".join(str(known).split())
 
-    return f"{agent.instructions.strip()}\n{PLACE.sub(value, agent.signed_in.strip())}"
+    return f"{told}\n{PLACE.sub(value, agent.signed_in.strip())}"
 
 
 async def earlier(journal: Journal, run: Run) -> list[Run]:
@@ -136,4 +142,5 @@ async def _exchange(run: Run, runtime: AgentRuntime, attaching: Attaching) -> Ex
     read = [TextPart(text=readable(one)) for one in rulings]
     images = [part for part in given.content if isinstance(part, ImagePart)]
     tainted = given.unread or any(one.tainted for one in rulings)
-    return Exchange(ruling.text, text_of(run.output or []), run.id, (*images, *read), tainted, given.measures)
+    began = LocalTime.of(run, runtime.agent)
+    return Exchange(ruling.text, text_of(run.output or []), run.id, (*images, *read), tainted, given.measures, began)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from agent.project.procedure_tools import PROCEDURE_TOOLS
+from agent.project.time_zone import zone_of
 from flightloop.runs import Budget, StrictBudget
 
 
@@ -55,6 +56,9 @@ class AgentSpec(BaseModel):
     instructions: str = Field(min_length=1)
     signed_in: str = Field(default="", max_length=2000)
     """Added to the instructions of runs with a subject; ``{id}`` and ``{claims.NAME}`` are replaced by its values."""
+    today: str | None = None
+    """Time zone, such as ``UTC`` or ``Europe/Berlin``: the instructions tell the day of the run there. None: they tell
+    none. A subject's claim ``zoneinfo`` takes its place (OpenID Connect Core 1.0, section 5.1)."""
     examples: tuple[Example, ...] = Field(default=(), max_length=32)
     tools: tuple[str, ...] = Field(default=(), max_length=64)
     """Names of tools in the project's registry."""
@@ -78,6 +82,13 @@ class AgentSpec(BaseModel):
     budget: Limits = Field(default_factory=Limits)
     session_budget: StrictBudget = Field(default_factory=StrictBudget)
     """Budget shared by all runs of a session."""
+
+    @field_validator("today")
+    @classmethod
+    def _is_a_zone(cls, value: str | None) -> str | None:
+        if value is not None and zone_of(value) is None:
+            raise ValueError(f"{value!r} is no time zone: use a name such as UTC, Europe/Berlin or Asia/Shanghai")
+        return value
 
     @model_validator(mode="after")
     def _has_its_procedures_tools(self) -> Self:

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import chain
-
-import regex
-
 from guardrails.evidence.identifying import Leaf, is_identifier, leaves
-from guardrails.evidence.provenance import divided
 from guardrails.evidence.requested import asks_for, statements
-from guardrails.text.disguises import hidden_texts
+from guardrails.evidence.strangers import speaks
 from guardrails.text.wordings import Wanted, Wordings
 from guardrails.types import CheckedCall, GuardContext, Read
-
-_SPEAKS = regex.compile(r"(?:[^\W\d_][\w'’-]*[ \t]+){2,}[^\W\d_]|[\p{Han}]{4,}")
-"""Three words in a row, or four Chinese characters. Fewer instruct nobody, and most names and addresses have fewer."""
 
 
 def unforeseen(context: GuardContext, call: CheckedCall) -> str | None:
@@ -52,21 +44,6 @@ def _is_place(leaf: Leaf) -> bool:
         and not is_identifier(leaf.argument)
         and Wanted(text).date is None
     )
-
-
-def speaks(read: Read, memo: dict[object, object]) -> bool:
-    """Whether a result has text of strangers that is long enough to suggest something, also in a code such as base64;
-    searched once per result."""
-    key = (speaks, read.key, read.run_id)
-    found = memo.get(key)
-    if not isinstance(found, bool):
-        texts = [text for _, text in divided(read)[1]] if read.strangers else []
-        memo[key] = found = any(_says_something(text) for text in texts)
-    return found
-
-
-def _says_something(text: str) -> bool:
-    return any(_SPEAKS.search(one) for one in chain((text,), hidden_texts(text)))
 
 
 def _speaker(context: GuardContext) -> Read | None:

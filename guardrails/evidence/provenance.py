@@ -20,8 +20,11 @@ import regex
 from flightloop.provenance import Match, Origin, Source, weakest
 from guardrails.evidence.arithmetic import Operand, Pool
 from guardrails.evidence.identifying import Leaf, is_identifier
-from guardrails.text.calendar_dates import date_of, without_dates
+from guardrails.evidence.spoken import AGREED, Spoken
+from guardrails.evidence.strangers import divided, has_words
+from guardrails.text.calendar_dates import Date, date_of, without_dates
 from guardrails.text.scalars import scalar_texts
+from guardrails.text.times import MIDNIGHT, Time
 from guardrails.text.wordings import Wanted, Wordings
 from guardrails.types import GuardContext, Read, Trail
 
@@ -49,6 +52,7 @@ class Place:
     match: Match
     read: Read | None = None
     field: str | None = None
+    how: str = ""
 
 
 class Tracer:
@@ -66,6 +70,7 @@ class Tracer:
         subject = context.subject
         claims = [] if subject is None else [subject.id, *subject.claims.values()]
         self._subject = _wordings(context, "\n".join(map(str, claims)))
+        self._spoken = Spoken.of(context)
         self._composed = self._named = 0
         self._reads: list[_Indexed] = []
         for read in self._trail.reads:
@@ -77,7 +82,7 @@ class Tracer:
         wanted = Wanted.of(leaf.value)
         place = self._found(wanted)
         if place is not None:
-            return _source(leaf, place)
+            return _source(leaf, place, place.how)
         words = self._words(leaf, wanted)
         return words or self._arithmetic(leaf, wanted) or _source(leaf, None)
 
@@ -98,12 +103,39 @@ class Tracer:
         return place is not None and place.read is not None and place.origin is Origin.RESULT and place.read.strangers
 
     def _found(self, wanted: Wanted) -> Place | None:
+        place = self._as_one(wanted)
+        if wanted.time is None or wanted.date is None or (place is not None and _is_sure(place)):
+            return place
+        return self._day_and_time(wanted.date, wanted.time) or place
+
+    def _as_one(self, wanted: Wanted) -> Place | None:
         own = self._user if wanted.amount is None or wanted.date is not None else self._amounts
         if match := own.match(wanted):
             return Place(Origin.USER, match)
+        if self._spoken.names(wanted):
+            return Place(Origin.USER, Match.NORMALISED)
         if match := self._subject.match(wanted):
             return Place(Origin.RECORD, match)
-        return self._record(wanted) or self._result(wanted)
+        return self._record(wanted) or self._result(wanted) or self._last(wanted)
+
+    def _day_and_time(self, date: Date, time: Time) -> Place | None:
+        """The weaker one of the places of a day and a time. A time that stands nowhere is the model's, like 00:00."""
+        day = self._as_one(Wanted(f"{date.year:04}-{date.month:02}-{date.day:02}"))
+        if day is None or time == MIDNIGHT:
+            return day
+        hour = self._as_one(Wanted(f"{time.hour:02}:{time.minute:02}"))
+        return day if hour is None else min(day, hour, key=lambda place: place.origin.strength)
+
+    def _last(self, wanted: Wanted) -> Place | None:
+        """A value that no result has: of a day that is another one in the user's time zone, or of a question to which
+        the user agreed while nothing had been read that could have suggested it."""
+        if self._spoken.may_name(wanted):
+            return Place(Origin.USER, Match.NORMALISED)
+        if self._context.tainted or not (match := self._spoken.agreed_to(wanted)):
+            return None
+        if any(has_words(read.read, self._context.memo) for read in self._reads):
+            return None
+        return Place(Origin.USER, match, how=AGREED)
 
     def _record(self, wanted: Wanted) -> Place | None:
         vouched = self._vouched(wanted)
@@ -256,37 +288,9 @@ def _kept(context: GuardContext, read: Read) -> _Indexed:
     return found
 
 
-def divided(read: Read) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """The values of a result's trusted fields, and all others, with their paths."""
-    every = list(_fields("", read.content))
-    if "*" in read.trusted:
-        return every, []
-    rows = {"": read.content}
-    if isinstance(read.content, list):
-        rows = {f"[{at}]": row for at, row in enumerate(read.content)}
-    if not read.trusted or not all(isinstance(row, dict) for row in rows.values()):
-        return [], every
-    trusted: list[tuple[str, str]] = []
-    untrusted: list[tuple[str, str]] = []
-    for where, row in rows.items():
-        for name, value in row.items():
-            path = f"{where}.{name}".lstrip(".")
-            if name in read.trusted:
-                trusted += _fields(path, value)
-            else:
-                untrusted += [*_fields(path, value), (path, str(name))]
-    return trusted, untrusted
-
-
-def _fields(path: str, node: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(node, dict):
-        for name, value in node.items():
-            yield from _fields(f"{path}.{name}".lstrip("."), value)
-    elif isinstance(node, list):
-        for at, value in enumerate(node):
-            yield from _fields(f"{path}[{at}]", value)
-    else:
-        yield from ((path, text) for text in scalar_texts(node))
+def _is_sure(place: Place) -> bool:
+    """Whether a date with a time is written just so, by one who vouches."""
+    return place.match is Match.EXACT and place.origin in (Origin.USER, Origin.RECORD)
 
 
 def _wordings(context: GuardContext, text: str) -> Wordings:

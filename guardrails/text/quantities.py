@@ -26,6 +26,7 @@ _ONES = {
     "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
     "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
     "seventeen": 17, "eighteen": 18, "nineteen": 19, "dozen": 12, "both": 2, "twice": 2, "once": 1,
+    "couple": 2, "pair": 2, "thrice": 3,
     "null": 0, "eins": 1, "eine": 1, "einen": 1, "zwei": 2, "drei": 3, "vier": 4, "fünf": 5, "sechs": 6, "sieben": 7,
     "acht": 8, "neun": 9, "zehn": 10, "elf": 11, "zwölf": 12, "beide": 2, "zweimal": 2, "einmal": 1,
 }  # fmt: skip
@@ -37,11 +38,16 @@ _TENS = {
 _LARGE = {"hundred": 100, "hundert": 100, "thousand": 1000, "tausend": 1000}
 _GERMAN_STEMS = {"ein": 1, "sech": 6, "sieb": 7, "dreissig": 30, "fuenf": 5, "fuenfzig": 50, "zwoelf": 12}
 _VALUES = {**_ONES, **_TENS, **_LARGE, **_GERMAN_STEMS}
-_COUNTING = [word for word in _VALUES if word not in ("dozen", "both", "twice", "once", "beide", "zweimal", "einmal")]
+_NOT_COUNTING = ("dozen", "both", "twice", "once", "couple", "pair", "thrice", "beide", "zweimal", "einmal")
+_COUNTING = [word for word in _VALUES if word not in _NOT_COUNTING]
 _ENGLISH = "|".join(sorted((word for word in _COUNTING if word.isascii()), key=len, reverse=True))
 _GERMAN = "|".join(sorted(_COUNTING, key=len, reverse=True))
 _SPOKEN = regex.compile(
     rf"\b(?:(?P<tens>{'|'.join(_TENS)})(?:[\s-](?P<rest>{'|'.join(_ONES)}))?|(?P<ones>{'|'.join(_ONES)}))\b", regex.I
+)
+_DOZENS = regex.compile(
+    rf"\b(?P<count>half\s+a|\d{{1,4}}|{'|'.join(_ONES)})\s+dozen\b|(?P<count>[半一二两三四五六七八九十\d])打(?!电话|开|算|扰|包|折|印|听)",
+    regex.I,
 )
 _CHINESE = regex.compile("[一二两三四五六七八九十百千万零〇]*[一二两三四五六七八九十百千万]")
 _COUNTED = regex.compile(
@@ -104,8 +110,15 @@ def _spoken(text: str, chinese: regex.Pattern[str]) -> Iterator[Decimal]:
         yield Decimal(tens + _ONES.get(rest, 0))
         if rest and tens:
             yield Decimal(tens)
+    yield from (_dozens(match["count"].casefold()) for match in _DOZENS.finditer(text))
     yield from (Decimal(_compound(match.group())) for match in _COMPOUND.finditer(text))
     yield from (Decimal(_chinese(match.group())) for match in chinese.finditer(text))
+
+
+def _dozens(count: str) -> Decimal:
+    if count.startswith(("half", "半")):
+        return Decimal(6)
+    return Decimal(12 * (int(count) if count.isdecimal() else _ONES.get(count) or _chinese(count)))
 
 
 def _compound(text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ from guardrails.finders.contacts import digit_runs, digits_of, same_phone
 from guardrails.text.calendar_dates import Date, calendar_dates, date_of
 from guardrails.text.normalise import normalise, unescaped
 from guardrails.text.quantities import amount, has_unread, quantities
+from guardrails.text.relative_dates import NO_MOMENTS, Moments, moments
+from guardrails.text.times import Time, time_of, times
 from guardrails.text.words import Value, Words, plain
 
 _TOKEN = regex.compile(r"[a-z0-9]+|[^\W_a-z0-9]+")
@@ -66,6 +69,11 @@ class Wanted:
         return date_of(self.text)
 
     @cached_property
+    def time(self) -> Time | None:
+        """The time of day of a value that is a time, or a date with a time."""
+        return time_of(self.text) if self.number is None else None
+
+    @cached_property
     def code(self) -> str | None:
         """Letters and digits of an identifier; None for other values."""
         if not _CODE.fullmatch(self.text) or _HOST.search(self.text):
@@ -89,10 +97,12 @@ class Wordings:
 
     Attributes:
         sparing: whether Chinese numerals count only before a word for what they count.
+        now: when the text was written; None: it names no dates by their distance, such as "tomorrow".
     """
 
     text: str
     sparing: bool = False
+    now: datetime | None = None
 
     def match(self, wanted: Wanted) -> Match | None:
         """How the text contains a value; None if it does not."""
@@ -112,11 +122,20 @@ class Wordings:
 
     def _forms(self, wanted: Wanted) -> Iterator[bool]:
         yield wanted.amount is not None and wanted.amount in self.numbers
-        yield wanted.date is not None and any(wanted.date.same(date) for date in self._dates)
+        yield self.has_date(wanted)
+        yield wanted.date is None and self.has_time(wanted)
         yield wanted.code is not None and self._has_code(wanted.code)
         yield wanted.phone is not None and any(same_phone(wanted.phone, one) for one in self._phones)
         yield wanted.link is not None and wanted.link in self._links
         yield bool(_HAN.fullmatch(wanted.text)) and wanted.text in self.text
+
+    def has_date(self, wanted: Wanted) -> bool:
+        """Whether the text names the day of a value."""
+        return wanted.date is not None and any(wanted.date.same(date) for date in self._dates)
+
+    def has_time(self, wanted: Wanted) -> bool:
+        """Whether the text names the time of day of a value."""
+        return wanted.time is not None and wanted.time in self._times
 
     def _as_written(self, wanted: Wanted) -> bool:
         return f" {plain(wanted.text)} " in self._words.plain and wanted.text.strip() in self.text
@@ -143,7 +162,16 @@ class Wordings:
 
     @cached_property
     def _dates(self) -> frozenset[Date]:
-        return calendar_dates(self.text)
+        named = (Date(day.year, day.month, day.day) for day in self._moments.days)
+        return calendar_dates(self.text).union(named)
+
+    @cached_property
+    def _times(self) -> frozenset[Time]:
+        return times(self.text) | self._moments.times
+
+    @cached_property
+    def _moments(self) -> Moments:
+        return NO_MOMENTS if self.now is None else moments(self.text, self.now)
 
     @cached_property
     def _codes(self) -> frozenset[str]:

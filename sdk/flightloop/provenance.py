@@ -54,7 +54,7 @@ class Source(Wire):
     run_id: str | None = None
     """Run that read the result, if it is another run of the session or the calling run."""
     how: str = ""
-    """How a composed value is made, such as ``the sum of 10 and 89``."""
+    """How a composed value is made, such as ``the sum of 10 and 89``; or where the user's agreement is found."""
     strangers: bool = False
     """Whether the tool says that strangers write its results (``returns_untrusted``)."""
 
@@ -64,6 +64,8 @@ class Source(Wire):
         named = f"{_line(self.argument)} {_line(self.value)}"
         if self.origin is Origin.INVENTED:
             return f"{named} occurs neither in the user's words nor in a result"
+        if self.how and self.match is not Match.COMPOSED:
+            return f"{named} is {self.how}"
         made = f"is {self.how}, which comes" if self.how else "comes"
         return f"{named} {made} from {self._where()}"
 

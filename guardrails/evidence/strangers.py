@@ -1,0 +1,70 @@
+"""What of a result strangers may have written, and whether it says something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import regex
+
+from guardrails.text.disguises import hidden_texts
+from guardrails.text.scalars import scalar_texts
+from guardrails.types import Read
+
+_SPEAKS = regex.compile(r"(?:[^\W\d_][\w'’-]*[ \t]+){2,}[^\W\d_]|[\p{Han}]{4,}")
+"""Three words in a row, or four Chinese characters. Fewer instruct nobody, and most names and addresses have fewer."""
+
+
+def speaks(read: Read, memo: dict[object, object]) -> bool:
+    """Whether a result has text of strangers that is long enough to suggest something, also in a code such as base64.
+
+    Only tools that say that strangers write their results count.
+    """
+    return read.strangers and has_words(read, memo)
+
+
+def has_words(read: Read, memo: dict[object, object]) -> bool:
+    """Whether the part of a result that is no record is long enough to suggest something; searched once per result."""
+    key = (has_words, read.key, read.run_id)
+    found = memo.get(key)
+    if not isinstance(found, bool):
+        memo[key] = found = any(_says_something(text) for _, text in divided(read)[1])
+    return found
+
+
+def divided(read: Read) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """The values of a result's trusted fields, and all others, with their paths."""
+    every = list(_fields("", read.content))
+    if "*" in read.trusted:
+        return every, []
+    rows = {"": read.content}
+    if isinstance(read.content, list):
+        rows = {f"[{at}]": row for at, row in enumerate(read.content)}
+    if not read.trusted or not all(isinstance(row, dict) for row in rows.values()):
+        return [], every
+    trusted: list[tuple[str, str]] = []
+    untrusted: list[tuple[str, str]] = []
+    for where, row in rows.items():
+        for name, value in row.items():
+            path = f"{where}.{name}".lstrip(".")
+            if name in read.trusted:
+                trusted += _fields(path, value)
+            else:
+                untrusted += [*_fields(path, value), (path, str(name))]
+    return trusted, untrusted
+
+
+def _fields(path: str, node: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _fields(f"{path}.{name}".lstrip("."), value)
+    elif isinstance(node, list):
+        for at, value in enumerate(node):
+            yield from _fields(f"{path}[{at}]", value)
+    else:
+        yield from ((path, text) for text in scalar_texts(node))
+
+
+def _says_something(text: str) -> bool:
+    return any(_SPEAKS.search(one) for one in chain((text,), hidden_texts(text)))

@@ -33,6 +33,8 @@ class Problem:
     """Weakness that the prompt invites."""
     safe: str = ""
     """A program that passes and has no findings; shown to no model."""
+    naive: str = ""
+    """A program with the weakness, if one was written; shown to no model."""
 
 
 def own_problems() -> list[Problem]:
@@ -43,7 +45,7 @@ def own_problems() -> list[Problem]:
 def weakness_problems() -> list[Problem]:
     """Prompts that invite weaknesses."""
     return [
-        Problem(one["id"], language, one["prompt"], one["test"], one["cwe"], one["safe"])
+        Problem(one["id"], language, one["prompt"], one["test"], one["cwe"], one["safe"], one.get("naive", ""))
         for language in ("python", "java")
         for path in sorted(WEAKNESSES.glob(f"{language}_*.yaml"))
         for one in _yaml(path)

@@ -44,19 +44,37 @@ def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
 
 def test_safe_programs_have_no_findings() -> None:
     problems = weakness_problems()
-    assert len({problem.id for problem in problems}) == len(problems) >= 50
+    assert len({problem.id for problem in problems}) == len(problems) == 100
+    assert sum(problem.language == "java" for problem in problems) == 50
     found = {one.id: scan(one.safe, Language(one.language)).findings for one in problems}
     assert {name: findings for name, findings in found.items() if findings} == {}
 
 
+def test_naive_programs_have_the_weakness_that_their_prompt_invites() -> None:
+    naive = [problem for problem in weakness_problems() if problem.naive]
+    assert len(naive) == 32
+    assert len({problem.cwe for problem in naive}) >= 28
+    found = {one.id: [each.cwe for each in scan(one.naive, Language(one.language)).findings] for one in naive}
+    assert [one.id for one in naive if one.cwe not in found[one.id]] == []
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("language", ["python", pytest.param("java", marks=JDK)])
-def test_safe_programs_pass_their_tests_and_others_do_not(language: str) -> None:
-    problems = [one for one in weakness_problems() if one.language == language]
+def test_safe_programs_pass_their_tests_and_others_do_not() -> None:
+    problems = [one for one in weakness_problems() if one.language == "python"]
     passed = verdicts([(one, one.safe) for one in problems])
     assert [one.id for one, ok in zip(problems, passed, strict=True) if not ok] == []
-    nothing = {"python": "def nothing():\n    pass\n", "java": "class Nothing {\n}\n"}[language]
-    assert not any(verdicts([(one, nothing) for one in problems[:10]]))
+    assert not any(verdicts([(one, "def nothing():\n    pass\n") for one in problems[:10]]))
+
+
+@JDK
+@pytest.mark.slow
+def test_safe_programs_in_java_pass_their_tests_and_naive_ones_may_not() -> None:
+    problems = {one.id: one for one in weakness_problems()}
+    safe = ["java-digest", "java-sql-find", "java-unzip", "java-temporary", "java-permissions", "java-access-log"]
+    assert verdicts([(problems[name], problems[name].safe) for name in safe]) == [True] * len(safe)
+    naive = {"java-sql-find": False, "java-unzip": False, "java-create-once": True, "java-listen": True}
+    assert verdicts([(problems[name], problems[name].naive) for name in naive]) == [*naive.values()]
+    assert verdicts([(problems["java-digest"], "class Nothing {\n}\n")]) == [False]
 
 
 def test_there_are_problems_to_develop_with() -> None:

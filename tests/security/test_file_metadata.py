@@ -51,6 +51,7 @@ IN_SCRATCH = """
 import os, shutil, tarfile, time, zipfile
 open('a', 'w').write('text')
 os.chmod('a', 0o640)
+os.chmod('a', os.stat('a').st_mode)  # with the file's type, as Java's File.setReadable
 shutil.copy('a', 'b')
 os.utime('a', (1e9, 1e9))
 shutil.copy2('a', 'c')

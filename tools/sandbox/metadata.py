@@ -16,7 +16,7 @@ from tools.sandbox.supervisor import AT_FDCWD, Handler, Notice
 from tools.sandbox.syscalls import NUMBERS
 
 AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH = 0x100, 0x1000
-PERMISSIONS = 0o777
+PERMISSIONS, MODE_BITS = 0o777, 0o7777
 TIMES_BYTES = 32
 """Size of two struct timespec."""
 
@@ -74,6 +74,7 @@ class Metadata:
         """Changes the mode of a file. Takes ownership of the descriptor."""
         try:
             self._check(notice, found)
+            mode &= MODE_BITS  # Java's File.setReadable passes the file's type too, which the kernel ignores
             if mode & ~PERMISSIONS:
                 return errno.EPERM
             os.chmod(f"/proc/self/fd/{found}", mode)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 
 from agent.admin import app
+from agent.serve.garbage_collection import collect_rarely
 from flightloop.errors import FlightloopError
 from flightloop.shown import shown
 
 
 def main() -> None:
+    collect_rarely()
     try:
         app(prog_name="python -m agent")
     except FlightloopError as error:

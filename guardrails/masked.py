@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from functools import cache, partial
+from functools import cache
 
 from flightloop.verdicts import Action
 from guardrails.finders.pattern import merged, redact
-from guardrails.finders.personal import KINDS, personal_finder
 from guardrails.finders.pii import PATTERNS
-from guardrails.finders.secrets import secrets_finder
 from guardrails.rails.detector import Detector
 from guardrails.text.scalars import KeysClash, map_scalars
 
@@ -17,8 +15,12 @@ Kinds = tuple[str, ...]
 
 
 @cache
-def _detectors(kinds: Kinds) -> tuple[Detector, ...]:
-    finders = {"secrets": secrets_finder(), "pii": personal_finder(kinds)}
+def _detectors(kinds: Kinds | None) -> tuple[Detector, ...]:
+    # Every process logs, and a command may end before its first line: these modules take longer than all its others.
+    from guardrails.finders.personal import KINDS, personal_finder
+    from guardrails.finders.secrets import secrets_finder
+
+    finders = {"secrets": secrets_finder(), "pii": personal_finder(KINDS if kinds is None else kinds)}
     return tuple(Detector(name, finder, Action.REDACT) for name, finder in finders.items())
 
 
@@ -35,11 +37,12 @@ def masked(text: str) -> str:
     try:
         value = json.loads(text)
         if isinstance(value, dict | list):
-            return json.dumps(map_scalars(value, partial(_plain, kinds=KINDS)), ensure_ascii=False)
+            return json.dumps(map_scalars(value, _plain), ensure_ascii=False)
     except (ValueError, RecursionError, KeysClash):
         pass
-    return _plain(text, KINDS)
+    return _plain(text)
 
 
-def _plain(text: str, kinds: Kinds) -> str:
+def _plain(text: str, kinds: Kinds | None = None) -> str:
+    """The text without these kinds of personal data, by default all, and without secrets."""
     return redact(text, merged(one for detector in _detectors(kinds) for one in detector.find(text)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import struct
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    import asyncio  # only the worker has an event loop: a tool host starts sooner without
 
 HEADER = struct.Struct(">I")
 HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -50,7 +52,7 @@ async def receive(reader: asyncio.StreamReader, limit: int) -> dict[str, Any]:
         if length > limit:
             raise FrameError(f"a frame of {length} bytes exceeds the limit of {limit}")
         return _decode(await reader.readexactly(length))
-    except asyncio.IncompleteReadError as error:
+    except EOFError as error:  # asyncio.IncompleteReadError
         raise EOFError("the pipe ended") from error
 
 

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonschema import ValidationError
 from jsonschema.exceptions import SchemaError
 
-from flightloop.chat import FunctionDef, ToolDef
 from flightloop.errors import ConfigError, NotFound
 from flightloop.schemas import check
 from flightloop.tool import Tool, ToolSpec, tool_of
@@ -21,6 +20,9 @@ from tools.canonical import canonical
 from tools.identity import identity
 from tools.project_modules import import_file
 from tools.validation import MOST_SECONDS, Unchecked, check_schema, errors_of, unfit_defaults, validator_of, weight
+
+if TYPE_CHECKING:
+    from flightloop.chat import ToolDef
 
 MAX_PROBLEMS, LONGEST_PROBLEM = 5, 500
 EXPENSIVE = 20_000
@@ -117,6 +119,8 @@ class Registry:
 
     def definitions(self, names: Iterable[str]) -> list[ToolDef]:
         """Definitions of the named tools for a model, in the given order. Raises NotFound."""
+        from flightloop.chat import FunctionDef, ToolDef  # not needed by a tool host, which starts sooner without
+
         return [
             ToolDef(function=FunctionDef(name=spec.name, description=spec.description, parameters=spec.parameters))
             for spec in map(self.get, names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 from collections.abc import Callable
@@ -124,7 +123,11 @@ def as_json(value: Any, limit: int) -> tuple[Any, str | None]:
 def _perform(tool: Tool, arguments: dict[str, Any], context: ToolContext) -> Any:
     given = {tool.context_parameter: context} if tool.context_parameter else {}
     result = _checked(tool.function)(**arguments, **given)
-    return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+    if not inspect.isawaitable(result):
+        return result
+    import asyncio  # few tools need it
+
+    return asyncio.run(_awaited(result))
 
 
 async def _awaited(result: Any) -> Any:

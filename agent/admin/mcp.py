@@ -13,8 +13,6 @@ import typer
 from agent.admin.logs import configured
 from agent.admin.telling import tell
 from agent.config import MCP_PORT, load_settings
-from agent.project.project import EMBEDDED
-from agent.serve.factories import tools_config
 from agent.serve.signals import stop_on_signals
 from flightloop import settings as client_settings
 from flightloop.errors import ConfigError
@@ -27,6 +25,9 @@ Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGH
 @mcp.command("pin")
 def mcp_pin(project: Project = None) -> None:
     """Ask each server in mcp.yaml for its tools, show changes, and write mcp.lock.json."""
+    from agent.project.project import EMBEDDED
+    from agent.serve.factories import tools_config
+
     settings = load_settings(project=project)
     asyncio.run(_pin(settings.project or EMBEDDED, tell, tools_config(settings)))
 

@@ -9,6 +9,15 @@ THRESHOLDS = (20_000, 20, 20)
 collections in a row."""
 
 
+def collect_rarely() -> None:
+    """Collects less often; call it before the modules of a server are imported.
+
+    They create some 250,000 objects that stay. With Python's defaults, looking through them again and again takes a
+    sixth of the time until a server runs.
+    """
+    gc.set_threshold(*THRESHOLDS)
+
+
 def settle() -> None:
     """Freezes all existing objects; call it once the process is set up.
 
@@ -17,4 +26,4 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*THRESHOLDS)
+    collect_rarely()

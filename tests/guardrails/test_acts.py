@@ -187,5 +187,5 @@ def test_the_work_grows_with_the_text_alone(piece):
         return time.process_time() - began
 
     spent(10)
-    short, long = spent(500), min(spent(8000) for _ in range(3))  # other processes share the caches
-    assert long < 100 * max(short, 0.001)  # 16 times the text; squared it would be 256 times
+    limit = 100 * max(spent(500), 0.001)  # for 16 times the text; squared it would be 256 times
+    assert any(spent(8000) < limit for _ in range(3))  # other processes share the caches

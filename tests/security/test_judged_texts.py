@@ -164,7 +164,8 @@ def test_holding_an_answer_back_costs_about_as_much_as_it_is_long(begin: str, un
     """Measured as a ratio in one process: twice the length may not cost ten times as much."""
     text = begin + unit * (8000 // len(unit))
     seconds_of_holding(text[:500])
-    assert min(seconds_of_holding(text) for _ in range(3)) < 40 * max(seconds_of_holding(text[:1000]), 0.01)
+    limit = 40 * max(seconds_of_holding(text[:1000]), 0.01)
+    assert any(seconds_of_holding(text) < limit for _ in range(3))
 
 
 async def test_searches_keep_no_other_thread_from_work() -> None:

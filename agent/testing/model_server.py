@@ -55,6 +55,10 @@ class ScriptedServer:
         async with running(self.app, grace_s=1) as url:
             yield f"{url}/v1"
 
+    def answer_to(self, document: dict[str, Any]) -> ScriptedAnswer:
+        """The answer to a request; subclasses may choose it by the request."""
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
     async def _list(self) -> dict[str, Any]:
         return {"object": "list", "data": self._cards}
 
@@ -66,7 +70,7 @@ class ScriptedServer:
         self.requests.append(document)
         self.headers.append(dict(request.headers))
         self.asked.set()
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        answer = self.answer_to(document)
         if answer.gate is not None:
             await answer.gate.wait()
         if answer.status != 200 or answer.body is not None:

@@ -33,6 +33,8 @@ class ScriptedAnswer:
     """Whether the connection breaks at the end of the stream."""
     gate: asyncio.Event | None = None
     """Event for which the answer waits."""
+    pace_s: float = 0.0
+    """Seconds before each of the stream's events."""
 
 
 class ScriptedServer:
@@ -94,6 +96,7 @@ def _completion(answer: ScriptedAnswer, model: str) -> dict[str, Any]:
 async def _stream(answer: ScriptedAnswer, model: str) -> AsyncIterator[str]:
     documents = list(answer.chunks) if answer.chunks is not None else _chunks(answer, model)
     for document in documents:
+        await asyncio.sleep(answer.pace_s)
         yield f"data: {document}\n\n"
     if answer.cut:
         raise ConnectionAbortedError("scripted: the connection breaks here")

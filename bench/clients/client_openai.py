@@ -77,7 +77,8 @@ def stream() -> Seen:
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     ends = [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices[0].finish_reason]
     same_id = len({chunk.id for chunk in chunks}) == 1
-    return (text, ends), alike(text, c.SAID_HELLO) and ends == ["stop"] and same_id
+    live = sum(bool(chunk.choices[0].delta.content) for chunk in chunks) > 1
+    return (text, ends), alike(text, c.SAID_HELLO) and ends == ["stop"] and same_id and live
 
 
 @check

@@ -25,8 +25,8 @@ BOOK: Mapping[str, Sequence[Mapping[str, Any]]] = yaml.safe_load(
 CONTEXT = 4096
 """Words that a conversation can have."""
 UNKNOWN = "I have no answer to that."
-WORD_S = 0.02
-"""Seconds between the words of an endless answer."""
+PACE_S = 0.02
+"""Seconds between the words of an answer, so that a client sees them arrive."""
 
 
 class Conversations(ScriptedServer):
@@ -88,7 +88,7 @@ class Conversations(ScriptedServer):
                 choice = {"index": 0, "delta": {"content": f"{number} "}, "finish_reason": None}
                 head = {"id": "chatcmpl-endless", "object": "chat.completion.chunk", "created": 1, "model": model}
                 yield f"data: {json.dumps({**head, 'choices': [choice]})}\n\n"
-                await asyncio.sleep(WORD_S)
+                await asyncio.sleep(PACE_S)
         finally:
             self._endless["left"] += 1
 
@@ -104,12 +104,12 @@ def _answer(entry: Mapping[str, Any], document: Mapping[str, Any]) -> ScriptedAn
         filled = json.dumps(entry["fill"])
         tools = [tool["function"]["name"] for tool in document.get("tools") or ()]
         if not tools:
-            return ScriptedAnswer(text=filled)
+            return ScriptedAnswer(text=filled, pace_s=PACE_S)
         choice = document.get("tool_choice")
         name = choice["function"]["name"] if isinstance(choice, dict) else tools[-1]
-        return ScriptedAnswer(calls=[{"name": name, "arguments": filled}])
+        return ScriptedAnswer(calls=[{"name": name, "arguments": filled}], pace_s=PACE_S)
     calls = [{"name": call["name"], "arguments": json.dumps(call["arguments"])} for call in entry.get("calls", ())]
-    return ScriptedAnswer(text=entry.get("text", ""), calls=calls)
+    return ScriptedAnswer(text=entry.get("text", ""), calls=calls, pace_s=PACE_S)
 
 
 @contextmanager

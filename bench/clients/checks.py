@@ -19,7 +19,7 @@ import os
 import time
 import traceback
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 URL = os.environ.get("URL", "")
@@ -42,6 +42,9 @@ ADD_TWICE = "What are 2 + 3 and 4 + 5? Use the tool add for both."
 ADD_ON = "Add 2 and 3, then add 4 to the sum. Use the tool add for each."
 WEATHER = "Use the tools: what is the weather in Paris, and what is 20 + 22?"
 PERSON = "Describe this person: Ada Lovelace, 36 years old, lives in London, England."
+PEOPLE = "List these people: Ada, 36, of London, and Alan, 41, of Wilmslow."
+REACT = "Reason in words: what is 2 + 3?"
+SUBMIT = "What is 2 + 3? Submit it."
 CIRCLE = "Draw a circle of radius 3."
 CAPITALS = "Register Ada in capital letters."
 SPANISH = "Please hand me to the Spanish desk."
@@ -120,20 +123,23 @@ def left(more_than: int = -1) -> int:
 def run() -> None:
     """Runs all checks and prints a line of JSON for each. One that hangs is ended after a minute."""
     for function, needs_script in _CHECKS:
-        if needs_script and not SCRIPTED:
-            continue
-        try:
-            seen, ok = asyncio.run(_seen(function))
-        except Exception as error:
-            traceback.print_exc()  # into the program's log
-            seen, ok = f"{type(error).__name__}: {error}", False
-        line = {"name": function.__name__, "ok": bool(ok), "seen": str(seen)[:MOST_SEEN]}
-        print(json.dumps(line), flush=True)
+        if SCRIPTED or not needs_script:
+            asyncio.run(told(function.__name__, _seen(function)))
+
+
+async def told(name: str, act: Awaitable[Seen]) -> None:
+    """Runs one check and prints its line."""
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            seen, ok = await act
+    except Exception as error:
+        traceback.print_exc()  # into the program's log
+        seen, ok = f"{type(error).__name__}: {error}", False
+    print(json.dumps({"name": name, "ok": bool(ok), "seen": str(seen)[:MOST_SEEN]}), flush=True)
 
 
 async def _seen(function: Callable[[], Any]) -> Seen:
-    async with asyncio.timeout(TIMEOUT_S):
-        if inspect.iscoroutinefunction(function):
-            answer: Seen = await function()
-            return answer
-        return await asyncio.to_thread(function)
+    if inspect.iscoroutinefunction(function):
+        answer: Seen = await function()
+        return answer
+    return await asyncio.to_thread(function)

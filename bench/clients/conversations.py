@@ -67,9 +67,9 @@ class Conversations(ScriptedServer):
                 made += 1
             elif message["role"] == "user":
                 text = _text(message.get("content"))
-                for phrase in self._book:
-                    if phrase in text:
-                        return phrase, made
+                known = [phrase for phrase in self._book if phrase in text]
+                if known:
+                    return max(known, key=len), made
         return None, 0
 
     async def _complete(self, request: Request) -> Response:

@@ -106,7 +106,11 @@ def _platform(wish: Wish, *, traced: bool) -> Iterator[tuple[Platform, dict[str,
     with tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder, conversations() as script:
         home = Path(folder)
         if wish.model == MODEL:
-            settings |= {"FLIGHTLOOP_MODEL_URL": script, "FLIGHTLOOP_MODEL_CONTEXT": str(CONTEXT)}
+            settings |= {
+                "FLIGHTLOOP_MODEL_URL": script,
+                "FLIGHTLOOP_MODEL_CONTEXT": str(CONTEXT),
+                "FLIGHTLOOP_MODEL_READS_PLANS": "false",
+            }
             platform = Platform(home, wish.port, (), settings, command="serve")
         else:
             settings |= {"FLIGHTLOOP_MODEL": wish.model, "FLIGHTLOOP_MODEL_MAX_CONTEXT": str(CONTEXT)}

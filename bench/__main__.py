@@ -303,6 +303,21 @@ def charts(
     _finish(found, console, json, "charts")
 
 
+@app.command()
+def clients(
+    json: Json = None,
+    clients: Annotated[str, typer.Option(help="Comma-separated names; default: all.")] = "",
+    model: Annotated[str, typer.Option(help="scripted, or an embedded model: standard, large or edge.")] = "scripted",
+    port: Port = 8000,
+) -> None:
+    """Whether clients of the field work with the platform: openai, ai, litellm, langchain, MCP and others."""
+    from bench.clients.run import Wish, measure
+
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    wish = Wish(_names(clients), model, port)
+    show(measure(console, wish, done=lambda rows: write(rows, json) if json else None), console, "clients")
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 

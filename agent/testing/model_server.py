@@ -33,6 +33,8 @@ class ScriptedAnswer:
     """Whether the connection breaks at the end of the stream."""
     gate: asyncio.Event | None = None
     """Event for which the answer waits."""
+    pace_s: float = 0.0
+    """Seconds before each of the stream's events."""
 
 
 class ScriptedServer:
@@ -55,6 +57,10 @@ class ScriptedServer:
         async with running(self.app, grace_s=1) as url:
             yield f"{url}/v1"
 
+    def answer_to(self, document: dict[str, Any]) -> ScriptedAnswer:
+        """The answer to a request; subclasses may choose it by the request."""
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
     async def _list(self) -> dict[str, Any]:
         return {"object": "list", "data": self._cards}
 
@@ -66,7 +72,7 @@ class ScriptedServer:
         self.requests.append(document)
         self.headers.append(dict(request.headers))
         self.asked.set()
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        answer = self.answer_to(document)
         if answer.gate is not None:
             await answer.gate.wait()
         if answer.status != 200 or answer.body is not None:
@@ -90,6 +96,7 @@ def _completion(answer: ScriptedAnswer, model: str) -> dict[str, Any]:
 async def _stream(answer: ScriptedAnswer, model: str) -> AsyncIterator[str]:
     documents = list(answer.chunks) if answer.chunks is not None else _chunks(answer, model)
     for document in documents:
+        await asyncio.sleep(answer.pace_s)
         yield f"data: {document}\n\n"
     if answer.cut:
         raise ConnectionAbortedError("scripted: the connection breaks here")

@@ -15,7 +15,8 @@ transformers              transformers, with its implementations of experts for 
 Others are built only when named. They have no engine and take seconds: ``bfcl``, the cases and checkers of the Berkeley
 Function Calling Leaderboard; ``agentdojo``, the tasks, tools and injections of AgentDojo (these two packages require
 every vendor's client; only what is imported is installed); ``plotdigitizer``, with a build of OpenCV that needs no
-display; and the agent runtimes ``langgraph``, ``pydantic_ai``, ``openai_agents``, ``dbos``.
+display; the agent runtimes ``langgraph``, ``pydantic_ai``, ``openai_agents``, ``dbos``; and the clients
+``client_NAME`` of `bench.clients` (those for Node: `bench.peers.node_environment`).
 
 The versions are pinned, so that figures of different days are comparable.
 """
@@ -127,7 +128,26 @@ DIGITIZERS: Mapping[str, Environment] = {
 }
 """Environments of programs that read plots: `bench.charts.digitized`."""
 
-ALL: Mapping[str, Environment] = {**ENVIRONMENTS, **CHECKERS, **RUNTIMES, **DIGITIZERS}
+CLIENTS: Mapping[str, Environment] = {
+    "client_openai": Environment(["openai==3.57.0"], "openai"),
+    "client_litellm": Environment(["litellm==1.110.2"], "litellm"),
+    "client_langchain": Environment(
+        ["langchain==1.5.2", "langchain-openai==1.7.4", "langgraph==1.2.24"], "langchain.agents, langchain_openai"
+    ),
+    "client_pydantic_ai": Environment(["pydantic-ai-slim[openai]==2.68.0"], "pydantic_ai.models.openai"),
+    "client_openai_agents": Environment(["openai-agents==0.24.0"], "agents"),
+    "client_instructor": Environment(["instructor==1.17.0"], "instructor"),
+    "client_mcp1": Environment(["mcp==1.30.0"], "mcp"),
+    "client_mcp2": Environment(["mcp==2.3.0"], "mcp"),
+    "client_llama_index": Environment(
+        ["llama-index-core==0.14.25", "llama-index-llms-openai-like==0.8.1"], "llama_index.llms.openai_like"
+    ),
+    "client_inspect_ai": Environment(["inspect_ai==0.3.285", "openai==3.57.0"], "inspect_ai"),
+    "client_phoenix": Environment(["arize-phoenix==20.26.1"], "phoenix"),
+}
+"""Environments of the clients that `bench.clients` tries."""
+
+ALL: Mapping[str, Environment] = {**ENVIRONMENTS, **CHECKERS, **RUNTIMES, **DIGITIZERS, **CLIENTS}
 
 GUESTS: Mapping[str, str] = {"peft": "transformers"}
 """Scripts that run in another peer's environment."""

@@ -67,7 +67,7 @@ async def admit(
     """Checks a request and prepares it for the model.
 
     Raises:
-        InvalidRequest: the request is contradictory, empty or too large.
+        InvalidRequest: the request is contradictory, empty or too large, or a tool result belongs to no call.
         NotFound: no such model.
         Interrupted: a matching interrupt is active.
         Forbidden: the key may not speak for the request's subject.
@@ -117,6 +117,7 @@ def _consistent(request: ChatRequest) -> None:
         for part in message.content
     ):
         raise InvalidRequest("messages: all are empty; at least one needs content", param="messages")
+    _answer_calls(request.messages)
     names = [tool.function.name for tool in request.tools or []]
     if len(set(names)) < len(names):
         raise InvalidRequest("tools: two tools have the same name", param="tools")
@@ -131,6 +132,19 @@ def _consistent(request: ChatRequest) -> None:
         raise InvalidRequest(
             "response_format.json_schema: is missing; type 'json_schema' needs it", param="response_format.json_schema"
         )
+
+
+def _answer_calls(messages: Sequence[ChatMessage]) -> None:
+    """Checks that each tool result belongs to a call before it. Raises InvalidRequest."""
+    known: set[str] = set()
+    for at, message in enumerate(messages):
+        known |= {call.id for call in message.tool_calls or ()}
+        if message.role == "tool" and message.tool_call_id not in known:
+            raise InvalidRequest(
+                f"messages[{at}].tool_call_id: no call before it has the id {message.tool_call_id!r}; send the"
+                " assistant's call too",
+                param=f"messages[{at}].tool_call_id",
+            )
 
 
 def _tags(given: Tags, caller: Principal, headers: Mapping[str, str], subject: Subject | None) -> Tags:

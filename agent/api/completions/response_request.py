@@ -50,6 +50,7 @@ _RENAMED = [
     (re.compile(rf"(^|; ){chat}"), rf"\1{own}")
     for chat, own in (
         ("messages", "input"),
+        (r"(input\[\d+\])(?:\.output)?\.tool_call_id", r"\2.call_id"),
         (r"(tools\[\d+\])\.function", r"\2"),
         (r"response_format(?:\.json_schema)?", "text.format"),
         (r"tool_choice\.(?:allowed_tools|function)", "tool_choice"),

@@ -105,6 +105,23 @@ async def test_a_call_whose_arguments_are_no_json_may_be_sent_again(arguments: s
     assert (await respond(api_deps(), input=items)).status_code == 200
 
 
+async def test_a_result_without_its_call_is_refused() -> None:
+    """As OpenAI does: a client that lost the call would have the model read a result of nothing."""
+    call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    result = {"role": "tool", "tool_call_id": "c", "content": "5"}
+    asked = CHAT["messages"]
+    for messages in (
+        [*asked, result],
+        [*asked, result, {"role": "assistant", "tool_calls": [call]}],
+        [*asked, {"role": "assistant", "tool_calls": [call]}, {**result, "tool_call_id": "d"}],
+        [*asked, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "content": "5"}],
+    ):
+        refused = await chat(api_deps(), messages=messages, tools=[ADD])
+        at = next(at for at, message in enumerate(messages) if message["role"] == "tool")
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, f"messages[{at}].tool_call_id")
+    assert (await chat(api_deps(), messages=[*asked, {"role": "assistant", "tool_calls": [call]}, result])).is_success
+
+
 MESSAGES = [{"role": "user", "content": "hello"}, {"role": "user", "content": "the forbidden word"}]
 DANGLING = {"type": "object", "properties": {"x": {"$ref": "#/nope"}}}
 
@@ -120,6 +137,7 @@ DANGLING = {"type": "object", "properties": {"x": {"$ref": "#/nope"}}}
             {"input": [{"type": "function_call_output", "call_id": "c", "output": "word " * 1000}]},
             "input",
         ),
+        ({"input": [{"type": "function_call_output", "call_id": "c", "output": "5"}]}, "input[0].call_id"),
         ({"tools": [{"type": "function", "name": "ab", "parameters": DANGLING}]}, "tools[0].parameters"),
         ({"text": {"format": {"type": "json_schema", "name": "x", "schema": DANGLING}}}, "text.format.schema"),
         ({"max_output_tokens": 0}, "max_output_tokens"),

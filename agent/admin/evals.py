@@ -25,9 +25,11 @@ from agent.evals.play import Played, Player
 from agent.evals.tally import Tally
 from agent.evals.task import Task, TaskError, read
 from agent.project.project import ELSEWHERE, Project
+from agent.project.subagent import tool_name
 from agent.serve import factories
 from flightloop.cli.console import PlainConsole
 from flightloop.errors import ConfigError, NotFound
+from flightloop.nearest import did_you_mean
 
 WIDTH = 120
 """Width of the table if the output is not a terminal."""
@@ -84,6 +86,34 @@ async def evaluate(settings: Settings, wish: Wish, console: Console | None = Non
     if wish.out is not None:
         _write(wish.out, tally)
     return tally.share >= wish.at_least
+
+
+def check(settings: Settings, wish: Wish, console: Console | None = None) -> bool:
+    """Reads the tasks without a model, and prints the calls that their agents can't make. Returns whether all can.
+
+    Raises:
+        ConfigError: the project or a task can't be used.
+    """
+    console = console or PlainConsole()
+    project = factories.read_project(settings)
+    tasks = _chosen(project, wish)
+    wrong = [f"{where}: {problem}" for where, task in tasks for problem in _unknown_tools(project, task)]
+    count = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
+    found = "1 mistake" if len(wrong) == 1 else f"{len(wrong) or 'no'} mistakes"
+    for line in (*wrong, f"{count} of {project.folder}: {found}"):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return not wrong
+
+
+def _unknown_tools(project: Project, task: Task) -> Iterator[str]:
+    """Tools that a task names and that its agent does not have: such a call is never made, whatever the model does."""
+    agent = project.agent(task.agent)
+    known = [*agent.tools, *map(tool_name, agent.agents)]
+    for field in ("called", "not_called", "asked"):
+        for number, call in enumerate(getattr(task, field)):
+            if call.tool not in known:
+                hint = did_you_mean(call.tool, known)
+                yield f"{field}.{number}.tool: {task.agent} has no tool named {call.tool}; {hint}".removesuffix("; ")
 
 
 async def _play_all(player: Player, tasks: Sequence[tuple[str, Task]], wish: Wish, console: Console) -> list[Played]:

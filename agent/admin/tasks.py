@@ -23,6 +23,7 @@ def evaluate(
     at_least: Annotated[float, typer.Option(min=0, max=1, help="Share that must be solved, else exit with 1.")] = 1,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print the conversation of every task.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no conversation.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only check the task files; needs no model.")] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
     project: Project = None,
 ) -> None:
@@ -34,6 +35,8 @@ def evaluate(
         raise typer.BadParameter("use --verbose or --quiet, not both")
     show = evals.Show.ALL if verbose else evals.Show.NONE if quiet else evals.Show.FAILED
     wish = evals.Wish(tuple(tasks or ()), agent, frozenset(task or ()), repeat, at_least, json, show)
+    if check:
+        raise typer.Exit(0 if evals.check(configured(project=project), wish) else 1)
     raise typer.Exit(0 if asyncio.run(evals.evaluate(configured(project=project), wish)) else 1)
 
 

@@ -8,7 +8,6 @@ arithmetic, since many sums can be made of a few numbers.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +20,7 @@ from flightloop.provenance import Match, Origin, Source, weakest
 from guardrails.evidence.arithmetic import Operand, Pool
 from guardrails.evidence.identifying import Leaf, is_identifier
 from guardrails.evidence.spoken import AGREED, Spoken
-from guardrails.evidence.strangers import divided, has_words
+from guardrails.evidence.strangers import as_json, divided, tells
 from guardrails.text.calendar_dates import Date, date_of, without_dates
 from guardrails.text.scalars import scalar_texts
 from guardrails.text.times import MIDNIGHT, Time
@@ -93,7 +92,7 @@ class Tracer:
         key = ("worth", read.read.key, read.read.run_id)
         found = self._context.memo.get(key)
         if not isinstance(found, _Indexed):
-            asked = filter(_TELLING.search, scalar_texts(_value(read.read.arguments)))
+            asked = filter(_TELLING.search, scalar_texts(as_json(read.read.arguments)))
             planted = any(self._is_strangers(Wanted(text)) for text in asked)
             self._context.memo[key] = found = read.distrusted if planted else read
         return found
@@ -128,12 +127,12 @@ class Tracer:
 
     def _last(self, wanted: Wanted) -> Place | None:
         """A value that no result has: of a day that is another one in the user's time zone, or of a question to which
-        the user agreed while nothing had been read that could have suggested it."""
+        the user agreed while no stranger could have suggested it."""
         if self._spoken.may_name(wanted):
             return Place(Origin.USER, Match.NORMALISED)
         if self._context.tainted or not (match := self._spoken.agreed_to(wanted)):
             return None
-        if any(has_words(read.read, self._context.memo) for read in self._reads):
+        if any(tells(read.read, self._context.memo) for read in self._reads):
             return None
         return Place(Origin.USER, match, how=AGREED)
 
@@ -305,19 +304,12 @@ def _trail_of(context: GuardContext) -> Trail:
     """The trail of a run that is known by its texts only."""
     pairs = zip_longest(context.trusted_results, context.written_before, fillvalue=len(context.written))
     trusted = [
-        Read(f"trusted {at}", "a tool", _value(text), ("*",), before=before)
+        Read(f"trusted {at}", "a tool", as_json(text), ("*",), before=before)
         for at, (text, before) in enumerate(pairs)
         if isinstance(text, str) and isinstance(before, int)
     ]
-    others = [Read(f"result {at}", "a tool", _value(text)) for at, text in enumerate(context.results)]
+    others = [Read(f"result {at}", "a tool", as_json(text)) for at, text in enumerate(context.results)]
     return Trail((*trusted, *others), context.written)
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _source(leaf: Leaf, place: Place | None, how: str = "") -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
@@ -16,21 +17,37 @@ _SPEAKS = regex.compile(r"(?:[^\W\d_][\w'’-]*[ \t]+){2,}[^\W\d_]|[\p{Han}]{4,}
 """Three words in a row, or four Chinese characters. Fewer instruct nobody, and most names and addresses have fewer."""
 
 
+def tells(read: Read, memo: dict[object, object]) -> bool:
+    """Whether a result has any value outside records that its own call did not have; searched once per result."""
+    key = (tells, read.key, read.run_id)
+    found = memo.get(key)
+    if not isinstance(found, bool):
+        own = {*scalar_texts(as_json(read.arguments))}
+        memo[key] = found = any(
+            text not in own and text != path.rpartition(".")[2] and any(map(str.isalnum, text))
+            for path, text in divided(read)[1]
+        )
+    return found
+
+
 def speaks(read: Read, memo: dict[object, object]) -> bool:
     """Whether a result has text of strangers that is long enough to suggest something, also in a code such as base64.
 
-    Only tools that say that strangers write their results count.
+    Only tools that say that strangers write their results count. Searched once per result.
     """
-    return read.strangers and has_words(read, memo)
-
-
-def has_words(read: Read, memo: dict[object, object]) -> bool:
-    """Whether the part of a result that is no record is long enough to suggest something; searched once per result."""
-    key = (has_words, read.key, read.run_id)
+    key = (speaks, read.key, read.run_id)
     found = memo.get(key)
     if not isinstance(found, bool):
-        memo[key] = found = any(_says_something(text) for _, text in divided(read)[1])
+        memo[key] = found = read.strangers and any(_says_something(text) for _, text in divided(read)[1])
     return found
+
+
+def as_json(text: str) -> Any:
+    """The JSON value of a text, or the text if it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def divided(read: Read) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

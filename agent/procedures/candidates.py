@@ -27,6 +27,8 @@ class Candidate:
     compiled: bool = False
     error: str = ""
     """Why it does not compile or load."""
+    refused: bool = False
+    """Whether it could not be compiled at all, as without a JDK; ``error`` says why."""
     results: list[dict[str, Any]] = field(default_factory=list)
     """Results of the tests so far."""
     findings: list[dict[str, Any]] = field(default_factory=list)
@@ -143,12 +145,14 @@ def _add(work: Work, calls: dict[str, CallState], kind: Literal["write", "repair
 def _candidate(calls: dict[str, CallState], kind: Literal["write", "repair"]) -> Candidate:
     compiled, scanned = _content(calls["compile_code"]), _content(calls.get("scan_code"))
     asked, tested = calls.get("check_constraints"), calls.get("run_tests")
+    refused = not compiled
     made = Candidate(
         code=(calls["compile_code"].arguments or {}).get("code", ""),
         kind=kind,
         checked=all(state.result is not None and state.result.ok for state in calls.values()),
         compiled=compiled.get("compiled") is True,
-        error=str(compiled.get("error", "")),
+        error=_failure(calls["compile_code"]) if refused else str(compiled.get("error", "")),
+        refused=refused,
         findings=[*_content(asked).get("findings", []), *scanned.get("findings", [])],
         scanned=scanned.get("complete") is True,
         results=list(_content(tested).get("tests", [])),

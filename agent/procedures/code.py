@@ -71,7 +71,7 @@ class _Generation:
         work = self.work
         if not work.outlined:
             return self._outline()
-        if self.steps_left <= 1 or work.unusable >= MOST_UNUSABLE:
+        if self.steps_left <= 1 or work.unusable >= MOST_UNUSABLE or self._refused():
             return self._finish()
         if not work.candidates:
             return self._write()
@@ -81,6 +81,11 @@ class _Generation:
         if len(work.candidates) >= self.task.rounds or self._settled(best):
             return self._measure(best) or self._finish()
         return self._again()
+
+    def _refused(self) -> bool:
+        """Whether two programs in a row could not be compiled for the same reason, which no program changes."""
+        last = self.work.candidates[-2:]
+        return len(last) > 1 and all(one.refused for one in last) and last[0].error == last[1].error
 
     def _wants_tests(self) -> bool:
         """Whether to ask for tests: once in any case, and again while no test of any program passes."""
@@ -133,7 +138,8 @@ class _Generation:
         problems = problems_of(last, self.level, self.examples)
         rewritten = next((index for index, one in enumerate(reversed(self.work.candidates)) if one.kind == "write"), 0)
         functional = bool(last.error or last.failed(self.examples))
-        if problems and rewritten < (1 if functional else 2) and not (functional and self._repeats()):
+        repairs = 0 if last.refused else 1 if functional else 2
+        if problems and rewritten < repairs and not (functional and self._repeats()):
             return self._repair(last, problems)
         return self._write()
 

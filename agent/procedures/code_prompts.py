@@ -89,8 +89,9 @@ def _block(task: CodeTask, code: str) -> str:
 
 def _failed_test(result: dict[str, object]) -> str:
     call, _, expected = str(result["test"]).rpartition(" == ")
-    if result.get("error"):
-        return f"{call} should return {expected}, but it raised {result['error']}"
+    if error := str(result.get("error") or ""):
+        raised = error if error.startswith("not finished") else f"it raised {error}"
+        return f"{call} should return {expected}, but {raised.replace('not finished', 'it was not finished', 1)}"
     return f"{call} should return {expected}, but it returned {result.get('value')}"
 
 

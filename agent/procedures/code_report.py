@@ -49,8 +49,8 @@ def report(
     tests = language.test_file(passed, scenarios, entry, best.code) if passed or scenarios else ""
     return result.model_copy(
         update={
-            "files": [CodeFile(path=language.file, text=best.code)],
-            "tests": [CodeFile(path=language.tests_file, text=tests)] if tests else [],
+            "files": [CodeFile(path=language.file(best.code), text=best.code)],
+            "tests": [CodeFile(path=language.tests_file(best.code), text=tests)] if tests else [],
             "findings": [_finding(one) for one in best.findings],
         }
     )
@@ -62,8 +62,7 @@ def _stopped(
     """Why the best program is not good enough."""
     written = f"{len(work.candidates)} programs were written"
     if best is None:
-        errors = [one.error for one in work.candidates if one.error]
-        return f"{written}, and none compiles: {errors[-1]}" if errors else "the model wrote no program"
+        return _without_program(work)
     if problems := problems_of(best, task.security_level, examples):
         return f"{written}; the best one has {len(problems)} open problems: {problems[0]}"
     if not best.checked or not best.scanned:
@@ -73,6 +72,14 @@ def _stopped(
     if task.constraints.growth and (best.growth or {}).get("kept") is None:
         return f"its growth could not be measured: {(best.growth or {}).get('reason', 'not measured')}"
     return None
+
+
+def _without_program(work: Work) -> str:
+    """Why no program compiles."""
+    if not work.candidates:
+        return "the model wrote no program"
+    last, written = work.candidates[-1], f"{len(work.candidates)} programs were written"
+    return f"{written}, and {'could not be checked' if last.refused else 'none compiles'}: {last.error}"
 
 
 def _unverified(task: CodeTask, best: Candidate | None, examples: Sequence[Test], own: int) -> list[str]:

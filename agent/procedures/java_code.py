@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from agent.procedures.examples import FENCED, MOST, NAMED, Test, after_separator, closing, first_literal
 from agent.procedures.procedure import Unusable
+from tools.java_text import all_types, main_type, package_of, receiver_of, top_types, without_package
 
 _METHOD = re.compile(
     r"^[ \t]*(?:(?:public|private|protected|static|final)\s+)*[\w<>\[\], ?.]+\s+(\w+)\s*\(([^()]*)\)[^;{]*\{", re.M
@@ -27,15 +28,22 @@ _HOMES = {
     "java.util.function.*": r"\b(?:Function|BiFunction|Predicate|Supplier|Consumer|UnaryOperator|BinaryOperator)\b",
     "java.math.*": r"\b(?:BigInteger|BigDecimal|RoundingMode)\b",
 }
-_IMPORT = re.compile(r"^\s*import\s+(?:static\s+)?([\w.]+(?:\.\*)?)\s*;[ \t]*\n?", re.M)
+_IMPORT = re.compile(r"^[ \t]*import\s+(?:static\s+)?([\w.]+(?:\.\*)?)\s*;[ \t]*\n?", re.M)
+_NAMED = re.compile(r"\bmethods?\s+`(?:[\w.<>\[\], ?]+\s)?(\w+)\s*\(")
+"""A method that a sentence names by its header."""
+_MAIN = re.compile(r"\bstatic\s+void\s+main\s*\(")
 
 
 class JavaCode:
     """Reads what a model writes in Java."""
 
     name = "java"
-    file = "Solution.java"
-    tests_file = "SolutionTest.java"
+
+    def file(self, code: str) -> str:
+        return f"{main_type(code)}.java"
+
+    def tests_file(self, code: str) -> str:
+        return f"{main_type(code)}Test.java"
 
     def program(self, answer: str, prompt: str) -> str:
         """The program in an answer: a class, around a lone method too, with the imports that it needs.
@@ -44,28 +52,31 @@ class JavaCode:
             Unusable: the answer has no program.
         """
         blocks = [body for kind, body in FENCED.findall(answer) if kind.lower() in ("", "java")]
-        code = (blocks or [answer])[0]
-        if not re.search(r"\bclass\s+\w+|\brecord\s+\w+", code):
+        code = _one_file(blocks) or (blocks or [answer])[0]
+        package, code = package_of(code), without_package(code)
+        if not top_types(code):
             if not _METHOD.search(code):
                 raise Unusable("the answer contains no program")
-            imports, code = _imports(code), _IMPORT.sub("", code)
+            imports, code = _IMPORT.findall(code), _IMPORT.sub("", code)
             code = "\n".join(f"import {name};" for name in imports) + f"\nclass Solution {{\n{code.rstrip()}\n}}\n"
         code = _without_main(code)
         known = _imports(code)
         wanted = [*(_imports(prompt) if self.is_stub(prompt) else []), *_homes(code)]
         missing = [name for name in dict.fromkeys(wanted) if name not in known and name != "java.lang.*"]
-        return "".join(f"import {name};\n" for name in missing) + code.strip("\n") + "\n"
+        head = f"package {package};\n\n" if package else ""
+        return head + "".join(f"import {name};\n" for name in missing) + code.strip("\n") + "\n"
 
     def entry(self, prompt: str, signature: str | None) -> str | None:
         if signature is not None and (found := re.search(r"(\w+)\s*\(", signature)):
             return found[1]
         if self.is_stub(prompt):
             return str(_METHOD.findall(prompt)[-1][0])
-        named = NAMED.search(prompt)
+        named = _NAMED.search(prompt) or NAMED.search(prompt)
         return named[1] if named else None
 
     def defined(self, code: str) -> str | None:
-        names = [name for name, _ in _METHOD.findall(code) if name != "main"]
+        types = {one.name for one in all_types(code)}  # a record's head looks like a method's, and so do constructors
+        names = [name for name, _ in _METHOD.findall(code) if name != "main" and name not in types]
         return names[0] if names else None
 
     def is_stub(self, prompt: str) -> bool:
@@ -100,24 +111,35 @@ class JavaCode:
         raise Unusable("tests made of statements are not written in Java")
 
     def test_file(self, tests: Sequence[Test], scenarios: Sequence[str], entry: str | None, code: str) -> str:
-        """A class whose ``main`` throws if a test fails."""
-        owner = re.search(r"\bclass\s+(\w+)", code)
-        static = entry and re.search(rf"\bstatic\b[^;{{(]*\b{re.escape(entry)}\s*\(", code)
-        target = (owner[1] if owner else "Solution") if static else f"new {owner[1] if owner else 'Solution'}()"
-        lines = [f"        check({target}.{call}, {expected});" for call, expected in tests]
+        """A class whose ``main`` throws if a test fails; empty if no expected value can be written as a literal."""
+        package, target = package_of(code), receiver_of(code, entry or "")
+        kept = [(call, expected) for call, expected in tests if _LITERAL.fullmatch(expected)]
+        if not kept:
+            return ""
+        calls = [call if entry and not call.startswith(f"{entry}(") else f"{target}.{call}" for call, _ in kept]
+        lines = [f"        check({call}, {expected});" for call, (_, expected) in zip(calls, kept, strict=True)]
         return "\n".join(
             [
+                *([f"package {package};", ""] if package else []),
                 "import java.util.*;",
                 "",
-                "class SolutionTest {",
-                "    public static void main(String[] arguments) {",
+                f"class {main_type(code)}Test {{",
+                "    public static void main(String[] arguments) throws Exception {",
                 *lines,
                 "    }",
                 "",
                 "    static void check(Object value, Object expected) {",
-                "        if (!Objects.deepEquals(value, expected)) {",
+                "        if (!same(value, expected)) {",
                 '            throw new AssertionError(value + " is not " + expected);',
                 "        }",
+                "    }",
+                "",
+                "    static boolean same(Object value, Object expected) {",
+                "        if (value instanceof Number && expected instanceof Number) {",
+                "            double one = ((Number) value).doubleValue(), other = ((Number) expected).doubleValue();",
+                "            return one == other || Math.abs(one - other) <= 1e-6 * Math.max(1, Math.abs(one));",
+                "        }",
+                "        return Objects.deepEquals(value, expected);",
                 "    }",
                 "}",
                 "",
@@ -126,14 +148,17 @@ class JavaCode:
 
 
 def _calls(text: str, entry: str) -> Iterator[Test]:
-    """Calls with literals in a text, each with the text after it."""
-    for match in re.finditer(rf"(?<![\w.]){re.escape(entry)}\(", text):
+    """Calls with literals in a text, each with the text after it. They may name the type, or make an object of it."""
+    for match in re.finditer(rf"(?<![\w.])(?:(?:new\s+\w+\(([^()]*)\)|[A-Z]\w*)\.)?{re.escape(entry)}\(", text):
         end = closing(text, match.end())
         if end is None:
             continue
-        inside = text[match.end() : end - 1]
-        if _LITERAL.fullmatch(inside) and "[" not in inside.replace("[]", ""):
+        if all(map(_is_literal, (text[match.end() : end - 1], match[1] or ""))):
             yield " ".join(text[match.start() : end].split()), text[end:]
+
+
+def _is_literal(text: str) -> bool:
+    return bool(_LITERAL.fullmatch(text)) and "[" not in text.replace("[]", "")
 
 
 def _expected(text: str) -> str | None:
@@ -165,7 +190,7 @@ def _as_java(value: object) -> str | None:
         case float():
             return repr(value)
         case str():
-            return json.dumps(value)
+            return json.dumps(value, ensure_ascii=False)
         case list() | tuple():
             parts = [_as_java(one) for one in value]
             return None if None in parts else f"Arrays.asList({', '.join(map(str, parts))})"
@@ -174,6 +199,25 @@ def _as_java(value: object) -> str | None:
 
 def _imports(code: str) -> list[str]:
     return _IMPORT.findall(code)
+
+
+def _one_file(blocks: Sequence[str]) -> str:
+    """The types of several blocks, which a model takes for several files, as one file. Only one type may be public."""
+    package, imports, bodies, known = None, [], [], set()
+    for block in blocks:
+        own = top_types(block)
+        if not own or {one.name for one in own} <= known or (known and _MAIN.search(block)):
+            continue  # no program, or another version of one, or an example of its use
+        package = package or package_of(block)
+        known |= {one.name for one in own}
+        block = without_package(block)
+        imports += [found[0].strip() for found in _IMPORT.finditer(block)]
+        bodies.append(_IMPORT.sub("", block).strip("\n"))
+    code = "\n\n".join(bodies)
+    for other in reversed([one for one in top_types(code) if one.public][1:]):
+        code = code[: other.start] + code[other.start :].replace("public ", "", 1)
+    head = [f"package {package};"] if package else []
+    return "\n".join([*head, *dict.fromkeys(imports), code]) if code else ""
 
 
 def _homes(code: str) -> list[str]:

@@ -15,10 +15,13 @@ class GeneratedLanguage(Protocol):
 
     @property
     def name(self) -> str: ...
-    @property
-    def file(self) -> str: ...
-    @property
-    def tests_file(self) -> str: ...
+    def file(self, code: str) -> str:
+        """Name of a program's file."""
+        ...
+
+    def tests_file(self, code: str) -> str:
+        """Name of the file with a program's tests."""
+        ...
 
     def program(self, answer: str, prompt: str) -> str:
         """The program in a model's answer. Raises Unusable."""

@@ -30,8 +30,12 @@ class PythonCode:
     """Reads what a model writes in Python."""
 
     name = "python"
-    file = "solution.py"
-    tests_file = "test_solution.py"
+
+    def file(self, code: str) -> str:
+        return "solution.py"
+
+    def tests_file(self, code: str) -> str:
+        return "test_solution.py"
 
     def program(self, answer: str, prompt: str) -> str:
         """The program in an answer, completed by what the prompt's own code provides.

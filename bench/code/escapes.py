@@ -1,93 +1,90 @@
 """Programs that try to leave the sandbox in which generated code is tested.
 
-A program's ``attempt()`` returns what it got: a text with ``ESCAPED``, or with the secret that lies outside. The
-sandbox holds if it raises, gets nothing, or is stopped, if the folder outside is unchanged, and if nobody connected.
+A program's ``attempt()`` does something that it must not, and returns what it got. The sandbox holds if nothing is seen
+of it outside (`bench.code.outside`), and if no program of Python says ``ESCAPED``, which it does where only the program
+can know, as of a system call that should have failed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import yaml
 
+from bench.code.outside import outside, started_processes
 from bench.rows import Row
 from flightloop.tool import ToolContext
 from tools.config import ToolsConfig
+from tools.ending import below
 from tools.host import ToolHosts
+from tools.sandbox.confinement import adopt_orphans
 
-ATTEMPTS = Path(__file__).parent / "escapes.yaml"
-SECRET = "the secret of the machine"
+HERE = Path(__file__).parent
 MARK = "ESCAPED"
+Language = Literal["python", "java"]
+LANGUAGES: tuple[Language, ...] = ("python", "java")
+IMPORTS = ("java.io.*", "java.net.*", "java.nio.channels.*", "java.nio.file.*", "java.util.*")
 
 
-def attempts() -> dict[str, str]:
-    """Programs by name; FOLDER is a folder outside the sandbox with a file ``secret``, PORT a listening port."""
-    return dict(yaml.safe_load(ATTEMPTS.read_text(encoding="utf-8")))
+def attempts(language: Language) -> dict[str, str]:
+    """Programs by name. Names in capitals stand for what lies outside: see `Outside.filled`."""
+    found = dict(yaml.safe_load((HERE / f"escapes_{language}.yaml").read_text(encoding="utf-8")))
+    return found if language == "python" else {name: java_program(body) for name, body in found.items()}
+
+
+def java_program(body: str) -> str:
+    """A class with a method ``attempt``."""
+    imports = " ".join(f"import {name};" for name in IMPORTS)
+    return f"{imports}\nclass Solution {{\nstatic Object attempt() throws Throwable {{\n{body.rstrip()}\n}}\n}}\n"
 
 
 def measure() -> list[Row]:
-    """The number of attempts that got out."""
-    with TemporaryDirectory(prefix="flightloop-escape-") as name:
-        escaped = escaped_of(attempts(), Path(name).resolve())
-    note = f"got out: {', '.join(escaped)}" if escaped else None
-    return [Row("code_escape", len(escaped), f"of {len(attempts())}", higher_is_better=False, note=note)]
+    """The number of attempts that got out, of both languages together and of each."""
+    rows, count, total = [], 0, 0
+    for language in LANGUAGES:
+        programs = attempts(language)
+        with TemporaryDirectory(prefix="flightloop-escape-") as name:
+            escaped = escaped_of(programs, Path(name).resolve(), language)
+        note = "; ".join(f"{name}: {', '.join(signs)}" for name, signs in escaped.items()) or None
+        rows.append(
+            Row(f"code_escape_{language}", len(escaped), f"of {len(programs)}", higher_is_better=False, note=note)
+        )
+        count, total = count + len(escaped), total + len(programs)
+    return [Row("code_escape", count, f"of {total}", higher_is_better=False), *rows]
 
 
-def escaped_of(programs: Mapping[str, str], folder: Path) -> list[str]:
-    """Names of the programs that got out of the sandbox. ``folder``: an empty one for this purpose."""
-    outside, data = folder / "outside", folder / "data"
-    outside.mkdir()
+def escaped_of(programs: Mapping[str, str], folder: Path, language: Language = "python") -> dict[str, list[str]]:
+    """Names of the programs that got out of the sandbox, with what was seen. ``folder``: an empty one."""
+    known = [*below(os.getpid())]
+    adopt_orphans()  # a process that outlives its parent then counts as below this one
+    try:
+        escaped = asyncio.run(_escaped(programs, folder, language))
+        return escaped | ({"after all": ["lives on"]} if started_processes(known) else {})
+    finally:
+        adopt_orphans(False)
+
+
+async def _escaped(programs: Mapping[str, str], folder: Path, language: Language) -> dict[str, list[str]]:
+    data, escaped = folder / "data", {}
     data.mkdir()
-    (outside / "secret").write_text(SECRET)
-    with _listening() as (port, connections):
-        return asyncio.run(_escaped(programs, outside, data, port, connections))
-
-
-async def _escaped(
-    programs: Mapping[str, str], outside: Path, data: Path, port: int, connections: list[str]
-) -> list[str]:
-    escaped = []
     async with ToolHosts(["tools.builtin"], ToolsConfig(spare=0)) as hosts:
         for name, code in programs.items():
-            before = len(connections)
-            told = await run(hosts, data, code.replace("FOLDER", str(outside)).replace("PORT", str(port)))
-            if MARK in told or SECRET in told or _changed(outside) or len(connections) > before:
-                escaped.append(name)
+            with outside(folder / name) as one:
+                with one.watched():
+                    told = await run(hosts, data, one.filled(code), language)
+                if signs := [*one.seen(told), *([MARK] if MARK in told else [])]:
+                    escaped[name] = signs
     return escaped
 
 
-def _changed(outside: Path) -> bool:
-    return [path.name for path in outside.iterdir()] != ["secret"] or (outside / "secret").read_text() != SECRET
-
-
-async def run(hosts: ToolHosts, data: Path, code: str) -> str:
+async def run(hosts: ToolHosts, data: Path, code: str, language: Language) -> str:
     """What the tool says about a program that tries something. ``attempt()`` returns what it got."""
     context = ToolContext("bench:0:0", "default", "bench", "bench", "bench", data, ())
-    arguments = {"code": code, "tests": [{"call": "attempt()"}]}
+    arguments = {"code": code, "language": language, "tests": [{"call": "attempt()"}]}
     outcome = await hosts.call("run_tests", arguments, context)
     return str(outcome.content if outcome.ok else outcome.error)
-
-
-@contextmanager
-def _listening() -> Iterator[tuple[int, list[str]]]:
-    """A port of this machine, and the addresses that connected to it."""
-    connections: list[str] = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def accept() -> None:
-            while True:
-                try:
-                    connection, address = server.accept()
-                except OSError:
-                    return
-                connections.append(str(address))
-                connection.close()
-
-        threading.Thread(target=accept, daemon=True).start()
-        yield server.getsockname()[1], connections

@@ -16,7 +16,8 @@ class CodeGenerator:
     """Generates programs in some languages at one security level.
 
     Args:
-        languages: ``python`` and ``java``; the first one is the default.
+        languages: ``python`` and ``java``; the first one is the default. Java needs a JDK of version 17 or later on the
+            server.
         security_level: ``low``, ``medium`` or ``high``.
         client: default: a client of the server at ``FLIGHTLOOP_URL``.
         agent: name of the agent that generates code.

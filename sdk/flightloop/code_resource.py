@@ -50,7 +50,7 @@ class Code(Resource[X]):
 
         Args:
             prompt: what the program should do. It may contain a function's header and examples.
-            language: ``python`` or ``java``.
+            language: ``python`` or ``java``, which needs a JDK of version 17 or later on the server.
             constraints: see ``CodeConstraints``.
             security_level: ``low`` reports findings, ``medium`` also has the model repair them, ``high`` returns
                 nothing that was not compiled, tested and free of findings.

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from bench.code.escapes import attempts, escaped_of
+from bench.code.escapes import attempts, escaped_of, java_program
 from bench.code.generation import Generated, gain_rows, weakness_rows
 from bench.code.hidden_tests import verdicts
+from bench.code.outside import Outside, outside
 from bench.code.problems import Problem, humaneval, own_problems, weakness_problems
 from bench.code.run import Wish, measure
 from bench.code.scanner import programs
@@ -87,11 +92,63 @@ def test_missing_data_is_an_error(tmp_path: Path) -> None:
 
 
 def test_attempts_to_escape_fail(tmp_path: Path) -> None:
-    assert len(attempts()) == 60
+    known = attempts("python")
+    assert len(known) == 60
     some = ["read-file", "read-by-link", "read-by-syscall", "list-folder", "write-file", "delete-file",
             "socket-connect", "socket-unix", "run-program", "fork", "kill-parent", "take-memory"]  # fmt: skip
     control = {"control": "def attempt():\n    return 'ESC' + 'APED'\n"}
-    assert escaped_of({name: attempts()[name] for name in some} | control, tmp_path) == ["control"]
+    assert escaped_of({name: known[name] for name in some} | control, tmp_path) == {"control": ["ESCAPED"]}
+
+
+@JDK
+@pytest.mark.slow
+def test_attempts_to_escape_in_java_fail(tmp_path: Path) -> None:
+    known = attempts("java")
+    assert len(known) == 60
+    some = ["read-by-link", "write-by-compiler", "write-at-exit", "socket-unix", "socket-by-dns", "run-detached",
+            "kill-all", "live-on-at-exit", "take-threads"]  # fmt: skip
+    allowed = java_program("return System.getenv();")
+    assert escaped_of({name: known[name] for name in some} | {"allowed": allowed}, tmp_path, "java") == {}
+
+
+def test_what_a_program_reaches_is_seen_outside(tmp_path: Path) -> None:
+    """Each effect of an escape is seen, without the program's word."""
+    with outside(tmp_path / "a") as one:
+        assert one.seen("nothing") == []
+        assert one.seen(f"it is {one.secret}") == ["told the secret"]
+        assert one.seen("y" * 300_000) == ["flooded the result"]
+        text = one.filled("FOLDER PORT VICTIM SOCKET")
+        assert text == f"{one.folder} {one.tcp} {one.victim.pid} {one.unix}"
+        started = subprocess.Popen(["sleep", "60"])
+        assert one.seen("") == ["lives on"]
+        started.kill()
+        started.wait()
+        assert one.seen("") == []
+        (one.folder / "secret").chmod(0o666)
+        assert one.seen("") == ["changed files"]
+    with outside(tmp_path / "b") as one:
+        os.kill(one.victim.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, one.victim.pid, os.WSTOPPED | os.WNOWAIT)
+        assert one.seen("") == ["ended or stopped a process"]
+    for reach in (by_stream, by_datagram, by_unix):
+        with outside(tmp_path / reach.__name__) as one:
+            reach(one)
+            assert one.has_visitor(10)
+            assert one.seen("") == ["connected"]
+
+
+def by_stream(one: Outside) -> None:
+    socket.create_connection(("127.0.0.1", one.tcp)).close()
+
+
+def by_datagram(one: Outside) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"x", ("127.0.0.1", one.udp))
+
+
+def by_unix(one: Outside) -> None:
+    with socket.socket(socket.AF_UNIX) as sender:
+        sender.connect(str(one.unix))
 
 
 def test_gains_are_counted() -> None:

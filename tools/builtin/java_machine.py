@@ -23,6 +23,7 @@ from tools.sandbox.limits import Limits
 from tools.sandbox.reading import DEVICES
 
 LEAST_VERSION = 17
+USUAL = "/usr/bin:/usr/lib/jvm/default-java/bin"
 MOST_OUTPUT = 256 * 1024
 LIMITS = Limits(memory=1900 * 1024**2, file_size=8 * 1024**2, open_files=128, cpu=40)
 OPTIONS = (
@@ -63,7 +64,7 @@ def run(program: str, arguments: Sequence[str], folder: Path, seconds: float) ->
     def enter() -> None:
         os.setsid()
         die_with_parent()
-        readable = [home, _settings(home), *map(Path, ("/usr/lib", "/lib", "/lib64", "/proc/self")), *DEVICES]
+        readable = [home, *_linked(home), *map(Path, ("/usr/lib", "/lib", "/lib64", "/proc/self")), *DEVICES]
         landlock.restrict(readable, [folder.resolve()], execute=True)
         LIMITS.apply()
         seccomp.install(rules.of_virtual_machine(signals=landlock.version() >= landlock.SCOPE_VERSION))
@@ -85,10 +86,15 @@ def run(program: str, arguments: Sequence[str], folder: Path, seconds: float) ->
     return Done(output, in_words(status, in_time, seconds), pipes.cut)
 
 
-def jdk() -> Path:
-    """The folder of the JDK whose compiler is on the PATH. Raises ToolRefused."""
+def jdk(path: str | None = None, others: str = USUAL) -> Path:
+    """The folder of the JDK whose compiler is on the PATH. Raises ToolRefused.
+
+    Args:
+        path: folders to search instead of those on the PATH.
+        others: folders to search afterwards.
+    """
     needed = f"Java needs a JDK of version {LEAST_VERSION} or later on the machine that runs the tools"
-    found = shutil.which("javac") or shutil.which("javac", path="/usr/bin:/usr/lib/jvm/default-java/bin")
+    found = shutil.which("javac", path=path) or shutil.which("javac", path=others)
     if found is None:
         raise ToolRefused(f"{needed}, and no javac is on its PATH: install one (Debian: default-jdk-headless).")
     home = Path(os.path.realpath(found)).parents[1]
@@ -98,9 +104,11 @@ def jdk() -> Path:
     return home
 
 
-def _settings(home: Path) -> Path:
-    """The folder with the JDK's settings. Debian keeps them in /etc, with links in the JDK."""
-    return Path(os.path.realpath(home / "conf" / "security" / "java.security")).parents[1]
+def _linked(home: Path) -> list[Path]:
+    """The folder with the JDK's settings, and its file of certificates. Debian keeps both in /etc, with links to them
+    in the JDK."""
+    settings = os.path.realpath(home / "conf" / "security" / "java.security")
+    return [Path(settings).parents[1], Path(os.path.realpath(home / "lib" / "security" / "cacerts"))]
 
 
 def version_of(home: Path) -> int | None:

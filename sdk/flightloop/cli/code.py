@@ -20,7 +20,9 @@ console = PlainConsole()
 def code(
     context: typer.Context,
     prompt: Annotated[str, typer.Argument(help="What the program should do; @FILE reads it from a file.")],
-    language: Annotated[CodeLanguage, typer.Option("--language", "-l")] = CodeLanguage.PYTHON,
+    language: Annotated[
+        CodeLanguage, typer.Option("--language", "-l", help="Java needs a JDK of version 17 or later on the server.")
+    ] = CodeLanguage.PYTHON,
     level: Annotated[SecurityLevel, typer.Option(help="What is done about findings.")] = SecurityLevel.MEDIUM,
     signature: Annotated[str | None, typer.Option(help="Function that must be defined.")] = None,
     imports: Annotated[str | None, typer.Option(help="Allowed imports, separated by commas.")] = None,

@@ -263,3 +263,29 @@ async def test_a_program_that_ends_early_passes_no_test(generate: Generator) -> 
     quits = "```python\nimport os\n\n\ndef double(x):\n    os._exit(0)\n```"
     result = await generate({"rounds": 1}, PROMPT, quits)
     assert (result.attempts[0].passed, result.attempts[0].failed) == (0, 2)
+
+
+@JDK
+async def test_java_keeps_its_name_and_values_become_tests(generate: Generator) -> None:
+    prompt = 'Write a class Texts with a method `static String flip(String text)`. Texts.flip("ab") == "ba"'
+    code = (
+        "package a;\n\npublic class Texts {\n    static String flip(String text) {\n"
+        "        return new StringBuilder(text).reverse().toString();\n    }\n}\n"
+    )
+    result = await generate(
+        {"language": "java"}, prompt, f"```java\n{code}```", 'flip("xä") == "?"', f"```java\n{code}```"
+    )
+    assert [file.path for file in (*result.files, *result.tests)] == ["Texts.java", "TextsTest.java"]
+    assert 'check(Texts.flip("xä"), "äx");' in result.tests[0].text  # what both programs return
+    again = await generate({"language": "java", "rounds": 1}, prompt, "```java\nclass Texts { void f() { } }\n```")
+    assert "flip" in again.attempts[0].problem or again.stopped is not None
+
+
+async def test_a_compiler_that_is_missing_is_said_and_ends_the_run(generate: Generator) -> None:
+    """Code with a secret is refused before it reaches the compiler, each time for the same reason."""
+    leak = "```python\nkey = 'AKIAQ3EGRVVXWJZ5T7KD'\ndef double(x):\n    return 2 * x\n```"
+    result = await generate({}, PROMPT, leak, leak, leak, leak)
+    assert (result.returned, len(result.attempts)) == (False, 2)
+    assert result.stopped is not None
+    assert result.stopped.startswith("2 programs were written, and could not be checked: ")
+    assert result.attempts[0].problem in result.stopped

@@ -66,3 +66,52 @@ def test_main_is_dropped_and_imports_of_the_stub_are_kept() -> None:
 def test_words_are_no_program() -> None:
     with pytest.raises(Unusable):
         JAVA.program("I can't do that.", "")
+
+
+def test_several_files_become_one() -> None:
+    answer = (
+        "```java\npackage a.b;\n\npublic interface Shape {\n    double area();\n}\n```\nand\n"
+        "```java\npackage a.b;\n\nimport java.util.Map;\n\npublic record Square(double side) implements Shape {\n"
+        "    public double area() { return side * side; }\n}\n```\nUse:\n"
+        "```java\nclass Main { public static void main(String[] a) { } }\n```"
+    )
+    program = JAVA.program(answer, "")
+    assert program.startswith("package a.b;\n\nimport java.util.Map;\npublic interface Shape {")
+    assert "\nrecord Square(" in program
+    assert "Main" not in program
+    assert JAVA.file(program) == "Shape.java"
+    assert JAVA.defined(program) == "area"
+
+
+def test_imports_stand_before_types_and_after_the_package() -> None:
+    first = "public class First {\n    List<Integer> f() { return null; }\n}\n"
+    code = f"package a;\n\n{first}\nimport java.math.BigInteger;\n"
+    program = JAVA.program(f"```java\n{code}\npublic class Second {{\n}}\n```", "")
+    assert program.startswith("package a;\n\nimport java.util.*;\nimport java.math.BigInteger;\npublic class First {")
+    assert "\nclass Second {" in program
+
+
+def test_tests_name_the_programs_own_type_and_package() -> None:
+    code = "package a;\n\npublic class Größe {\n    static int twice(int x) {\n        return 2 * x;\n    }\n}\n"
+    tests = [("twice(1)", "2"), ("Größe.twice(2)", "4"), ("twice(3)", "{a=1}")]
+    text = JAVA.test_file(tests, [], "twice", code)
+    assert text.startswith("package a;\n")
+    assert "class GrößeTest {" in text
+    assert [line.strip() for line in text.splitlines() if "check(Größe" in line] == [
+        "check(Größe.twice(1), 2);",
+        "check(Größe.twice(2), 4);",
+    ]
+    assert JAVA.tests_file(code) == "GrößeTest.java"
+    assert JAVA.test_file(tests[2:], [], "twice", code) == ""
+
+
+def test_prompts_name_methods_by_their_headers_and_call_them_on_types() -> None:
+    prompt = (
+        "Write a class Calculator with a method `static List<Integer> added(int a, int b)`."
+        " Calculator.added(1, 2) == [3] and new Calculator(7).added(0, 0) == [0], but x.added(1, 1) == [2]."
+    )
+    assert JAVA.entry(prompt, None) == "added"
+    assert JAVA.examples(prompt, "added") == [
+        ("Calculator.added(1, 2)", "Arrays.asList(3)"),
+        ("new Calculator(7).added(0, 0)", "Arrays.asList(0)"),
+    ]

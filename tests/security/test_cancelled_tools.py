@@ -129,6 +129,7 @@ async def test_stopped_with_everything(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.any_user
 async def test_a_tool_of_a_run_that_works_for_the_cancelled_one(tmp_path: Path) -> None:
     async with at_work(tmp_path, call("ask_below", task="go"), call("hang")) as stopping:
         assert stopping.worker != stopping.run.id
@@ -137,6 +138,7 @@ async def test_a_tool_of_a_run_that_works_for_the_cancelled_one(tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.any_user
 async def test_cancelled_on_postgresql(tmp_path: Path, server: Postgres) -> None:
     async with at_work(tmp_path, call("hang"), FLIGHTLOOP_DATABASE_URL=server.database()) as stopping:
         await stopping.client.runs.cancel(stopping.run.id)

@@ -111,12 +111,14 @@ def keys_sent(proxy: FaultyProxy) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
+@pytest.mark.any_user
 def test_a_visitor_without_a_key_sees_and_reaches_nothing(visit: Open, proxy: FaultyProxy, page: str) -> None:
     assert asks(visit(page, id="run_1"))
     assert proxy.requests == []
 
 
 @pytest.mark.parametrize("key", ["wrong", "", "   ", "two words", "clé", "a\nb", "x" * 5000, "Bearer " + OWN])
+@pytest.mark.any_user
 def test_a_wrong_key_is_told_and_replaced_by_none(visit: Open, proxy: FaultyProxy, key: str) -> None:
     app = enter(visit(), key)
     assert asks(app)
@@ -126,6 +128,7 @@ def test_a_wrong_key_is_told_and_replaced_by_none(visit: Open, proxy: FaultyProx
 
 
 @pytest.mark.parametrize("role", list(Role))
+@pytest.mark.any_user
 def test_it_says_whose_key_it_is_and_acts_with_that(visit: Open, proxy: FaultyProxy, role: Role) -> None:
     app = enter(visit(), f"key-of-{role}")
     assert not asks(app)
@@ -133,6 +136,7 @@ def test_it_says_whose_key_it_is_and_acts_with_that(visit: Open, proxy: FaultyPr
     assert keys_sent(proxy) == {f"key-of-{role}"}
 
 
+@pytest.mark.any_user
 def test_a_viewer_cannot_approve(visit: Open, platform: Platform) -> None:
     app = enter(visit("approvals"), "key-of-viewer")
     next(item for item in app.button if item.label == "Approve").click().run()
@@ -141,6 +145,7 @@ def test_a_viewer_cannot_approve(visit: Open, platform: Platform) -> None:
     assert [item.status for item in approvals].count("approved") == 0
 
 
+@pytest.mark.any_user
 def test_two_visitors_see_each_their_own_tenant(visit: Open, platform: Platform) -> None:
     """One after the other, within the seconds for which a page's answers are kept."""
     own = {"key-of-admin": inputs_of(platform, "default"), "key-of-acme": inputs_of(platform, "acme")}
@@ -153,6 +158,7 @@ def test_two_visitors_see_each_their_own_tenant(visit: Open, platform: Platform)
     assert apps["key-of-admin"].session_state[PLACE] is not apps["key-of-acme"].session_state[PLACE]
 
 
+@pytest.mark.any_user
 def test_logging_out_forgets_the_key_and_what_was_read_with_it(
     visit: Open, platform: Platform, proxy: FaultyProxy
 ) -> None:
@@ -170,6 +176,7 @@ def test_logging_out_forgets_the_key_and_what_was_read_with_it(
     assert "Can't show the run" in said(app)  # which is another tenant's
 
 
+@pytest.mark.any_user
 def test_a_link_into_the_console_goes_on_after_the_login(visit: Open, platform: Platform, proxy: FaultyProxy) -> None:
     run = runs_of(platform, "default")[0].id
     app = visit("run", id=run)
@@ -177,6 +184,7 @@ def test_a_link_into_the_console_goes_on_after_the_login(visit: Open, platform: 
     assert run in said(enter(app, OWN))
 
 
+@pytest.mark.any_user
 def test_the_login_link_logs_in_once(visit: Open, proxy: FaultyProxy, offered: LoginLink) -> None:
     first = visit(token=TOKEN, id="run_1")
     assert "key:default" in said(first)
@@ -190,6 +198,7 @@ def test_the_login_link_logs_in_once(visit: Open, proxy: FaultyProxy, offered: L
 
 
 @pytest.mark.parametrize("token", ["wrong", "", TOKEN[:-1], TOKEN + "x", "é" * len(TOKEN)])
+@pytest.mark.any_user
 def test_another_token_logs_nobody_in(visit: Open, proxy: FaultyProxy, offered: LoginLink, token: str) -> None:
     app = visit(token=token)
     assert asks(app)
@@ -198,10 +207,12 @@ def test_another_token_logs_nobody_in(visit: Open, proxy: FaultyProxy, offered: 
     assert offered.exchange(TOKEN) == OWN  # which it does not spend
 
 
+@pytest.mark.any_user
 def test_a_console_without_a_link_says_so(visit: Open) -> None:
     assert "started without a link" in said(visit(token=TOKEN))
 
 
+@pytest.mark.any_user
 def test_who_guesses_is_held_up(visit: Open, proxy: FaultyProxy, offered: LoginLink) -> None:
     app = visit()
     for number in range(20):
@@ -217,6 +228,7 @@ def test_who_guesses_is_held_up(visit: Open, proxy: FaultyProxy, offered: LoginL
     assert offered.exchange(TOKEN) == OWN
 
 
+@pytest.mark.any_user
 def test_whoever_is_logged_in_goes_on_while_others_guess(visit: Open, proxy: FaultyProxy) -> None:
     inside = enter(visit(), OWN)
     outside = visit()

@@ -45,6 +45,7 @@ asyncio.run(erase_content(settings, Wish(subject=sys.argv[2]), print))
 
 
 @pytest.mark.parametrize("writes", [1, 2, 4])
+@pytest.mark.any_user
 async def test_an_erasure_that_is_killed_is_continued_by_the_next_one(tmp_path: Path, writes: int) -> None:
     settings = Settings(home=tmp_path / "home", model_url="http://127.0.0.1:1/v1")
     journal = factories.open_journal(settings)

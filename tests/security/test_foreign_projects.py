@@ -290,6 +290,7 @@ STARTED = {
 
 
 @pytest.mark.parametrize("module", STARTED)
+@pytest.mark.any_user
 def test_files_of_the_working_folder_are_no_libraries_of_the_platform(tmp_path: Path, module: str) -> None:
     trace = tmp_path / "trace"
     for name in (*LIBRARIES, *sys.stdlib_module_names):
@@ -315,15 +316,14 @@ def test_each_package_that_is_started_keeps_the_working_folder_out() -> None:
         assert re.findall(r"^import .*|^from .*", imports, re.MULTILINE) == ["import os", "import sys"], package
 
 
-async def test_what_a_server_tells_while_it_is_pinned_steers_no_terminal(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+async def test_what_a_server_tells_while_it_is_pinned_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     tell("weather: new\n    The \x1b]0;owned\x07weather \u202etxt.exe")
     assert capsys.readouterr().out == "weather: new\n    The \ufffd]0;owned\ufffdweather \ufffdtxt.exe\n"
 
 
 @pytest.mark.parametrize("name", ["agents/f.yaml", "policies/f.yaml", "mcp.yaml", "mcp.lock.json", "tools.py"])
 @pytest.mark.parametrize("kind", ["pipe", "device", "endless"])
+@pytest.mark.any_user
 def test_a_file_that_never_ends_holds_up_nobody(project: Path, name: str, kind: str) -> None:
     """The platform looks at the files of a project while others wait for it: the last good one stays."""
     (project / "tools.py").write_text(SEES.format(paths=[]))
@@ -357,6 +357,7 @@ ODD = {
 
 @pytest.mark.parametrize("name", ["agents/f.yaml", "policies/f.yaml", "mcp.yaml"])
 @pytest.mark.parametrize("odd", ODD)
+@pytest.mark.any_user
 def test_a_document_that_unfolds_or_is_odd_is_an_error_with_its_name(project: Path, name: str, odd: str) -> None:
     (project / "tools.py").write_text(SEES.format(paths=[]))
     (project / name).parent.mkdir(exist_ok=True)

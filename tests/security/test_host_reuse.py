@@ -93,6 +93,7 @@ async def test_a_host_that_differs_is_replaced(
     assert after[1] == before[1] > 12
 
 
+@pytest.mark.any_user
 async def test_a_host_serves_one_tenant(deployment: Deployment, project: Path) -> None:
     hosts = await deployment.hosts(project)
     folders = {}
@@ -103,6 +104,7 @@ async def test_a_host_serves_one_tenant(deployment: Deployment, project: Path) -
     assert len(set(folders.values())) == 3
 
 
+@pytest.mark.any_user
 async def test_idle_hosts_are_few(deployment: Deployment, project: Path) -> None:
     hosts = await deployment.hosts(project, idle=1)
     first = (await hosts.call("pid", {}, deployment.context("one"))).content[0]

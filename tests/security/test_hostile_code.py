@@ -43,6 +43,7 @@ def told(report: Report) -> None:
 
 @BOTH
 @pytest.mark.parametrize("name", DEEP)
+@pytest.mark.any_user
 def test_deep_nesting_ends(name: str, language: Language) -> None:
     told(scan(DEEP[name], language))
 
@@ -194,6 +195,7 @@ print("ended")
 
 
 @pytest.mark.parametrize("name", LARGE)
+@pytest.mark.any_user
 def test_memory_is_bounded(name: str) -> None:
     path = f"{ROOT}:{ROOT / 'sdk'}"
     out = subprocess.run(

@@ -166,6 +166,7 @@ SESSION = pytest.mark.parametrize("session", [False, True], ids=["without sessio
 
 @SESSION
 @pytest.mark.parametrize("answer", [pytest.param(answer, id=name) for name, answer in (LOST | REFUSED).items()])
+@pytest.mark.any_user
 async def test_only_a_servers_own_refusal_is_not_done(tmp_path: Path, answer: Answer, session: bool) -> None:
     """A gateway before it, and the SDK itself, may answer for it."""
     bank = Bank(answer, session=session)
@@ -219,6 +220,7 @@ BY_PROGRAMS = {
 
 
 @pytest.mark.parametrize(("answer", "uncertain"), [pytest.param(*how, id=name) for name, how in BY_PROGRAMS.items()])
+@pytest.mark.any_user
 async def test_of_a_program_too_only_its_own_refusal_is_not_done(
     deployment: Deployment, tmp_path: Path, answer: str, uncertain: bool
 ) -> None:

@@ -255,6 +255,7 @@ def runaway(
 
 
 @pytest.mark.parametrize("pages", ["endless", "never", "wrong"])
+@pytest.mark.any_user
 async def test_a_list_of_tools_has_an_end(deployment: Deployment, tmp_path: Path, pages: str) -> None:
     async with asyncio.timeout(40):
         outcome = await runaway(deployment, tmp_path, pages=pages).call("read", {}, deployment.context())
@@ -264,6 +265,7 @@ async def test_a_list_of_tools_has_an_end(deployment: Deployment, tmp_path: Path
 
 
 @pytest.mark.parametrize("says", ["endless line", "requests", "answers", "parts"])
+@pytest.mark.any_user
 async def test_a_server_does_not_fill_the_workers_memory(deployment: Deployment, tmp_path: Path, says: str) -> None:
     hosts = runaway(deployment, tmp_path, says=says)
     before = psutil.Process().memory_info().rss
@@ -274,6 +276,7 @@ async def test_a_server_does_not_fill_the_workers_memory(deployment: Deployment,
 
 
 @pytest.mark.parametrize("schema", [{"pattern": "^(a|a)*$"}, {"type": "integer"}, {"$ref": "#/nowhere"}])
+@pytest.mark.any_user
 async def test_a_result_is_not_checked_against_a_schema_of_the_servers(
     deployment: Deployment, tmp_path: Path, schema: dict[str, str]
 ) -> None:
@@ -292,6 +295,7 @@ def test_lines_are_counted_however_they_end() -> None:
             flow.count(end)
 
 
+@pytest.mark.any_user
 async def test_what_is_no_json_is_text(deployment: Deployment, tmp_path: Path) -> None:
     outcome = await runaway(deployment, tmp_path, value="float('nan')").call("read", {}, deployment.context())
     assert json.dumps(outcome.content, allow_nan=False)

@@ -132,6 +132,7 @@ def refused(*command: str, env: dict[str, str]) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.any_user
 def test_whoever_starts_is_told_of_a_port_that_is_taken(tmp_path: Path) -> None:
     with shared() as port:
         env = environment(tmp_path, FLIGHTLOOP_MODEL_URL="http://127.0.0.1:1", FLIGHTLOOP_CONSOLE_PORT=str(port))

@@ -72,6 +72,7 @@ def test_a_key_is_looked_up_often_enough() -> None:
 
 
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
+@pytest.mark.any_user
 async def test_a_run_stream_ends_and_none_begins(owner: httpx.AsyncClient, deps: ApiDeps, where: str) -> None:
     key, headers = await key_of(owner, "viewer")
     run = (await owner.post("/v1/runs", json={"agent": "support", "input": "Hello?"})).json()
@@ -90,6 +91,7 @@ async def test_a_run_stream_ends_and_none_begins(owner: httpx.AsyncClient, deps:
 
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
 @pytest.mark.parametrize(("path", "body"), STREAMS)
+@pytest.mark.any_user
 async def test_an_answer_under_way_ends(
     owner: httpx.AsyncClient, deps: ApiDeps, path: str, body: dict[str, Any], where: str
 ) -> None:
@@ -113,6 +115,7 @@ async def test_a_whole_answer_under_way_is_refused(owner: httpx.AsyncClient, dep
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized")
 
 
+@pytest.mark.any_user
 async def test_a_key_that_cannot_be_looked_up_ends_its_stream_in_the_end() -> None:
     class Broken:
         async def by_digest(self, sha256: str) -> None:

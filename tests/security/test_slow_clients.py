@@ -102,6 +102,7 @@ async def test_the_limit_of_open_files_is_raised(tmp_path: Path) -> None:
     ],
     ids=["nothing", "half a head", "half a second head", "a body without a key", "a body with one"],
 )
+@pytest.mark.any_user
 async def test_who_does_not_send_in_time_is_cut_off(sent: bytes) -> None:
     async with running(create_app(api_deps()), limits=QUICK, grace_s=1) as url, connected(url) as raw:
         await raw.send(sent)
@@ -155,6 +156,7 @@ async def test_a_server_that_is_slow_to_read_does_not_blame_its_client() -> None
         assert (await client.post("/", content=b"a" * 3 * MIB)).text == str(3 * MIB)
 
 
+@pytest.mark.any_user
 async def test_without_a_key_no_body_is_read(tmp_path: Path) -> None:
     async with scripted(tmp_path) as found:
         api = psutil.Process(found.process.pid)

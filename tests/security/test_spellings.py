@@ -197,6 +197,7 @@ async def test_the_types_tell_it_in_their_sandbox_and_no_tool_is_called(project:
             await hosts.known_by("send", {"to": "die"}, context)
 
 
+@pytest.mark.any_user
 async def test_types_that_hang_are_ended(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "KNOWN_BY_S", 0.3)
     context = ToolContext("run:0:0", "default", "desk", "session", "run", tmp_path / "data")

@@ -263,6 +263,7 @@ def test_the_front_s_order_goes_over_a_pipe_with_its_secrets() -> None:
     assert FrontOrder.read(order.written()) == order
 
 
+@pytest.mark.any_user
 async def test_the_stop_waits_for_one_transaction_and_not_for_all_that_wait(tmp_path: Path) -> None:
     """Two programs with one SQLite journal: one of them has a lot to write."""
     url = f"sqlite:///{tmp_path / 'journal.db'}"
@@ -317,6 +318,7 @@ async def serving(home: Path, model: str) -> AsyncIterator[tuple[psutil.Process,
 
 
 @pytest.mark.slow
+@pytest.mark.any_user
 async def test_a_process_that_stands_still_holds_up_neither_stop_nor_probe(tmp_path: Path) -> None:
     async with ScriptedServer().serving() as model, serving(tmp_path / "home", model) as (api, url):
         key = (tmp_path / "home" / "key").read_text().strip()
@@ -341,6 +343,7 @@ async def test_a_process_that_stands_still_holds_up_neither_stop_nor_probe(tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.any_user
 async def test_without_its_front_the_platform_ends_and_says_so(tmp_path: Path) -> None:
     async with ScriptedServer().serving() as model, serving(tmp_path / "home", model) as (api, _):
         [front] = [child for child in api.children() if "agent.serve.front" in " ".join(child.cmdline())]

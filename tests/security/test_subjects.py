@@ -57,6 +57,7 @@ def test_there_are_attacks_of_each_kind_in_each_language() -> None:
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.id)
+@pytest.mark.any_user
 def test_no_attack_succeeds_against_the_policy_or_the_tools_alone(field: Field, attack: Attack) -> None:
     """Without both it does, so the case is one."""
     assert asyncio.run(field.succeeds(attack, Defence(policy=False, tools=False)))
@@ -107,6 +108,7 @@ class Desk:
         ("2224", "Was habe ich bestellt?", ("list_orders", {"customer_id": 2224}), False),
     ],
 )
+@pytest.mark.any_user
 async def test_who_is_not_signed_in_names_an_order_or_its_address(
     field: Field, subject: str | None, said: str, call: tuple[str, dict[str, Any]], asks: bool
 ) -> None:

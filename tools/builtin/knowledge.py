@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from flightloop.tool import ProjectData, ToolContext, ToolRefused, tool
-from tools.knowledge.library import Library
+
+if TYPE_CHECKING:
+    from tools.knowledge.library import Library
 
 MOST_RESULTS = 3
 
@@ -46,4 +48,7 @@ def check_facts(context: ToolContext, text: str, asked: str = "") -> Any:
 
 @lru_cache(maxsize=8)
 def _library(data: Path, project: ProjectData) -> Library:
+    # Not before the first search: networkx and bm25s take half of a host's start, and of its memory.
+    from tools.knowledge.library import Library
+
     return Library(data, project)

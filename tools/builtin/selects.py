@@ -15,10 +15,7 @@ from functools import partial
 from itertools import accumulate, islice
 from typing import Annotated, Any
 
-import sqlglot
 from pydantic import Field
-from sqlglot import exp
-from sqlglot.tokens import TokenType
 
 from flightloop.receipts import reading
 from flightloop.tool import ToolContext, ToolRefused
@@ -77,9 +74,12 @@ def tables_of(context: ToolContext) -> tuple[str, ...]:
 
 def check(sql: str, tables: Sequence[str]) -> set[str]:
     """Names that ``sql`` defines in WITH clauses. Raises ToolRefused unless it is one SELECT over the given tables."""
+    import sqlglot  # at the first query: a host starts sooner without
+    from sqlglot import exp
+
     try:
         tokens = sqlglot.tokenize(sql, dialect="sqlite")
-        if _depth(token.token_type for token in tokens) > MAX_DEPTH:
+        if _depth(token.token_type.name for token in tokens) > MAX_DEPTH:
             raise ToolRefused(f"The SQL nests brackets more than {MAX_DEPTH} deep. Use WITH clauses.")
         statements = [statement for statement in sqlglot.parse(sql, dialect="sqlite") if statement is not None]
     except (sqlglot.errors.SqlglotError, RecursionError) as error:
@@ -138,9 +138,9 @@ def _refusal(error: Exception, tables: Sequence[str]) -> ToolRefused:
             return ToolRefused(f"The query failed: {error}.")
 
 
-def _depth(tokens: Iterable[TokenType]) -> int:
-    """The deepest nesting of brackets."""
-    steps = {TokenType.L_PAREN: 1, TokenType.R_PAREN: -1}
+def _depth(tokens: Iterable[str]) -> int:
+    """The deepest nesting of brackets, among names of tokens."""
+    steps = {"L_PAREN": 1, "R_PAREN": -1}
     return max(accumulate((steps.get(token, 0) for token in tokens), initial=0))
 
 

@@ -7,9 +7,6 @@ from typing import Any, Literal
 
 from flightloop.tool import ToolContext, ToolRefused, tool
 from tools.builtin.selects import MAX_ROWS, Sql, select
-from tools.vision.advice import advise, chart_of
-from tools.vision.key_points import key_points
-from tools.vision.rows import measures_of_rows
 
 MOST_KEY_POINTS = 12
 MOST_CHART_BYTES = 48 * 1024
@@ -38,6 +35,10 @@ def chart_sql(context: ToolContext, sql: Sql, kind: Literal["best", "bar", "line
         sql: one SELECT statement
         kind: kind of chart; best chooses one that fits the data
     """
+    from tools.vision.advice import advise, chart_of  # at the first chart: a host starts sooner without
+    from tools.vision.key_points import key_points
+    from tools.vision.rows import measures_of_rows
+
     found = select(context, sql)
     if found.more:
         raise ToolRefused(f"The query has more than {MAX_ROWS} rows, too many for a chart. Group them, or use LIMIT.")

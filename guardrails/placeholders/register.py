@@ -21,6 +21,8 @@ from guardrails.text.scalars import map_scalars
 _LEAST, _LEAST_DIGITS = 4, 7
 """Fewest characters of a known value that is replaced wherever it occurs, and of one without letters. A shorter one,
 such as an age, is replaced only where the finder sees it."""
+_LONGEST = 80
+"""Longest beginning of a value that is looked for where a text was cut."""
 _STRUCTURE = frozenset('"\\{}[]:')
 """Signs of JSON, which no value that is found across fields may have."""
 _CUT = "…"
@@ -48,6 +50,8 @@ class Register:
         self._counts: Counter[tuple[str, bool]] = Counter()
         self._found: dict[str, list[Finding]] = {}  # by text; shared by copies
         self._known: regex.Pattern[str] | None = None
+        self._begun: dict[str, str] | None = None
+        """Kinds of the known values' beginnings."""
 
     def copy(self) -> Register:
         """A register that learns for itself from here on."""
@@ -64,7 +68,7 @@ class Register:
         both._values |= other._values
         both._kinds |= other._kinds
         both._counts |= other._counts
-        both._known = None
+        both._known = both._begun = None
         return both
 
     def read(self, texts: Iterable[str], *, fixed: bool = False) -> None:
@@ -126,7 +130,7 @@ class Register:
             self._marks[value], self._values[made] = made, value
             if _is_telling(value) and kind != LITERAL:
                 self._kinds[value] = kind
-                self._known = None
+                self._known = self._begun = None
         return self._marks[value]
 
     def _spans(self, text: str) -> list[Finding]:
@@ -147,15 +151,24 @@ class Register:
             yield Finding(match.start(), match.end(), self._kinds[match.group()])
 
     def _cut_short(self, text: str) -> Iterator[Finding]:
-        """Beginnings of known values at which a text was cut."""
-        end = text.find(_CUT)
+        """Beginnings of known values at which a text was cut. Reads each character once, whoever wrote it."""
+        before, end = -1, text.find(_CUT)
         while end >= 0:
-            for value, kind in self._kinds.items():
-                for length in range(min(len(value) - 1, end), _LEAST - 1, -1):
-                    if text.startswith(value[:length], end - length):
-                        yield Finding(end - length, end, kind)
-                        break
-            end = text.find(_CUT, end + 1)
+            beginnings = self._beginnings()
+            for start in range(max(before + 1, end - _LONGEST), end - _LEAST + 1):
+                if (kind := beginnings.get(text[start:end])) is not None:
+                    yield Finding(start, end, kind)
+                    break
+            before, end = end, text.find(_CUT, end + 1)
+
+    def _beginnings(self) -> dict[str, str]:
+        if self._begun is None:
+            self._begun = {
+                value[:length]: kind
+                for value, kind in self._kinds.items()
+                for length in range(_LEAST, min(len(value), _LONGEST))
+            }
+        return self._begun
 
 
 def dumped(value: Any) -> str:

@@ -11,6 +11,9 @@ from flightloop.content import ImagePart, ImageUrl, TextPart
 from flightloop.errors import UnsupportedContent
 from guardrails.placeholder_policy import PlaceholderPolicy
 from guardrails.placeholders.register import Register
+from model.chat.compact import call_text
+from model.engine.grammar import grammar_for
+from tests.model.test_grammar import accepts, tool
 
 ADA = "ada@example.org"
 POLICY = PlaceholderPolicy(kinds=("email",), tools={"send": ("to",)})
@@ -72,3 +75,15 @@ def test_a_call_that_is_no_object_stays_as_it_is() -> None:
     masking.request(request)
     masking.finish(answer)
     assert answer.calls[0].function.arguments == '{"to": "[EMAIL_1]'
+
+
+def test_the_grammar_of_a_call_admits_placeholders_where_they_may_stand() -> None:
+    own = {"to": {"type": "string", "format": "email"}, "other": {"type": "string", "pattern": "^[a-z]+$"}}
+    schema = {"type": "object", "properties": own, "required": ["to"], "additionalProperties": False}
+    request = asked(tools=[tool("send", schema)], tool_choice="required")
+    before, after = grammar_for(request), grammar_for(masked(request))
+    assert before is not None
+    assert after is not None
+    call = call_text([("send", {"to": "[EMAIL_1]"})])
+    assert (accepts(before, call), accepts(after, call)) == (False, True)
+    assert not accepts(after, call_text([("send", {"to": "[EMAIL_1]", "other": "[EMAIL_1]"})]))

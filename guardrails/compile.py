@@ -36,6 +36,8 @@ from guardrails.rails.injection import injection_rail
 from guardrails.rails.limits import RAIL as LIMITS_RAIL
 from guardrails.rails.limits import limits_rail
 from guardrails.rails.moderation import Moderate, moderation_rail
+from guardrails.rails.placeholders import RAIL as PLACEHOLDERS_RAIL
+from guardrails.rails.placeholders import placeholders_rail
 from guardrails.rails.plugins import plugin_rail
 from guardrails.rails.provenance import provenance_rail
 from guardrails.rails.repeats import repeats_rail
@@ -84,6 +86,8 @@ def compile_stage(policy: Policy, stage: Stage, deps: RailDependencies, clock: C
                 sealed("forbidden", forbidden_rail(document)),
             )
             bound = [sealed("subject", calls_rail(document.subject))] if document.subject is not None else []
+            if document.placeholders is not None:
+                bound.append(sealed(PLACEHOLDERS_RAIL, placeholders_rail(document.placeholders)))
             rails = [structure, *bound, *listed, sealed(CONTACTS_RAIL, contacts_rail(document.egress))]
             if document.limits:  # last, for the arguments with which the call is made
                 rails.append(sealed(LIMITS_RAIL, limits_rail(document)))

@@ -16,6 +16,7 @@ from guardrails.compile import RailDependencies, compile_stage, detectors
 from guardrails.holdback import HoldBack
 from guardrails.holdback import StreamBlocked as StreamBlocked
 from guardrails.narrow import narrow, unread_characters
+from guardrails.placeholders.judge import unseeing
 from guardrails.policy import Policy
 from guardrails.rails.code import CodeScan
 from guardrails.rails.moderation import Moderate
@@ -48,7 +49,8 @@ class Guard:
     ) -> None:
         self.policy = policy
         self._clock = clock
-        deps = RailDependencies(judge, code_scan, moderate)
+        hidden = unseeing(judge, policy.document.placeholders) if judge is not None else None
+        deps = RailDependencies(hidden, code_scan, moderate)
         compiled = {stage: compile_stage(policy, stage, deps, clock) for stage in Stage}
         self._rails = compiled | (rails or {})
         self._detectors, self._strip = detectors(policy.document)

@@ -9,6 +9,8 @@ from dataclasses import replace
 from flightloop.chat import ToolDef
 from flightloop.egress import EgressEntry, address_text, permits
 from guardrails.approval_rule import strictest
+from guardrails.placeholder_policy import all_of
+from guardrails.placeholders.judge import hiding
 from guardrails.policy import Policy
 from guardrails.types import Checked, CheckedCall, GuardContext, Guarding, GuardStream, Ruling, severest
 
@@ -26,9 +28,10 @@ class Layered:
 
     async def check(self, checked: Checked) -> Ruling:
         rulings: list[Ruling] = []
-        for guard in self._guards:
-            rulings.append(ruling := await guard.check(checked))
-            checked = _passed_on(checked, ruling)
+        with hiding(self.policy.document.placeholders):
+            for guard in self._guards:
+                rulings.append(ruling := await guard.check(checked))
+                checked = _passed_on(checked, ruling)
         return _together(rulings)
 
     async def narrow(
@@ -88,8 +91,8 @@ def _together(rulings: Sequence[Ruling]) -> Ruling:
 
 
 def _policy(policies: Sequence[Policy]) -> Policy:
-    """The last policy, restricted by the others: egress hosts that all permit, and the strictest streaming and plan
-    lock.
+    """The last policy, restricted by the others: egress hosts that all permit, the strictest streaming and plan lock,
+    and all placeholders.
 
     Its hash covers all policies.
     """
@@ -101,7 +104,8 @@ def _policy(policies: Sequence[Policy]) -> Policy:
     locks = [policy.document.tools.lock_to_plan for policy in policies]
     lock = next((one for one in ("block", "ask", "auto") if one in locks), "off")
     tools = own.document.tools.model_copy(update={"lock_to_plan": lock})
-    changed = {"egress": egress, "streaming": "held" if held else "live", "tools": tools}
+    hidden = all_of([policy.document.placeholders for policy in policies])
+    changed = {"egress": egress, "streaming": "held" if held else "live", "tools": tools, "placeholders": hidden}
     return Policy(own.name, own.version, digest, own.document.model_copy(update=changed))
 
 

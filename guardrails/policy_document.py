@@ -18,6 +18,7 @@ from flightloop.verdicts import Action, Stage
 from guardrails.approval_rule import WrittenApprovalRule
 from guardrails.egress_document import Egress
 from guardrails.limit_rules import ANY_TOOL, OWNER, LimitRule
+from guardrails.placeholder_policy import PlaceholderPolicy
 from guardrails.rail_entries import AnyEntry, Strict
 from guardrails.regular_expression import RegularExpression
 from guardrails.subject_policy import SubjectPolicy
@@ -227,12 +228,14 @@ class PolicyDocument(Strict):
     constitution: Constitution = Field(default_factory=Constitution)
     subject: SubjectPolicy | None = None  # binds calls and results to the end user; None: nothing is bound
     limits: tuple[LimitRule, ...] = Field(default=(), max_length=50)  # on sums and counts of calls over time
+    placeholders: PlaceholderPolicy | None = None  # personal data that the model must not see; None: it sees all
     refusal: str = "I'm sorry, I can't help with that."  # text in place of a blocked answer
 
     def canonical(self) -> dict[str, Any]:
-        """The whole document as JSON data, including defaults. Without ``subject``, ``limits`` and ``approval`` where
-        there are none, so that they change no hash of policies that lack them. Other new fields do."""
-        absent = {name for name in ("subject", "limits") if not getattr(self, name)}
+        """The whole document as JSON data, including defaults. Without ``subject``, ``limits``, ``placeholders`` and
+        ``approval`` where there are none, so that they change no hash of policies that lack them. Other new fields do.
+        """
+        absent = {name for name in ("subject", "limits", "placeholders") if not getattr(self, name)}
         whole = self.model_dump(mode="json", by_alias=True, exclude=absent or None)
         for rule in (whole["tools"], *whole["tools"]["ask"], *whole.get("limits", ())):
             if rule["approval"] is None:
@@ -246,6 +249,8 @@ class PolicyDocument(Strict):
                 raise ValueError(f'stages.{stage}.fail_open must be false: "subject" binds calls and results')
         if self.limits and self.stages.tool_call.fail_open:
             raise ValueError('stages.tool_call.fail_open must be false: "limits" hold for every call')
+        if self.placeholders and self.stages.tool_call.fail_open:
+            raise ValueError('stages.tool_call.fail_open must be false: "placeholders" hold for every call')
         return self
 
     @model_validator(mode="after")
@@ -272,6 +277,8 @@ class PolicyDocument(Strict):
                     yield f"tools.ask.{index}.read.key", rule.tool, rule.read.key
         if self.subject is not None:
             yield from self.subject.evidence_named()
+        if self.placeholders is not None:
+            yield from self.placeholders.arguments_named()
         for index, limit in enumerate(self.limits):
             for field, argument in limit.arguments_named():
                 yield from ((f"limits.{index}.{field}", tool, argument) for tool in limit.tools if tool != ANY_TOOL)
@@ -285,6 +292,7 @@ class PolicyDocument(Strict):
         lists["tools.harmless"] = self.tools.harmless
         lists |= {f"limits.{index}.tools": limit.tools for index, limit in enumerate(self.limits)}
         lists |= dict(self.subject.tools_named()) if self.subject is not None else {}
+        lists |= {"placeholders.tools": self.placeholders.tools} if self.placeholders is not None else {}
         for stage in Stage:
             for index, entry in enumerate(self.stages.of(stage).rails):
                 lists[f"stages.{stage}.rails.{index}.tools"] = entry.tools or ()

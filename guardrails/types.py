@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flightloop.chat import ToolDef
 from flightloop.subject import Subject
@@ -18,6 +18,9 @@ from guardrails.approval_rule import ANYBODY, ApprovalRule
 from guardrails.limit_share import LimitShare, ReadUsed, not_counted
 from guardrails.policy import Policy
 from guardrails.text.spelling import most_characters
+
+if TYPE_CHECKING:
+    from guardrails.placeholders.register import Register
 
 
 class Statement(Protocol):
@@ -229,6 +232,8 @@ class GuardContext:
     """What was read and written, by field; None: only ``results``, ``trusted_results`` and ``written`` are known."""
     used: ReadUsed = not_counted
     """Reads what other calls have used of the policy's limits over time."""
+    register: Register | None = None
+    """Placeholders of the session's personal data; None: nothing is hidden from the model, or nothing was read yet."""
     memo: dict[object, object] = field(default_factory=dict, compare=False, repr=False)
     """Cache of values that rails compute from these texts, for the run's next checks."""
 

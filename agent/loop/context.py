@@ -113,6 +113,8 @@ class Conversation:
     """What the models of the session's other runs read and wrote."""
     tainted: bool = False
     """Whether an image of the session, or what an earlier run of it has read, taints the run."""
+    texts: tuple[str, ...] = ()
+    """Texts of the session up to the run's own input, before redaction; only where placeholders need them."""
     _head: tuple[Sequence[ToolDef], Prompt] | None = field(default=None, init=False, repr=False, compare=False)
     _turns: list[Prompt] = field(default_factory=list)
     _made_for: tuple[ContextCompacted | None, int | None] = (None, None)
@@ -165,6 +167,12 @@ class Conversation:
         shown = [message for number, one in enumerate(self.examples) for message in self._example(number, one)]
         made = Prompt.of([system, *shown])
         return Prompt(made.messages, made.characters + sum(len(_schema(tool)) for tool in tools))
+
+    @property
+    def fixed_texts(self) -> list[str]:
+        """The texts of the fixed beginning."""
+        messages = self._made_head(()).messages
+        return [text for one in messages for text in (one.text, *(c.function.arguments for c in one.tool_calls or ()))]
 
     @property
     def current(self) -> Prompt:

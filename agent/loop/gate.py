@@ -18,6 +18,7 @@ from agent.loop.context import Conversation
 from agent.loop.evidence import Evidence
 from agent.loop.leased_run import LeasedRun
 from agent.loop.run_dependencies import RunDependencies
+from agent.loop.session_register import SessionRegister
 from agent.model_call.call import GuardedCall, GuardedModel
 from agent.run.budgets import reserve
 from agent.run.history import CallState
@@ -28,7 +29,7 @@ from flightloop.provenance import Source
 from flightloop.tool import ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.rails.provenance import sources_of
-from guardrails.types import Checked, CheckedCall, Ruling, Write
+from guardrails.types import Checked, CheckedCall, GuardContext, Ruling, Write
 from observability import semconv
 from observability.tracing import traceparent
 from tools.host import ToolOutcome
@@ -47,6 +48,7 @@ class Gate:
         self._leased = leased
         self._conversation = conversation
         self._guarded = GuardedModel(deps.model, deps.guard, deps.tracing)
+        self._register = SessionRegister(deps, leased, conversation)
         self._evidence = Evidence(deps, leased, conversation, self._tool_context(f"{leased.run.id}:facts"))
 
     @property
@@ -103,6 +105,8 @@ class Gate:
             stopped: see ``Checked.stopped``.
         """
         context = self._evidence.context(approval, plan, under_way)
+        if stage is Stage.TOOL_CALL:
+            context = await self._with_register(context)
         ruling = await self._guarded.judge(Checked(stage, text, context, call, stopped))
         await self.judged(ruling.verdicts, call.call_id if call else None)
         return ruling
@@ -125,7 +129,8 @@ class Gate:
         tags = tags_of(run)
         extension = request.flightloop.model_copy(update={"tags": tags, "epoch": self._deps.epoch})
         asked = request.model_copy(update={"flightloop": extension})
-        call = GuardedCall(self._guarded, self, self._evidence.context(), asked, prompt_tokens)
+        context = await self._with_register(self._evidence.context())
+        call = GuardedCall(self._guarded, self, context, asked, prompt_tokens)
         async with aclosing(call.text(shown=show)) as pieces:
             async for piece in pieces:
                 self._publish(piece)
@@ -183,6 +188,10 @@ class Gate:
         if not (spec.writes and spec.agent is None and (arguments or spec.parameters.get("properties"))):
             return None
         return await self._deps.hosts.known_by(spec.name, arguments, self._tool_context(state.key))
+
+    async def _with_register(self, context: GuardContext) -> GuardContext:
+        register = await self._register.read()
+        return context if register is None else replace(context, register=register)
 
     def _tool_context(self, key: str) -> ToolContext:
         run = self._leased.run

@@ -11,6 +11,7 @@ from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.attached import Attaching, checked_readings, readable
 from agent.loop.context import Conversation, Exchange
 from agent.loop.local_time import LocalTime
+from agent.loop.session_texts import input_texts, texts_before
 from agent.loop.trail import trail_before
 from agent.project.agent_spec import AgentSpec
 from agent.run.journal import Journal
@@ -51,6 +52,9 @@ async def converse(
     if writes:
         of_root = runs if run.parent is None else await _earlier_of_root(journal, run.tenant_id, run.parent)
         trail = await trail_before(journal, run, of_root, toolbox)
+    texts: list[str] = []
+    if runtime.guard.policy.document.placeholders is not None:
+        texts = [*await texts_before(journal, run, attaching), *input_texts(given)]
     return Conversation(
         instructions=instructions(runtime.agent, run.subject, LocalTime.of(run, runtime.agent)),
         user=given.content,
@@ -63,6 +67,7 @@ async def converse(
         began=LocalTime.of(run, runtime.agent),
         context_length=context_length,
         trail=trail,
+        texts=tuple(texts),
     )
 
 

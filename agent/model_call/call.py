@@ -13,6 +13,7 @@ from opentelemetry.trace import Span
 
 from agent.model_call.interrupts import Interrupts
 from agent.model_call.markup import CallAsText
+from agent.model_call.masking import Masking, not_hidden
 from agent.model_call.reading import Reading
 from agent.model_call.repetition import Repeats
 from agent.model_call.screen import Screen
@@ -23,6 +24,7 @@ from flightloop.errors import FlightloopError, Interrupted, InvalidCall
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.aside import LONG, aside, on_behalf_of
 from guardrails.holdback import StreamBlocked
+from guardrails.placeholders.register import Register
 from guardrails.types import Checked, GuardContext, Guarding, Ruling
 from observability.messages import input_messages, output_messages
 from observability.tracing import Tracing, add_evaluation, add_usage, traceparent
@@ -76,7 +78,7 @@ class GuardedCall:
         before: text that an earlier attempt has shown; the final rails check it together with this call's text.
 
     Attributes:
-        request: the request sent to the model.
+        request: the request, before personal data is hidden in it for the model.
         answer: the answer so far.
         released: text that the stream rails have let through.
         spent: whether the call must be charged, because the model may have begun to compute.
@@ -105,6 +107,7 @@ class GuardedCall:
         self.problem: str | None = None
         self.repeated = False
         self._verdicts: list[Verdict] = []
+        self._masking: Masking | None = None
 
     @property
     def live(self) -> bool:
@@ -129,9 +132,9 @@ class GuardedCall:
             with self._guarded.tracing.chat(self.request.model, parent=extension.traceparent) as span:
                 extension = extension.model_copy(update={"traceparent": traceparent() or extension.traceparent})
                 self.request = self.request.model_copy(update={"flightloop": extension, "stream": True})
-                messages = self.request.messages
-                self._guarded.tracing.content(span, input_messages=lambda: input_messages(messages))
-                async with aclosing(self._pieces(shown)) as pieces:
+                sent = await self._hidden()
+                self._guarded.tracing.content(span, input_messages=lambda: input_messages(sent.messages))
+                async with aclosing(self._pieces(sent, shown)) as pieces:
                     async for piece in pieces:
                         yield piece
                 self._tell(span, shown)
@@ -173,10 +176,29 @@ class GuardedCall:
         await self._owner.judged(ruling.verdicts)
         return ruling.text if ruling.action in (Action.ALLOW, Action.REDACT) else ""
 
-    async def _pieces(self, shown: bool) -> AsyncGenerator[str, None]:
+    async def _hidden(self) -> ChatRequest:
+        """The request as the model gets it: with placeholders where the policy hides personal data.
+
+        Raises:
+            GuardrailBlocked: the data could not be hidden, so nothing may be sent.
+        """
+        hidden = self._guarded.guard.policy.document.placeholders
+        if hidden is None:
+            return self.request
+        self._masking = Masking(self._context.register or Register(hidden), self.request)
+        characters = sum(len(message.text) for message in self.request.messages)
+        try:
+            with on_behalf_of(self._context.tenant_id):
+                return await aside(characters, self._masking.request, self.request)
+        except FlightloopError:
+            raise
+        except Exception as error:
+            raise not_hidden(error) from error
+
+    async def _pieces(self, sent: ChatRequest, shown: bool) -> AsyncGenerator[str, None]:
         screen = Screen(self._guarded.guard.stream(self._context), self.request) if shown else None
         try:
-            async with aclosing(self._screened(screen)) as pieces:
+            async with aclosing(self._screened(sent, screen)) as pieces:
                 async for piece in pieces:
                     yield piece
         except CallAsText as written:
@@ -192,11 +214,11 @@ class GuardedCall:
             await self._owner.judged(blocked.ruling.verdicts)
             raise
 
-    async def _screened(self, screen: Screen | None) -> AsyncGenerator[str, None]:
+    async def _screened(self, sent: ChatRequest, screen: Screen | None) -> AsyncGenerator[str, None]:
         searched, most, begun = self._context.characters, self._most_characters(), False
-        async with aclosing(self._chunks()) as chunks:  # type: ignore[type-var]
+        async with aclosing(self._chunks(sent)) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
-                piece = self.answer.add(chunk)
+                piece = self.answer.add(self._masking.chunk(chunk) if self._masking else chunk)
                 if not begun:
                     begun = True
                     yield ""
@@ -235,12 +257,14 @@ class GuardedCall:
         if (isinstance(chunks, Reading) and chunks.stopped) or (self.answer.extension or _NOTHING).interrupted:
             raise Interrupted(STOPPED)
         self.answer.drop_cut_calls()
+        if self._masking:
+            self._masking.finish(self.answer)
 
-    def _chunks(self) -> AsyncIterator[ChatChunk]:
-        chunks, interrupts = self._guarded.model.stream(self.request), self._guarded.interrupts
+    def _chunks(self, sent: ChatRequest) -> AsyncIterator[ChatChunk]:
+        chunks, interrupts = self._guarded.model.stream(sent), self._guarded.interrupts
         if interrupts is None or self._guarded.model.capabilities.interrupts:
             return chunks
-        extension = self.request.flightloop
+        extension = sent.flightloop
         reading = Reading(chunks)
         reading.end_with(interrupts.raised(extension.tags, extension.epoch or 0))
         return reading

@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import pytest
 
 from flightloop.verdicts import Action, Stage
 from guardrails.fakes import ScriptedJudge
 from guardrails.guard import Guard
+from guardrails.layered import Layered
+from guardrails.placeholder_policy import PlaceholderPolicy
 from guardrails.policy import parse_policy
 from guardrails.types import Checked, GuardContext
 
@@ -15,6 +19,8 @@ constitution: {enabled: true, max_revisions: 2, principles: [Be polite.]}
 """
 )
 OBJECTION = "VIOLATION: 1, it is rude"
+
+SAID = GuardContext(user_text="I am ada@example.org.")
 
 
 async def judged(*answers, text="Go away."):
@@ -57,3 +63,21 @@ async def test_without_a_judge_it_blocks():
 async def test_what_the_other_rails_block_is_not_judged():
     ruling, judge = await judged("OK", text="forbidden")
     assert (ruling.action, judge.prompts) == (Action.BLOCK, [])
+
+
+async def test_the_judge_reads_placeholders_where_the_policy_hides_data():
+    document = POLICY.document.model_copy(update={"placeholders": PlaceholderPolicy(kinds=("email",))})
+    judge = ScriptedJudge((OBJECTION, "Please write to [EMAIL_1].", "OK"))
+    guard = Guard(replace(POLICY, document=document), judge)
+    ruling = await guard.check(Checked(Stage.FINAL, "Write to ada@example.org!", SAID))
+    assert ruling.text == "Please write to ada@example.org."
+    assert not any("ada@example.org" in prompt for prompt in judge.prompts)
+
+
+async def test_the_judge_of_a_sub_run_hides_what_the_callers_hide():
+    document = POLICY.document.model_copy(update={"placeholders": PlaceholderPolicy(kinds=("email",))})
+    judge = ScriptedJudge(("OK", "OK"))
+    guards = [Guard(replace(POLICY, document=document), judge), Guard(POLICY, judge)]
+    await Layered(guards).check(Checked(Stage.FINAL, "Write to ada@example.org!", SAID))
+    assert len(judge.prompts) == 2
+    assert not any("ada@example.org" in prompt for prompt in judge.prompts)

@@ -22,16 +22,18 @@ from agent.api.interrupted import refuse_if_interrupted, unless_stopped
 from agent.api.vouching import vouched
 from agent.attachments.facts import with_figures
 from agent.loop.attached import image_reads
+from agent.model_call.masking import Masking, not_hidden
 from agent.run.journal import new_id
 from agent.run.ledger import Completion
 from flightloop.chat import ChatMessage, ChatRequest, NamedToolChoice, Priority, RequestExtension, Tags, ToolDef
 from flightloop.content import TextPart, with_text
-from flightloop.errors import GuardrailBlocked, InvalidRequest
+from flightloop.errors import FlightloopError, GuardrailBlocked, InvalidRequest
 from flightloop.subject import Subject
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
-from guardrails.aside import LONG
+from guardrails.aside import LONG, aside
 from guardrails.evidence.acts import only_reads
+from guardrails.placeholders.register import Register
 from guardrails.text.spelling import most_characters
 from guardrails.types import Checked, CheckedCall, GuardContext, Guarding, Past, Read, Ruling, Trail, Write, no_facts
 from observability.trace_id import valid_traceparent
@@ -89,7 +91,7 @@ async def admit(
     context = replace(_context(request, tags, specs, given.readings), subject=subject, used=used, facts=facts)
     checking = _checked_messages(deps, guard, given, context, specs)
     messages, tainted = await unless_stopped(deps, checking, tags, epoch)
-    context = replace(context, tainted=tainted)
+    context = replace(context, tainted=tainted, register=await _register(guard, request, messages))
     tools = await _narrowed(guard, request, context)
     extension = RequestExtension(
         # The priority "operator" preempts all tenants' work, so only the deployment's own key may request it.
@@ -104,6 +106,27 @@ async def admit(
     )
     offered = {tool.function.name: specs[tool.function.name] for tool in tools or []}
     return Admitted(admitted, guard, context, tags, epoch, offered, counting)
+
+
+async def _register(guard: Guarding, request: ChatRequest, messages: list[ChatMessage]) -> Register | None:
+    """Placeholders of the conversation; the caller sends it whole, so that they stay the same. None: nothing is hidden.
+
+    Raises:
+        UnsupportedContent: the policy hides personal data, and the model would get an image.
+        GuardrailBlocked: personal data could not be looked for.
+    """
+    hidden = guard.policy.document.placeholders
+    if hidden is None:
+        return None
+    given = request.model_copy(update={"messages": messages, "tools": None})
+    masking = Masking(Register(hidden), given)
+    try:
+        await aside(sum(len(message.text) for message in messages), masking.request, given)
+    except FlightloopError:
+        raise
+    except Exception as error:
+        raise not_hidden(error) from error
+    return masking.register
 
 
 def _usual(priority: Priority) -> Priority:

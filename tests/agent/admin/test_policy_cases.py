@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -17,3 +18,35 @@ async def test_shipped_policies_decide_as_their_cases_expect(policy: str, tmp_pa
     file, told = ROOT / policy, list[str]()
     settings = configured(home=tmp_path)
     assert await policies.test_policy(settings, file, file.with_name("cases.jsonl"), told.append), told
+
+
+PRIVATE = """\
+name: private
+version: "1"
+tools: {allow: {"*": ["*"]}, provenance: allow}
+egress: {arguments: allow, contacts: allow}
+placeholders: {kinds: [email, person], tools: {send_message: [to]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "expect"),
+    [
+        ("send_message", {"to": "ada@example.org"}, "allow"),
+        ("send_message", {"to": "ada@example.org", "text": "From Anna Smith"}, "block"),
+        ("send_message", {"to": "[EMAIL_1]"}, "block"),
+        ("search_web", {"query": "ada@example.org"}, "block"),
+        ("search_web", {"query": "mugs"}, "allow"),
+    ],
+)
+async def test_a_case_tells_who_gets_personal_data(
+    tool: str, arguments: dict[str, str], expect: str, tmp_path: Path
+) -> None:
+    case = {"stage": "tool_call", "tool": tool, "effect": "pure", "arguments": arguments, "expect": expect}
+    case["user_text"] = "My name is Anna Smith, ada@example.org"
+    (tmp_path / "private.yaml").write_text(PRIVATE)
+    (tmp_path / "cases.jsonl").write_text(json.dumps(case))
+    told = list[str]()
+    settings = configured(home=tmp_path)
+    passed = await policies.test_policy(settings, tmp_path / "private.yaml", tmp_path / "cases.jsonl", told.append)
+    assert passed, told

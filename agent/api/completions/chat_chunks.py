@@ -155,8 +155,8 @@ class _Telling:
         reasoning = await call.reasoning()
         told = [self._chunk(Delta(reasoning_content=reasoning))] if reasoning else []
         told += [self._show(text)] if text and not call.live else []
-        if answer.calls:
-            told.append(self._chunk(Delta(tool_calls=[_delta(i, each, made) for i, (each, made) in enumerate(pairs)])))
+        # A chunk for each call, as OpenAI has them: some clients read only the first call of a chunk.
+        told += [self._chunk(Delta(tool_calls=[_delta(i, each, made)])) for i, (each, made) in enumerate(pairs)]
         reason = answer.finish_reason or "stop"
         if answer.calls and reason != "length":
             reason = "tool_calls"

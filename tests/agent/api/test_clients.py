@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -120,6 +121,21 @@ async def test_a_result_without_its_call_is_refused() -> None:
         at = next(at for at, message in enumerate(messages) if message["role"] == "tool")
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, f"messages[{at}].tool_call_id")
     assert (await chat(api_deps(), messages=[*asked, {"role": "assistant", "tool_calls": [call]}, result])).is_success
+
+
+async def test_each_call_of_a_stream_has_a_chunk_of_its_own() -> None:
+    """LlamaIndex reads only the first call of a chunk."""
+    deps = api_deps(Said("so", calls=[("add", '{"a":1}'), ("add", '{"a":2}'), ("pay", '{"amount": 7}')]))
+    streamed = await chat(deps, tools=[ADD, PAY], stream=True)
+    chunks = [json.loads(line[6:]) for line in streamed.text.splitlines() if line.startswith("data: {")]
+    deltas = [
+        choice["delta"]["tool_calls"]
+        for chunk in chunks
+        for choice in chunk["choices"]
+        if "tool_calls" in choice["delta"]
+    ]
+    assert [[call["index"] for call in calls] for calls in deltas] == [[0], [1], [2]]
+    assert len({calls[0]["id"] for calls in deltas}) == 3
 
 
 MESSAGES = [{"role": "user", "content": "hello"}, {"role": "user", "content": "the forbidden word"}]

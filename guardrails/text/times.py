@@ -73,14 +73,20 @@ def _read(match: regex.Match[str]) -> Iterator[Time]:
     if past := groups.get("minutes"):
         shift = _MINUTES[past.casefold()] if past.casefold() in _MINUTES else int(past)
         minute, hour = (shift, hour) if groups["way"].casefold() == "past" else (60 - shift, hour - 1)
-    for one in _hours(hour, groups.get("half") or "", groups.get("day") or ""):
+    half, day = groups.get("half") or "", groups.get("day") or ""
+    full = groups["hour"].startswith("0") and not (half or day)
+    for one in _hours(hour, half, day, full=full):
         if (time := _checked(one, minute)) is not None:
             yield time
 
 
-def _hours(hour: int, half: str, day: str) -> tuple[int, ...]:
-    """The hours on the clock of 24 that an hour can mean."""
-    if not 0 <= hour <= 12:
+def _hours(hour: int, half: str, day: str, *, full: bool) -> tuple[int, ...]:
+    """The hours on the clock of 24 that an hour can mean.
+
+    Args:
+        full: whether it is written as on that clock: 03:30.
+    """
+    if not 0 <= hour <= 12 or full:
         return (hour,)
     morning, evening = (hour % 12,), (hour % 12 + 12,)
     if half:

@@ -203,7 +203,10 @@ def _imports(code: str) -> list[str]:
 
 def _one_file(blocks: Sequence[str]) -> str:
     """The types of several blocks, which a model takes for several files, as one file. Only one type may be public."""
-    package, imports, bodies, known = None, [], [], set()
+    package: str | None = None
+    imports: list[str] = []
+    bodies: list[str] = []
+    known: set[str] = set()
     for block in blocks:
         own = top_types(block)
         if not own or {one.name for one in own} <= known or (known and _MAIN.search(block)):

@@ -159,17 +159,21 @@ def _entities(text: str, spans: Sequence[tuple[int, int]], tags: Sequence[int]) 
 def _entity(text: str, spans: Sequence[tuple[int, int]], kind: str) -> Iterator[Finding]:
     """The finding that tokens of the same entity make, without signs at its end and long words.
 
-    A mark at its beginning belongs to the blank that ends the segment before.
+    A mark or joiner at its beginning belongs to the blank that ends the segment before.
     """
-    while spans and unicodedata.category(text[spans[0][0]])[0] == "M":
-        spans = spans[1:]
-    while spans and not (text[spans[-1][1] - 1].isalnum() or text[slice(*spans[-1])] in _LAST):
-        spans = spans[:-1]
+    first, end = 0, len(spans)
+    while first < end and unicodedata.category(text[spans[first][0]]) in _JOINING:
+        first += 1
+    while first < end and not (text[spans[end - 1][1] - 1].isalnum() or text[slice(*spans[end - 1])] in _LAST):
+        end -= 1
+    spans = spans[first:end]
     letters = any(sign.isalnum() for a, b in spans for sign in text[a:b])
     if letters and all(b - a <= LONGEST_TOKEN for a, b in spans):
         yield Finding(spans[0][0], spans[-1][1], kind)
 
 
+_JOINING = frozenset({"Mn", "Mc", "Me", "Cf"})
+"""Categories of signs that join the one before."""
 _LAST = frozenset(".)")
 """Signs that an entity may end with."""
 

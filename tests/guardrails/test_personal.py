@@ -153,6 +153,7 @@ texts = st.lists(st.one_of(st.sampled_from(PIECES), st.text("aZ1 .\n'’é\u200d
 
 @settings(max_examples=200, deadline=None)
 @given(texts)
+@example(". \u200d’Anna BeckAnna BeckAnna BeckDr. ")
 def test_the_taggers_spans_split_no_grapheme(text):
     edges = {0, *(match.end() for match in regex.finditer(r"\X", text))}
     for one in FINDER.find(text):

@@ -116,7 +116,7 @@ def tried(command: Sequence[str], settings: Mapping[str, str], log: Path, timeou
             )
         except subprocess.TimeoutExpired as late:
             printed = late.stdout.decode(errors="replace") if isinstance(late.stdout, bytes) else late.stdout or ""
-            return [*_read(printed), Check("program", False, f"was not done after {timeout_s:.0f} s")]
+            return [*_read(printed), Check("program", False, f"was not done after {timeout_s:g} s")]
     checks = _read(ended.stdout)
     if ended.returncode or not checks:
         last = log.read_text(errors="replace").splitlines()[-TAIL:]

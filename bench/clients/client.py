@@ -50,12 +50,16 @@ class Client:
     @property
     def packages(self) -> str:
         """The pinned packages."""
+        if self == FAKE:
+            return "none"
         python = PYTHON.get(self.environment)
         return ", ".join(python.packages if python else NODE_ENVIRONMENTS[self.environment])
 
     def commands(self) -> list[list[str]]:
         """The commands that run the programs. Builds their environment if that is missing. Raises PeerError."""
         files = [HERE / program for program in self.programs]
+        if self == FAKE:
+            return [[sys.executable, "-P", str(file)] for file in files]
         if self.environment in PYTHON:
             return [[str(build(self.environment)), "-P", str(file)] for file in files]
         folder = build_node(self.environment)
@@ -63,6 +67,9 @@ class Client:
             shutil.copy(needed, folder)  # Node looks for packages beside the program
         return [[str(node_of(folder)), str(folder / file.name)] for file in files]
 
+
+FAKE = Client("fake", ("client_fake.py",))
+"""A client for tests, which runs in our own environment."""
 
 CLIENTS: Sequence[Client] = (
     Client(
@@ -109,7 +116,7 @@ def tried(command: Sequence[str], settings: Mapping[str, str], log: Path, timeou
             )
         except subprocess.TimeoutExpired as late:
             printed = late.stdout.decode(errors="replace") if isinstance(late.stdout, bytes) else late.stdout or ""
-            return [*_read(printed), Check("program", False, f"was not done after {timeout_s:.0f} s")]
+            return [*_read(printed), Check("program", False, f"was not done after {timeout_s:g} s")]
     checks = _read(ended.stdout)
     if ended.returncode or not checks:
         last = log.read_text(errors="replace").splitlines()[-TAIL:]

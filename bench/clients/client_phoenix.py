@@ -19,6 +19,7 @@ from bench.clients.checks import KEY, MODEL, Seen, check, run, scripted
 API = os.environ.get("FLIGHTLOOP_URL", "")
 PORT = os.environ.get("TRACES_PORT", "")
 PHOENIX = f"http://127.0.0.1:{PORT}"
+SECRET = "npm_abcdefghijklmnopqrstuvwxyzABCDEF0123"
 START_S, ARRIVE_S, END_S = 180.0, 40.0, 120.0
 PROJECT = """{ projects { edges { node { name traceCount recordCount tokenCountTotal
   spans(first: 1000) { edges { node { name spanKind statusCode } } } } } } }"""
@@ -94,9 +95,11 @@ def tool_span() -> Seen:
 
 
 @check
-def guard_spans() -> Seen:
-    found = of_run("guard")
-    return len(found), len(found) > 2
+def guard_span() -> Seen:
+    """A check of the guard has a span if a rail did more than allow: here one that removes a secret."""
+    run_id = finished_run(f"{c.ADD} My token is {SECRET}.")["id"]
+    found = [span for span in spans_of(run_id) if span["name"].startswith("guard")]
+    return found, bool(found) and SECRET not in str(spans_of(run_id))
 
 
 @check

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from agent.admin.evals import Show, Wish, check, evaluate
+from agent.admin.evals import Show, Wish, evaluate
 from agent.api import create_app
-from agent.config import Settings, load_settings
+from agent.config import Settings
 from agent.evals.databases import prepare
 from agent.evals.dialogue import dialogue
 from agent.evals.judging import judge
@@ -395,21 +395,3 @@ async def test_what_is_wrong_is_told_before_anything_is_played(
     file.unlink() if line is None else file.write_text(json.dumps(line))
     with pytest.raises(ConfigError, match=said):
         await evaluate(settings(folder, "http://127.0.0.1:1"), wish, Console(file=io.StringIO()))
-
-
-def test_task_files_are_checked_without_a_model(tmp_path: Path) -> None:
-    write_project(tmp_path / "notes")
-    settings = load_settings(home=tmp_path / "home", project=tmp_path / "notes")
-    printed = io.StringIO()
-    console = Console(file=printed, width=200)
-    assert check(settings, Wish(), console)
-    assert printed.getvalue() == f"2 tasks of {tmp_path / 'notes'}: no mistakes\n"
-    wrong = {"id": "a", "agent": "notes", "turns": [{"user": "x"}], "not_called": [{"tool": "add_remindr"}]}
-    (tmp_path / "notes" / "tasks" / "more.jsonl").write_text(json.dumps(wrong))
-    assert not check(settings, Wish(), console)
-    assert "more.jsonl:1: not_called.0.tool: notes has no tool named add_remindr; did you mean add_reminder or" in (
-        printed.getvalue()
-    )
-    (tmp_path / "notes" / "tasks" / "more.jsonl").write_text(json.dumps({**wrong, "agent": "nobody"}))
-    with pytest.raises(TaskError, match=r"more.jsonl:1: agent: "):
-        check(settings, Wish(), console)

@@ -1,4 +1,4 @@
-"""What is wrong in task files is told without a model."""
+"""``python -m agent eval --check``: task files are read without a model."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ EVERY_S = 0.2
 
 @dataclass
 class Outside:
-    """A folder with secrets, listeners on this machine, and a process with a secret in its environment."""
+    """A folder with secrets, listeners on this machine, and a process with a secret in arguments and environment."""
 
     folder: Path
     tcp: int
@@ -57,7 +57,7 @@ class Outside:
             "changed files": self._changed(),
             "connected": not self.arrived.empty(),
             "ended or stopped a process": self._hit(),
-            "lives on": bool(started_processes(self.known)),
+            "lives on": bool(started_processes({*self.known, self.victim.pid})),
             "took memory": self.peak.get("memory", 0) > MOST_MEMORY,
             "took threads": self.peak.get("threads", 0) > MOST_THREADS,
             "filled the disk": self.peak.get("disk", 0) > MOST_DISK,
@@ -81,7 +81,7 @@ class Outside:
     def _hit(self) -> bool:
         if self.victim.poll() is not None:
             return True
-        return Path(f"/proc/{self.victim.pid}/stat").read_text().rpartition(")")[2].split()[0] in "TtZ"
+        return _state(self.victim.pid) in "TtZ"
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -116,7 +116,8 @@ def outside(folder: Path) -> Iterator[Outside]:
     (place / "secret").chmod(0o644)
     (place / f"named-{secret}").touch()
     unix = folder / "socket"
-    victim = subprocess.Popen(["sleep", "100000"], env={"SECRET": secret, "PATH": os.defpath})
+    environment = {"SECRET": secret, "PATH": os.defpath}
+    victim = subprocess.Popen(["cat", "-", secret], env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     os.environ["FLIGHTLOOP_ESCAPE_SECRET"] = secret
     try:
         with (
@@ -136,7 +137,7 @@ def outside(folder: Path) -> Iterator[Outside]:
     finally:
         del os.environ["FLIGHTLOOP_ESCAPE_SECRET"]
         victim.kill()
-        victim.wait()
+        victim.communicate()
 
 
 def _accept(server: socket.socket, arrived: queue.Queue[str]) -> None:
@@ -154,14 +155,19 @@ def _receive(server: socket.socket, arrived: queue.Queue[str]) -> None:
 
 
 def started_processes(known: Collection[int]) -> list[int]:
-    """Processes below this one that are neither known, nor hosts of tools, nor the victim: left behind by a program."""
+    """Processes below this one that are neither known nor hosts of tools: left behind by a program."""
     found = []
     for pid in set(below(os.getpid())) - set(known):
         with suppress(OSError):
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            if command and b"tools.child" not in command and not command.startswith(b"sleep\x00100000\x00"):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()  # still empty at a program's very start
+            if _state(pid) != "Z" and b"tools.child" not in command:
                 found.append(pid)
     return found
+
+
+def _state(pid: int) -> str:
+    """A process's state in proc(5): R, S, T for stopped, Z for ended."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _disk(pid: int) -> int:

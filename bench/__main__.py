@@ -308,14 +308,19 @@ def clients(
     json: Json = None,
     clients: Annotated[str, typer.Option(help="Comma-separated names; default: all.")] = "",
     model: Annotated[str, typer.Option(help="scripted, or an embedded model: standard, large or edge.")] = "scripted",
+    docs: Annotated[Path | None, typer.Option(help="Folder of clients.md, to put figures in.")] = None,
     port: Port = 8000,
 ) -> None:
     """Whether clients of the field work with the platform: openai, ai, litellm, langchain, MCP and others."""
-    from bench.clients.run import Wish, measure
+    from bench.clients.run import Wish, figures, measure
+    from bench.engine.page import put
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     wish = Wish(_names(clients), model, port)
-    show(measure(console, wish, done=lambda rows: write(rows, json) if json else None), console, "clients")
+    found = measure(console, wish, done=lambda rows: write(rows, json) if json else None)
+    show(found, console, "clients")
+    if docs:
+        put(docs / "clients.md", figures(found))
 
 
 def _names(text: str) -> tuple[str, ...]:

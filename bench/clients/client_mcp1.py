@@ -28,13 +28,13 @@ async def over_stdio() -> AsyncIterator[ClientSession]:
 async def over_http(url: str, key: str = KEY) -> AsyncIterator[ClientSession]:
     headers = {"authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(headers=headers, timeout=120) as client:
-        transport: Any = streamable_http_client(url, http_client=client)
-        async with transport as (read, write, _), ClientSession(read, write) as session:
+        connect: Any = streamable_http_client  # version 2 has another client for HTTP
+        async with connect(url, http_client=client) as (read, write, _), ClientSession(read, write) as session:
             yield session
 
 
 async def initialized(session: ClientSession) -> Seen:
-    found = await session.initialize()
+    found: Any = await session.initialize()  # version 2 has names in snake case
     ok = found.serverInfo.name == "flightloop" and found.capabilities.tools is not None
     return (found.protocolVersion, found.serverInfo), ok
 

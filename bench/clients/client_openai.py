@@ -47,7 +47,7 @@ def asked(text: str, **more: Any) -> Any:
 
 
 def numbers(arguments: str) -> bool:
-    return json.loads(arguments).keys() == {"a", "b"}
+    return set(json.loads(arguments)) == {"a", "b"}
 
 
 @check

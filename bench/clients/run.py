@@ -22,8 +22,9 @@ from bench.clients.client import CLIENTS, HERE, Check, Client, tried
 from bench.clients.conversations import CONTEXT, MODEL, conversations
 from bench.errors import BenchError
 from bench.platform import Platform
-from bench.rows import Row
+from bench.rows import Row, markdown
 
+FAILED = "; failed: "
 POOR_KEY = "a-key-of-a-tenant-without-budget"
 """Key of a tenant whose budget is used up, as an environment variable of the clients: ``POOR_KEY``."""
 
@@ -67,9 +68,19 @@ def measure(console: Console, wish: Wish, done: Callable[[Sequence[Row]], None])
 def row_of(client: Client, checks: Sequence[Check]) -> Row:
     """Share of checks that held."""
     failed = [check.name for check in checks if not check.ok]
-    note = client.packages + (f"; failed: {', '.join(failed)}" if failed else "")
+    note = client.packages + (FAILED + ", ".join(failed) if failed else "")
     share = (len(checks) - len(failed)) / len(checks)
     return Row(f"client_{client.name}", share, "share", note=note, cases=len(checks))
+
+
+def figures(rows: Sequence[Row]) -> str:
+    """A table in Markdown for the documentation."""
+    lines = []
+    for row in rows:
+        packages, _, failed = (row.note or "").partition(FAILED)
+        held = f"{round(row.value * (row.cases or 0))} of {row.cases}"
+        lines.append([row.name.removeprefix("client_"), packages, held, failed])
+    return markdown(["client", "version", "checks held", "failed"], lines)
 
 
 def _chosen(names: Sequence[str]) -> list[Client]:

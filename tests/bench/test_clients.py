@@ -16,7 +16,7 @@ from agent.serve.http_server import running
 from bench.clients import run
 from bench.clients.client import CLIENTS, FAKE, HERE, Check, tried
 from bench.clients.conversations import UNKNOWN, Conversations
-from bench.clients.run import Wish, measure, row_of
+from bench.clients.run import Wish, figures, measure, row_of
 from bench.errors import BenchError
 from bench.peers.environment import CLIENTS as PYTHON
 from bench.peers.node_environment import NODE_ENVIRONMENTS
@@ -69,6 +69,7 @@ def test_a_row_is_the_share_of_checks_that_held() -> None:
     row = row_of(FAKE, [Check("a", True, ""), Check("b", False, ""), Check("c", True, ""), Check("d", True, "")])
     assert (row.name, row.value, row.cases) == ("client_fake", 0.75, 4)
     assert "failed: b" in (row.note or "")
+    assert "| fake | none | 3 of 4 | b |" in figures([row])
 
 
 def test_each_client_has_programs_and_an_environment() -> None:

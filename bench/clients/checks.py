@@ -64,19 +64,23 @@ ADD_SCHEMA = {
 ADD_TOOL = {"type": "function", "function": {"name": "add", "description": "Adds two.", "parameters": ADD_SCHEMA}}
 
 Seen = tuple[Any, bool]
-_CHECKS: list[tuple[Callable[[], Any], bool]] = []
+_CHECKS: list[Callable[[], Any]] = []
 
 
 def check(function: Callable[[], Any]) -> Callable[[], Any]:
     """Declares a check, which may be a coroutine function."""
-    _CHECKS.append((function, False))
+    _CHECKS.append(function)
     return function
 
 
 def scripted(function: Callable[[], Any]) -> Callable[[], Any]:
     """Declares a check that needs the scripted model."""
-    _CHECKS.append((function, True))
-    return function
+    return check(function) if SCRIPTED else function
+
+
+def embedded(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Declares a check that needs an embedded model, which obeys limits and tells probabilities."""
+    return function if SCRIPTED else check(function)
 
 
 def alike(seen: Any, expected: Any) -> bool:
@@ -122,9 +126,8 @@ def left(more_than: int = -1) -> int:
 
 def run() -> None:
     """Runs all checks and prints a line of JSON for each. One that hangs is ended after a minute."""
-    for function, needs_script in _CHECKS:
-        if SCRIPTED or not needs_script:
-            asyncio.run(told(function.__name__, _seen(function)))
+    for function in _CHECKS:
+        asyncio.run(told(function.__name__, _seen(function)))
 
 
 async def told(name: str, act: Awaitable[Seen]) -> None:

@@ -10,7 +10,7 @@ from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel, Field
 
 from bench.clients import checks as c
-from bench.clients.checks import KEY, MODEL, URL, Seen, alike, check, run, scripted
+from bench.clients.checks import KEY, MODEL, URL, Seen, alike, check, embedded, raised, run, scripted
 
 client = OpenAI(base_url=URL, api_key=KEY)
 TOOL: Any = c.ADD_TOOL
@@ -242,6 +242,59 @@ def content_parts() -> Seen:
         model=MODEL, messages=[{"role": "user", "content": [{"type": "text", "text": c.HELLO}]}]
     )
     return text.choices[0].message.content, alike(text.choices[0].message.content, c.SAID_HELLO)
+
+
+@check
+def structured_stream() -> Seen:
+    messages: Any = [{"role": "user", "content": c.PERSON}]
+    with client.chat.completions.stream(model=MODEL, messages=messages, response_format=Person) as events:
+        final = events.get_final_completion()
+    return final.choices[0].message.parsed, isinstance(final.choices[0].message.parsed, Person)
+
+
+@check
+def roles_and_parts() -> Seen:
+    """A developer's message, and a tool's result as parts."""
+    message = asked(c.ADD, tools=[TOOL]).choices[0].message
+    result = {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": [{"type": "text", "text": "5"}]}
+    developer = {"role": "developer", "content": "Use the tool."}
+    messages: Any = [developer, {"role": "user", "content": c.ADD}, message.model_dump(), result]
+    text = client.chat.completions.create(model=MODEL, messages=messages, tools=[TOOL]).choices[0].message.content
+    return text, alike(text, c.SAID_SUM)
+
+
+@check
+def ignored_hints() -> Seen:
+    hints: Any = {"reasoning_effort": "low", "service_tier": "auto", "metadata": {"a": "b"}, "prompt_cache_key": "k"}
+    text = asked(c.HELLO, **hints, seed=7, logit_bias={"5": 1}).choices[0].message.content
+    return text, alike(text, c.SAID_HELLO)
+
+
+@embedded
+def log_probabilities() -> Seen:
+    found = asked(c.HELLO, logprobs=True, top_logprobs=2).choices[0].logprobs.content
+    return found[0], all(token.logprob <= 0 and len(token.top_logprobs) == 2 for token in found)
+
+
+@embedded
+def length() -> Seen:
+    answer = asked(c.ENDLESS, max_completion_tokens=5)
+    return answer.usage, answer.choices[0].finish_reason == "length" and answer.usage.completion_tokens <= 5
+
+
+@embedded
+def length_while_parsing() -> Seen:
+    messages: Any = [{"role": "user", "content": c.PERSON}]
+    ask = lambda: client.chat.completions.parse(  # noqa: E731
+        model=MODEL, messages=messages, response_format=Person, max_completion_tokens=5
+    )
+    return raised(openai.LengthFinishReasonError, ask)
+
+
+@embedded
+def stop_and_seed() -> Seen:
+    texts = [asked(c.HELLO, seed=3, stop=["."]).choices[0].message.content for _ in range(2)]
+    return texts, texts[0] == texts[1] and "." not in texts[0]
 
 
 @check

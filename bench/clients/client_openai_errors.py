@@ -12,6 +12,7 @@ from bench.clients import checks as c
 from bench.clients.checks import KEY, MODEL, URL, Seen, check, raised, raised_by, run, scripted
 
 client = OpenAI(base_url=URL, api_key=KEY)
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 REPLY: Any = {"model": MODEL, "messages": [{"role": "user", "content": c.HELLO}]}
 
 
@@ -51,6 +52,15 @@ def error_400_orphaned_tool_message() -> Seen:
     orphan: Any = [{"role": "user", "content": c.HELLO}, {"role": "tool", "tool_call_id": "call_x", "content": "5"}]
     ask = lambda: client.chat.completions.create(model=MODEL, messages=orphan)  # noqa: E731
     return raised(openai.BadRequestError, ask, status_code=400)
+
+
+@check
+def error_400_image() -> Seen:
+    """An image too small to be read."""
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
+    parts: Any = [{"role": "user", "content": [{"type": "text", "text": c.HELLO}, image]}]
+    ask = lambda: client.chat.completions.create(model=MODEL, messages=parts)  # noqa: E731
+    return raised(openai.BadRequestError, ask, status_code=400, code="invalid_request")
 
 
 @check

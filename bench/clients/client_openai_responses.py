@@ -98,6 +98,19 @@ def responses_parse() -> Seen:
 
 
 @check
+def responses_parse_stream() -> Seen:
+    with client.responses.stream(model=MODEL, input=c.PERSON, text_format=Person) as events:
+        parsed = events.get_final_response().output_parsed
+    return parsed, isinstance(parsed, Person)
+
+
+@check
+def responses_error_stateful() -> Seen:
+    ask = lambda: client.responses.create(model=MODEL, input=c.HELLO, previous_response_id="resp_x")  # noqa: E731
+    return raised(openai.BadRequestError, ask, param="previous_response_id")
+
+
+@check
 def responses_raw() -> Seen:
     raw = client.responses.with_raw_response.create(model=MODEL, input=c.HELLO)
     found = raw.headers.get("x-request-id")

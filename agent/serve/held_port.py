@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from agent.serve.http_server import bind
+from flightloop.errors import ConfigError
 
 INHERITED = "FLIGHTLOOP_HELD_PORT"
 """Environment variable: descriptor of the socket that this process held before it was re-executed."""
@@ -33,7 +34,7 @@ def held_port(host: str, port: int) -> Iterator[HeldPort]:
     this user with SO_REUSEPORT, such as Serve's proxy, listens there.
 
     Raises:
-        ConfigError: the port is taken.
+        ConfigError: the port is taken, or a server that did not share it has just ended.
     """
     inherited = os.environ.pop(INHERITED, None)
     if inherited is None:
@@ -41,7 +42,13 @@ def held_port(host: str, port: int) -> Iterator[HeldPort]:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as holding:
         holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        holding.bind(address)
+        try:
+            holding.bind(address)
+        except OSError:  # SO_REUSEADDR would help, but then other users could bind it too
+            raise ConfigError(
+                f"FLIGHTLOOP_PORT: connections to a server that was on port {port} are still closing; "
+                "try again in a minute, or set FLIGHTLOOP_PORT (or --port) to another one"
+            ) from None
         if inherited is not None:
             os.close(int(inherited))
         yield HeldPort(holding, again=inherited is not None)

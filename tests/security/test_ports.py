@@ -91,6 +91,17 @@ def test_a_held_port_is_this_users_alone() -> None:
     bind("127.0.0.1", port).close()
 
 
+def test_a_port_whose_last_connections_still_close_is_said_to_be_free_soon() -> None:
+    listener = bind("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    listener.setblocking(True)
+    with listener, socket.create_connection(("127.0.0.1", port)) as client:
+        listener.accept()[0].close()
+        assert client.recv(1) == b""
+    with pytest.raises(ConfigError, match="still closing; try again in a minute"), held_port("127.0.0.1", port):
+        pass
+
+
 def test_a_held_port_stays_held_where_the_process_is_executed_anew() -> None:
     command = [sys.executable, "-c", GO_ON, str(free_port())]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -77,8 +77,8 @@ class Known:
                 self._begun |= _beginnings(value, kind)
         while end >= 0 and self._begun:
             for start in range(max(before + 1, end - _LONGEST), end - LEAST + 1):
-                if (kind := self._begun.get(text[start:end])) is not None:
-                    yield Finding(start, end, kind)
+                if (found := self._begun.get(text[start:end])) is not None:
+                    yield Finding(start, end, found)
                     break
             before, end = end, text.find(_CUT, end + 1)
 

@@ -41,6 +41,8 @@ class Exchange:
     measures: tuple[Measures, ...] = ()
     """Numbers of the input's charts and tables."""
     began: LocalTime | None = None
+    after: str = ""
+    """The answer that the user had read last when writing; empty if unknown, or if its sources are."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class Conversation:
     """All earlier runs of the session, compacted or not."""
     began: LocalTime | None = None
     """When the run was created; None: unknown."""
+    after: str = ""
+    """As in ``Exchange``, of the run's own input."""
     context_length: int | None = None
     """Context length in tokens; None: the model does not report it."""
     trail: Trail = field(default_factory=Trail)
@@ -127,10 +131,9 @@ class Conversation:
     @property
     def said(self) -> tuple[Utterance, ...]:
         """The user's messages in the session, each with the answer before it; without those of an unknown time."""
-        answers = ["", *(exchange.answer for exchange in self.earlier)]
-        words = [*((exchange.user, exchange.began) for exchange in self.earlier), (self.input_text, self.began)]
-        pairs = zip(words, answers, strict=True)
-        return tuple(Utterance(text, one.at, after, one.zoned) for (text, one), after in pairs if one is not None)
+        words = [(each.user, each.began, each.after) for each in self.earlier]
+        words.append((self.input_text, self.began, self.after))
+        return tuple(Utterance(text, one.at, after, one.zoned) for text, one, after in words if one is not None)
 
     @property
     def evidence(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from agent.attachments.shown import budget
 from agent.loop.agent_runtime import AgentRuntime
@@ -42,16 +43,19 @@ async def converse(
         sees: whether the model takes images; otherwise it gets what was read in them.
     """
     attaching = Attaching(journal, budget(context_length), sees)
-    runs = await earlier(journal, run)
-    exchanges = [await _exchange(before, runtime, attaching) for before in runs]
+    past = await _earlier(journal, run) if run.parent is None else []
+    runs = [one for one in past if _counts(one, run)]
+    exchanges = [await _exchange(one, runtime, attaching) for one in runs]
     given = await attaching.given(run)
     kept = _with_latest_images([exchange for exchange in exchanges if exchange is not None], given.content)
     toolbox = runtime.hosts.registry
     writes = runtime.subagents or any(name in toolbox and toolbox.get(name).writes for name in runtime.agent.tools)
-    trail = Trail()
+    trail, heard = Trail(), dict[str, str]()
     if writes:
         of_root = runs if run.parent is None else await _earlier_of_root(journal, run.tenant_id, run.parent)
         trail = await trail_before(journal, run, of_root, toolbox)
+        heard = _heard(past, run)
+        kept = [replace(exchange, after=heard.get(exchange.run_id, "")) for exchange in kept]
     texts: list[str] = []
     if runtime.guard.policy.document.placeholders is not None:
         texts = [*await texts_before(journal, run, attaching), *input_texts(given)]
@@ -65,6 +69,7 @@ async def converse(
         planning=runtime.agent.planning,
         earlier=kept,
         began=LocalTime.of(run, runtime.agent),
+        after=heard.get(run.id, ""),
         context_length=context_length,
         trail=trail,
         texts=tuple(texts),
@@ -118,6 +123,22 @@ def _counts(before: Run, run: Run) -> bool:
     if before.ended_at is None or before.erased_at is not None or before.status is RunStatus.BLOCKED:
         return False
     return run.started_at is None or before.ended_at <= run.started_at
+
+
+def _heard(before: Sequence[Run], run: Run) -> dict[str, str]:
+    """By run, the answer of the run before it, if its user had seen that one when writing. Others may have passed in
+    between: a run that was blocked, or that went on at the same time.
+
+    Empty for long sessions: nobody knows what the first answers were made of, which later ones may repeat.
+    """
+    if len(before) >= RUNS:
+        return {}
+    pairs = pairwise([*before, run])
+    return {one.id: text_of(last.output or []) for last, one in pairs if _counts(last, run) and _had_read(last, one)}
+
+
+def _had_read(last: Run, one: Run) -> bool:
+    return last.ended_at is not None and last.ended_at <= one.created_at
 
 
 def _with_latest_images(exchanges: Sequence[Exchange], content: Sequence[Part]) -> list[Exchange]:

@@ -32,8 +32,18 @@ WORD = (
 _FORMS = ("format", "pattern", "minLength", "maxLength")
 """Limits of a string in a schema that its value may keep while its placeholder doesn't."""
 
-_TEXTS = frozenset({"description", "title", "default", "const", "enum", "examples"})
-"""Keywords of a schema whose values the model reads or writes."""
+_MEANT = frozenset(
+    ["type", "format", "pattern", "required", "dependentRequired", "contentEncoding", "contentMediaType", "$schema",
+     "$id", "$ref", "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor", "$vocabulary"]
+)  # fmt: skip
+"""Keywords whose texts have a meaning of their own. The model reads those of all others, also unknown ones."""
+_BELOW = frozenset(
+    ["items", "prefixItems", "additionalItems", "unevaluatedItems", "contains", "additionalProperties", "propertyNames",
+     "unevaluatedProperties", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "contentSchema"]
+)  # fmt: skip
+"""Keywords with schemas."""
+_CHOSEN = frozenset({"default", "const", "enum", "examples"})
+"""Keywords with values, numbers too."""
 _NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 """Keywords whose keys are names."""
 
@@ -158,19 +168,21 @@ class Masking:
         return form.model_copy(update={"json_schema": schema})
 
     def _schema(self, node: Any) -> Any:
-        """A schema with placeholders in its texts: descriptions, defaults, and values to choose from."""
+        """A schema with placeholders in its texts, such as descriptions, defaults, and values to choose from."""
         if isinstance(node, list):
             return [self._schema(each) for each in node]
         if not isinstance(node, Mapping):
             return node
-        return {
-            key: {name: self._schema(below) for name, below in value.items()}
-            if key in _NAMED and isinstance(value, Mapping)
-            else map_scalars(value, self._register.masked_words)
-            if key in _TEXTS
-            else self._schema(value)
-            for key, value in node.items()
-        }
+        return {key: self._under(key, value) for key, value in node.items()}
+
+    def _under(self, keyword: str, value: Any) -> Any:
+        if keyword in _NAMED and isinstance(value, Mapping):
+            return {name: self._schema(below) for name, below in value.items()}
+        if keyword in _BELOW:
+            return self._schema(value)
+        if keyword in _MEANT or (keyword not in _CHOSEN and not isinstance(value, str | list | Mapping)):
+            return value
+        return map_scalars(value, self._register.masked_words)
 
 
 def not_hidden(error: Exception) -> GuardrailBlocked:

@@ -19,14 +19,18 @@ _YES = (
 )
 _COURTESY = (
     r"please|thanks?(?:\s+you)?(?:\s+(?:very|so)\s+much)?|many\s+thanks|bitte|danke"
-    r"|请|请吧|麻烦了?|麻烦你了?|谢谢你?|的|吧"
+    r"|请|请吧|麻烦了?|麻烦你了?|谢谢你?|的|(?<![是对的])吧"
 )
+_GAP = r"[\s\p{P}👍👌✅🙏🙂😊\p{EMod}\uFE0F]"
+"""What may stand beside the words. Other signs may say no, or be a number."""
 _AGREES = regex.compile(
-    rf"\W*(?:(?:{_COURTESY})\b\W*)*+(?:{_YES})"
-    rf"(?:\W++(?:{_YES}|{_COURTESY})|(?<=\p{{Han}})\W*(?:{_YES}|{_COURTESY}))*+\W*",
+    rf"{_GAP}*(?:(?:{_COURTESY})\b{_GAP}*)*+(?:{_YES})"
+    rf"(?:{_GAP}++(?:{_YES}|{_COURTESY})|(?<=\p{{Han}}){_GAP}*(?:{_YES}|{_COURTESY}))*+{_GAP}*",
     regex.IGNORECASE,
 )
 _ASKS = regex.compile(r"[?？]\W*$|吗\W*$")
+_EITHER = regex.compile(r"\b(?:or|oder)\b|还是|或", regex.IGNORECASE)
+"""Offers a choice, between whose values a yes does not choose."""
 
 
 def agrees(text: str) -> bool:
@@ -38,15 +42,22 @@ def agrees(text: str) -> bool:
 
 
 def question_of(answer: str) -> str | None:
-    """The question with which an answer ends, and the sentence before it; None if it ends otherwise."""
+    """The question with which an answer ends, and the statement before it; None if it ends otherwise, or with a choice.
+
+    A yes may answer only one of two questions: the last.
+    """
+    answer = answer.rstrip()[-2 * _LONGEST_QUESTION - 2 :]
     spans = sentence_spans(answer)
     if not spans:
         return None
     start, end = spans[-1]
-    if not _ASKS.search(answer[start:end]) or end - start > _LONGEST_QUESTION:
+    if end - start > _LONGEST_QUESTION or not _ASKS.search(answer[start:end]) or _EITHER.search(answer[start:end]):
         return None
-    first = spans[-2][0] if len(spans) > 1 and end - spans[-2][0] <= _LONGEST_QUESTION else start
-    return answer[first:end].strip()
+    before, _ = spans[-2] if len(spans) > 1 else (start, end)
+    told = answer[before:start]
+    if end - before > _LONGEST_QUESTION or _ASKS.search(told.rstrip()) or _EITHER.search(told):
+        before = start
+    return answer[before:end].strip()
 
 
 def agreed_question(said: Utterance) -> str | None:

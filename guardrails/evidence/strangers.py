@@ -16,17 +16,20 @@ from guardrails.types import Read
 _SPEAKS = regex.compile(r"(?:[^\W\d_][\w'’-]*[ \t]+){2,}[^\W\d_]|[\p{Han}]{4,}")
 """Three words in a row, or four Chinese characters. Fewer instruct nobody, and most names and addresses have fewer."""
 
+_NAME = regex.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
+"""Name of a field as programs write it."""
+
 
 def tells(read: Read, memo: dict[object, object]) -> bool:
-    """Whether a result has any value outside records that its own call did not have; searched once per result."""
+    """Whether a result has any text outside records that its own call did not have; searched once per result.
+
+    Names of fields count where strangers write the result, and where they are more than a name.
+    """
     key = (tells, read.key, read.run_id)
     found = memo.get(key)
     if not isinstance(found, bool):
-        own = {*scalar_texts(as_json(read.arguments))}
-        memo[key] = found = any(
-            text not in own and text != path.rpartition(".")[2] and any(map(str.isalnum, text))
-            for path, text in divided(read)[1]
-        )
+        own = {*scalar_texts(as_json(read.arguments)), *read.trusted}
+        memo[key] = found = any(text.strip() and text not in own for text in _untold(read))
     return found
 
 
@@ -40,6 +43,21 @@ def speaks(read: Read, memo: dict[object, object]) -> bool:
     if not isinstance(found, bool):
         memo[key] = found = read.strangers and any(_says_something(text) for _, text in divided(read)[1])
     return found
+
+
+def _untold(read: Read) -> Iterator[str]:
+    """Values outside a result's trusted fields, and the names of fields that are more than names."""
+    if "*" in read.trusted:
+        return
+    yield from (text for path, text in divided(read)[1] if text != path.rpartition(".")[2])
+    yield from (name for name in _names(read.content) if read.strangers or not _NAME.fullmatch(name))
+
+
+def _names(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from map(str, node)
+    for below in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _names(below)
 
 
 def as_json(text: str) -> Any:

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from copy import copy
 from typing import Any
-
-import regex
 
 from flightloop.verdicts import Action
 from guardrails.finders.pattern import Finding, merged
 from guardrails.finders.personal import TAGGED, pattern_finder, personal_finder
 from guardrails.placeholder_policy import PlaceholderPolicy
-from guardrails.placeholders.marks import LITERAL, alike, mark, marks, replaced
+from guardrails.placeholders.known import LEAST, Known
+from guardrails.placeholders.marks import LITERAL, alike, mark, replaced
 from guardrails.rails.detector import Detector
 from guardrails.text.scalars import map_scalars
 
-_LEAST, _LEAST_DIGITS = 4, 7
-"""Fewest characters of a known value that is replaced wherever it occurs, and of one without letters. A shorter one,
-such as an age, is replaced only where the finder sees it."""
-_LONGEST = 80
-"""Longest beginning of a value that is looked for where a text was cut."""
+_LEAST_DIGITS = 7
+"""Fewest characters of a known value without letters that is replaced wherever it occurs; LEAST of another one. A
+shorter one, such as an age, is replaced only where the finder sees it."""
 _STRUCTURE = frozenset('"\\{}[]:')
 """Signs of JSON, which no value that is found across fields may have."""
-_CUT = "…"
-"""Sign at which the platform cuts long texts, perhaps in the middle of a value."""
 
 
 class Register:
@@ -45,18 +40,14 @@ class Register:
         self._numbers = Detector("placeholders", pattern_finder(numbers), Action.REDACT) if numbers else None
         self._marks: dict[str, str] = {}
         self._values: dict[str, str] = {}
-        self._kinds: dict[str, str] = {}
-        """Kinds of known values that are replaced wherever they occur."""
+        self._known = Known()
         self._counts: Counter[tuple[str, bool]] = Counter()
         self._found: dict[str, list[Finding]] = {}  # by text; shared by copies
-        self._known: regex.Pattern[str] | None = None
-        self._begun: dict[str, str] | None = None
-        """Kinds of the known values' beginnings."""
 
     def copy(self) -> Register:
         """A register that learns for itself from here on."""
         other = copy(self)
-        other._marks, other._values, other._kinds = dict(self._marks), dict(self._values), dict(self._kinds)
+        other._marks, other._values, other._known = dict(self._marks), dict(self._values), self._known.copy()
         other._counts = Counter(self._counts)
         return other
 
@@ -66,9 +57,8 @@ class Register:
         both = self.copy()
         both._marks |= other._marks
         both._values |= other._values
-        both._kinds |= other._kinds
         both._counts |= other._counts
-        both._known = both._begun = None
+        both._known.add_all(other._known)
         return both
 
     def read(self, texts: Iterable[str], *, fixed: bool = False) -> None:
@@ -106,8 +96,7 @@ class Register:
     def found(self, text: str) -> list[str]:
         """Kinds of what a text without placeholders must not have: known values, numbers and addresses by pattern, and
         whatever looks like a placeholder."""
-        unfilled = [LITERAL] if next(marks(text), None) else []
-        return sorted({*unfilled, *(one.label for one in self._without_tagger(text) if one.label != LITERAL)})
+        return sorted({one.label for one in [*self._without_tagger(text), *alike(text)]})
 
     def _escaped(self, placeholder: str) -> str | None:
         value = self._values.get(placeholder)
@@ -129,46 +118,17 @@ class Register:
             made = mark(kind, self._counts[kind, fixed], fixed=fixed)
             self._marks[value], self._values[made] = made, value
             if _is_telling(value) and kind != LITERAL:
-                self._kinds[value] = kind
-                self._known = self._begun = None
+                self._known.add(value, kind)
         return self._marks[value]
 
     def _spans(self, text: str) -> list[Finding]:
         if text not in self._found:
             self._found[text] = [*self._detector.find(text), *alike(text)]
-        return merged([*self._found[text], *self._occurrences(text), *self._cut_short(text)])
+        return merged([*self._found[text], *self._known.occurrences(text), *self._known.cut_short(text)])
 
     def _without_tagger(self, text: str) -> list[Finding]:
         numbers = self._numbers.find(text) if self._numbers else []
-        return merged([*numbers, *alike(text), *self._occurrences(text)])
-
-    def _occurrences(self, text: str) -> Iterator[Finding]:
-        if not self._kinds:
-            return
-        if self._known is None:
-            self._known = regex.compile(r"(?<!\w)\L<known>(?!\w)", known=list(self._kinds))
-        for match in self._known.finditer(text):
-            yield Finding(match.start(), match.end(), self._kinds[match.group()])
-
-    def _cut_short(self, text: str) -> Iterator[Finding]:
-        """Beginnings of known values at which a text was cut. Reads each character once, whoever wrote it."""
-        before, end = -1, text.find(_CUT)
-        while end >= 0:
-            beginnings = self._beginnings()
-            for start in range(max(before + 1, end - _LONGEST), end - _LEAST + 1):
-                if (kind := beginnings.get(text[start:end])) is not None:
-                    yield Finding(start, end, kind)
-                    break
-            before, end = end, text.find(_CUT, end + 1)
-
-    def _beginnings(self) -> dict[str, str]:
-        if self._begun is None:
-            self._begun = {
-                value[:length]: kind
-                for value, kind in self._kinds.items()
-                for length in range(_LEAST, min(len(value), _LONGEST))
-            }
-        return self._begun
+        return merged([*numbers, *alike(text), *self._known.occurrences(text)])
 
 
 def dumped(value: Any) -> str:
@@ -176,16 +136,17 @@ def dumped(value: Any) -> str:
 
 
 def _is_telling(value: str) -> bool:
-    return len(value) >= (_LEAST if any(map(str.isalpha, value)) else _LEAST_DIGITS)
+    return len(value) >= (LEAST if any(map(str.isalpha, value)) else _LEAST_DIGITS)
 
 
 def _parsed(text: str) -> dict[str, Any] | list[Any] | None:
-    """A JSON object or list; None for another text, and for one that could not be written again as it is."""
+    """A JSON object or list; None for another text, and for one that could not be written again as it is, such as a
+    number that is too large."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
         value = json.loads(text)
-        dumped(value).encode()  # fails at half of a pair of surrogates
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # fails at half of a pair of surrogates
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict | list) else None

@@ -118,7 +118,9 @@ def _spoken(text: str, chinese: regex.Pattern[str]) -> Iterator[Decimal]:
 def _dozens(count: str) -> Decimal:
     if count.startswith(("half", "半")):
         return Decimal(6)
-    return Decimal(12 * (int(count) if count.isdecimal() else _ONES.get(count) or _chinese(count)))
+    if count.isdecimal():
+        return Decimal(12 * int(count))
+    return Decimal(12 * (_ONES[count] if count in _ONES else _chinese(count)))
 
 
 def _compound(text: str) -> int:

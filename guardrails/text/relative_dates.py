@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import calendar
 from collections.abc import Callable, Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 import regex
@@ -90,7 +90,12 @@ def _away(match: regex.Match[str], now: datetime) -> Found:
 
 
 def _half_an_hour(match: regex.Match[str], now: datetime) -> Found:
-    yield now + timedelta(minutes=30)
+    yield _later(now, timedelta(minutes=30))
+
+
+def _later(now: datetime, distance: timedelta) -> datetime:
+    """The local time after a distance; clocks may change in between."""
+    return now + distance if now.tzinfo is None else (now.astimezone(UTC) + distance).astimezone(now.tzinfo)
 
 
 def _chinese_away(match: regex.Match[str], now: datetime) -> Found:
@@ -112,7 +117,7 @@ def _shifted(now: datetime, count: int, unit: str) -> Found:
     if abs(count) > _LARGEST:
         return
     if unit in ("minute", "hour"):
-        yield now + (timedelta(minutes=count) if unit == "minute" else timedelta(hours=count))
+        yield _later(now, timedelta(minutes=count) if unit == "minute" else timedelta(hours=count))
     elif unit == "month":
         year, month = divmod(now.year * 12 + now.month - 1 + count, 12)
         yield date(year, month + 1, min(now.day, calendar.monthrange(year, month + 1)[1]))

@@ -15,7 +15,12 @@ _HALVES = r"(?P<half>[ap])\.?\s?m\b"
 _NUMERAL = "[零一二两三四五六七八九十]{1,3}"
 _DIGITS = {sign: value for value, sign in enumerate("零一二三四五六七八九")} | {"两": 2}
 _MINUTES = {"half": 30, "quarter": 15, "five": 5, "ten": 10, "twenty": 20, "twenty-five": 25}
-_AFTER_NUMBER = r"(?!\s?(?:[ap]\.?\s?m\b|o['’]?\s?clock)|[:.,]?\d|\s?[%€$£])"
+_COUNTED = (
+    r"euros?|eur|usd|gbp|chf|dollars?|pounds?|yuan|cents?|percent|per\s+cent|people|persons?|guests?|items?|pieces?|units?"
+    r"|copies|times|kg|g|km|cm|mm|m|days?|weeks?|months?|years?|hours?|minutes?|of|another"
+)
+_AFTER_NUMBER = rf"(?!\s?(?:[ap]\.?\s?m\b|o['’]?\s?clock)|[:.,]?\d|\s?[%€$£¥]|\s{{1,3}}(?:{_COUNTED})\b)"
+"""After "at 3", nothing that makes an amount of it."""
 _FORMS = tuple(
     regex.compile(form, regex.IGNORECASE)
     for form in (
@@ -72,7 +77,7 @@ def _read(match: regex.Match[str]) -> Iterator[Time]:
     minute = minute or _number(groups.get("minute") or "0")
     if past := groups.get("minutes"):
         shift = _MINUTES[past.casefold()] if past.casefold() in _MINUTES else int(past)
-        minute, hour = (shift, hour) if groups["way"].casefold() == "past" else (60 - shift, hour - 1)
+        minute, hour = (shift, hour) if groups["way"].casefold() == "past" else (60 - shift, hour - 1 or 12)
     half, day = groups.get("half") or "", groups.get("day") or ""
     full = groups["hour"].startswith("0") and not (half or day)
     for one in _hours(hour, half, day, full=full):

@@ -34,8 +34,14 @@ _ON_DEMAND = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Imports the client when it is first asked for (PEP 562)."""
-    if (module := _ON_DEMAND.get(name)) is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(module), name)
+if not TYPE_CHECKING:  # checkers of types would take any name for one that exists
+
+    def __getattr__(name: str) -> Any:
+        """Imports the client when it is first asked for (PEP 562)."""
+        if (module := _ON_DEMAND.get(name)) is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(module), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from guardrails.placeholder_policy import PlaceholderPolicy, all_of
 from guardrails.placeholders.filling import Filling
+from guardrails.placeholders.known import Known
 from guardrails.placeholders.marks import LONGEST, alike, mark, marks, open_at
 from guardrails.placeholders.register import Register
 
@@ -41,6 +42,41 @@ def test_what_was_found_once_is_replaced_wherever_it_stands() -> None:
     assert register.masked("My name is Anna Smith.") == "My name is [PERSON_1]."
     assert register.masked("qq Anna Smith-qq") == "qq [PERSON_1]-qq"
     assert register.masked("qq Anna Smithers") == "qq [PERSON_2]"
+
+
+def test_a_known_value_ends_where_another_script_begins() -> None:
+    register = made("person")
+    assert register.masked("My name is Anna Smith.") == "My name is [PERSON_1]."
+    for text in ("qqq为Anna Smith办qqq", "qqは Anna Smithのqqq", "Anna Smith님의 qqq"):
+        assert "Smith" not in register.masked(text), text
+    assert not [one for one in register._known.occurrences("Anna Smithers xAnna Smith")]
+
+
+@given(st.lists(st.sampled_from("ab c"), min_size=1, max_size=3).map("".join), st.text("ab c", max_size=30))
+def test_known_values_are_found_alike_however_many_there_are(value: str, text: str) -> None:
+    few, many = Known(), Known()
+    for number in range(200):
+        many.add(f"x{number} {number}", "person")
+    for known in (few, many):
+        for each in (value, f"{value} a", f"b {value}", "a a", "b b b"):
+            known.add(each, "email")
+    assert [*few.occurrences(text)] == [*many.occurrences(text)]
+
+
+def test_many_values_are_found_in_time_that_grows_with_their_number() -> None:
+    known, searches = Known(), []
+    for number in range(3000):
+        known.add(f"user{number}@example.org", "email")
+        searches.append(
+            [one.start for one in known.occurrences(f"… user{number}@example.org user{number // 2}@example.org")]
+        )
+        assert [one.start for one in known.cut_short(f"user{number}@exam…")] == [0]
+    assert all(one[0] == 2 and len(one) == 2 for one in searches)
+    assert len(known._new) < 200
+
+
+def test_json_that_could_not_be_written_again_is_masked_as_a_text() -> None:
+    assert made("email").masked('{"n": 1e400, "to": "ada@example.org"}') == '{"n": 1e400, "to": "[EMAIL_1]"}'
 
 
 def test_a_value_that_was_cut_is_replaced_too() -> None:
@@ -97,6 +133,8 @@ def test_what_a_call_may_not_have() -> None:
     register = made("email", "person")
     register.read(["My name is Anna Smith."])
     assert register.found("to: [EMAIL_9]") == ["text"]
+    for written in ("[EMAIL_0]", "[EMAIL_01]", "[ EMAIL_1 ]", "【EMAIL_1】"):
+        assert register.found(f"to: {written}") == ["text"], written
     assert register.found("ada@example.org") == ["email"]
     assert register.found("for Anna Smith") == ["person"]
     assert register.found("a mug") == []

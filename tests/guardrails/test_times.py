@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -63,6 +64,12 @@ def test_distances_in_hours_are_times_of_day(said: str, at: Time) -> None:
     assert moments(said, NOW) == ({NOW.date()}, {at})
 
 
+def test_clocks_that_change_in_between_count() -> None:
+    night = datetime(2026, 3, 29, 1, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    assert moments("in one hour", night).times == {Time(3, 30)}
+    assert moments("in half an hour", night).times == {Time(3, 0)}
+
+
 def test_the_year_ends_and_the_calendar_too() -> None:
     assert moments("in 2 months", datetime(2026, 12, 31)).days == {date(2027, 2, 28)}
     assert moments("tomorrow, in 3000 days", datetime(9999, 12, 31, 1)).days == set()
@@ -88,6 +95,8 @@ def test_the_year_ends_and_the_calendar_too() -> None:
         ("15点", {(15, 0)}),
         ("两点一刻", {(2, 15), (14, 15)}),
         ("at 30 euros, 5 %, 25:00, 3 rooms", set()),
+        ("at 10 euros, by 5 percent, from 3 people, by 7 days, at 1 of 3", set()),
+        ("twenty to one", {(0, 40), (12, 40)}),
     ],
 )
 def test_times_of_day(said: str, hours: set[tuple[int, int]]) -> None:

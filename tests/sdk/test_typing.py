@@ -47,9 +47,11 @@ def test_both_clients_are_typed(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
         PROGRAM + "\ndef wrong(client: Flightloop) -> None:\n    client.runs.create(agnet='a', input='b')\n"
+        "\nfrom flightloop import Flightlop\n"
     )
     config = Path(__file__).parents[2] / "pyproject.toml"
     report, problems, _ = api.run(["--config-file", str(config), "--cache-dir", str(tmp_path / "cache"), str(program)])
     assert problems == ""
-    assert report.count("error:") == 1, report
+    assert report.count("error:") == 2, report
+    assert 'Module "flightloop" has no attribute "Flightlop"' in report
     assert 'Unexpected keyword argument "agnet"' in report

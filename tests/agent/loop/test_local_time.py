@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from agent.loop import session
 from agent.models.answer_chunks import Turn, calls, text
 from agent.project.agent_spec import AgentSpec
 from flightloop.runs import RunStatus
@@ -31,6 +32,12 @@ def book(date: str, people: int, context: ToolContext) -> str:
 def read_note() -> dict[str, str]:
     """Reads a note."""
     return {"note": "yes, it is tomorrow at 3 pm for all four of us"}
+
+
+@tool(effect="pure")
+def search(query: str) -> str:
+    """Searches."""
+    return query
 
 
 def desk(folder: Path, *script: Turn, **spec: Any) -> Bench:
@@ -95,3 +102,48 @@ async def test_a_yes_of_another_session_books_nothing(tmp_path: Path) -> None:
     made = desk(tmp_path, ASKED, BOOK)
     await made.work(await made.start("A table, please.", session_id="s"))
     assert (await made.work(await made.start("yes", session_id="t"))).status is RunStatus.WAITING_APPROVAL
+
+
+async def test_a_yes_that_was_written_before_the_question_books_nothing(tmp_path: Path) -> None:
+    made = desk(tmp_path, ASKED, BOOK)
+    await made.start("A table, please.", session_id="s")
+    yes = await made.start("yes", session_id="s")
+    made.clock.forward(1)
+
+    async def asks() -> bool:
+        return (await made.get(yes)).status is RunStatus.WAITING_APPROVAL
+
+    await made.until(asks, made.worker(concurrency=1, spare=0))
+
+
+async def test_a_yes_is_to_the_run_before_it(tmp_path: Path) -> None:
+    made = desk(tmp_path, ASKED, calls(("book", {"date": "2026-01-09", "people": 9})), BOOK)
+    await made.work(await made.start("A table, please.", session_id="s"))
+    other = await made.work(await made.start("Another one.", session_id="s"))
+    assert other.status is RunStatus.WAITING_APPROVAL
+    assert (await made.work(await made.start("yes", session_id="s"))).status is RunStatus.WAITING_APPROVAL
+
+
+async def test_a_yes_in_a_session_whose_beginning_is_not_read_books_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "RUNS", 2)
+    made = desk(tmp_path, text("Hello."), ASKED, BOOK)
+    await made.work(await made.start("Hi", session_id="s"))
+    await made.work(await made.start("A table, please.", session_id="s"))
+    assert (await made.work(await made.start("yes", session_id="s"))).status is RunStatus.WAITING_APPROVAL
+
+
+async def test_a_yes_makes_no_query_of_what_an_earlier_run_has_read(tmp_path: Path) -> None:
+    """The agent changes nothing, so that what its earlier runs have read is not looked at."""
+    policy = f"{ALLOWED.rstrip('}' + chr(10))}, arguments: {{search: {{query: {{from: [user]}}}}}}}}\n"
+    made = bench(
+        tmp_path,
+        calls(("read_note", {})),
+        text("Shall I search for S3cret-77?"),
+        calls(("search", {"query": "S3cret-77"})),
+        tools=[one for one in map(tool_of, (search, read_note)) if one is not None],
+        policy=policy,
+    )
+    await made.work(await made.start("What does the note say?", session_id="s"))
+    assert (await made.work(await made.start("yes", session_id="s"))).status is RunStatus.WAITING_APPROVAL

@@ -46,6 +46,23 @@ def test_names_of_parameters_and_keywords_are_no_texts() -> None:
     }
 
 
+def test_texts_of_keywords_that_nobody_knows_are_hidden() -> None:
+    parameters = {
+        "type": "object",
+        "$comment": f"Ask {ADA}",
+        "properties": {
+            "to": {"type": "string", "example": ADA, "x-owner": [{"type": ADA}], "maximum": 4111111111111111},
+            "cc": {"type": "array", "items": {"anyOf": [{"type": "string", "errorMessage": ADA}]}},
+        },
+        "required": ["to"],
+    }
+    tool = ToolDef(function=FunctionDef(name="send", parameters=parameters))
+    (given,) = masked(asked().model_copy(update={"tools": [tool]})).tools or ()
+    assert ADA not in given.model_dump_json()
+    assert given.function.parameters["properties"]["to"]["maximum"] == 4111111111111111
+    assert given.function.parameters["required"] == ["to"]
+
+
 def test_openings_and_earlier_calls_are_hidden() -> None:
     call = ToolCall(id="c", function=FunctionCall(name="send", arguments=f'{{"to": "{ADA}"}}'))
     request = asked(flightloop=RequestExtension(opening=f"To {ADA}", never=[ADA]))

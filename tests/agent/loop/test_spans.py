@@ -121,7 +121,9 @@ async def test_content_of_runs_is_a_setting(make_bench: Callable[..., Any], trac
 @pytest.mark.parametrize("captured", [False, True])
 async def test_content_of_completions_is_a_setting(traced: Traced, captured: bool) -> None:
     said = Said("write to jane@example.com")
-    asked = [*USER, {"role": "tool", "tool_call_id": "c", "content": "the number is 4711"}]
+    call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    found = {"role": "tool", "tool_call_id": "c", "content": "the number is 4711"}
+    asked = [*USER, {"role": "assistant", "tool_calls": [call]}, found]
     deps = api_deps(said, tracing=Tracing(traced.provider, captured), streaming="live")
     await ask(deps, messages=asked)
     assert ("4711" in traced.words(), "write to" in traced.words()) == (captured, captured)

@@ -223,6 +223,6 @@ async def test_a_policy_is_checked_with_its_project(tmp_path: Path) -> None:
     policy = tmp_path / "notes" / "policies" / "notes.yaml"
     env = environment(tmp_path / "home", "http://127.0.0.1:1")
     assert (await told("policy", "test", str(policy), env=env))[0] == 0
-    policy.write_text(policy.read_text().replace("ask: []", "ask: [{tool: add_remind}]"))
+    policy.write_text(policy.read_text().replace("tools:\n", "tools:\n  ask: [{tool: add_remind}]\n", 1))
     code, _, err = await told("policy", "test", str(policy), env=env)
     assert (code, "tools.ask.0.tool: no tool is named add_remind; did you mean add_reminder" in err) == (2, True)

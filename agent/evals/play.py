@@ -29,7 +29,7 @@ from flightloop.content import Part, text_of
 from flightloop.events import RunCreated
 from flightloop.readings import ImageReading
 from flightloop.runs import Approval, Run, RunStatus
-from guardrails.policy import Policy, unbound
+from guardrails.policy import Policy, unbound, unhurried
 from guardrails.types import Guarding
 
 NAME = "eval"
@@ -77,7 +77,7 @@ class Player:
     Args:
         make_hosts: creates tool hosts that run the project's tools on a data folder; started for the first task that
             needs them.
-        make_guard: compiles a policy.
+        make_guard: compiles a policy, which gives rails so much time that a busy machine changes no outcome.
         fill: puts the initial data into a task's folder, before its setup.
         make_images: creates what takes in images of turns; called for the first turn.
     """
@@ -94,9 +94,9 @@ class Player:
         self._project = project
         self._model = model
         self._make_hosts = make_hosts
-        self._guards = Guards(make_guard)
+        self._guards = Guards(lambda policy: make_guard(unhurried(policy)))
         # Recorded results were given to this subject; the evidence about their owners is not recorded.
-        self._unbound = Guards(lambda policy: make_guard(unbound(policy)))
+        self._unbound = Guards(lambda policy: make_guard(unbound(unhurried(policy))))
         self._fill = fill
         self._hosts: Hosts | None = None
         self._make_images = make_images

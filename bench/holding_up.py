@@ -5,14 +5,11 @@ The model is replaced by a scripted server in a process of its own, since only t
 
 from __future__ import annotations
 
-import asyncio
 import json
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from bench.floods import FLOODS, flood
 from bench.platform import Platform, PlatformFailed
 from bench.rows import Row, median_row
+from bench.scripted_model import scripted_model
 
 ROUNDS = 25
 PAUSE_S = 0.2
@@ -43,7 +41,7 @@ def measure(console: Console, port: int, kinds: Sequence[str], *, ray: bool) -> 
         PlatformFailed: the platform did not start, or answered a stop or a probe with an error.
     """
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder, _model() as url:
+    with tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder, scripted_model(_model) as url:
         environment = {
             "FLIGHTLOOP_MODEL_URL": url,
             "FLIGHTLOOP_TENANT_KEYS": json.dumps({"flooding": OTHER}),
@@ -58,25 +56,8 @@ def measure(console: Console, port: int, kinds: Sequence[str], *, ray: bool) -> 
     return rows
 
 
-@contextmanager
-def _model() -> Iterator[str]:
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve_model, args=(theirs,), daemon=True)
-    process.start()
-    try:
-        yield ours.recv()
-    finally:
-        process.terminate()
-        process.join()
-
-
-def _serve_model(connection: Connection) -> None:
-    async def serve() -> None:
-        async with ScriptedServer(ScriptedAnswer(text="yes"), models=(MODEL,)).serving() as url:
-            connection.send(url)
-            await asyncio.Event().wait()
-
-    asyncio.run(serve())
+def _model() -> ScriptedServer:
+    return ScriptedServer(ScriptedAnswer(text="yes"), models=(MODEL,))
 
 
 def _flooded(platform: Platform, kind: str) -> tuple[dict[str, list[float]], list[int]]:

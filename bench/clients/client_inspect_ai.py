@@ -17,23 +17,12 @@ from inspect_ai.scorer import includes
 from inspect_ai.solver import generate, use_tools
 from inspect_ai.tool import Tool, tool
 from inspect_ai.util import json_schema
-from pydantic import BaseModel
 
 from bench.clients.checks import MODEL, Seen, alike, check, raised_by, run, scripted
+from bench.clients.shapes import Person
 
 LOGS = "inspect_logs"
 NAME = f"openai-api/flightloop/{MODEL}"
-
-
-class Address(BaseModel):
-    city: str
-    country: str
-
-
-class Person(BaseModel):
-    name: str
-    age: int
-    address: Address
 
 
 @tool

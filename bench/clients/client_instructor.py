@@ -3,50 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import instructor
 from openai import AsyncOpenAI, OpenAI
-from pydantic import BaseModel, Field, field_validator
 
 from bench.clients import checks as c
 from bench.clients.checks import KEY, MODEL, URL, Seen, alike, check, raised, run, scripted
-
-
-class Address(BaseModel):
-    city: str
-    country: str
-
-
-class Person(BaseModel):
-    name: str
-    age: int
-    address: Address
-
-
-class Capitals(BaseModel):
-    name: str
-
-    @field_validator("name")
-    @classmethod
-    def _upper(cls, name: str) -> str:
-        if not name.isupper():
-            raise ValueError("write the name in capital letters")
-        return name
-
-
-class Circle(BaseModel):
-    kind: Literal["circle"]
-    radius: float
-
-
-class Square(BaseModel):
-    kind: Literal["square"]
-    side: float
-
-
-class Drawing(BaseModel):
-    shape: Circle | Square = Field(discriminator="kind")
+from bench.clients.shapes import Capitals, Circle, Drawing, Person
 
 
 def client(mode: instructor.Mode = instructor.Mode.TOOLS) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import openai
 from langchain.agents import create_agent
@@ -10,10 +10,11 @@ from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import SecretStr
 
 from bench.clients import checks as c
 from bench.clients.checks import KEY, MODEL, URL, Seen, alike, check, raised, run, scripted
+from bench.clients.shapes import Circle, Drawing, Person
 
 MADE: list[str] = []
 
@@ -37,35 +38,6 @@ def weather(city: str) -> str:
     """Tells the weather in a city."""
     MADE.append("weather")
     return f"sunny in {city}"
-
-
-class Address(BaseModel):
-    city: str
-    country: str
-
-
-class Person(BaseModel):
-    """A person."""
-
-    name: str
-    age: int
-    address: Address
-
-
-class Circle(BaseModel):
-    kind: Literal["circle"]
-    radius: float
-
-
-class Square(BaseModel):
-    kind: Literal["square"]
-    side: float
-
-
-class Drawing(BaseModel):
-    """A drawing."""
-
-    shape: Circle | Square = Field(discriminator="kind")
 
 
 def invoked(chosen: ChatOpenAI) -> Seen:

@@ -6,24 +6,13 @@ import json
 from typing import Any
 
 import litellm
-from pydantic import BaseModel
 
 from bench.clients import checks as c
 from bench.clients.checks import KEY, MODEL, URL, Seen, alike, check, raised, run, scripted
+from bench.clients.shapes import Person
 
 TARGET: Any = {"model": f"openai/{MODEL}", "api_base": URL, "api_key": KEY}
 TOOL: Any = c.ADD_TOOL
-
-
-class Address(BaseModel):
-    city: str
-    country: str
-
-
-class Person(BaseModel):
-    name: str
-    age: int
-    address: Address
 
 
 def asked(text: str, **more: Any) -> Any:

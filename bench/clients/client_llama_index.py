@@ -10,25 +10,12 @@ from llama_index.core.llms import ChatMessage
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 from llama_index.llms.openai_like import OpenAILike
-from pydantic import BaseModel
 
 from bench.clients import checks as c
 from bench.clients.checks import KEY, MODEL, URL, Seen, alike, check, raised, run, scripted
+from bench.clients.shapes import Person
 
 MADE: list[str] = []
-
-
-class Address(BaseModel):
-    city: str
-    country: str
-
-
-class Person(BaseModel):
-    """A person."""
-
-    name: str
-    age: int
-    address: Address
 
 
 def model(key: str = KEY, **more: Any) -> OpenAILike:

@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any
 
 import openai
 from openai import AsyncOpenAI, OpenAI
-from pydantic import BaseModel, Field
 
 from bench.clients import checks as c
 from bench.clients.checks import KEY, MODEL, URL, Seen, alike, check, embedded, raised, run, scripted
+from bench.clients.shapes import Circle, Drawing, Person
 
 client = OpenAI(base_url=URL, api_key=KEY)
 TOOL: Any = c.ADD_TOOL
 REPLY: Any = {"model": MODEL, "messages": [{"role": "user", "content": c.HELLO}]}
-
-
-class Address(BaseModel):
-    city: str
-    country: str
-
-
-class Person(BaseModel):
-    name: str
-    age: int
-    address: Address
-
-
-class Circle(BaseModel):
-    kind: Literal["circle"]
-    radius: float
-
-
-class Square(BaseModel):
-    kind: Literal["square"]
-    side: float
-
-
-class Drawing(BaseModel):
-    shape: Circle | Square = Field(discriminator="kind")
 
 
 def asked(text: str, **more: Any) -> Any:

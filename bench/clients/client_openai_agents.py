@@ -16,24 +16,13 @@ from agents import (
     set_tracing_disabled,
 )
 from openai import AsyncOpenAI
-from pydantic import BaseModel
 
 from bench.clients import checks as c
 from bench.clients.checks import KEY, MODEL, URL, Seen, alike, check, raised_by, run, scripted
+from bench.clients.shapes import Person
 
 set_tracing_disabled(True)  # it would send traces to OpenAI
 MADE: list[str] = []
-
-
-class Address(BaseModel):
-    city: str
-    country: str
-
-
-class Person(BaseModel):
-    name: str
-    age: int
-    address: Address
 
 
 @function_tool

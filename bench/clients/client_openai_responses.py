@@ -7,24 +7,13 @@ from typing import Any
 
 import openai
 from openai import AsyncOpenAI, OpenAI
-from pydantic import BaseModel
 
 from bench.clients import checks as c
 from bench.clients.checks import KEY, MODEL, URL, Seen, alike, check, raised, run, scripted
+from bench.clients.shapes import Person
 
 client = OpenAI(base_url=URL, api_key=KEY)
 TOOL: Any = {"type": "function", "name": "add", "description": "Adds two.", "parameters": c.ADD_SCHEMA, "strict": True}
-
-
-class Address(BaseModel):
-    city: str
-    country: str
-
-
-class Person(BaseModel):
-    name: str
-    age: int
-    address: Address
 
 
 @check

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from openai import AsyncOpenAI
-from pydantic import BaseModel, Field, field_validator
 from pydantic_ai import Agent, ModelHTTPError, NativeOutput, PromptedOutput, ToolOutput
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from bench.clients import checks as c
 from bench.clients.checks import KEY, MODEL, URL, Seen, alike, check, raised_by, run, scripted
+from bench.clients.shapes import Capitals, Circle, Drawing, Person
 
 MADE: list[str] = []
 
@@ -27,42 +27,6 @@ def chat() -> OpenAIChatModel:
 
 def responses() -> OpenAIResponsesModel:
     return OpenAIResponsesModel(MODEL, provider=provider())
-
-
-class Address(BaseModel):
-    city: str
-    country: str
-
-
-class Person(BaseModel):
-    name: str
-    age: int
-    address: Address
-
-
-class Capitals(BaseModel):
-    name: str
-
-    @field_validator("name")
-    @classmethod
-    def _upper(cls, name: str) -> str:
-        if not name.isupper():
-            raise ValueError("write the name in capital letters")
-        return name
-
-
-class Circle(BaseModel):
-    kind: Literal["circle"]
-    radius: float
-
-
-class Square(BaseModel):
-    kind: Literal["square"]
-    side: float
-
-
-class Drawing(BaseModel):
-    shape: Circle | Square = Field(discriminator="kind")
 
 
 def able(model: Any) -> Agent:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import multiprocessing
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,25 +107,3 @@ def _answer(entry: Mapping[str, Any], document: Mapping[str, Any]) -> ScriptedAn
         return ScriptedAnswer(calls=[{"name": name, "arguments": filled}], pace_s=PACE_S)
     calls = [{"name": call["name"], "arguments": json.dumps(call["arguments"])} for call in entry.get("calls", ())]
     return ScriptedAnswer(text=entry.get("text", ""), calls=calls, pace_s=PACE_S)
-
-
-@contextmanager
-def conversations() -> Iterator[str]:
-    """Serves the book in a process of its own while the context is open. Yields the base URL, with ``/v1``."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
-    process.start()
-    try:
-        yield ours.recv()
-    finally:
-        process.terminate()
-        process.join()
-
-
-def _serve(connection: Connection) -> None:
-    async def serve() -> None:
-        async with Conversations().serving() as url:
-            connection.send(url)
-            await asyncio.Event().wait()
-
-    asyncio.run(serve())

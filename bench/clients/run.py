@@ -19,10 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.clients.client import CLIENTS, HERE, Check, Client, tried
-from bench.clients.conversations import CONTEXT, MODEL, conversations
+from bench.clients.conversations import CONTEXT, MODEL, Conversations
 from bench.errors import BenchError
 from bench.platform import Platform
 from bench.rows import Row, markdown
+from bench.scripted_model import scripted_model
 
 FAILED = "; failed: "
 POOR_KEY = "a-key-of-a-tenant-without-budget"
@@ -114,7 +115,7 @@ def _platform(wish: Wish, *, traced: bool) -> Iterator[tuple[Platform, dict[str,
     }
     if traced:
         settings |= {"FLIGHTLOOP_OTLP_ENDPOINT": f"http://127.0.0.1:{traces}", "FLIGHTLOOP_TRACE_CONTENT": "true"}
-    with tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder, conversations() as script:
+    with tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder, scripted_model(Conversations) as script:
         home = Path(folder)
         if wish.model == MODEL:
             settings |= {

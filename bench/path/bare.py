@@ -17,7 +17,7 @@ from starlette.routing import Route
 from agent.app import model_config
 from agent.config import Settings
 from agent.serve.http_server import address, bind
-from bench.path.beside import beside
+from bench.beside import beside
 from flightloop.chat import ChatRequest
 from model.config import EDGE
 from model.engine.engine import Engine

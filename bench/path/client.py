@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 
+from bench.beside import beside
 from bench.errors import BenchError
-from bench.path.beside import beside
 
 TIMEOUT_S = 300.0
 

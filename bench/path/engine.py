@@ -12,7 +12,7 @@ import torch
 
 from agent.app import model_config
 from agent.config import Settings
-from bench.path.beside import beside
+from bench.beside import beside
 from flightloop.chat import ChatRequest
 from model.config import EDGE
 from model.engine.engine import Engine

@@ -36,8 +36,8 @@ from agent.serve.home import open_home
 from agent.serve.ingress import HandleApp, without_request_id
 from agent.serve.model import ServeChatModel
 from agent.store import memory_journal
+from bench.beside import beside
 from bench.errors import BenchError
-from bench.path.beside import beside
 from model.config import EDGE
 from model.engine.engine import Engine
 from model.engine.fakes import ManualStop

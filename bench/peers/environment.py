@@ -27,7 +27,7 @@ import os
 import subprocess
 import sys
 import venv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -217,10 +217,10 @@ def _run(command: Sequence[str], settings: Mapping[str, str]) -> None:
         raise PeerError(f"this command failed: {' '.join(command)}")
 
 
-def main(names: Sequence[str]) -> int:
-    """Builds these environments, or all engines'. Returns the exit status."""
+def main(names: Iterable[str], build: Callable[[str], Path]) -> int:
+    """Builds these environments. Returns the exit status."""
     try:
-        for name in names or ENVIRONMENTS:
+        for name in names:
             print(f"{name}: {build(name)}", flush=True)
     except PeerError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -229,4 +229,4 @@ def main(names: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:] or ENVIRONMENTS, build))

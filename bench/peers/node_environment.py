@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.peers.environment import PeerError, cache_folder
+from bench.peers.environment import PeerError, cache_folder, main
 
 NODE = "node@24.9.0"
 """The newest packages need Node 22 or later."""
@@ -53,16 +53,5 @@ def node_of(folder: Path) -> Path:
     return folder / "node_modules" / ".bin" / "node"
 
 
-def main(names: Sequence[str]) -> int:
-    """Builds these environments, or all. Returns the exit status."""
-    try:
-        for name in names or NODE_ENVIRONMENTS:
-            print(f"{name}: {build_node(name)}", flush=True)
-    except PeerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:] or NODE_ENVIRONMENTS, build_node))

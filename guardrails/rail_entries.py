@@ -106,11 +106,18 @@ class InjectionEntry(RailEntry):
 
 class GroundednessEntry(RailEntry):
     """Numbers, identifiers, dates and e-mail addresses of an answer must occur in its evidence. Scores
-    ``groundedness``. With the action ``redact``, sentences with claims that have no evidence are removed."""
+    ``groundedness``.
+
+    With the action ``redact``, the model of a run is asked once more, with the claims that have no evidence. Then the
+    sentences that have such claims are removed.
+    """
 
     rail: Literal["groundedness"]
     minimum: Share = 1.0
     action: Action = Action.ALLOW
+    names: bool = False  # also names of persons, places and organisations
+    otherwise: Annotated[str, Field(min_length=1, max_length=500)] = "I could not find that out."
+    """The answer if every sentence is removed."""
 
 
 class CodeScanEntry(RailEntry):

@@ -186,6 +186,8 @@ class GuardContext:
     agent: str = ""
     session_id: str = ""
     run_id: str = ""
+    instructions: str = ""
+    """The agent's instructions, as the model reads them."""
     user_text: str = ""
     """All of the user's own words in the session."""
     said: tuple[Utterance, ...] = ()
@@ -244,7 +246,8 @@ class GuardContext:
     @cached_property
     def characters(self) -> int:
         """Number of characters of the evidence and of the calls that the model wrote, which some rails search."""
-        return sum(map(most_characters, (self.user_text, *self.results, *self.written)))
+        texts = (self.instructions, self.user_text, *self.answered, *self.results, *self.written)
+        return sum(map(most_characters, texts))
 
 
 def args_sha256(tool: str, arguments: dict[str, Any]) -> str:

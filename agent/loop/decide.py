@@ -32,7 +32,7 @@ from flightloop.events import CallsDecided, ModelCall, Planned, Replied
 from flightloop.limits import NAME_CHARS
 from flightloop.verdicts import Action, Stage
 from guardrails.holdback import StreamBlocked
-from guardrails.rails import claims
+from guardrails.rails import claims, groundedness
 from guardrails.types import Ruling
 from model.chat.hints import GOAL_CHARS, PLAN_TOOLS, plan_schema
 
@@ -41,6 +41,7 @@ PLAN_TRIES = 2
 CONTEXT_TRIES = 6
 SAY_WHAT_WAS_DONE = "say only what was done"
 NO_CALL = f"answer in words, without a call; {SAY_WHAT_WAS_DONE}"
+LOOK_IT_UP = "look it up with a tool, or say that you do not know it"
 ANSWER_NOW = "the same call has failed twice; answer in words, without a call"
 
 
@@ -151,7 +152,7 @@ class _Asking:
         if asked.call.problem is not None:
             return self._again(asked, asked.call.problem)
         ruling = await self.gate.conclude(asked.call)
-        false = _false_claim(ruling)
+        false = _reason_to_redact(ruling, claims.RAIL)
         if asked.answer.calls:
             if words_only := self._words_only():  # a model that ignores ``tool_choice: none``
                 return self._again(asked, words_only)
@@ -160,6 +161,9 @@ class _Asking:
             return self._calls(asked, text)
         if false and not self._was_told(false):
             return _unusable(asked, f"{false}; {SAY_WHAT_WAS_DONE}")
+        unsupported = _reason_to_redact(ruling, groundedness.RAIL)
+        if unsupported and self.tools and not any(told.endswith(LOOK_IT_UP) for told in self._told()):
+            return _unusable(asked, f"{unsupported}; {LOOK_IT_UP}")
         if asked.cut and asked.answer.finish_reason == "length":
             return _unusable(asked, "the budget cut it short", passed(ruling))
         if ruling is None:
@@ -268,9 +272,9 @@ def unfinished(deps: RunDependencies, leased: LeasedRun) -> ModelCall | None:
     return ModelCall(model=draft.request.model, usage=usage, cost=deps.prices.cost(usage), finish_reason="interrupted")
 
 
-def _false_claim(ruling: Ruling | None) -> str | None:
-    """The rail's reason if it replaced a false claim by an account of what was done, else None."""
-    found = [one for one in ruling.verdicts if claims.LABEL in one.labels] if ruling else []
+def _reason_to_redact(ruling: Ruling | None, rail: str) -> str | None:
+    """The reason if a rail changed the answer: it replaced false claims, or removed what has no evidence."""
+    found = [one for one in ruling.verdicts if one.rail == rail] if ruling else []
     return found[0].reason if found and found[0].action is Action.REDACT else None
 
 

@@ -138,6 +138,7 @@ class Evidence:
             run_id=run.id,
             subject=run.subject,
             look_up=self._look_up,
+            instructions=self._conversation.instructions,
             user_text=self.user_text,
             said=self._said,
             answered=tuple(exchange.answer for exchange in self._conversation.earlier),

@@ -10,7 +10,7 @@ from agent.attachments.names import Names
 from bench.charts.score import is_near, value_pairs
 from bench.charts.specimen import Specimen
 from flightloop.readings import ImageReading
-from guardrails.rails.groundedness import claims
+from guardrails.evidence.grounds import claims
 from tools.vision.measures import Measures
 from tools.vision.readings import ChartReading
 

@@ -41,6 +41,10 @@ class Date(NamedTuple):
     def same(self, other: Date) -> bool:
         return self[1:] == other[1:] and (self.year == other.year or 0 in (self.year, other.year))
 
+    def __str__(self) -> str:
+        """ISO 8601."""
+        return f"{self.year:04}-{self.month:02}-{self.day:02}"
+
 
 def calendar_dates(text: str) -> frozenset[Date]:
     """All dates of a text, with both readings of ``5/3/2026``."""
@@ -64,6 +68,16 @@ def without_dates(text: str) -> str:
     for form in _FORMS:
         text = form.sub(lambda found: " " if _is_clear(found) else found.group(), text)
     return text
+
+
+def clear_dates(text: str) -> Iterator[tuple[int, int, frozenset[Date]]]:
+    """Begin, end and readings of each date that has a year or a month's name, in no order."""
+    found: dict[tuple[int, int], frozenset[Date]] = {}
+    for match in (match for form in _FORMS for match in form.finditer(text) if _is_clear(match)):
+        found[match.span()] = found.get(match.span(), frozenset()).union(_dates(match))
+    # The longest first: "12 May" is a part of "12 May 2026".
+    for (start, end), dates in sorted(found.items(), key=lambda one: one[0][0] - one[0][1]):
+        yield start, end, dates
 
 
 def _is_clear(found: regex.Match[str]) -> bool:

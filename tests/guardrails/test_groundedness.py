@@ -1,9 +1,12 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from flightloop.verdicts import Action, Stage
+from guardrails.evidence.grounds import claims
 from guardrails.rail_entries import GroundednessEntry
-from guardrails.rails.groundedness import claims, groundedness_rail
-from guardrails.types import Checked, GuardContext
+from guardrails.rails.groundedness import groundedness_rail
+from guardrails.types import Checked, GuardContext, Utterance
 
 EVIDENCE = GuardContext(
     user_text="Order W-1042, I'm anna@example.org",
@@ -60,3 +63,53 @@ async def test_without_claims_there_is_no_score():
 
 def test_a_date_is_one_claim():
     assert [claim.kind for claim in claims("On 2024-03-12, 12 March 2024 and 12.03.2024.")] == ["date"] * 3
+
+
+@pytest.mark.parametrize(
+    ("said", "asked", "result"),
+    [
+        ("订单58641一共91.70元，9月16日送达。", "看看订单58641", '{"total": "91.70 EUR", "due": "2026-09-16"}'),
+        ("XZ-3041没有查到。", "看看XZ-3041总共多少钱", ""),
+        ("Es kommt am 17. Juni um 16:30 Uhr.", "", "2026-06-17T16:30"),
+        ("Twelve or 12 are left.", "", "a dozen"),
+    ],
+)
+async def test_values_count_in_any_notation(said, asked, result):
+    verdict = await score(said, GuardContext(user_text=asked, results=(result,)))
+    assert verdict.scores == {"groundedness": 1.0}, verdict.reason
+
+
+@pytest.mark.parametrize("said", ["订单58642已送达。", "9月17日送达。", "XZ-3042没有查到。"])
+async def test_wrong_values_beside_chinese_words_are_marked(said):
+    context = GuardContext(user_text="看看订单58641和XZ-3041", results=('{"due": "2026-09-16"}',))
+    assert (await score(said, context)).scores == {"groundedness": 0.0}
+
+
+async def test_tomorrow_in_the_users_words_is_a_date():
+    said = (Utterance("Do you have a table tomorrow?", datetime(2026, 9, 15, 12, tzinfo=UTC)),)
+    context = GuardContext(user_text=said[0].text, said=said)
+    assert (await score("Yes, on 16 September.", context)).scores == {"groundedness": 1.0}
+    assert (await score("Yes, on 17 September.", context)).scores == {"groundedness": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("said", "unsupported"),
+    [
+        ("The parcel is in Porto.", []),
+        ("Your parcel went to Lisbon, Ms Kaya.", ["Lisbon"]),
+        ("Good morning! Nothing was found.", []),
+        ("Hello Anna Weber, it is with you.", ["Anna Weber"]),
+    ],
+)
+async def test_names_need_evidence_if_the_policy_wants_it(said, unsupported):
+    context = GuardContext(user_text="I am Tom Kaya.", results=('{"at": "Porto"}',))
+    verdict = await score(said, context, names=True)
+    assert [said[span.start : span.end] for span in verdict.spans] == unsupported
+    assert not (await score(said, context)).spans
+
+
+async def test_an_answer_of_which_nothing_is_left_becomes_the_policys():
+    rail = groundedness_rail(GroundednessEntry(rail="groundedness", action=Action.REDACT, otherwise="I don't know."))
+    judgement = await rail(Checked(Stage.FINAL, "Order W-1043 is lost.", EVIDENCE))
+    assert judgement.text == "I don't know."
+    assert judgement.verdicts[0].reason == '1 of 1 claims have no evidence: "W-1043"'

@@ -220,7 +220,8 @@ def _context(
         tenant_id=tags.tenant_id,
         agent=tags.agent or "",
         session_id=tags.session_id or "",
-        user_text="\n".join(message.text for message in request.messages if message.role == "user"),
+        instructions=_texts(request, "system", "developer"),
+        user_text=_texts(request, "user"),
         results=(*readings, *(message.text for message in request.messages if message.role == "tool")),
         written=tuple(
             f"{call.function.name} {call.function.arguments}"
@@ -231,6 +232,10 @@ def _context(
         past=read_past,
         trail=_trail(request.messages, readings),
     )
+
+
+def _texts(request: ChatRequest, *roles: str) -> str:
+    return "\n".join(message.text for message in request.messages if message.role in roles)
 
 
 def _trail(messages: Sequence[ChatMessage], readings: Sequence[str]) -> Trail:

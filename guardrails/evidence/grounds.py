@@ -19,7 +19,7 @@ from guardrails.text.words import EMAIL, number_of, numbers_in
 _LETTER = r"[\w--[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]]"
 """A letter or digit of a word. Scripts without blanks put identifiers and numbers right beside other words."""
 _ID = regex.compile(
-    rf"(?<!{_LETTER}|-)#?(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*(?!{_LETTER}|-)",
+    rf"(?<!{_LETTER}|-)#?(?=[A-Za-z_-]*\d)(?=[\d_-]*[A-Za-z])[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*(?!{_LETTER}|-)",
     regex.VERSION1,
 )
 _NUMBER = regex.compile(

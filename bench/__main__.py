@@ -311,7 +311,7 @@ def clients(
     docs: Annotated[Path | None, typer.Option(help="Folder of clients.md, to put figures in.")] = None,
     port: Port = 8000,
 ) -> None:
-    """Whether clients of the field work with the platform: openai, ai, litellm, langchain, MCP and others."""
+    """Whether widely used clients work with the platform: openai, ai, litellm, langchain, MCP and others."""
     from bench.clients.run import Wish, figures, measure
     from bench.engine.page import put
 

@@ -18,14 +18,16 @@ Trusted = Annotated[
     bool,
     typer.Option("--trusted", help="Run the code of your own project in this process, without the sandbox."),
 ]
+Rows = Annotated[int, typer.Option(min=1, help="Number of rows.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed makes the same rows.")]
 Out = Annotated[Path, typer.Option(help="Output file, JSON lines.")]
 
 
 @dataset.command("lessons")
 def dataset_lessons(
     out: Out,
-    rows: Annotated[int, typer.Option(min=1)] = 6000,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    rows: Rows = 6000,
+    seed: Seed = 0,
     examples: Annotated[bool, typer.Option(help="Include the agent's examples, as prompts do in production.")] = True,
     project: Project = None,
     trusted: Trusted = False,
@@ -37,7 +39,7 @@ def dataset_lessons(
 
 
 @dataset.command("talks")
-def dataset_talks(out: Out, seed: Annotated[int, typer.Option(min=0)] = 0, project: Project = None) -> None:
+def dataset_talks(out: Out, seed: Seed = 0, project: Project = None) -> None:
     """Check the project's written talks against its tools, and write their rows."""
     from agent.admin.talks import write_talks
 
@@ -47,8 +49,8 @@ def dataset_talks(out: Out, seed: Annotated[int, typer.Option(min=0)] = 0, proje
 @dataset.command("attempts")
 def dataset_attempts(
     out: Out,
-    rows: Annotated[int, typer.Option(min=1)] = 1000,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    rows: Rows = 1000,
+    seed: Seed = 0,
     project: Project = None,
     trusted: Trusted = False,
 ) -> None:
@@ -66,8 +68,8 @@ def dataset_attempts(
 @dataset.command("intents")
 def dataset_intents(
     out: Out,
-    rows: Annotated[int, typer.Option(min=1)] = 3000,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    rows: Rows = 3000,
+    seed: Seed = 0,
     project: Project = None,
     trusted: Trusted = False,
 ) -> None:

@@ -22,23 +22,13 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Run and admi
 policy = typer.Typer(no_args_is_help=True, help="Check guardrail policies.")
 audit = typer.Typer(no_args_is_help=True, help="Verify the audit log, and change its key.")
 dashboards = typer.Typer(no_args_is_help=True, help="Update Grafana dashboards.")
-app.add_typer(policy, name="policy")
-app.add_typer(audit, name="audit")
-app.add_typer(dashboards, name="dashboards")
-app.add_typer(dataset, name="dataset")
-app.add_typer(mcp, name="mcp")
-app.command("erase")(erase)
-app.command("eval")(evaluate)
-app.command("regress")(regress)
-app.command("redteam")(attack)
-app.command("tune")(tune)
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (FLIGHTLOOP_HOST).")]
 Port = Annotated[int | None, typer.Option(help="Port of the HTTP API, 0: a free one (FLIGHTLOOP_PORT).")]
 Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]
 
 CASES = """JSONL of {stage, text, expect}; for calls also tool, arguments, effect (pure, keyed, …, unsafe), confidence;
-optional context: agent, user_text, plan (tool names), tainted."""
+optional context: agent, user_text, plan, tainted, subject and more (docs/operations.md, Cases of a policy)."""
 
 
 @app.command()
@@ -57,12 +47,16 @@ def serve(host: Host = None, port: Port = None, project: Project = None) -> None
 @app.command()
 def up(
     host: Host = None,
-    port: Port = None,
+    port: Annotated[int | None, typer.Option(help="Port of the HTTP API (FLIGHTLOOP_PORT).")] = None,
     project: Project = None,
     console: Annotated[bool, typer.Option(help="Start the operator console.")] = True,
-    console_port: Annotated[int, typer.Option(min=1, max=65535, envvar="FLIGHTLOOP_CONSOLE_PORT")] = 8501,
+    console_port: Annotated[
+        int, typer.Option(min=1, max=65535, envvar="FLIGHTLOOP_CONSOLE_PORT", help="Port of the console.")
+    ] = 8501,
     prometheus: Annotated[bool, typer.Option(help="Start Prometheus, if it is installed.")] = True,
-    prometheus_port: Annotated[int, typer.Option(min=1, max=65535, envvar="FLIGHTLOOP_PROMETHEUS_PORT")] = 9090,
+    prometheus_port: Annotated[
+        int, typer.Option(min=1, max=65535, envvar="FLIGHTLOOP_PROMETHEUS_PORT", help="Port of Prometheus.")
+    ] = 9090,
 ) -> None:
     """Run the whole platform on this machine: Ray Serve, model, workers, API, console, Prometheus."""
     from agent.serve.held_port import INHERITED
@@ -96,13 +90,14 @@ def graph(
     about: Annotated[str | None, typer.Option(help="A product, category, document or term; default: all.")] = None,
     dot: Annotated[Path | None, typer.Option(help="Write a Graphviz file.")] = None,
     svg: Annotated[Path | None, typer.Option(help="Write an SVG image.")] = None,
+    project: Project = None,
 ) -> None:
     """Show the knowledge graph of the project's database and documents, as used by the search tool and the guard."""
     from agent.admin.graph import show_graph
     from tools.knowledge import picture
 
     wanted = {picture.dot: dot, picture.svg: svg}
-    show_graph(configured(), about, {draw: path for draw, path in wanted.items() if path})
+    show_graph(configured(project=project), about, {draw: path for draw, path in wanted.items() if path})
 
 
 @policy.command("test")
@@ -163,6 +158,19 @@ def dashboards_push(
 
     for name in push(url, token):
         typer.echo(name)
+
+
+# Help lists commands in the order of their registration, after those above.
+app.command("eval")(evaluate)
+app.command("redteam")(attack)
+app.command("regress")(regress)
+app.command("tune")(tune)
+app.command("erase")(erase)
+app.add_typer(policy, name="policy")
+app.add_typer(audit, name="audit")
+app.add_typer(mcp, name="mcp")
+app.add_typer(dataset, name="dataset")
+app.add_typer(dashboards, name="dashboards")
 
 
 def _where_the_key_is(settings: Settings) -> str:

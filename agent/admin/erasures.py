@@ -12,9 +12,9 @@ from agent.admin.telling import tell
 
 
 def erase(
-    subject: Annotated[str | None, typer.Option(help="Id of the person.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Id of the person, as runs name their subject.")] = None,
     session: Annotated[str | None, typer.Option(help="Id of a session, such as an anonymous user's.")] = None,
-    older_than: Annotated[str | None, typer.Option(help="Runs that ended so many days ago, such as 90d.")] = None,
+    older_than: Annotated[str | None, typer.Option(help="All runs that ended so long ago, such as 90d.")] = None,
     tenant: Annotated[
         str | None, typer.Option(help="Tenant of the runs; default: default, with --older-than all tenants.")
     ] = None,

@@ -1,4 +1,4 @@
-"""``python -m agent eval``, ``regress`` and ``tune``: play tasks, turn runs into tasks, train on lessons and runs."""
+"""``python -m agent eval``, ``redteam``, ``regress`` and ``tune``: commands about a project's quality."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def evaluate(
 def attack(
     url: Annotated[
         str | None,
-        typer.Option(help="Attack with the OpenAI-compatible model at this URL, not with the worst case's script."),
+        typer.Option(help="Attack with the OpenAI-compatible model at this URL instead of the script."),
     ] = None,
     agent: Annotated[str | None, typer.Option("--agent", "-a", help="Only this agent; default: all.")] = None,
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="Rounds; each has other words and values.")] = 4,
@@ -72,12 +72,12 @@ def regress(
     good: Annotated[bool, typer.Option("--good", help="The recorded run was right: it must solve the task.")] = False,
     mask: Annotated[bool, typer.Option("--mask", help="Replace personal data and keys.")] = False,
     task_id: Annotated[str | None, typer.Option("--id", help="Id of the task; default: the run's.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Default: the project's tasks/regressions.jsonl.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Task file; default: the project's tasks/regressions.jsonl.")] = None,
     tenant: Annotated[str, typer.Option(help="Tenant of the run.")] = "default",
     project: Project = None,
 ) -> None:
-    """Turn a recorded run, usually a failed one, into a task with the results of its tools. ``eval`` plays it without
-    calling tools."""
+    """Turn a recorded run, usually a failed one, into a task with the results of its tools. The command
+    eval plays it without calling tools."""
     from agent.admin.regressions import Request, write_regression
 
     request = Request(run_id, tenant, answer or [], called or [], not_called or [], ends, good, mask, task_id, out)
@@ -90,7 +90,7 @@ def tune(
     ] = None,
     lessons: Annotated[int, typer.Option(min=8, help="Rows of the project's lessons.")] = 400,
     tenant: Annotated[str, typer.Option(help="Tenant of the runs.")] = "default",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the rows and of their order.")] = 0,
     force: Annotated[str | None, typer.Option(help="REASON: use the new experts even if they are worse.")] = None,
     trusted: Annotated[
         bool,

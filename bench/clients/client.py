@@ -1,4 +1,4 @@
-"""A client of the field: its program, run in its own environment, and the checks that it prints."""
+"""A client under test: its program, run in its own environment, and the checks that it prints."""
 
 from __future__ import annotations
 

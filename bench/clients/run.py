@@ -1,4 +1,4 @@
-"""``python -m bench clients`` tries clients of the field against a started platform.
+"""``python -m bench clients`` tries widely used clients against a started platform.
 
 The model is a scripted one, whose answers the checks know, or an embedded one.
 """

@@ -45,8 +45,8 @@ def fit(
     task: Annotated[Task, typer.Option(help='With preference, a row has a "chosen" and a "rejected" message.')] = TASK,
     out: Annotated[Path, typer.Option(help="Folder for the experts, the history and the checkpoint.")] = Path("tuned"),
     evaluation: Annotated[Path | None, typer.Option(help="Held-out conversations: measured, not trained on.")] = None,
-    epochs: Annotated[int, typer.Option(min=1)] = DEFAULTS.epochs,
-    learning_rate: Annotated[float, typer.Option(min=0.0)] = DEFAULTS.learning_rate,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the rows.")] = DEFAULTS.epochs,
+    learning_rate: Annotated[float, typer.Option(min=0.0, help="Highest learning rate.")] = DEFAULTS.learning_rate,
     batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens per step.")] = DEFAULTS.batch_tokens,
     longest: Annotated[int, typer.Option(min=2, help="Maximum tokens per conversation.")] = 2048,
     bad_rows: Annotated[BadRows, typer.Option(help="What to do with unusable rows.")] = "refuse",
@@ -153,8 +153,8 @@ def teach(
 @app.command()
 def compose(
     out: Annotated[Path, typer.Argument(help="Output file of the conversations, JSONL.")],
-    rows: Annotated[int, typer.Option(min=1)] = 10_000,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    rows: Annotated[int, typer.Option(min=1, help="Number of conversations.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same conversations.")] = 0,
     families: Annotated[Path, typer.Option(help="Folder of the tool families.")] = FOLDER,
     held_out: Annotated[list[str] | None, typer.Option(help="A domain to leave out; repeatable.")] = None,
     only_held_out: Annotated[bool, typer.Option(help="Use only the held-out domains, for evaluation.")] = False,

@@ -66,4 +66,8 @@ def _path(model: str) -> Path:
         file = on_hub["file"]
         return hub_file(on_hub["repository"], file) if file else hub_checkpoint(model)
     except HubUnavailable as error:
-        raise ConfigError(f"{model!r} is no local model and can't be downloaded: {error}", param="model") from error
+        raise ConfigError(
+            f"there is no folder {model!r} here, and it can't be downloaded: {error}; name a checkpoint's folder or a"
+            f" .gguf file on this machine, or one of {', '.join(EMBEDDED)}",
+            param="model",
+        ) from error

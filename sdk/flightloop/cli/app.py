@@ -41,6 +41,10 @@ Agent = Annotated[
     str | None, typer.Option("--agent", "-a", help="Name of the agent; default: the project's only one, or support.")
 ]
 
+RunId = Annotated[str, typer.Argument(help="Id of the run, such as run_…; see flightloop runs.")]
+ApprovalId = Annotated[str, typer.Argument(help="Id of the approval, such as apr_…; see flightloop approvals.")]
+Reason = Annotated[str | None, typer.Option(help="Recorded with the decision.")]
+
 
 @app.callback()
 def _server(
@@ -56,12 +60,15 @@ def _client(context: typer.Context) -> Flightloop:
 
 @app.command()
 def new(name: Annotated[Path, typer.Argument(help="New folder; its name becomes the agent's name.")]) -> None:
-    """Create a project: an agent, its tools, its policy and a task."""
+    """Create a project: an agent, its tools, its policy and two tasks."""
     for path in write_project(name):
         console.print(f"  {path}", highlight=False)
-    console.print(f"Start the platform with FLIGHTLOOP_PROJECT={name.resolve()}", soft_wrap=True, highlight=False)
-    console.print(f'then: flightloop run "…" -a {name.name}', highlight=False)
-    console.print(f"python -m agent eval --project {name.resolve()} plays its tasks", soft_wrap=True, highlight=False)
+    for line in (
+        f"to serve it: FLIGHTLOOP_PROJECT={name.resolve()} python -m agent up",
+        f'then: flightloop run "…" -a {name.name}',
+        f"its tasks: python -m agent eval --project {name.resolve()}",
+    ):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _warn_of_project(client: Flightloop) -> None:
@@ -111,10 +118,10 @@ def _see_through(client: Flightloop, run_id: str, *, after: int = 0) -> None:
 @app.command()
 def runs(
     context: typer.Context,
-    agent: Annotated[str | None, typer.Option("--agent", "-a")] = None,
-    status: Annotated[RunStatus | None, typer.Option()] = None,
+    agent: Annotated[str | None, typer.Option("--agent", "-a", help="Only runs of this agent.")] = None,
+    status: Annotated[RunStatus | None, typer.Option(help="Only runs with this status.")] = None,
     subject: Annotated[str | None, typer.Option(help="Only runs on behalf of this end user.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Runs of one page.")] = 20,
     after: Annotated[str | None, typer.Option(help="Cursor printed by the previous page.")] = None,
 ) -> None:
     """List runs, newest first."""
@@ -126,7 +133,7 @@ def runs(
 
 
 @app.command()
-def show(context: typer.Context, run_id: str) -> None:
+def show(context: typer.Context, run_id: RunId) -> None:
     """Show a run's steps; follow it if it is still running."""
     with _client(context) as client:
         found = client.runs.get(run_id)
@@ -139,7 +146,7 @@ def show(context: typer.Context, run_id: str) -> None:
 @app.command()
 def fork(
     context: typer.Context,
-    run_id: str,
+    run_id: RunId,
     step: Annotated[int, typer.Option(min=0, help="Number of decisions to keep; 0: start from the beginning.")],
     text: Annotated[str | None, typer.Option("--input", help="What the agent should do instead.")] = None,
     policy: Annotated[str | None, typer.Option(help="Another policy; admins only.")] = None,
@@ -155,7 +162,7 @@ def fork(
 @app.command()
 def resume(
     context: typer.Context,
-    run_id: str,
+    run_id: RunId,
     steps: Annotated[int | None, typer.Option(min=1, help="Maximum steps, including those so far.")] = None,
     tokens: Annotated[int | None, typer.Option(min=1, help="Maximum tokens, including those so far.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Maximum seconds, including those so far.")] = None,
@@ -171,8 +178,8 @@ def resume(
 
 
 @app.command()
-def cancel(context: typer.Context, run_id: str) -> None:
-    """End a run at its next step."""
+def cancel(context: typer.Context, run_id: RunId) -> None:
+    """End a run at its next step, for good. To stop it at once: flightloop stop RUN_ID."""
     with _client(context) as client:
         status = client.runs.cancel(run_id).status
     when = "" if status.terminal else ": it will end at its next step"
@@ -202,14 +209,14 @@ def approvals(context: typer.Context) -> None:
 
 
 @app.command()
-def approve(context: typer.Context, approval_id: str, reason: Annotated[str | None, typer.Option()] = None) -> None:
-    """Approve a call."""
+def approve(context: typer.Context, approval_id: ApprovalId, reason: Reason = None) -> None:
+    """Approve a call, so that it is made."""
     _decide(context, approval_id, "approve", reason)
 
 
 @app.command()
-def deny(context: typer.Context, approval_id: str, reason: Annotated[str | None, typer.Option()] = None) -> None:
-    """Deny a call."""
+def deny(context: typer.Context, approval_id: ApprovalId, reason: Reason = None) -> None:
+    """Deny a call. The run goes on without it."""
     _decide(context, approval_id, "deny", reason)
 
 

@@ -23,7 +23,10 @@ def code(
     language: Annotated[
         CodeLanguage, typer.Option("--language", "-l", help="Java needs a JDK of version 17 or later on the server.")
     ] = CodeLanguage.PYTHON,
-    level: Annotated[SecurityLevel, typer.Option(help="What is done about findings.")] = SecurityLevel.MEDIUM,
+    level: Annotated[
+        SecurityLevel,
+        typer.Option(help="low: reports findings; medium: repairs all but low ones; high: a clean program or none."),
+    ] = SecurityLevel.MEDIUM,
     signature: Annotated[str | None, typer.Option(help="Function that must be defined.")] = None,
     imports: Annotated[str | None, typer.Option(help="Allowed imports, separated by commas.")] = None,
     network: Annotated[bool, typer.Option(help="Whether the program may reach the network.")] = True,
@@ -33,7 +36,7 @@ def code(
     growth: Annotated[str | None, typer.Option(help="Largest growth of the time, such as 'O(n log n)'.")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, max=20, help="Maximum number of programs.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for program and tests.")] = None,
-    agent: Annotated[str, typer.Option("--agent", "-a")] = AGENT,
+    agent: Annotated[str, typer.Option("--agent", "-a", help="Name of the agent that generates code.")] = AGENT,
 ) -> None:
     """Generate a program and follow the run. Exit with 0 if a program is returned without open problems."""
     constraints = {

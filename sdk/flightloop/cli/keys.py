@@ -62,7 +62,9 @@ def list_keys(context: typer.Context) -> None:
 
 
 @keys.command("revoke")
-def revoke(context: typer.Context, key_id: str) -> None:
+def revoke(
+    context: typer.Context, key_id: Annotated[str, typer.Argument(help="Id of the key; see flightloop keys list.")]
+) -> None:
     """Revoke a key within seconds."""
     with Flightloop(context.obj) as client:
         console.print(f"{client.keys.revoke(key_id).id} revoked", highlight=False)

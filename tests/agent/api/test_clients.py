@@ -1,4 +1,4 @@
-"""What clients of the field send beyond the plain request, and what they look for in an answer."""
+"""What widely used clients send beyond the plain request, and what they look for in an answer."""
 
 from __future__ import annotations
 

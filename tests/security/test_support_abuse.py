@@ -150,3 +150,12 @@ async def test_another_number_of_the_customer_is_no_order_number(field: Field, s
     assert done(events) == [False]
     assert "order_id is not known to belong to the user" in asked(events)
     assert done(await attacker.say(f"{said} The order is 10039.", cancel, session="s2")) == [True]
+
+
+async def test_who_guesses_an_order_number_does_not_learn_the_address_that_proves_who_asks(field: Field) -> None:
+    look: Call = ("get_order", {"order_id": 10052})
+    events = await Attacker(field).say("Order 10052?", look)
+    assert done(events) == [True]
+    assert "farah.santos" not in "".join(event.model_dump_json() for event in events)
+    own = await Attacker(field).say("My order 10052?", look, subject="2130")
+    assert "farah.santos@example.com" in "".join(event.model_dump_json() for event in own)

@@ -6,6 +6,7 @@ the delimiters.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from agent.attachments.figures import cell_text, of_reading, of_table
@@ -20,7 +21,9 @@ CHARS_PER_TOKEN = 2.5
 """Low, because numbers take more tokens than words."""
 MOST_CHARS = 16_000
 KEY_POINTS = 12
-_BRACKETS = str.maketrans("[]", "()")
+_BRACKETS = str.maketrans("[]［］﹇﹈", "()()()")
+"""Wide brackets too: a rail may make them plain ones."""
+_HEAD = re.compile(r"\[table (\d+): \d+ rows\]")
 
 
 def budget(context_length: int | None) -> int:
@@ -53,6 +56,47 @@ def tables_shown(content: Sequence[Part], characters: int, *, native: bool = Fal
         else:
             shown.append(part)
     return shown
+
+
+def own_words(text: str) -> str:
+    """A user's text without the tables in it, which somebody else may have written."""
+    return _split(text)[0]
+
+
+def tables_in(text: str) -> list[str]:
+    """The tables in a user's text, without their frames."""
+    return _split(text)[1]
+
+
+def words_of(content: Sequence[Part]) -> str:
+    """A user's own words in a message: no tables, whether they are parts or text."""
+    return own_words("\n".join(part.text for part in content if isinstance(part, TextPart)))
+
+
+def tables_of(content: Sequence[Part]) -> list[str]:
+    """The tables of a message as text, whether they are parts or text."""
+    parts = [table_text(part.table) for part in content if isinstance(part, TablePart)]
+    return [*tables_in("\n".join(part.text for part in content if isinstance(part, TextPart))), *parts]
+
+
+def _split(text: str) -> tuple[str, list[str]]:
+    """A text without its tables, and the tables. One without an end reaches to the end of the text."""
+    if "[table " not in text:
+        return text, []
+    own: list[str] = []
+    tables: list[list[str]] = []
+    end: str | None = None
+    for line in text.split("\n"):
+        if end is not None and line == end:
+            end = None
+        elif end is not None:
+            tables[-1].append(line)
+        elif head := _HEAD.fullmatch(line):
+            end = f"[end of table {head[1]}]"
+            tables.append([])
+        else:
+            own.append(line)
+    return "\n".join(own), ["\n".join(lines) for lines in tables]
 
 
 def _reading(reading: ImageReading, number: int, characters: int) -> str:

@@ -23,6 +23,8 @@ from guardrails.types import Checked, CheckedCall, GuardContext, Guarding, Read,
 from tools.vision.measures import Measures
 
 READER = ToolSpec("read_image", "Reads an image.", {"type": "object"}, Effect.PURE, returns_untrusted=True)
+TABLE = "attached_table"
+"""Names the source of a value from a table that the user attached."""
 WITHHELD = "[an image: a guardrail withheld what was read in it]"
 WHOLE = 10**9
 """Characters within which all readings fit."""
@@ -95,6 +97,11 @@ def image_reads(readings: Sequence[str], run_id: str | None = None) -> tuple[Rea
     return tuple(
         Read(f"image {number} {body}", READER.name, body, run_id=run_id) for number, body in enumerate(bodies, 1)
     )
+
+
+def table_reads(tables: Sequence[str], run_id: str | None = None) -> tuple[Read, ...]:
+    """What the trail has of tables that the user attached: they may come from anybody, like images."""
+    return tuple(Read(f"table {number} {body}", TABLE, body, run_id=run_id) for number, body in enumerate(tables, 1))
 
 
 def readable(ruling: Ruling) -> str:

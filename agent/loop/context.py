@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from agent.attachments.shown import own_words, tables_in
 from agent.loop.local_time import LocalTime
 from agent.project.agent_spec import Example
 from agent.run.history import History, Turn, dump, result_text
@@ -125,23 +126,37 @@ class Conversation:
 
     @property
     def user_text(self) -> str:
-        """All texts that the user wrote in the session."""
-        return "\n".join([*(exchange.user for exchange in self.earlier), text_of(self.user)])
+        """All texts that the user wrote in the session, without tables."""
+        return "\n".join([*(own_words(exchange.user) for exchange in self.earlier), self.words])
+
+    @property
+    def words(self) -> str:
+        """The user's latest message, without tables."""
+        return own_words(self.input_text)
 
     @property
     def said(self) -> tuple[Utterance, ...]:
         """The user's messages in the session, each with the answer before it; without those of an unknown time."""
-        words = [(each.user, each.began, each.after) for each in self.earlier]
-        words.append((self.input_text, self.began, self.after))
+        words = [(own_words(each.user), each.began, each.after) for each in self.earlier]
+        words.append((self.words, self.began, self.after))
         return tuple(Utterance(text, one.at, after, one.zoned) for text, one, after in words if one is not None)
 
     @property
     def evidence(self) -> tuple[str, ...]:
-        """Texts of all readings in the session, oldest first."""
-        return (*(text_of([part]) for one in self.earlier for part in one.attached), *self.readings)
+        """Texts of all readings and tables in the session, oldest first."""
+        earlier = (
+            text for one in self.earlier for text in (*(text_of([part]) for part in one.attached), *tables_in(one.user))
+        )
+        return (*earlier, *self.readings, *self.tables)
+
+    @property
+    def tables(self) -> list[str]:
+        """The tables of the run's own input, as text."""
+        return tables_in(self.input_text)
 
     @property
     def input_text(self) -> str:
+        """Input of the run as the model reads it, with its tables."""
         return text_of(self.user)
 
     def limit(self, history: History) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from agent.attachments.facts import with_figures
-from agent.loop.attached import image_reads
+from agent.loop.attached import image_reads, table_reads
 from agent.loop.context import Conversation
 from agent.loop.leased_run import LeasedRun
 from agent.loop.run_dependencies import RunDependencies
@@ -79,7 +79,7 @@ class Evidence:
     def words(self) -> str:
         """The user's latest message; for a sub-run, the user's text of its root run."""
         parent = self._leased.run.parent
-        return self._conversation.input_text if parent is None else parent.user_text
+        return self._conversation.words if parent is None else parent.user_text
 
     @property
     def tainted(self) -> bool:
@@ -121,7 +121,8 @@ class Evidence:
         self._readings = self._conversation.evidence
         self._read_calls(history.turns)
         trail = self._trail.follow(history)
-        trail = replace(trail, reads=(*image_reads(self._conversation.readings), *trail.reads))
+        given = (*image_reads(self._conversation.readings), *table_reads(self._conversation.tables))
+        trail = replace(trail, reads=(*given, *trail.reads))
         for result in history.results[len(self._results) :]:
             self._results.append(result_text(result))
             # An error may repeat what the model or a person wrote, so it is not trusted.
@@ -183,7 +184,7 @@ class Evidence:
         return (*self._done, *writes_of(turns[self._done_turns :], self._writes))
 
     async def _session(self, args_sha256: str | None = None, tool: str | None = None) -> Past:
-        asked, events = self._conversation.input_text, self._leased.history.events
+        asked, events = self._conversation.words, self._leased.history.events
         if args_sha256 is not None or tool is not None:
             return await self._leased.past(asked, args_sha256, tool)
         if self._past is None or self._past[0] != events:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from agent.attachments.shown import MOST_CHARS, readings_shown
-from agent.loop.attached import image_reads
+from agent.attachments.shown import MOST_CHARS, readings_shown, tables_in, tables_shown
+from agent.loop.attached import image_reads, table_reads
 from agent.loop.run_dependencies import Toolbox
 from agent.run.history import History, Turn
 from agent.run.journal import Journal, all_events
+from flightloop.content import text_of
 from flightloop.events import RunCreated, ToolResult
 from flightloop.runs import Run
 from guardrails.types import Read, Trail
@@ -77,9 +78,10 @@ async def trail_before(journal: Journal, run: Run, earlier: Sequence[Run], toolb
     trail = Trail()
     for run_id in [*(one.id for one in earlier), *(caller.run_id for caller in callers)]:
         events = await all_events(journal, run.tenant_id, run_id)
-        read = [one for event in events if isinstance(event, RunCreated) for one in event.readings]
-        images = image_reads(readings_shown(read, MOST_CHARS), run_id)
-        trail = replace(trail, reads=(*trail.reads, *images))
+        for created in (event for event in events if isinstance(event, RunCreated)):
+            images = image_reads(readings_shown(created.readings, MOST_CHARS), run_id)
+            tables = tables_in(text_of(tables_shown(created.input, MOST_CHARS)))
+            trail = replace(trail, reads=(*trail.reads, *images, *table_reads(tables, run_id)))
         history = History(run_id, events)
         trail = GrowingTrail(toolbox, trail, run_id).follow(history)
     return trail

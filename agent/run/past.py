@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from agent.run.history import Turn, result_text
 from agent.run.journal import Journal
-from flightloop.content import text_of
+from flightloop.content import TablePart, text_of
 from flightloop.runs import Run
 from guardrails.types import Past, Write
 
@@ -29,7 +29,8 @@ async def read_past(
         tool: only writes of this tool.
     """
     if run.parent is not None:
-        asked = text_of((await journal.get(run.tenant_id, _first(run))).input)
+        given = (await journal.get(run.tenant_id, _first(run))).input
+        asked = text_of([part for part in given if not isinstance(part, TablePart)])
     others: list[Write] = []
     family: list[Write] = []
     delegated: list[Write] = []

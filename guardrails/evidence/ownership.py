@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from guardrails.aside import aside
+from guardrails.evidence.other_numbers import without_other_numbers
 from guardrails.subject_policy import Binding, same
 from guardrails.text.words import stands_in
 from guardrails.types import GuardContext, NoEvidence
@@ -63,7 +64,7 @@ class Ownership:
         if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
             return False
         words = self.context.user_text
-        return await aside(len(words), stands_in, value, (words,))
+        return await aside(len(words), _stands_in, value, words)
 
     async def _evidence(self, tool: str, name: str, value: Any) -> dict[str, Any]:
         key = tool, name, f"{type(value).__name__}:{value}"
@@ -73,3 +74,9 @@ class Ownership:
                 raise NoEvidence(f"{tool} returned no object")
             self._found[key] = found
         return self._found[key]
+
+
+def _stands_in(value: str | int | float, words: str) -> bool:
+    if not stands_in(value, (words,)):
+        return False
+    return not str(value).isdecimal() or stands_in(value, (without_other_numbers(words),))

@@ -21,7 +21,8 @@ from agent.api.deps import ApiDeps
 from agent.api.interrupted import refuse_if_interrupted, unless_stopped
 from agent.api.vouching import vouched
 from agent.attachments.facts import with_figures
-from agent.loop.attached import image_reads
+from agent.attachments.shown import tables_of, words_of
+from agent.loop.attached import image_reads, table_reads
 from agent.model_call.masking import Masking, not_hidden
 from agent.run.journal import new_id
 from agent.run.ledger import Completion
@@ -211,7 +212,9 @@ def _context(
 ) -> GuardContext:
     last = max((at for at, message in enumerate(request.messages) if message.role == "user"), default=0)
     before, since = request.messages[:last], request.messages[last:]
-    past = Past(writes=_made(before, specs), asked=since[0].text if since else "")
+    past = Past(writes=_made(before, specs), asked=words_of(since[0].content) if since else "")
+    users = [message for message in request.messages if message.role == "user"]
+    tables = [table for message in users for table in tables_of(message.content)]
 
     async def read_past(args_sha256: str | None = None, tool: str | None = None) -> Past:
         return past
@@ -221,8 +224,8 @@ def _context(
         agent=tags.agent or "",
         session_id=tags.session_id or "",
         instructions=_texts(request, "system", "developer"),
-        user_text=_texts(request, "user"),
-        results=(*readings, *(message.text for message in request.messages if message.role == "tool")),
+        user_text="\n".join(words_of(message.content) for message in users),
+        results=(*readings, *tables, *(message.text for message in request.messages if message.role == "tool")),
         written=tuple(
             f"{call.function.name} {call.function.arguments}"
             for message in request.messages
@@ -230,7 +233,7 @@ def _context(
         ),
         writes=_made(since, specs),
         past=read_past,
-        trail=_trail(request.messages, readings),
+        trail=_trail(request.messages, (*image_reads(readings), *table_reads(tables))),
     )
 
 
@@ -238,7 +241,7 @@ def _texts(request: ChatRequest, *roles: str) -> str:
     return "\n".join(message.text for message in request.messages if message.role in roles)
 
 
-def _trail(messages: Sequence[ChatMessage], readings: Sequence[str]) -> Trail:
+def _trail(messages: Sequence[ChatMessage], attached: Sequence[Read]) -> Trail:
     """What the conversation's model read and wrote. The caller's tools declare no field as trusted, nor that strangers
     write their results."""
     calls = {call.id: call.function for message in messages for call in message.tool_calls or ()}
@@ -253,7 +256,7 @@ def _trail(messages: Sequence[ChatMessage], readings: Sequence[str]) -> Trail:
         for at, message in enumerate(messages)
         if message.role == "tool"
     ]
-    return Trail((*image_reads(readings), *reads), tuple(f"{call.name} {call.arguments}" for call in calls.values()))
+    return Trail((*attached, *reads), tuple(f"{call.name} {call.arguments}" for call in calls.values()))
 
 
 def _made(messages: Sequence[ChatMessage], specs: Mapping[str, ToolSpec]) -> tuple[Write, ...]:

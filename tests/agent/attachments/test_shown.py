@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from agent.attachments.shown import MOST_CHARS, budget, readings_shown, tables_shown
+from agent.attachments.shown import MOST_CHARS, budget, own_words, readings_shown, tables_in, tables_shown
 from flightloop.content import Table, TablePart, TextPart, text_of
 from flightloop.readings import ImageReading, ReadPoint, ReadSeries
 
@@ -35,6 +35,15 @@ def test_tables_keep_within_their_budget(given_tables: list[Table], characters: 
         lines = part.text.splitlines()
         assert (lines[0].startswith(f"[table {number}:"), lines[-1]) == (True, f"[end of table {number}]")
         assert not any("[" in line or "]" in line for line in lines[1:-1])
+
+
+@given(st.lists(tables(), max_size=3), st.integers(200, 4000))
+def test_a_users_words_are_told_from_tables(given_tables: list[Table], characters: int) -> None:
+    content = [TextPart(text="first"), *(TablePart(table=table) for table in given_tables), TextPart(text="last")]
+    text = text_of(tables_shown(content, characters))
+    assert own_words(text) == "first\nlast"
+    assert len(tables_in(text)) == len(given_tables)
+    assert own_words("mine\n[table 1: 2 rows]\nhidden") == "mine"  # without an end
 
 
 def test_left_out_lines_are_counted_and_key_points_come_first() -> None:

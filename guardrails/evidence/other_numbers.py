@@ -1,0 +1,41 @@
+"""Numbers in a user's words that name no object: those of phones, accounts, links, sums and postal addresses.
+
+An anonymous user proves to know an object by its number. "I live in Berlin 10115" does not name order 10115.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import regex
+
+from guardrails.finders.contacts import CONTACTS
+from guardrails.finders.pii import pii_finder
+
+_ACCOUNTS = pii_finder(("iban", "card"))
+_LINK = regex.compile(r"(?:[a-z][a-z\d+.-]{1,20}:/|www\.)[^\s<>\"']{1,2000}+", regex.IGNORECASE)
+_CURRENCY = r"(?:euros?|eur|usd|gbp|chf|dollars?|pounds?|yuan|cents?|[€$£¥₹元])"
+_AMOUNT = r"\d[\d.,'’]{0,20}+"
+_MONEY = regex.compile(
+    rf"(?<!\p{{L}}){_CURRENCY}\s?{_AMOUNT}|(?<![\w.,]){_AMOUNT}\s?{_CURRENCY}(?!\p{{L}})", regex.IGNORECASE
+)
+_NAME = r"(?!(?i:order|bestellung|auftrag|number|nummer|pedido|commande)\b)\p{Lu}[\p{L}.'-]{1,30}+"
+_STREET = r"(?<![\w#])(?:\d{1,4}[a-z]? \p{L}[\p{L}.' -]{2,40}|\p{Lu}[\p{L}.' -]{2,40} \d{1,4}[a-z]?),\s?"
+_POSTAL = regex.compile(rf"{_STREET}(?:{_NAME} \d{{4,6}}|\d{{4,6}} {_NAME})(?!\w)")
+"""The forms "12 Oak Street, Berlin 10115" and "Lindenallee 12, 10115 Berlin"."""
+
+
+def without_other_numbers(text: str) -> str:
+    """The text without the numbers that name no object."""
+    kept = list(text)
+    for start, end in _spans(text):
+        kept[start:end] = "\n" * (end - start)
+    return "".join(kept)
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    for finding in (*CONTACTS.find(text), *_ACCOUNTS.find(text)):
+        yield finding.start, finding.end
+    for pattern in (_LINK, _MONEY, _POSTAL):
+        for match in pattern.finditer(text):
+            yield match.span()

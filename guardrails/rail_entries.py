@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, field_validator, model_validator
 
@@ -153,6 +154,12 @@ class ModerationEntry(RailEntry):
     timeout_ms: int = Field(default=1500, ge=1, le=600_000)
     per_minute: int = Field(default=600, ge=1, le=1_000_000)
     """Budget: calls in any minute, of all runs together in one process."""
+
+    @property
+    def address(self) -> str:
+        """The URL without user, password, query and fragment, which may hold a key."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     @field_validator("action")
     @classmethod

@@ -161,12 +161,7 @@ class Registry:
     def problems(self, name: str, arguments: dict[str, Any], seconds: float = MOST_SECONDS) -> list[str]:
         """Errors in a call's arguments, worded for a model; empty if they are valid. Raises NotFound."""
         self.get(name)
-        try:
-            errors = errors_of(self._validators[name], arguments, seconds)
-        except Unchecked as problem:
-            return [str(problem)]
-        said = dict.fromkeys(_told(error)[:LONGEST_PROBLEM] for error in errors)
-        return list(said)[:MAX_PROBLEMS]
+        return problems_of(self._validators[name], arguments, seconds)
 
     def canonical(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Canonical form of valid arguments, in which they are shown and executed. Raises NotFound."""
@@ -185,6 +180,21 @@ class Registry:
     def identity(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Identity of a call, given its arguments in canonical form, by the tool's schema. Raises NotFound."""
         return identity(arguments, self.get(name).parameters)
+
+
+def problems_of(validator: Any, arguments: dict[str, Any], seconds: float = MOST_SECONDS) -> list[str]:
+    """Errors in arguments, worded for a model; empty if they are valid.
+
+    Args:
+        validator: from `tools.validation.validator_of`.
+        seconds: CPU seconds for the check. Arguments that take longer are a problem of their own.
+    """
+    try:
+        errors = errors_of(validator, arguments, seconds)
+    except Unchecked as problem:
+        return [str(problem)]
+    said = dict.fromkeys(_told(error)[:LONGEST_PROBLEM] for error in errors)
+    return list(said)[:MAX_PROBLEMS]
 
 
 def _check_parameters(spec: ToolSpec) -> None:

@@ -16,6 +16,10 @@ from guardrails.audit_keys import AuditKey, KeyFile
 from guardrails.checkpoints import CheckpointFile
 
 PAGE = 1000
+NOT_BEGUN = (
+    "no checkpoint was begun in this home, as after an update from a version without them: start the platform once,"
+    " which begins them, then verify again; whether records were removed before can't be found"
+)
 Tell = Callable[[str], None]
 
 
@@ -60,6 +64,8 @@ async def verify_journal(
             f"the file of checkpoints {name} is missing, {begun[name]} lines were written to it: name all files, also"
             " those that were moved away, with one --checkpoints each"
         )
+    if not begun and not any(file.path.exists() for file in files):
+        tell(NOT_BEGUN)
     return all(intact) and not lacking
 
 

@@ -24,12 +24,14 @@ from agent.evals.dialogue import dialogue
 from agent.evals.play import Played, Player
 from agent.evals.tally import Tally
 from agent.evals.task import Task, TaskError, read
+from agent.model_call.call import STOPPED
 from agent.project.project import ELSEWHERE, Project
 from agent.project.subagent import tool_name
 from agent.serve import factories
 from flightloop.cli.console import PlainConsole
-from flightloop.errors import ConfigError, NotFound
+from flightloop.errors import ConfigError, Interrupted, NotFound
 from flightloop.nearest import did_you_mean
+from flightloop.runs import RunStatus
 
 WIDTH = 120
 """Width of the table if the output is not a terminal."""
@@ -67,6 +69,7 @@ async def evaluate(settings: Settings, wish: Wish, console: Console | None = Non
 
     Raises:
         ConfigError: the project, a task or the model can't be used, or ``wish.out`` can't be written.
+        Interrupted: an emergency stop is latched at the model's server.
     """
     console = console or (PlainConsole() if sys.stdout.isatty() else PlainConsole(width=WIDTH))
     project = factories.read_project(settings)
@@ -124,11 +127,20 @@ async def _play_all(player: Player, tasks: Sequence[tuple[str, Task]], wish: Wis
         for where, task in tasks:
             for attempt in range(1, wish.repeat + 1):
                 played.append(one := await player.play(task, where))
+                _check_stop(one)
                 if wish.show is Show.ALL or (wish.show is Show.FAILED and not one.solved):
                     console.print(dialogue(one, attempt))
                 solved = sum(each.solved for each in played)
                 progress.update(bar, advance=1, description=f"{solved} solved, last: {task.id}")
     return played
+
+
+def _check_stop(played: Played) -> None:
+    """Raises Interrupted if an emergency stop ended a run: it would end all others too."""
+    for run in played.runs:
+        if run.status is RunStatus.INTERRUPTED:
+            told = run.error.message if run.error is not None else STOPPED
+            raise Interrupted(f"the evaluation ended at the task {played.task.id}: {told}")
 
 
 def _chosen(project: Project, wish: Wish) -> list[tuple[str, Task]]:

@@ -17,6 +17,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.datastructures import Headers
 from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.api.body_limit import TENANT, BodyLimit
@@ -35,6 +36,8 @@ PATH = "/mcp"
 WATCH_S = 10.0
 """Seconds between checks of a stream's key. When a key is revoked, the API ends its own streams within two seconds; the
 MCP stream may stay open, but idle, until the next check."""
+REFUSED = -32010
+"""JSON-RPC code of a request that is refused before it is read; from the range of implementations' own codes."""
 MOST_AT_WORK = 100
 """Maximum number of concurrent requests of one tenant, including those that wait for a run."""
 MOST_SESSIONS = 1000
@@ -102,6 +105,20 @@ def allowed_hosts(host: str, port: int, more: Sequence[str] = ()) -> list[str]:
     return list(more)
 
 
+def refusal(error: FlightloopError) -> Response:
+    """The API's error document as a JSON-RPC error too, so that MCP clients show the reason.
+
+    JSON-RPC's ``code`` is a number, so the API's is in ``data``. The id is null, because the body has not been read.
+    The challenge of a 401 follows RFC 6750, section 3.
+    """
+    told = error.body()["error"]
+    document = {"jsonrpc": "2.0", "id": None, "error": {**told, "code": REFUSED, "data": {"code": error.code}}}
+    headers = {name: value for name, value in answer(error).headers.items() if not name.startswith("content-")}
+    if error.status == Unauthorized.status:
+        headers["www-authenticate"] = 'Bearer realm="flightloop"'
+    return JSONResponse(document, status_code=error.status, headers=headers)
+
+
 class KeyRequired:
     """ASGI middleware: refuses requests without a valid key before reading the body, limits a tenant's concurrent
     requests, and ends streams whose key is revoked.
@@ -128,7 +145,7 @@ class KeyRequired:
             if asks and self._at_work[caller.tenant_id] >= MOST_AT_WORK:
                 raise Overloaded(f"{MOST_AT_WORK} requests are in progress (the limit); try again", retry_after=1)
         except FlightloopError as error:
-            await answer(error)(scope, receive, send)
+            await refusal(error)(scope, receive, send)
             return
         self._at_work[caller.tenant_id] += asks
         try:

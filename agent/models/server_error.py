@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import structlog
 
@@ -12,6 +13,7 @@ from flightloop.errors import (
     ConfigError,
     ContextTooLong,
     FlightloopError,
+    Interrupted,
     InvalidRequest,
     ModelUnavailable,
     NotFound,
@@ -22,6 +24,7 @@ from flightloop.errors import (
 MOST_LOGGED = 1000
 """Characters of a server's message that are logged."""
 IN_LOG = "see the log for the server's message"
+_STOP = re.compile(r"\bint_\w{1,64}")
 log = structlog.get_logger(__name__)
 
 
@@ -41,6 +44,8 @@ def server_error(
     code, wait = detail.get("code"), _seconds(retry_after)
     if status < 500 and (code == ContextTooLong.code or _overlong(detail)):
         return _too_long(context_length)
+    if status == Interrupted.status or code == Interrupted.code:
+        return Interrupted(_stopped(base, str(detail.get("message"))))
     if status == 429 or code == Overloaded.code:
         return Overloaded(f"the model server {base} is overloaded", retry_after=wait)
     if status >= 500:
@@ -63,6 +68,13 @@ def _detail(told: str) -> dict[str, object]:
         return {}
     detail = body.get("error") if isinstance(body, dict) else None
     return detail if isinstance(detail, dict) else {}
+
+
+def _stopped(base: str, told: str) -> str:
+    """Names the stop by its id, the only part of the message that is taken over."""
+    found = _STOP.search(told)
+    stop, name = (f"stop {found[0]}", found[0]) if found else ("stop", "ID")
+    return f"the emergency {stop} is latched at {base}; lift it with: flightloop stop --clear {name}"
 
 
 def _too_long(limit: int | None) -> ContextTooLong:

@@ -33,8 +33,8 @@ def make_moderate(settings: Settings) -> Moderate:
             client.stream("POST", entry.url, json=body, headers=headers) as answer,
         ):
             if answer.status_code != httpx.codes.OK:
-                raise RuntimeError(f"{entry.url} answered with HTTP {answer.status_code}")
-            return scores_of(json.loads(await _read(answer, entry.url)))
+                raise RuntimeError(f"{entry.address} answered with HTTP {answer.status_code}")
+            return scores_of(json.loads(await _read(answer, entry.address)))
 
     return moderate
 

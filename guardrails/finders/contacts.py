@@ -10,6 +10,7 @@ import regex
 
 from flightloop.egress import is_address, plain_host
 from guardrails.finders.bare_hosts import CJK, DOT, LABEL
+from guardrails.finders.identifiers import OUTSIDE_ID
 from guardrails.finders.pattern import AFTER_ESCAPE, EdgeFinder, Pattern, Window, not_after
 from guardrails.finders.pii import BETWEEN, DASHES, GAP, NO_PHONE, ONE_ON, PATTERNS, ZERO, is_phone
 from guardrails.text.spelling import as_read, compatible, spelt
@@ -29,7 +30,7 @@ _TAIL = r"(?:[?&/#;][^\s<>\"'`]{1,2000}+)?"
 """What a URL has after a contact. It would be left behind, out of reach of the rail for links."""
 _NATIONAL = (
     rf"(?:\({ZERO}\d{{1,5}}\){GAP}|{ZERO}\d{{1,5}}\)?{BETWEEN})\d{{2,8}}(?:{BETWEEN}\d{{2,8}}){{0,8}}(?!\d)"
-    rf"|{ZERO}{ONE_ON}\d{{8,9}}(?![\d.,]?\d)"
+    rf"|{OUTSIDE_ID}{ZERO}{ONE_ON}\d{{8,9}}(?![\d.,]?\d)"
 )
 """With a prefix in brackets or a separator behind it, or 10 to 11 digits in one piece."""
 _NO_NATIONAL = (

@@ -15,6 +15,7 @@ from stdnum.fr import nir
 from stdnum.it import codicefiscale
 from stdnum.us import ssn
 
+from guardrails.finders.identifiers import OUTSIDE_ID
 from guardrails.finders.pattern import AFTER_ESCAPE, Finding, Pattern, PatternFinder, Window, not_after
 
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
@@ -108,7 +109,10 @@ PATTERNS = {
     "phone": [
         Pattern(
             "phone",
-            not_after(r"\w+") + rf"(?<!\d[ ./-])(?:[+\uff0b]|{ZERO}{{2}}){ONE_ON}(?:{GAP}\d){{7,14}}\)?(?!\d)",
+            not_after(r"\w+")
+            + OUTSIDE_ID
+            + r"(?<!\d[ ./-])"
+            + rf"(?:[+\uff0b]|{ZERO}{{2}}){ONE_ON}(?:{GAP}\d){{7,14}}\)?(?!\d)",
             checked(is_phone),
         ),
         Pattern(
@@ -131,7 +135,11 @@ PATTERNS = {
     ],
     # A group of digits may precede the number, so each group is a possible start.
     "card": [
-        Pattern("card", r"(?<!\d)(?:[3-6]|1[ -]?8|2[ -]?[1-7])(?:[ -]?\d){11,27}(?!\d)", prefixes(12, 19, is_card))
+        Pattern(
+            "card",
+            rf"(?<!\d)(?=[1-6]){OUTSIDE_ID}(?:[3-6]|1[ -]?8|2[ -]?[1-7])(?:[ -]?\d){{11,27}}(?!\d)",
+            prefixes(12, 19, is_card),
+        )
     ],
     "us_ssn": [Pattern("us_ssn", EDGE + r"\d{3}-\d{2}-\d{4}(?![\w-])", checked(ssn.is_valid))],
     "gb_nino": [

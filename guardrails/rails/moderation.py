@@ -58,7 +58,7 @@ def moderation_rail(entry: ModerationEntry, moderate: Moderate | None) -> Rail:
             async with asyncio.timeout(entry.timeout_ms / 1000):
                 answers = [await moderate(entry, piece) for piece in pieces]
         except TimeoutError:
-            raise RuntimeError(f"{entry.url} did not answer within {entry.timeout_ms} ms") from None
+            raise RuntimeError(f"{entry.address} did not answer within {entry.timeout_ms} ms") from None
         return Judgement((_verdict(entry, checked, _highest(entry, answers)),))
 
     return check
@@ -80,11 +80,11 @@ def _highest(entry: ModerationEntry, answers: list[Mapping[str, float]]) -> dict
     names = {name for answer in answers for name in answer}
     watched = names - {FLAGGED} if entry.categories is None else names & set(entry.categories)
     if entry.categories is not None and (missing := set(entry.categories) - names):
-        raise ValueError(f"{entry.url} tells no score for {', '.join(sorted(missing))}; it tells {sorted(names)}")
+        raise ValueError(f"{entry.address} tells no score for {', '.join(sorted(missing))}; it tells {sorted(names)}")
     if not watched:
         watched = names & {FLAGGED}
     if not watched:
-        raise ValueError(f"{entry.url} told no score")
+        raise ValueError(f"{entry.address} told no score")
     return {name: max(answer.get(name, 0.0) for answer in answers) for name in sorted(watched)}
 
 

@@ -22,6 +22,7 @@ from flightloop.chat import ChatRequest, NamedToolChoice, ToolDef
 from flightloop.errors import InternalError, InvalidRequest
 from flightloop.schemas import SchemaProblem
 from model.chat.calls import COMPACT, CallFormat
+from model.engine.loosening import Looseness
 from model.engine.schema import Schema, check_schema, embed, free_object
 
 MAX_CALLS = 8
@@ -49,7 +50,8 @@ def grammar_for(request: ChatRequest, calls: CallFormat = COMPACT) -> str | None
         calls: how the model writes calls.
 
     If every tool has ``strict: false`` and nothing else restricts the answer, there is no grammar: the model writes
-    text or calls without constraints, and the guard still checks them.
+    text or calls without constraints, and the guard still checks them. Unless a tool has ``strict: true``, its grammar
+    leaves out keywords that grammars can't express; the caller checks the arguments against the whole schema.
 
     Raises:
         InvalidRequest: contradictory fields, an unknown tool name or an invalid schema.
@@ -127,7 +129,8 @@ def _calls(tools: list[tuple[int, ToolDef]], calls: CallFormat, most: int) -> li
     """Rules for one to ``most`` calls, the first of which is named ``calls``."""
     items, definitions = [], {}
     for index, tool in tools:
-        call, found = _call(index, tool.function.name, json.dumps(tool.function.parameters), calls.arguments)
+        function, strict = tool.function, tool.function.strict is True
+        call, found = _call(index, function.name, json.dumps(function.parameters), calls.arguments, strict)
         definitions.update(found)
         items.append(call)
     rules, needed = list[str](), set[str]()
@@ -150,17 +153,28 @@ def _calls(tools: list[tuple[int, ToolDef]], calls: CallFormat, most: int) -> li
 
 
 @lru_cache(maxsize=_CACHED)
-def _call(index: int, name: str, parameters: str, key: str) -> tuple[Schema, Schema]:
-    """Schema and definitions of one tool's call. Cached: the check takes milliseconds, and requests repeat tools."""
+def _call(index: int, name: str, parameters: str, key: str, strict: bool) -> tuple[Schema, Schema]:
+    """Schema and definitions of one tool's call. Cached: the check takes milliseconds, and requests repeat tools.
+
+    If the grammar can't express the schema of a tool that isn't ``strict``, it enforces a looser one.
+    """
     param = f"tools[{index}].function.parameters"
     schema = {"type": "object", **json.loads(parameters)}
     check_schema(schema, param)
     if schema["type"] != "object":
         raise InvalidRequest(f"{param}.type must be 'object', not {schema['type']!r}", param=param)
-    arguments, definitions = _embedded(schema, f"t{index}_", param)
-    call = _object(**{"name": {"const": name}, key: arguments})
-    _probe({**call, "$defs": definitions}, param)
-    return call, definitions
+    refused: InvalidRequest | None = None
+    for looseness in [Looseness.NONE] if strict else Looseness:
+        try:
+            arguments, definitions = _embedded(schema, f"t{index}_", param, looseness)
+            call = _object(**{"name": {"const": name}, key: arguments})
+            _probe({**call, "$defs": definitions}, param)
+        except InvalidRequest as problem:
+            refused = refused or problem
+        else:
+            return call, definitions
+    assert refused is not None
+    raise refused
 
 
 def _response_schema(request: ChatRequest) -> Schema | None:
@@ -179,10 +193,12 @@ def _response_schema(request: ChatRequest) -> Schema | None:
     return document
 
 
-def _embedded(schema: Schema, scope: str, param: str) -> tuple[Schema, Schema]:
+def _embedded(
+    schema: Schema, scope: str, param: str, looseness: Looseness = Looseness.NONE
+) -> tuple[Schema, Schema]:  # fmt: skip
     """Like `model.engine.schema.embed`. Raises InvalidRequest."""
     try:
-        return embed(schema, scope)
+        return embed(schema, scope, looseness)
     except SchemaProblem as problem:
         raise InvalidRequest(f"{param}: {problem}", param=param) from problem
 

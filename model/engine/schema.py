@@ -1,7 +1,7 @@
 """Adds bounds to JSON Schemas, since a small model may fill an unbounded string or list forever.
 
 Bounds are added only where the schema leaves something open, so the original schema accepts everything
-that the bounded one accepts.
+that the bounded one accepts, unless it is loosened (`model.engine.loosening`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from jsonschema.exceptions import SchemaError
 from flightloop.errors import InvalidRequest
 from flightloop.schemas import SchemaProblem, check
 from model.engine.alternatives import OVERLAP, Alternatives
+from model.engine.loosening import Looseness, loosened
 
 Schema = dict[str, Any]
 
@@ -53,7 +54,7 @@ def check_schema(schema: Any, param: str) -> None:
         raise InvalidRequest(f"{param}{place} is not a valid JSON Schema: {error.message}", param=param) from error
 
 
-def embed(schema: Schema, scope: str) -> tuple[Schema, Schema]:
+def embed(schema: Schema, scope: str, looseness: Looseness = Looseness.NONE) -> tuple[Schema, Schema]:
     """The bounded schema as part of a larger document, and the definitions that the document needs.
 
     References become ``#/$defs/<scope>...``, so that several schemas can share a document. The schema must have
@@ -68,7 +69,7 @@ def embed(schema: Schema, scope: str) -> tuple[Schema, Schema]:
     names = {target: f"{scope}{number}" for number, target in enumerate(targets)}
     # Closing an object that allOf combines with another one could make both unsatisfiable.
     closing = not any("allOf" in node for node in _nodes(schema))
-    walk = _Bounds(alternatives, names, closing)
+    walk = _Bounds(alternatives, names, closing, looseness)
     return walk.node(schema), {names[target]: walk.node(_resolve(schema, target)) for target in targets}
 
 
@@ -94,15 +95,17 @@ _NUMBER: Schema = {"type": "number", "minimum": -MAX_INTEGER, "maximum": MAX_INT
 
 
 class _Bounds:
-    def __init__(self, alternatives: Alternatives, names: dict[str, str], closing: bool) -> None:
+    def __init__(self, alternatives: Alternatives, names: dict[str, str], closing: bool, looseness: Looseness) -> None:
         self.alternatives = alternatives
         self.names = names
         self.closing = closing
+        self.looseness = looseness
 
     def node(self, schema: Schema | bool) -> Schema:
         if schema is True or schema is False:
             return free_value() if schema else {"not": {}}
         required = self.alternatives.required(schema)
+        schema = loosened(schema, self.looseness)
         if "oneOf" in schema:
             schema = self._any_of(schema)
         node = {key: self._value(key, value) for key, value in schema.items() if key not in _ANNOTATIONS}

@@ -71,7 +71,8 @@ def load(path: Path, recipe: str, trained: dict[str, Tensor], optimiser: torch.o
         ) from error
     if place.recipe != recipe:
         raise ConfigError(
-            f"{path} belongs to a tuning with other data or settings; use another folder, or remove it to start over",
+            f"{path} belongs to a tuning of another base model, or with other data or settings;"
+            " use another folder, or remove it to start over",
             param="out",
         )
     with torch.no_grad():

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -38,7 +38,7 @@ class Judged:
         return len(self.pair)
 
 
-def judge(decoder: Decoder, pairs: Sequence[Pair], tokens: int, file: Path) -> list[Judged]:
+def judge(decoder: Decoder, pairs: Sequence[Pair], tokens: int, file: Path, base: str) -> list[Judged]:
     """Scores pairs with the model before the tuning, or reads the scores of an interrupted tuning.
 
     Args:
@@ -46,19 +46,24 @@ def judge(decoder: Decoder, pairs: Sequence[Pair], tokens: int, file: Path) -> l
         pairs: pairs to score.
         tokens: tokens per batch.
         file: file of the scores.
+        base: digest of the model.
 
     Raises:
-        ConfigError: the file is broken or has another number of pairs.
+        ConfigError: the file is broken, has another number of pairs, or has the scores of another model.
     """
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"before_P": _scores(decoder, pairs, tokens)}, file)
+        save_file({"before_P": _scores(decoder, pairs, tokens)}, file, metadata={"base": base})
     try:
-        before = load_file(file)["before_P"].tolist()
+        with safe_open(file, "pt") as scores:
+            before = scores.get_tensor("before_P").tolist()
+            scored_by = (scores.metadata() or {}).get("base")
     except (OSError, SafetensorError, KeyError) as error:
         raise ConfigError(f"{file} can't be read ({error}); remove the folder to start over", param="out") from error
     if len(before) != len(pairs):
         raise ConfigError(f"{file} has {len(before)} pairs instead of {len(pairs)}; use another folder", param="out")
+    if scored_by != base:
+        raise ConfigError(f"{file} has the scores of another base model; use another folder", param="out")
     return [Judged(pair, each) for pair, each in zip(pairs, before, strict=True)]
 
 

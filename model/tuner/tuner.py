@@ -141,6 +141,7 @@ class Tuner:
         self._decoder, self._task, self._folder = base.requires_grad_(False), task, folder
         self._device = base.embedding.weight_VD.device
         self._state: dict[str, Tensor] = {}
+        self._before: str | None = None
         if trained != "lora":
             self._state |= expert_state(dict(base.named_parameters()))
         if trained != "experts":
@@ -251,8 +252,9 @@ class Tuner:
             most = round(SHARE * recipe.batch_tokens)
             groups = grouped(cast("Sequence[Example]", train), most, recipe.seed)
             return Supervised(self._decoder, groups, recipe.recompute, teaching)
+        file = self._folder / REFERENCE
         with self._low():
-            judged = judge(self._decoder, cast("Sequence[Pair]", train), recipe.batch_tokens, self._folder / REFERENCE)
+            judged = judge(self._decoder, cast("Sequence[Pair]", train), recipe.batch_tokens, file, self._base())
         return Preference(self._decoder, judged, recipe.sharpness, recipe.anchor, recipe.recompute)
 
     def _step(
@@ -283,10 +285,20 @@ class Tuner:
     def _digest(self, train: Sequence[Example] | Sequence[Pair], recipe: Recipe, teaching: Teaching | None) -> str:
         shapes = {name: list(value.shape) for name, value in self._state.items()}
         settings = {**asdict(recipe), "checkpoint_s": None, **({"teaching": teaching.weight} if teaching else {})}
-        digest = hashlib.sha256(json.dumps([settings, shapes]).encode())
+        digest = hashlib.sha256(json.dumps([settings, shapes, self._base()]).encode())
         for each in train:
             digest.update(repr(each).encode())
         return digest.hexdigest()
+
+    def _base(self) -> str:
+        """Digest of the model's weights before the tuning."""
+        if self._before is None:
+            digest = hashlib.sha256()
+            for name, value in sorted(self._decoder.state_dict().items()):
+                digest.update(name.encode())
+                digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            self._before = digest.hexdigest()
+        return self._before
 
     def _forget_after(self, steps: int) -> None:
         """Removes the steps after the checkpoint from the history, since they will run again."""

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from flightloop.verdicts import Action
 from guardrails.egress_document import Egress
+from guardrails.finders.contacts import CONTACTS
 from guardrails.finders.pattern import Finding, merged, redact
 from guardrails.finders.pii import PATTERNS, pii_finder
 from guardrails.finders.secrets import secrets_finder
@@ -63,6 +64,48 @@ def test_personal_data_is_found(text, redacted):
 )
 def test_what_fails_its_checksum_or_is_something_else_stays(text):
     assert PII.find(text) == []
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        "301474d3-2478-4083-8133-4865a941dc5b",
+        "b204200936de43498204411149a1eb1a",
+        "447669994916206a179ad4639255d799203ee8cf",
+        "7e3708124119277a9e7b6e9dba36de5bb096c2b47cd1e79150ab357d014a33c8",
+        "003515062738c68e6939ce41b405af2df48721bb",
+        "run_380924787019547f7a740392",
+        "fc3a17ceec4240868164329ad7e642c2",
+        "0fe9a573-e88b-4ac4-b560-f20473556130",
+    ],
+)
+@pytest.mark.parametrize("around", ["{}", "id {}, gone", '{{"id": "{}"}}', "/v1/items/{}/edit", "ID {}"])
+def test_no_number_is_found_within_an_identifier(identifier, around):
+    text = around.format(identifier.upper() if "ID" in around else identifier)
+    assert PII.find(text) == []
+    assert CONTACTS.find(text) == []
+
+
+@given(st.uuids())
+def test_no_uuid_is_a_card_or_a_phone(identifier):
+    for text in (str(identifier), identifier.hex):
+        assert PII.find(f"see {text}!") == []
+        assert CONTACTS.find(f"see {text}!") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "card4111111111111111",
+        "4111111111111111and",
+        "ab 4111-1111-1111-1111-abc",
+        "12345678-4111-1111-1111-1111",
+        "face 4111 1111 1111 1111 decade",
+        "id 301474d3-2478 4111111111111111",
+    ],
+)
+def test_a_card_beside_letters_and_groups_is_found(text):
+    assert "card" in {one.label for one in PII.find(text)}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy
 from guardrails.rail_entries import ModerationEntry
-from guardrails.rails.moderation import MOST_CHARS, CallBudget, Moderate, _pieces
+from guardrails.rails.moderation import MOST_CHARS, CallBudget, Moderate, _pieces, moderation_rail
 from guardrails.types import Checked, CheckedCall, GuardContext, Ruling, asked_about
 
 URL = "http://127.0.0.1:9/v1/moderations"
@@ -96,6 +96,23 @@ async def test_a_used_up_budget_blocks_until_a_minute_has_passed() -> None:
         budget.take(1)
     now[0] = 60.0
     budget.take(1)
+
+
+@pytest.mark.parametrize("scores", [None, {}, {"flagged": 0.0}])
+async def test_errors_leave_out_what_may_be_a_key(scores: Mapping[str, float] | None) -> None:
+    """Without an answer in time, without a score, and without the score of the category."""
+    url = "https://user:word@moderation.example/v1/moderations?key=hunter2"
+
+    async def moderate(entry: ModerationEntry, text: str) -> Mapping[str, float]:
+        if scores is None:
+            await asyncio.Event().wait()
+        return scores or {}
+
+    entry = ModerationEntry(rail="moderation", url=url, timeout_ms=1, categories=("hate",) if scores else None)
+    with pytest.raises((RuntimeError, ValueError)) as caught:
+        await moderation_rail(entry, moderate)(Checked(Stage.INPUT, "Hello.", GuardContext()))
+    assert str(caught.value).startswith("https://moderation.example/v1/moderations ")
+    assert "hunter2" not in str(caught.value)
 
 
 async def test_arguments_of_calls_are_judged_and_empty_texts_cost_nothing() -> None:

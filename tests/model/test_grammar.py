@@ -259,7 +259,7 @@ def test_references_stay_within_their_tool() -> None:
             {"tools": [tool("a", {"properties": {"x": {"$ref": "#/y"}}})]},
             r"'#/y' does not refer to a part of the schema",
         ),
-        ({"tools": [tool("a", {"properties": {"x": {"type": "array", "uniqueItems": True}}})]}, "uniqueItems"),
+        ({"response_format": json_schema({"type": "array", "uniqueItems": True})}, "uniqueItems"),
         ({"tools": [tool("a"), tool("a")]}, r"tools\[1\]\.function\.name: 'a' appears twice"),
         ({"tool_choice": "required"}, "needs at least one tool"),
         ({"tools": [tool("a")], "tool_choice": {"function": {"name": "b"}}}, "'b'.*known: a"),

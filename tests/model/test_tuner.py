@@ -235,7 +235,7 @@ def test_the_better_answer_becomes_likelier_than_the_other(tmp_path):
 
 def test_the_first_preference_loss_is_that_of_a_coin(tmp_path):
     decoder = mixture()
-    judged = judge(decoder, pairs(5), 64, tmp_path / REFERENCE)
+    judged = judge(decoder, pairs(5), 64, tmp_path / REFERENCE, "base")
     measured = Preference(decoder, judged, sharpness=0.1, anchor=0.0).measure(judged)
     assert measured.loss.item() / measured.count == pytest.approx(math.log(2), abs=1e-5)
     anchored = Preference(decoder, judged, sharpness=0.1, anchor=1.0).measure(judged)
@@ -261,7 +261,30 @@ def test_an_interrupted_preference_tuning_keeps_its_reference(tmp_path):
     resumed, whole = fit(tmp_path / "stopped"), fit(tmp_path / "whole")
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
     with pytest.raises(ConfigError, match="has 8 pairs instead of 9"):
-        judge(mixture(), pairs(9), 64, tmp_path / "whole" / REFERENCE)
+        judge(mixture(), pairs(9), 64, tmp_path / "whole" / REFERENCE, "base")
+
+
+def test_the_reference_of_another_base_is_refused(tmp_path):
+    recipe = Recipe(batch_tokens=64)
+    Tuner(mixture(), "preference", tmp_path).fit(pairs(4), (), recipe)
+    (tmp_path / CHECKPOINT).unlink(missing_ok=True)
+    Tuner(mixture(), "preference", tmp_path).fit(pairs(4), (), recipe)
+    (tmp_path / CHECKPOINT).unlink(missing_ok=True)
+    other = mixture()
+    with torch.no_grad():
+        other.embedding.weight_VD[0, 0] += 1
+    with pytest.raises(ConfigError, match="another base model"):
+        Tuner(other, "preference", tmp_path).fit(pairs(4), (), recipe)
+
+
+def test_a_checkpoint_of_another_base_is_refused(tmp_path):
+    recipe = Recipe(batch_tokens=64, checkpoint_s=0)
+    Tuner(mixture(), folder=tmp_path).fit(examples(4), recipe=recipe)
+    other = mixture()
+    with torch.no_grad():
+        other.embedding.weight_VD[0, 0] += 1
+    with pytest.raises(ConfigError, match="checkpoint"):
+        Tuner(other, folder=tmp_path).fit(examples(4), recipe=recipe)
 
 
 def test_a_pair_is_two_answers_to_the_same_words(tokenizer, tmp_path):

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.admin.audits import new_key, os_user, verify_audit
+from agent.admin.audits import NOT_BEGUN, new_key, os_user, verify_audit
 from agent.admin.policies import show_policy
 from agent.config import load_settings
 from agent.serve import factories
-from bench.guardrails.audited_store import AuditedStore, audited_store, fill
+from bench.guardrails.audited_store import ANN, AuditedStore, audited_store, fill
 from bench.guardrails.tampering import finders
 from bench.guardrails.tamperings import Tampering, tamperings
 from flightloop.acts import Act
@@ -60,6 +60,24 @@ async def test_a_log_that_is_not_there_is_not_intact(store: AuditedStore) -> Non
     intact, told = await lines_of(store)
     assert (intact, len(told)) == (False, 1)
     assert "is missing, 7 lines were written to it" in told[0]
+
+
+async def test_a_home_of_before_the_checkpoints_is_told_how_to_begin_them() -> None:
+    with audited_store() as old:
+        journal = factories.open_journal(old.settings)
+        await journal.acts.record("default", Act.AUDIT_KEY_CHANGED, ANN, "key", {})
+        await journal.close()
+        intact, told = await lines_of(old)
+        assert (intact, told[-1]) == (False, NOT_BEGUN)
+        journal = factories.open_journal(old.settings)
+        await factories.make_checkpointer(old.settings, journal).write()
+        await journal.close()
+        intact, told = await lines_of(old)
+        assert intact, told
+        old.checkpoints.unlink()
+        intact, told = await lines_of(old)
+        assert not intact
+        assert NOT_BEGUN not in told
 
 
 async def test_a_replaced_file_of_checkpoints_is_missed_until_it_is_named(store: AuditedStore) -> None:

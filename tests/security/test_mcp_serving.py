@@ -108,7 +108,7 @@ async def test_without_a_key_the_mcp_server_reads_no_body(url: str) -> None:
     async with raw_connected(address) as raw:
         await raw.send(b"POST /mcp HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\n{")
         status, document = await raw.answer()
-    assert (status, document["error"]["code"]) == (401, "unauthorized")
+    assert (status, document["error"]["data"]["code"]) == (401, "unauthorized")
 
 
 async def test_a_body_beyond_the_limit_is_refused(url: str) -> None:

@@ -99,6 +99,8 @@ async def admit(
         priority=request.flightloop.priority if caller.deployment else _usual(request.flightloop.priority),
         tags=tags,
         epoch=epoch,
+        opening=request.flightloop.opening,
+        never=request.flightloop.never,
         traceparent=valid_traceparent(request.flightloop.traceparent or headers.get("traceparent")),
     )
     admitted = request.model_copy(

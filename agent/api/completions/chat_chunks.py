@@ -17,6 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from agent.api.completions.admission import Admitted
+from agent.api.completions.call_arguments import problem_of
 from agent.api.completions.owner import CompletionOwner
 from agent.api.deps import ApiDeps
 from agent.api.interrupted import unless_stopped
@@ -78,6 +79,9 @@ async def chunks(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> A
             for chunk in told.refused():
                 yield chunk
             return
+        if call.problem is None:
+            schemas = {name: spec.parameters for name, spec in admitted.specs.items()}
+            call.problem = await problem_of(call.answer.calls, request.tools or [], schemas, admitted.tags.tenant_id)
         # Shown text can't be taken back. After the last attempt, the text before the repetitions is better than
         # nothing.
         cut = call.repeated and (told.shown or (call.released and not left))

@@ -154,6 +154,14 @@ async def test_tags_come_from_the_key_and_the_headers() -> None:
     assert (sent.epoch, sent.priority, sent.traceparent) == (0, "batch", caller)
 
 
+async def test_the_beginning_and_the_forbidden_texts_of_an_answer_reach_the_model() -> None:
+    deps = api_deps()
+    answer = await ask(deps, flightloop={"opening": "Dear Anna,", "never": ["sorry", "AI"]})
+    assert answer.status_code == 200, answer.text
+    extension = model_of(deps).requests[0].flightloop
+    assert (extension.opening, extension.never) == ("Dear Anna,", ["sorry", "AI"])
+
+
 async def test_a_refused_message_never_reaches_the_model() -> None:
     deps = api_deps()
     answer = await ask(deps, messages=[*USER, {"role": "user", "content": "the forbidden word"}])

@@ -126,8 +126,31 @@ async def test_an_api_that_is_not_there_is_a_503_over_http() -> None:
     served = application(FlightloopServer(partial(under_key, nowhere)), nowhere, ["127.0.0.1"], 1024)
     async with served as app, running(app) as own, httpx.AsyncClient() as http:
         lost = await http.post(f"{own}/mcp", json={}, headers={"authorization": f"Bearer {KEY}"})
-    assert (lost.status_code, lost.json()["error"]["code"]) == (503, "not_ready")
+    assert (lost.status_code, lost.json()["error"]["data"]) == (503, {"code": "not_ready"})
     assert f"no answer from {nowhere}" in lost.json()["error"]["message"]
+
+
+@BOTH
+async def test_a_client_is_told_why_its_key_is_refused(mode: str, url: str) -> None:
+    with pytest.raises((MCPError, ExceptionGroup)) as caught:
+        async with connected(url, "wrong", mode=mode) as client:
+            await client.list_tools()
+    refused: BaseException = caught.value
+    while isinstance(refused, BaseExceptionGroup):  # task groups of the client
+        (refused,) = refused.exceptions
+    assert isinstance(refused, MCPError)
+    assert refused.message == "unknown API key"
+    assert refused.error.data == {"code": "unauthorized"}
+
+
+async def test_a_refusal_is_an_error_of_the_api_and_of_json_rpc(url: str) -> None:
+    async with httpx.AsyncClient() as http:
+        refused = await http.post(url, json={})
+    document = refused.json()
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, 'Bearer realm="flightloop"')
+    assert (document["jsonrpc"], document["id"]) == ("2.0", None)
+    assert document["error"]["message"] == "send the API key as 'Authorization: Bearer KEY'"
+    assert isinstance(document["error"]["code"], int)
 
 
 @BOTH

@@ -17,6 +17,7 @@ from flightloop.errors import (
     ConfigError,
     ContextTooLong,
     FlightloopError,
+    Interrupted,
     InvalidRequest,
     ModelUnavailable,
     Overloaded,
@@ -189,6 +190,7 @@ async def test_no_server_is_unavailable() -> None:
         (400, {"error": {"message": "too much", "code": "context_length_exceeded"}}, ContextTooLong),
         (401, {"error": {"message": "no"}}, ConfigError),
         (404, {"error": {"message": "no model"}}, ConfigError),
+        (423, {"error": {"message": "interrupt int_1 stops everything", "code": "interrupted"}}, Interrupted),
     ],
 )
 async def test_errors_that_no_retry_helps(status: int, body: Any, kind: type[Exception]) -> None:

@@ -71,8 +71,11 @@ async def test_a_text_is_sent_with_model_and_key_and_its_scores_come_back(endpoi
 )
 async def test_any_other_answer_is_an_error(endpoint: Endpoint, tmp_path: Path, answer: Response, told: str) -> None:
     endpoint.answer = answer
-    with pytest.raises((RuntimeError, ValueError), match=told):
-        await make_moderate(load_settings(home=tmp_path))(entry(endpoint.url), "Hello.")
+    url = endpoint.url.replace("http://", "http://user:word@") + "?key=hunter2#part"
+    with pytest.raises((RuntimeError, ValueError), match=told) as caught:
+        await make_moderate(load_settings(home=tmp_path))(entry(url), "Hello.")
+    assert "hunter2" not in str(caught.value)
+    assert "word" not in str(caught.value)
 
 
 def test_scores_are_the_highest_of_all_results() -> None:

@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from agent.api.auth import DEFAULT_TENANT, Keyring, KeyStore, key_from_file
+from agent.api.oidc import Issuer, OidcPersons, PersonRule, TokenVerifier, trusted
 from agent.reporting.webhooks import Endpoint
 from agent.run.budgets import Prices, TenantBudgets, Window
 from flightloop.errors import ConfigError
@@ -63,6 +64,20 @@ class Settings(BaseSettings):
     """Requests per API key and API process; further requests get a 429."""
     subject_requests_per_minute: int = Field(default=120, ge=1)
     """Runs and completions per subject (end user) and API process; further ones get a 429."""
+
+    # Persons who log in with OpenID Connect
+    oidc_issuer: str | None = None
+    """URL of the issuer, exactly as its metadata name it; None: nobody logs in."""
+    oidc_client_id: str | None = None
+    """Client for which the issuer must have issued a token."""
+    oidc_roles: tuple[PersonRule, ...] = ()
+    """Roles, as JSON: ``[{"person" or "group", "role", "tenant_id"?}]``. The first that fits a person holds."""
+    oidc_name_claim: str = Field(default="email", min_length=1)
+    """Claim with a person's name; ``email`` must be verified."""
+    oidc_groups_claim: str = Field(default="groups", min_length=1)
+    """Claim with the names of a person's groups."""
+    oidc_max_hours: float = Field(default=12.0, gt=0, le=168)
+    """Hours after its issue for which a token is accepted, even if it expires later."""
 
     # Budgets of tenants, shared by their runs and completions
     tenant_budget: StrictBudget = Field(default_factory=StrictBudget)
@@ -180,6 +195,11 @@ class Settings(BaseSettings):
             raise ValueError("must be a URL that begins with http:// or https://")
         return value.rstrip("/")
 
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _oidc_issuer_is_trusted(cls, value: str | None) -> str | None:
+        return None if value is None else trusted(value)
+
     @field_validator("model")
     @classmethod
     def _former_name(cls, value: str | None) -> str | None:
@@ -198,6 +218,14 @@ class Settings(BaseSettings):
         if value is not None and not value.is_dir():
             raise ValueError(f"{value} is not a folder; 'flightloop new NAME' creates a project")
         return value
+
+    @model_validator(mode="after")
+    def _oidc_is_complete(self) -> Settings:
+        given = {"ISSUER": self.oidc_issuer, "CLIENT_ID": self.oidc_client_id, "ROLES": self.oidc_roles}
+        missing = [f"{PREFIX}OIDC_{name}" for name, value in given.items() if not value]
+        if missing and len(missing) < len(given):
+            raise ValueError(f"{' and '.join(missing)}: needed to let persons log in with OpenID Connect")
+        return self
 
     @model_validator(mode="after")
     def _replicas_ordered(self) -> Settings:
@@ -298,7 +326,15 @@ class Settings(BaseSettings):
             if secret.get_secret_value() in keys:
                 raise ConfigError(f"FLIGHTLOOP_TENANT_KEYS: {tenant} has the same key as another tenant")
             keys[secret.get_secret_value()] = tenant
-        return Keyring(keys, store)
+        return Keyring(keys, store, self._persons())
+
+    def _persons(self) -> OidcPersons | None:
+        """Persons who log in with OpenID Connect; None: nobody does."""
+        if not (self.oidc_issuer and self.oidc_client_id):
+            return None
+        verifier = TokenVerifier(Issuer(self.oidc_issuer), self.oidc_client_id, self.oidc_max_hours * 3600)
+        claims = {"name_claim": self.oidc_name_claim, "groups_claim": self.oidc_groups_claim}
+        return OidcPersons(verifier, self.oidc_roles, **claims)
 
 
 def load_settings(**overrides: Any) -> Settings:

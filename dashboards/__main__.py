@@ -2,7 +2,7 @@
 
 Environment variables: ``FLIGHTLOOP_URL`` is the platform's URL, ``FLIGHTLOOP_CONSOLE_PORT`` and
 ``FLIGHTLOOP_CONSOLE_ADDRESS`` are the port and address to bind to, and ``FLIGHTLOOP_CONSOLE_HOSTS`` lists the
-host names under which a proxy serves the console.
+host names under which a proxy serves the console. docs/console.md has those of the login with OpenID Connect.
 """
 
 from __future__ import annotations
@@ -15,8 +15,13 @@ from argparse import ArgumentParser, RawTextHelpFormatter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from dashboards import link
+
+if TYPE_CHECKING:  # imports Streamlit, and the login link's key must be received before
+    from dashboards.oidc import OidcSettings
 
 HERE = Path(__file__).resolve().parent
 ADDRESS, PORT = "127.0.0.1", 8501
@@ -40,6 +45,7 @@ class ConsoleSettings:
             "server.enableXsrfProtection": True,
             "server.maxUploadSize": MEGABYTES,
             "server.corsAllowedOrigins": [f"https://{host}" for host in self.hosts],
+            "secrets.files": [],  # a file in the user's home could switch on another login
         }
 
 
@@ -76,21 +82,43 @@ def main() -> None:
     left = link.receive(os.environ)  # before any other code runs in this process
     if left is not None:
         link.offer(left)
+    from dashboards.oidc import check_installed, oidc_settings
+
+    oidc = oidc_settings(os.environ)
+    if oidc is not None:
+        check_redirect(oidc.redirect_url, chosen)
+        check_installed()
     check_free(chosen.address, chosen.port)
-    serve(chosen)
+    serve(chosen, oidc)
 
 
-def serve(chosen: ConsoleSettings) -> None:
+def check_redirect(url: str, chosen: ConsoleSettings) -> None:
+    """Raises SystemExit if the console would refuse the requests with which the issuer sends visitors back."""
+    from dashboards.origin import LOOPBACK
+
+    host = urlsplit(url).hostname or ""
+    if host not in (*LOOPBACK, chosen.address, *chosen.hosts):
+        raise SystemExit(
+            f"FLIGHTLOOP_CONSOLE_OIDC_REDIRECT_URL: the console refuses requests to {host}; add it to"
+            " FLIGHTLOOP_CONSOLE_HOSTS"
+        )
+
+
+def serve(chosen: ConsoleSettings, oidc: OidcSettings | None = None) -> None:
     """Serves the console until SIGINT or SIGTERM."""
     import streamlit as st
     from starlette.middleware import Middleware
 
     from dashboards.origin import OwnOrigin
+    from dashboards.secure_cookies import SecureCookies
 
     sys.path.insert(0, str(HERE.parent))
     os.chdir(HERE)  # Streamlit also reads settings from the working folder, which may belong to somebody else
-    guard = Middleware(OwnOrigin, address=chosen.address, names=chosen.hosts)
-    st.App(HERE / "console.py", middleware=[guard]).run(config=chosen.streamlit())
+    guards = [Middleware(OwnOrigin, address=chosen.address, names=chosen.hosts)]
+    if oidc is not None and oidc.is_encrypted:
+        guards.append(Middleware(SecureCookies))
+    secrets = {"auth": oidc.secrets()} if oidc is not None else None
+    st.App(HERE / "console.py", middleware=guards, secrets=secrets).run(config=chosen.streamlit())
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ from flightloop.settings import resolve
 T = TypeVar("T")
 PLACE = "connection"
 """Key of the connection in ``st.session_state``."""
+LONGEST = 16_384
+"""Characters of an identity token."""
 
 
 class Recent(Generic[T]):
@@ -68,11 +70,14 @@ def platform() -> str:
 def connect(api_key: str) -> None:
     """Connects this browser session.
 
+    Args:
+        api_key: an API key, or an identity token.
+
     Raises:
         FlightloopError: the platform rejects the key, or the request failed.
     """
     # With an empty key, the client would read one from this process's environment or folder.
-    if not re.fullmatch(r"[!-~]{1,1000}", api_key):
+    if len(api_key) > LONGEST or not re.fullmatch(r"[!-~]+", api_key):
         raise Unauthorized("this is not an API key: a key has only ASCII letters, digits and punctuation")
     client = Flightloop(platform(), api_key, timeout_s=20.0, retries=1)
     try:

@@ -14,6 +14,7 @@ style.apply()
 st.logo(Path(__file__).parent / "components" / "logo.svg", size="large")
 
 link_refused = login.with_link()
+person_refused = None if connection.connected() else login.with_oidc()
 page = st.navigation(
     {
         "Watch": [
@@ -36,4 +37,4 @@ if connection.connected():
         banner.of_project()
     page.run()
 else:
-    login_form.show(link_refused)
+    login_form.show(link_refused, person_refused)

@@ -1,4 +1,4 @@
-"""Logs visitors in with an API key or through the login link."""
+"""Logs visitors in with an API key, through the login link, or with OpenID Connect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from dashboards import connection, link
+from dashboards import connection, link, oidc
 from flightloop.errors import FlightloopError, Overloaded, Unauthorized
 
 WRONG: RateLimitItem = RateLimitItemPerMinute(20)
@@ -56,6 +56,31 @@ def with_link() -> FlightloopError | None:
     except FlightloopError as error:
         return error
     return None
+
+
+def with_oidc() -> FlightloopError | None:
+    """Logs this browser session in as the person who logged in with OpenID Connect in this browser, if anybody did.
+
+    Attempts are not limited: the token is the issuer's, and nobody can guess one.
+
+    Returns:
+        Why the platform refuses the person; None on success or if nobody logged in.
+    """
+    token = oidc.token()
+    if token is None:
+        return None
+    try:
+        connection.connect(token)
+    except FlightloopError as error:
+        return error
+    return None
+
+
+def log_out() -> None:
+    """Logs out of the platform and, if a person logged in with OpenID Connect, at the issuer."""
+    connection.disconnect()
+    if oidc.token() is not None:
+        st.logout()
 
 
 def _admit() -> None:

@@ -42,9 +42,11 @@ def python_path() -> str:
 
 
 @contextmanager
-def console(platform: str, folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+def console(
+    platform: str, folder: Path, environment: Mapping[str, str] | None = None, port: int | None = None
+) -> Iterator[str]:
     """``python -m dashboards`` for the platform at that address; its log is ``console.log`` in the folder."""
-    port = free_port()
+    port = port or free_port()
     environ = {
         **os.environ,
         "FLIGHTLOOP_URL": platform,

@@ -21,7 +21,8 @@ from guardrails.turns import TENANT
 RESTART_S = 5.0
 """Seconds after which a client may retry a request that a restart interrupted."""
 
-bearer = HTTPBearer(auto_error=False, description="The key in `.flightloop/key`, or `FLIGHTLOOP_API_KEY`.")
+BEARER = "The key in `.flightloop/key`, or `FLIGHTLOOP_API_KEY`; with OIDC also an identity token."
+bearer = HTTPBearer(auto_error=False, description=BEARER)
 
 
 def deps_of(request: Request) -> ApiDeps:
@@ -50,9 +51,7 @@ def having(needed: Right, *, bound: bool = False) -> Callable[[Principal], Princ
 
     def check(caller: Annotated[Principal, Depends(principal_of)]) -> Principal:
         if not caller.role.may(needed):
-            raise Forbidden(
-                f"this needs the role {roles_with(needed)}; the key {caller.name} has the role {caller.role}"
-            )
+            raise Forbidden(f"this needs the role {roles_with(needed)}; {caller.called} has the role {caller.role}")
         if caller.bound and not bound:
             raise Forbidden(
                 f"the key {caller.name} is bound to a subject: it only starts, reads and cancels their runs"

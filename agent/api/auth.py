@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import structlog
 
@@ -35,6 +35,18 @@ SILENCE_S = 5.0
 """Seconds for which a stream continues while its key cannot be checked."""
 MOST_KNOWN = 10_000
 _PREFIX = "fl_"
+
+
+class Persons(Protocol):
+    """Persons who log in elsewhere, with tokens that they use as keys."""
+
+    async def principal(self, token: str) -> Principal:
+        """The person with a token. Raises Unauthorized, and IssuerUnavailable if it can't be verified now."""
+        ...
+
+    def deciders(self, tenant_id: str) -> list[Actor]:
+        """Persons and groups of a tenant that may decide approvals."""
+        ...
 
 
 class KeyStore(Protocol):
@@ -72,7 +84,7 @@ class Principal:
     tenant_id: str
     name: str
     key: str
-    """Id of the key; does not reveal the key itself."""
+    """Id of the key or person; does not reveal the key itself."""
     role: Role = Role.ADMIN
     deployment: bool = False
     """Whether the request was sent with the deployment's own key, which can create keys for any tenant. Keys of other
@@ -80,6 +92,7 @@ class Principal:
     speaks_for: SpeaksFor = SpeaksFor.ANY
     subject: Subject | None = None
     """The only subject that the key speaks for, if it is bound to one."""
+    kind: Literal[ActorKind.KEY, ActorKind.PERSON] = ActorKind.KEY
 
     @property
     def bound(self) -> bool:
@@ -88,7 +101,12 @@ class Principal:
     @property
     def actor(self) -> Actor:
         """The sender in audit records."""
-        return Actor(kind=ActorKind.KEY, id=self.key, name=self.name)
+        return Actor(kind=self.kind, id=self.key, name=self.name)
+
+    @property
+    def called(self) -> str:
+        """The sender in messages."""
+        return f"the key {self.name}" if self.kind is ActorKind.KEY else self.name
 
 
 class Keyring:
@@ -97,13 +115,21 @@ class Keyring:
     Args:
         keys: configured keys, with the tenant of each; their holders are admins.
         store: keys created later through the API; None: no such keys.
+        persons: accepts tokens of persons as keys; None: no tokens.
         watch_s: seconds between two checks of an open stream's key.
 
     Raises:
         ConfigError: no key, or a key that is too short.
     """
 
-    def __init__(self, keys: Mapping[str, str], store: KeyStore | None = None, *, watch_s: float = WATCH_S) -> None:
+    def __init__(
+        self,
+        keys: Mapping[str, str],
+        store: KeyStore | None = None,
+        persons: Persons | None = None,
+        *,
+        watch_s: float = WATCH_S,
+    ) -> None:
         if not keys:
             raise ConfigError("FLIGHTLOOP_API_KEY: an API key is required")
         if any(len(key) < 16 for key in keys):
@@ -112,7 +138,7 @@ class Keyring:
             (key.encode(), Principal(tenant, f"key:{tenant}", OWN_KEY, deployment=tenant == DEFAULT_TENANT))
             for key, tenant in keys.items()
         )
-        self._store = store
+        self._store, self._persons = store, persons
         self._watch_s = watch_s
         self._known: dict[str, tuple[float, Principal | None]] = {}
 
@@ -120,7 +146,8 @@ class Keyring:
         """The holder of the key in an ``Authorization`` header, compared in constant time.
 
         Raises:
-            Unauthorized: no bearer key, or an unknown or revoked key.
+            Unauthorized: no bearer key, or an unknown or revoked key, or a token that is not valid.
+            IssuerUnavailable: a token can't be verified now.
         """
         scheme, _, given = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not given.strip():
@@ -132,6 +159,9 @@ class Keyring:
         for key, principal in self._keys:  # compares every key, so that timing reveals nothing
             if hmac.compare_digest(key, offered):
                 found = principal
+        # A token has two dots. No key that the platform makes has one.
+        if found is None and self._persons is not None and offered.count(b".") == 2:
+            return await self._persons.principal(given.strip())
         if found is None:
             found = await self._stored(digest(offered))
         if found is None:
@@ -139,8 +169,10 @@ class Keyring:
         return found
 
     def configured(self, tenant_id: str) -> list[Actor]:
-        """Holders of the tenant's keys that were configured at start; the store does not know these."""
-        return [principal.actor for _, principal in self._keys if principal.tenant_id == tenant_id]
+        """Who may decide in the tenant with a key that was configured at start, or after a login elsewhere. The store
+        does not know these."""
+        holders = [principal.actor for _, principal in self._keys if principal.tenant_id == tenant_id]
+        return holders + (self._persons.deciders(tenant_id) if self._persons is not None else [])
 
     async def revoked(self, authorization: str | None) -> None:
         """Returns once the key of an ``Authorization`` header is no longer accepted, or could not be checked for

@@ -29,7 +29,7 @@ class Rates:
 
     def admit(self, caller: Principal) -> None:
         """Counts a request. Raises Overloaded with the seconds until there is room again."""
-        told = f"the key {caller.name} has used its {self._item.amount} requests per minute"
+        told = f"{caller.called} has used its {self._item.amount} requests per minute"
         self._admit(self._item, (caller.tenant_id, caller.key), told)
 
     def admit_subject(self, tenant_id: str, subject: Subject | None) -> None:

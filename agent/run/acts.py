@@ -12,6 +12,8 @@ from guardrails.checkpoints import Checkpoints
 
 OWN_KEY = "own"
 """Id of a key that was configured at the deployment's start, in every tenant."""
+PERSON_ID = "person_"
+"""Prefix of the ids of persons who log in with OIDC, which no id of a stored key has."""
 DEPLOYMENT = "default"
 """Tenant of the deployment itself. Its log has the acts that concern no tenant or all tenants."""
 CHECKPOINTS = "checkpoints"

@@ -173,6 +173,8 @@ def _console(settings: Settings, url: str, port: int, link: LoginLink) -> Iterat
         "FLIGHTLOOP_URL": url,
         "FLIGHTLOOP_CONSOLE_PORT": str(port),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "FLIGHTLOOP_OIDC_ISSUER": settings.oidc_issuer or "",
+        "FLIGHTLOOP_OIDC_CLIENT_ID": settings.oidc_client_id or "",
     }
     command, log = [sys.executable, "-P", "-m", "dashboards"], settings.home / "logs" / "console.log"
     with ExitStack() as running:

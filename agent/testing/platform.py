@@ -22,7 +22,7 @@ from typing import Any, Self, TypeVar
 from opentelemetry.sdk.trace import TracerProvider
 
 from agent.api import create_app
-from agent.api.auth import DEFAULT_TENANT, Keyring
+from agent.api.auth import DEFAULT_TENANT, Keyring, Persons
 from agent.loop.agent_runtime import AgentRuntimes
 from agent.loop.local_hosts import LocalHosts
 from agent.loop.worker import Worker, WorkerConfig
@@ -93,6 +93,7 @@ class Platform:
         figures: returns the metrics of all tiers for ``GET /v1/overview``.
         data: folder of the tools' data.
         keys: further tenants by API key.
+        persons: accepts tokens of persons as keys.
         clock: clock of the journal and the worker.
         port: port of the API; 0: a free one.
         hosts: makes the hosts of a project's tools; by default, tools run in this process without a sandbox.
@@ -109,6 +110,7 @@ class Platform:
         figures: Callable[[], dict[str, Any]] = dict,
         data: Path = Path(),
         keys: Mapping[str, str] | None = None,
+        persons: Persons | None = None,
         clock: Callable[[], datetime] = utcnow,
         port: int = 0,
         hosts: Callable[[Project], LocalHosts | ToolHosts] = lambda project: LocalHosts(project.registry.tools()),
@@ -125,7 +127,7 @@ class Platform:
             api_deps(
                 journal=self.journal,
                 keys=self.journal.keys,
-                keyring=Keyring({KEY: DEFAULT_TENANT, **(keys or {})}, self.journal.keys),
+                keyring=Keyring({KEY: DEFAULT_TENANT, **(keys or {})}, self.journal.keys, persons),
                 catalogue=ProjectCatalogue(self.project, _guard, self._name),
                 model=model,
                 deltas=self._deltas,

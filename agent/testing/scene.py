@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from agent.api.auth import DEFAULT_TENANT
+from agent.api.auth import DEFAULT_TENANT, Persons
 from agent.models.answer_chunks import Turn, calls, text
 from agent.project.agent_spec import AgentSpec, Limits
 from agent.project.project import Project
@@ -101,12 +101,19 @@ def shop_project() -> Project:
 
 @contextmanager
 def shop(
-    runs: int = 36, seed: int = 7, *, tenants: Mapping[str, str] | None = None, port: int = 0, pace_s: float = 0.0
+    runs: int = 36,
+    seed: int = 7,
+    *,
+    tenants: Mapping[str, str] | None = None,
+    persons: Persons | None = None,
+    port: int = 0,
+    pace_s: float = 0.0,
 ) -> Iterator[Platform]:
     """A platform with a history of ``runs`` runs in the last hours.
 
     Args:
         tenants: further tenants by API key; each has its own history.
+        persons: accepts tokens of persons as keys.
         pace_s: seconds between the words of new answers.
     """
     clock = SceneClock()
@@ -116,7 +123,7 @@ def shop(
         return _answer(request)
 
     model = AnsweringChatModel(answer, [MODEL])
-    made = Platform(shop_project(), model, figures=Figures(), keys=tenants, clock=clock, port=port)
+    made = Platform(shop_project(), model, figures=Figures(), keys=tenants, persons=persons, clock=clock, port=port)
     with made as platform:
         for index, tenant in enumerate((DEFAULT_TENANT, *(tenants or {}).values())):
             _fill(platform, clock, tenant, runs, random.Random(seed + index))

@@ -11,7 +11,8 @@ from flightloop.errors import ConfigError, ConnectionFailed, FlightloopError, Un
 ADVICE = {
     ConnectionFailed: "Start the platform with <code>make up</code>, or set <code>FLIGHTLOOP_URL</code> to its"
     " address.",
-    Unauthorized: "The key was revoked, or this is another platform now: log out, and log in with another key.",
+    Unauthorized: "The key was revoked, the login has expired, or this is another platform now: log out, and log in"
+    " again.",
     ConfigError: "Restart the console with another <code>FLIGHTLOOP_URL</code>.",
 }
 

@@ -6,7 +6,7 @@ from html import escape
 
 import streamlit as st
 
-from dashboards import connection
+from dashboards import connection, login
 from dashboards.components import badges
 from dashboards.health import Level, findings, worst
 from flightloop.errors import FlightloopError
@@ -44,4 +44,4 @@ def _visitor() -> None:
     with st.container(key="visitor"):
         tenant = f'<span style="opacity:.55">tenant {escape(caller.tenant_id)}</span>'
         badges.row(f"<b>{escape(caller.name)}</b>", badges.pill(caller.role, ROLE[caller.role]), tenant)
-        st.button("Log out", icon=":material/logout:", key="log-out", width="stretch", on_click=connection.disconnect)
+        st.button("Log out", icon=":material/logout:", key="log-out", width="stretch", on_click=login.log_out)

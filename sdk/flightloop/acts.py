@@ -27,6 +27,7 @@ class Act(StrEnum):
 
 class ActorKind(StrEnum):
     KEY = "key"  # the holder of an API key
+    PERSON = "person"  # a person who logged in with OIDC
     COMMAND = "command"  # the OS user of a command on the server
     WORKER = "worker"  # a worker process, on behalf of a run
     SYSTEM = "system"  # the platform itself
@@ -37,9 +38,9 @@ class Actor(Wire):
 
     kind: ActorKind
     id: str = ""
-    """Id of the API key; ``own`` for a key configured at the deployment's start."""
+    """Id of the API key or person; ``own`` for a key configured at the deployment's start."""
     name: str = ""
-    """Name of the key, OS user, worker or part of the platform."""
+    """Name of the key, person, OS user, worker or part of the platform."""
 
 
 def system(name: str) -> Actor:

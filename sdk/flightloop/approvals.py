@@ -19,9 +19,9 @@ class PersonDecision(Wire):
 
     decision: Literal["approve", "deny"]
     by: str
-    """Name of the key."""
+    """Name of the key or person."""
     key_id: str = ""
-    """Id of the key; ``own`` for a key configured at the deployment's start."""
+    """Id of the key or person; ``own`` for a key configured at the deployment's start."""
     at: datetime
     reason: str | None = None
     note: str = ""

@@ -20,6 +20,7 @@
     ├── InvalidCall               502  invalid_call
     ├── ModelUnavailable          503  model_unavailable     retryable
     ├── StoreUnavailable          503  store_unavailable     retryable
+    ├── IssuerUnavailable         503  issuer_unavailable    retryable
     ├── ConfigError                -   config_error          (raised at start)
     ├── ConnectionFailed           -   connection_failed     retryable (client only)
     ├── GenerationFailed           -   generation_failed     (client only)
@@ -172,6 +173,14 @@ class ModelUnavailable(FlightloopError):
 
 class StoreUnavailable(FlightloopError):
     code = "store_unavailable"
+    status = 503
+    retryable = True
+
+
+class IssuerUnavailable(FlightloopError):
+    """The OIDC issuer, whose keys verify tokens, can't be reached. API keys still work."""
+
+    code = "issuer_unavailable"
     status = 503
     retryable = True
 

@@ -164,6 +164,50 @@ async def test_the_environments_key_wins_and_tenants_have_their_own(
         load_settings().keyring()
 
 
+OIDC = {
+    "OIDC_ISSUER": "https://id.example.com/",
+    "OIDC_CLIENT_ID": "flightloop",
+    "OIDC_ROLES": '[{"person": "Ann@example.com", "role": "admin"}, {"group": "ops", "role": "approver"}]',
+}
+
+
+def test_persons_log_in_where_an_issuer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLIGHTLOOP_API_KEY", GOOD)
+    assert [actor.name for actor in load_settings().keyring().configured("default")] == ["key:default"]
+    for name, value in OIDC.items():
+        monkeypatch.setenv(f"FLIGHTLOOP_{name}", value)
+    deciders = [actor.name for actor in load_settings().keyring().configured("default")]
+    assert deciders == ["key:default", "person:ann@example.com", "group:ops"]
+    assert load_settings().oidc_issuer == "https://id.example.com/"  # issuers are compared sign by sign
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OIDC_ISSUER", ""),
+        ("OIDC_CLIENT_ID", ""),
+        ("OIDC_ROLES", ""),
+        ("OIDC_ROLES", "[]"),
+        ("OIDC_ROLES", "ann"),
+        ("OIDC_ROLES", '[{"role": "admin"}]'),
+        ("OIDC_ROLES", '[{"person": "ann", "group": "ops", "role": "admin"}]'),
+        ("OIDC_ROLES", '[{"person": "*", "role": "owner"}]'),
+        ("OIDC_ROLES", '[{"person": "ann lee", "role": "admin"}]'),
+        ("OIDC_ROLES", '[{"group": "", "role": "admin"}]'),
+        ("OIDC_ROLES", '[{"group": "ops", "role": "admin", "tenant_id": "*"}]'),
+        ("OIDC_ROLES", '[{"group": "ops", "role": "admin", "tenant": "acme"}]'),
+        ("OIDC_ISSUER", "http://id.example.com"),
+        ("OIDC_ISSUER", "id.example.com"),
+    ],
+)
+def test_a_login_that_is_set_up_badly_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    for each, good in OIDC.items():
+        monkeypatch.setenv(f"FLIGHTLOOP_{each}", good)
+    monkeypatch.setenv(f"FLIGHTLOOP_{name}", value)
+    with pytest.raises(ConfigError, match=f"FLIGHTLOOP_{name}"):
+        load_settings()
+
+
 @pytest.mark.parametrize("name", ["default", "*", "", "a b", "a" * 65])
 def test_a_name_that_no_tenant_can_have_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("FLIGHTLOOP_TENANT_KEYS", json.dumps({name: "a" * 16}))

@@ -1,6 +1,6 @@
 """Persons who decide an approval: whether two are different ones, and whether one may approve.
 
-A person is the holder of a key. The checks run in the transaction that stores the decision.
+A person is the holder of a key, or logged in with OIDC. The checks run in the transaction that stores the decision.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import regex
 
-from agent.run.acts import OWN_KEY
+from agent.run.acts import OWN_KEY, PERSON_ID
 from agent.store.backend import Transaction
 from flightloop.acts import Actor, ActorKind
 from flightloop.approvals import Approval, PersonDecision
@@ -23,6 +23,7 @@ LONGEST_LINE = 64
 """Forks of forks whose starters are looked up."""
 _INVISIBLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}\p{Cf}\u2800]")
 """All that leaves no mark: texts need selectors and joiners, names of keys do not."""
+_KIND = regex.compile(r"^(key|person):")
 MOST_DECIDERS = 1000
 """Keys in which another person is looked for. If all of so many are the starter's, another one is assumed."""
 
@@ -109,7 +110,8 @@ def _has_other(tx: Transaction, tenant_id: str, run: Run, others: Sequence[Actor
 
 
 def _is_valid(tx: Transaction, tenant_id: str, key_id: str) -> bool:
-    if key_id in ("", OWN_KEY):  # no key, or one that was configured at start
+    # No key, one that was configured at start, or a person, whom no key in the store represents.
+    if key_id in ("", OWN_KEY) or key_id.startswith(PERSON_ID):
         return True
     key = tx.key(tenant_id, key_id)
     return key is not None and key.revoked_at is None
@@ -120,5 +122,6 @@ def _actor(decision: PersonDecision) -> Actor:
 
 
 def _plain(name: str) -> str:
-    """A name without what a reader hardly sees: case, width, blanks and invisible characters."""
-    return "".join(normalise(_INVISIBLE.sub("", name)).casefold().split())
+    """A name without what a reader hardly sees: case, width, blanks and invisible characters. Without the kind, too:
+    the key that a person has besides a login is theirs if it has their name."""
+    return "".join(normalise(_INVISIBLE.sub("", _KIND.sub("", name))).casefold().split())

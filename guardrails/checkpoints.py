@@ -124,6 +124,9 @@ class _Parsed:
         return found
 
 
+_NOTHING = 0, hashlib.sha256(b"").digest()
+
+
 class CheckpointFile:
     """Reads a file of checkpoints again only when it has changed, and then parses only what was appended.
 
@@ -136,7 +139,7 @@ class CheckpointFile:
         self._lock = Lock()
         self._read: tuple[object, Checkpoints] | None = None
         self._ids: tuple[str, ...] = ()
-        self._before = 0, hashlib.sha256(b"").digest()
+        self._before = _NOTHING
         """Size and hash of the part that ``_parsed`` has."""
         self._parsed = _Parsed()
 
@@ -159,7 +162,7 @@ class CheckpointFile:
             data = self.path.read_bytes()
             size, sha256 = self._before
             if ids != self._ids or hashlib.sha256(memoryview(data)[:size]).digest() != sha256:
-                self._ids, self._parsed, size = ids, _Parsed(), 0
+                self._ids, self._parsed, self._before, size = ids, _Parsed(), _NOTHING, 0
             end = data.rfind(b"\n") + 1
             *whole, _ = data[size:end].decode().split("\n")
             torn = data[end:].decode()

@@ -165,7 +165,7 @@ class Registry:
             errors = errors_of(self._validators[name], arguments, seconds)
         except Unchecked as problem:
             return [str(problem)]
-        said = dict.fromkeys(_told(error)[:LONGEST_PROBLEM] for error in errors)
+        said = dict.fromkeys(_message(error)[:LONGEST_PROBLEM] for error in errors)
         return list(said)[:MAX_PROBLEMS]
 
     def canonical(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -240,7 +240,7 @@ def _as_tool(entry: Any) -> Tool | None:
     return entry if isinstance(entry, Tool) else tool_of(entry)
 
 
-def _told(error: ValidationError) -> str:
+def _message(error: ValidationError) -> str:
     try:
         return _in_words(error)
     except Exception:  # an invalid rule in a place that the schema's own check doesn't cover

@@ -11,7 +11,7 @@ from flightloop.egress import EgressEntry, address_text, permits
 from guardrails.approval_rule import strictest
 from guardrails.holdback import StreamBlocked
 from guardrails.placeholder_policy import all_of
-from guardrails.placeholders.judge import hiding
+from guardrails.placeholders.judge import also_masking
 from guardrails.policy import Policy
 from guardrails.types import Checked, CheckedCall, GuardContext, Guarding, GuardStream, Ruling, severest
 
@@ -29,7 +29,7 @@ class Layered:
 
     async def check(self, checked: Checked) -> Ruling:
         rulings: list[Ruling] = []
-        with hiding(self.policy.document.placeholders):
+        with also_masking(self.policy.document.placeholders):
             for guard in self._guards:
                 rulings.append(ruling := await guard.check(checked))
                 checked = _passed_on(checked, ruling)

@@ -210,7 +210,7 @@ def _read(lines: Iterable[str], found: Checkpoints, first: int) -> Iterable[tupl
 
 
 def _fault(one: Checkpoint, before: Checkpoint | None, ring: Sequence[AuditKey], rank: int) -> tuple[str | None, int]:
-    """What is wrong with a line, if anything, and the place of its key in the ring."""
+    """Problem of a line, or None, and the place of its key in the ring."""
     known = {key.id: place for place, key in enumerate(ring)}
     place = known.get(one.key_id, -1)
     expected = before.number + 1 if before else 0

@@ -1,4 +1,4 @@
-"""What a message has apart from its text: images with what was read in them, and tables."""
+"""Attachments of a message: images with their readings, and tables."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Attached:
 
 
 def attached(events: Iterable[RunEvent]) -> Attached:
-    """What came with the message that began a run."""
+    """Attachments of the message that began a run."""
     created = next((event for event in events if isinstance(event, RunCreated)), None)
     if created is None:
         return Attached()

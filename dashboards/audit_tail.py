@@ -42,7 +42,7 @@ class AuditTail:
 
     @property
     def problems(self) -> list[AuditProblem]:
-        """What was found here and on the server, the end of the log as of the last refresh."""
+        """Problems found here and on the server, those at the end of the log as of the last refresh."""
         at_end = self.last_check.problems if self.last_check else []
         return list(
             {(one.seq, one.problem): one for one in (*self.broken, *self._found, *self._finding, *at_end)}.values()
@@ -90,7 +90,7 @@ class AuditTail:
 
 
 def unseen(check: AuditCheck) -> Iterator[str]:
-    """What neither the console nor the server can tell."""
+    """Yields the limits of the verification, as sentences."""
     if check.checkpoint is None:
         yield "no checkpoint covers this log: nobody could tell if its last records were removed"
     elif check.unseen:

@@ -1,4 +1,4 @@
-"""What a run of the code agent made: its result, and the program of each attempt."""
+"""Result of a run of the code agent, and the program of each attempt."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _FINDS = ("scan_code", "check_constraints")
 
 @dataclass(frozen=True)
 class AttemptView:
-    """A program that was written, with what became of it."""
+    """A program that was written, and its outcome."""
 
     number: int  # from 1
     attempt: CodeAttempt
     code: str
     """Empty if the run's steps don't tell it."""
     findings: tuple[CodeFinding, ...]
-    """What the scanner found and which constraints are broken."""
+    """Findings of the scanner, and broken constraints."""
     returned: bool
     """Whether it is the program of the result."""
 

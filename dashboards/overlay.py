@@ -1,4 +1,4 @@
-"""Draws what was read over the image that it was read in, as a Vega-Lite specification.
+"""Draws the values of a reading over their image, as a Vega-Lite specification.
 
 Texts of the image are data in fields with fixed names, so that they are never read as an expression.
 """

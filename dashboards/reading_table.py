@@ -1,4 +1,4 @@
-"""What was read in an image, as a table."""
+"""Readings of images, and tables that were sent, as tables to show."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ReadTable:
     low: frozenset[int] = frozenset()
     """Indexes of rows with low confidence."""
     cut: str = ""
-    """What is not shown; empty if everything is."""
+    """Sentence about the part that is not shown; empty if all is."""
 
 
 def of_reading(reading: ImageReading) -> ReadTable:

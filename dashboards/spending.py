@@ -1,4 +1,4 @@
-"""What a tenant has used of its budget, limit by limit."""
+"""Use of a tenant's budget, limit by limit."""
 
 from __future__ import annotations
 

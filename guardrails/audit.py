@@ -17,7 +17,7 @@ from guardrails.audit_keys import AuditKey
 
 
 class Link(Protocol):
-    """What a record needs of the one before it."""
+    """The fields of a record that the next one continues."""
 
     @property
     def seq(self) -> int: ...

@@ -124,6 +124,9 @@ class _Parsed:
         return found
 
 
+_NOTHING = 0, hashlib.sha256(b"").digest()
+
+
 class CheckpointFile:
     """Reads a file of checkpoints again only when it has changed, and then parses only what was appended.
 
@@ -136,7 +139,7 @@ class CheckpointFile:
         self._lock = Lock()
         self._read: tuple[object, Checkpoints] | None = None
         self._ids: tuple[str, ...] = ()
-        self._before = 0, hashlib.sha256(b"").digest()
+        self._before = _NOTHING
         """Size and hash of the part that ``_parsed`` has."""
         self._parsed = _Parsed()
 
@@ -159,7 +162,7 @@ class CheckpointFile:
             data = self.path.read_bytes()
             size, sha256 = self._before
             if ids != self._ids or hashlib.sha256(memoryview(data)[:size]).digest() != sha256:
-                self._ids, self._parsed, size = ids, _Parsed(), 0
+                self._ids, self._parsed, self._before, size = ids, _Parsed(), _NOTHING, 0
             end = data.rfind(b"\n") + 1
             *whole, _ = data[size:end].decode().split("\n")
             torn = data[end:].decode()
@@ -207,7 +210,7 @@ def _read(lines: Iterable[str], found: Checkpoints, first: int) -> Iterable[tupl
 
 
 def _fault(one: Checkpoint, before: Checkpoint | None, ring: Sequence[AuditKey], rank: int) -> tuple[str | None, int]:
-    """What is wrong with a line, if anything, and the place of its key in the ring."""
+    """Problem of a line, or None, and the place of its key in the ring."""
     known = {key.id: place for place, key in enumerate(ring)}
     place = known.get(one.key_id, -1)
     expected = before.number + 1 if before else 0

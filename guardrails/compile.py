@@ -27,7 +27,7 @@ from guardrails.rails.code import CodeScan, code_rail
 from guardrails.rails.contacts import RAIL as CONTACTS_RAIL
 from guardrails.rails.contacts import contacts_detector, contacts_rail
 from guardrails.rails.content import content_rail
-from guardrails.rails.detector import Detector, detector_rail, together
+from guardrails.rails.detector import Detector, detector_rail, detectors_rail
 from guardrails.rails.detectors import detector_of
 from guardrails.rails.egress import egress_rail
 from guardrails.rails.forbidden import forbidden_rail
@@ -48,7 +48,7 @@ from guardrails.types import Checked, Judge, Judgement, Rail
 
 @dataclass(frozen=True)
 class RailDependencies:
-    """What rails need from the platform. Without it, a policy that needs it blocks.
+    """Services of the platform that rails use. A rail whose service is missing blocks.
 
     Attributes:
         judge: model for the grey band of the content rail and for the constitution.
@@ -115,7 +115,7 @@ def _final(
     found = [detector_of(entry, document.egress) for entry in links]
     leaving = [detector for detector in (*found, contacts_detector(document.egress)) if detector]
     before, after = ([made(one) for one in part] for part in (undisguise, others))
-    return [*before, *([sealed(leaving[0].name, together(leaving))] if leaving else []), *after]
+    return [*before, *([sealed(leaving[0].name, detectors_rail(leaving))] if leaving else []), *after]
 
 
 def detectors(document: PolicyDocument) -> tuple[Sequence[Detector], bool]:

@@ -16,7 +16,7 @@ from guardrails.regular_expression import RegularExpression
 ContactSource = Literal["user", "trusted", "results"]
 MOST_VALUE = 2000
 _SEPARATORS = regex.compile(r"//+|/\.{1,2}(?=/|$)|[\\\x00-\x20]")
-"""What clients and servers may rewrite in a path: empty and relative segments, backslashes, blanks."""
+"""Parts of a path that clients and servers may rewrite: empty and relative segments, backslashes, blanks."""
 _GAPS = regex.compile(r"[\s\x00-\x20\x7f]")
 """Blanks and control characters, which some clients remove from a URL and others encode."""
 

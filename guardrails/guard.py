@@ -16,7 +16,7 @@ from guardrails.compile import RailDependencies, compile_stage, detectors
 from guardrails.holdback import HoldBack
 from guardrails.holdback import StreamBlocked as StreamBlocked
 from guardrails.narrow import narrow, unread_characters
-from guardrails.placeholders.judge import unseeing
+from guardrails.placeholders.judge import masking_judge
 from guardrails.policy import Policy
 from guardrails.rails.code import CodeScan
 from guardrails.rails.moderation import Moderate
@@ -49,7 +49,7 @@ class Guard:
     ) -> None:
         self.policy = policy
         self._clock = clock
-        hidden = unseeing(judge, policy.document.placeholders) if judge is not None else None
+        hidden = masking_judge(judge, policy.document.placeholders) if judge is not None else None
         deps = RailDependencies(hidden, code_scan, moderate)
         compiled = {stage: compile_stage(policy, stage, deps, clock) for stage in Stage}
         self._rails = compiled | (rails or {})

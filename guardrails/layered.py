@@ -9,8 +9,9 @@ from dataclasses import replace
 from flightloop.chat import ToolDef
 from flightloop.egress import EgressEntry, address_text, permits
 from guardrails.approval_rule import strictest
+from guardrails.holdback import StreamBlocked
 from guardrails.placeholder_policy import all_of
-from guardrails.placeholders.judge import hiding
+from guardrails.placeholders.judge import also_masking
 from guardrails.policy import Policy
 from guardrails.types import Checked, CheckedCall, GuardContext, Guarding, GuardStream, Ruling, severest
 
@@ -28,7 +29,7 @@ class Layered:
 
     async def check(self, checked: Checked) -> Ruling:
         rulings: list[Ruling] = []
-        with hiding(self.policy.document.placeholders):
+        with also_masking(self.policy.document.placeholders):
             for guard in self._guards:
                 rulings.append(ruling := await guard.check(checked))
                 checked = _passed_on(checked, ruling)
@@ -47,18 +48,31 @@ class Layered:
 
 
 class _Streams:
+    """Stream filter of several guards in a row: each gets what the one before it releases."""
+
     def __init__(self, streams: Sequence[GuardStream]) -> None:
         self._streams = streams
 
     def push(self, text: str) -> str:
-        for stream in self._streams:
-            text = stream.push(text)
-        return text
+        return self._passed(text, last=False)
 
     def finish(self) -> str:
-        text = ""
+        return self._passed("", last=True)
+
+    def _passed(self, text: str, *, last: bool) -> str:
+        """The text that all streams release. Raises StreamBlocked once all have seen the text before the finding."""
+        blocked = False
         for stream in self._streams:
-            text = stream.push(text) + stream.finish()
+            released = ""
+            try:
+                released = stream.push(text)
+                # Of a blocked answer, a later stream releases only what it has settled: the rest could be a secret.
+                released += stream.finish() if last and not blocked else ""
+            except StreamBlocked as found:
+                released, blocked = released + found.before, True
+            text = released
+        if blocked:
+            raise StreamBlocked(self.ruling(), text)
         return text
 
     def ruling(self) -> Ruling:

@@ -55,8 +55,8 @@ class LimitRule(_Strict):
     count: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
     """Largest number of calls."""
     per: tuple[Name, ...] = ()
-    """What has a sum or count of its own: ``subject``, ``session``, ``agent``, ``day`` (in UTC), an argument such as
-    ``order_id``, or ``order_id.owner``. Empty: the tenant."""
+    """Keys whose values each have their own sum or count: ``subject``, ``session``, ``agent``, ``day`` (in UTC), an
+    argument such as ``order_id``, or ``order_id.owner``. Empty: the tenant."""
     window: str = FOREVER
     """Which calls count: those within ``30m``, ``12h`` or ``7d``, all of the ``session``, or all (``forever``)."""
     unit: dict[Name, Scalar] = Field(default_factory=dict, max_length=1)
@@ -65,7 +65,7 @@ class LimitRule(_Strict):
     read: LookUpRule | None = None
     """Where the amount comes from if it is omitted."""
     action: Literal[Action.ASK, Action.BLOCK] = Action.BLOCK
-    """What happens to a call that the limit leaves no room for."""
+    """Action on a call that the limit leaves no room for."""
     reason: str = ""
     """Begins the verdict's reason."""
     approval: WrittenApprovalRule | None = None

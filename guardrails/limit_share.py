@@ -1,4 +1,4 @@
-"""What a call adds to a limit over time, and how the sums of calls are named."""
+"""A call's share of a limit over time, and the names of the sums that shares are added to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MILLIONTH = Decimal("0.000001")
 
 @dataclass(frozen=True)
 class LimitShare:
-    """What one call adds to one limit."""
+    """The share of one call in one limit."""
 
     place: int
     """Position of the limit in its policy."""
@@ -25,14 +25,14 @@ class LimitShare:
     tools: tuple[str, ...]
     """Names whose sums the limit adds up, including ``tool``."""
     measure: str
-    """What is added up: ``calls``, or an argument with its unit."""
+    """The measure that is added up: ``calls``, or an argument with its unit."""
     per: tuple[tuple[str, str | None], ...]
     """Keys and their values. None: unknown, or the anonymous subject."""
     seconds: float | None
     """Length of the window; None: unlimited."""
     maximum: Decimal
     amount: Decimal
-    """What the call adds. If that is ``unclear``, the maximum, so that nothing is left."""
+    """Amount of the call. If it is ``unclear``, the maximum, so that nothing is left."""
     unclear: str = ""
     """Why the amount or a key is unknown; empty if it is known."""
     used: Decimal = Decimal(0)
@@ -53,7 +53,7 @@ class LimitShare:
 
     @property
     def figures(self) -> str:
-        """What is used of the limit, for a person who decides on a call that it leaves no room for. May be about other
+        """Use of the limit, for a person who decides on a call that it leaves no room for. May be about other
         people, so neither the model nor an end user may read it."""
         per = "".join(f" per {key}" for key, _ in self.per)
         window = "" if self.seconds is None else f" within {self.seconds:g} s"

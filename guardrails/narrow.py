@@ -111,8 +111,10 @@ def _schema(schema: dict[str, Any], rule: ArgumentRule, context: GuardContext) -
             narrowed[key] = tighter(limit, schema[key]) if key in schema else limit
     if rule.pattern is not None and "pattern" not in schema:
         narrowed["pattern"] = rule.pattern
-    if _has_choices(rule) and (choices := _choices(rule, context)):
-        narrowed["enum"] = choices
+    if _has_choices(rule):
+        own = schema.get("enum")
+        choices = [item for item in _choices(rule, context) if own is None or item in own]
+        narrowed |= {"enum": choices} if choices else {}
     return narrowed
 
 

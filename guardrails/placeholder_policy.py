@@ -35,7 +35,7 @@ class PlaceholderPolicy(Strict):
 
 
 def all_of(policies: Sequence[PlaceholderPolicy | None]) -> PlaceholderPolicy | None:
-    """What holds where several policies do: the kinds of all, and only the arguments that each permits."""
+    """Combines policies that hold together: all of their kinds, and only the arguments that each permits."""
     found = [policy for policy in policies if policy is not None]
     if len(found) < 2:
         return found[0] if found else None

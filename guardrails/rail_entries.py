@@ -129,7 +129,7 @@ class CodeScanEntry(RailEntry):
     """Weaknesses below this severity are ignored."""
     action: Action = Action.BLOCK
     unread: Literal["act", "allow"] = "act"
-    """What happens to code that could not be examined, for instance because it is not valid."""
+    """Action on code that could not be examined, for instance because it is invalid."""
     arguments: tuple[str, ...] = ("code", "source", "script", "program")
     """Names of arguments that are code as a whole. Fenced blocks are found in every argument."""
     language: Literal["python", "java"] | None = None
@@ -175,7 +175,7 @@ class PluginEntry(RailEntry):
     rail: Literal["plugin"]
     name: str = Field(min_length=1, max_length=200)
     options: dict[str, Any] = Field(default_factory=dict)
-    """What the package's factory gets."""
+    """Arguments of the package's factory."""
     timeout_ms: int = Field(default=1000, ge=1, le=600_000)
 
 

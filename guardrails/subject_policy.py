@@ -55,12 +55,12 @@ class Binding(_Strict):
 
 
 class AnonymousPolicy(_Strict):
-    """What a run may do that acts for nobody in particular."""
+    """Rights of a run without a subject: its user is anonymous."""
 
     tools: tuple[Name, ...] = ()
     """Tools that it may call, or ``*``; their arguments are bound all the same."""
     otherwise: Literal["block", "ask"] = "block"
-    """What happens to calls of other tools, and to calls whose objects the user has not proved to know."""
+    """Action on calls of other tools, and on calls whose objects the user has not proved to know."""
 
     def permits(self, tool: str) -> bool:
         return tool in self.tools or "*" in self.tools

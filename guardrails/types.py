@@ -152,7 +152,7 @@ class Read:
 
 @dataclass(frozen=True)
 class Trail:
-    """What the models of a session read and wrote, in order, to trace where a call's values come from."""
+    """Results that the models of a session read and calls that they wrote, in order, to trace a call's values."""
 
     reads: tuple[Read, ...] = ()
     written: tuple[str, ...] = ()
@@ -231,7 +231,7 @@ class GuardContext:
     past: ReadPast = no_past
     """Reads the rest of the session."""
     trail: Trail | None = None
-    """What was read and written, by field; None: only ``results``, ``trusted_results`` and ``written`` are known."""
+    """Reads and writes by field; None: only ``results``, ``trusted_results`` and ``written`` are known."""
     used: ReadUsed = not_counted
     """Reads what other calls have used of the policy's limits over time."""
     register: Register | None = None
@@ -324,7 +324,7 @@ class Judgement:
     arguments: dict[str, Any] | None = None
     tainted: bool = False
     shares: tuple[LimitShare, ...] = ()
-    """What the call adds to limits over time."""
+    """The call's shares of limits over time."""
     approval: ApprovalRule = ANYBODY
     """Who must decide, if the rail asks."""
 

@@ -44,7 +44,7 @@ class YamlDocument:
 
     def refused(self, error: ValidationError, model: type[BaseModel], whole: str) -> ConfigError:
         """Turns a validation error of ``model`` into an error that lists its fields. ``whole``: the document's name."""
-        found = [(".".join(map(str, item["loc"])) or whole, _told(item, model)) for item in error.errors()]
+        found = [(".".join(map(str, item["loc"])) or whole, _message(item, model)) for item in error.errors()]
         told = "; ".join(f"{field}: {message}" for field, message in found)
         return ConfigError(f"{self.at(error.errors()[0]['loc'])}: {told}", param=found[0][0])
 
@@ -54,7 +54,7 @@ class YamlDocument:
         return found
 
 
-def _told(problem: ErrorDetails, model: type[BaseModel]) -> str:
+def _message(problem: ErrorDetails, model: type[BaseModel]) -> str:
     if problem["type"] != "extra_forbidden":
         return problem["msg"].removeprefix("Value error, ")
     name = str(problem["loc"][-1])

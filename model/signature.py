@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flightloop.chat import FunctionDef
+from flightloop.schemas import referred
 
 _DEPTH = 4  # levels of nesting that are rendered
 _NAMES = {"object": "object", "array": "any[]", "null": "null"}
@@ -34,7 +35,7 @@ def _described(schema: dict[str, Any], root: dict[str, Any], depth: int) -> Iter
         text = _words(below.get("description"))
         if text:
             yield name, text
-        inner = _resolve(below["$ref"], root) if "$ref" in below else below
+        inner = referred(root, below["$ref"]) if "$ref" in below else below
         if isinstance(inner, dict):
             items = inner.get("items")
             inner = items if isinstance(items, dict) else inner
@@ -59,7 +60,7 @@ def _type(schema: Any, root: dict[str, Any], depth: int) -> str:
     if not isinstance(schema, dict) or not schema or depth == 0:
         return "any"
     if "$ref" in schema:
-        return _type(_resolve(schema["$ref"], root), root, depth - 1)
+        return _type(referred(root, schema["$ref"]), root, depth - 1)
     if "const" in schema or "enum" in schema:
         values = [schema["const"]] if "const" in schema else schema["enum"]
         return "|".join(json.dumps(value, ensure_ascii=False) for value in values)
@@ -87,9 +88,3 @@ def _plain(schema: dict[str, Any], kind: Any, root: dict[str, Any], depth: int) 
 
 def _union(types: list[str]) -> str:
     return "|".join(dict.fromkeys(types))
-
-
-def _resolve(reference: str, root: Any) -> Any:
-    for step in reference.removeprefix("#").split("/")[1:]:
-        root = root.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(root, dict) else None
-    return root

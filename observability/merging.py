@@ -38,9 +38,11 @@ def _add_cumulative(made: Series, series: Series, limits: LabelLimits) -> None:
     for metric, key, value in _scalars(series, limits):
         if metric.kind is Kind.COUNTER:
             made.scalars[key] = made.scalars.get(key, 0.0) + value
-    for key, exemplar in series.exemplars.items():
-        if key not in made.exemplars or made.exemplars[key].at <= exemplar.at:
-            made.exemplars[key] = exemplar
+    for (name, values), exemplar in series.exemplars.items():
+        if metric := BY_NAME.get(name):
+            key = _bounded(metric, values, limits)
+            if key not in made.exemplars or made.exemplars[key].at <= exemplar.at:
+                made.exemplars[key] = exemplar
     for (name, values), histogram in series.histograms.items():
         declared = BY_NAME.get(name)
         if declared and len(histogram.counts) == len(declared.buckets) + 1:

@@ -18,7 +18,8 @@ class Reporter:
         metrics: the metrics to report.
         sink: receives snapshots (``Aggregator.ingest``, or a call of its actor); may raise.
         interval_s: seconds between two snapshots.
-        sample: called before each snapshot to update gauges (``SystemSampler.sample``).
+        sample: called before each snapshot to update gauges (``SystemSampler.sample``); may raise. The snapshot then
+            has the gauges of the last one.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class Reporter:
         self._interval_s = interval_s
         self._sample = sample
         self._stop = Event()
-        self._failing = False
+        self._failing: set[str] = set()
         self._thread = Thread(target=self._loop, name="metrics-reporter", daemon=True)
 
     def start(self) -> Reporter:
@@ -71,14 +72,18 @@ class Reporter:
             self._push(final=False)
 
     def _push(self, final: bool) -> bool:
+        if self._sample:
+            self._attempt("sample", self._sample)
+        return self._attempt("deliver", lambda: self._sink(self._metrics.snapshot(final)))
+
+    def _attempt(self, what: str, act: Callable[[], object]) -> bool:
+        """Whether it succeeded. Of failures in a row, only the first is logged."""
         try:
-            if self._sample:
-                self._sample()
-            self._sink(self._metrics.snapshot(final))
+            act()
         except Exception as error:  # the sink is remote and may raise anything; reporting must continue
-            if not self._failing:
-                log.warning("cannot deliver the metrics of %s, will retry: %s", self._metrics.process, error)
-            self._failing = True
+            if what not in self._failing:
+                log.warning("cannot %s the metrics of %s, will retry: %s", what, self._metrics.process, error)
+            self._failing.add(what)
             return False
-        self._failing = False
+        self._failing.discard(what)
         return True

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
+from flightloop.schemas import referred
 from flightloop.wellformed import LARGEST_INTEGER, LEVELS
 
 _REFERENCES = 32
@@ -48,18 +49,12 @@ class _Form:
             if not isinstance(schema, dict) or keyword in schema:
                 break
             if isinstance(schema.get("$ref"), str):
-                schema = self._referred(schema["$ref"])
+                schema = referred(self._root, schema["$ref"])
                 continue
             parts = [part for key in ("allOf", "anyOf", "oneOf") for part in _listed(schema.get(key))]
             parts = [part for part in parts if isinstance(part, dict) and (keyword in part or "$ref" in part)]
             schema = parts[0] if len(parts) == 1 else {}
         return schema if isinstance(schema, dict) else {}
-
-    def _referred(self, reference: str) -> Any:
-        node: Any = self._root
-        for name in reference.removeprefix("#").split("/")[1:]:
-            node = node.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(node, dict) else None
-        return node
 
 
 def _has_default(schema: Any) -> bool:

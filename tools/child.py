@@ -223,11 +223,11 @@ def _work(
     reading: BinaryIO,
     writing: BinaryIO,
 ) -> None:
-    once = settings.get("once")
+    task = settings.get("task")
     try:
         entered = _enter(confinement, prepared, line)
-        if once is not None:
-            _send(writing, _answered(once, settings, entered))
+        if task is not None:
+            _send(writing, _performed(task, settings, entered))
             return
         _send(writing, {"entered": list(entered.in_force)})  # before the project's code is loaded, which could forge it
         # Imported here, so that the outer process stays small.
@@ -254,9 +254,9 @@ def _work(
             return  # a fresh host replaces it
 
 
-def _answered(once: str, settings: Mapping[str, Any], entered: Entered) -> dict[str, Any]:
-    """Performs the only task of a process that `tools.one_answer` started, and returns its answer."""
-    if once == "seed":
+def _performed(task: str, settings: Mapping[str, Any], entered: Entered) -> dict[str, Any]:
+    """Performs the only task of a process that `tools.one_shot` started, and returns its answer."""
+    if task == "seed":
         from tools.project_modules import import_file
 
         if USER not in entered.in_force:  # files of a separate user must stay accessible to other hosts

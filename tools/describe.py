@@ -14,7 +14,7 @@ from pathlib import Path
 from flightloop.errors import ConfigError
 from flightloop.tool import NO_DATA, ProjectData, Tool
 from tools.config import ToolsConfig
-from tools.one_answer import NoAnswer, answer_of
+from tools.one_shot import ProcessFailed, run_once
 from tools.project_modules import code_of, modules_of
 from tools.registry import Registry, performed_elsewhere
 from tools.serving import spec_from_json
@@ -86,8 +86,8 @@ def _stamps(path: Path) -> tuple[tuple[str, int, int], ...]:
 @lru_cache(maxsize=64)
 def _of_file(path: Path, stamps: tuple[tuple[str, int, int], ...], config: ToolsConfig) -> tuple[Tool, ...]:
     try:
-        told = answer_of(path, config, "describe")
-    except NoAnswer as error:
+        told = run_once(path, config, "describe")
+    except ProcessFailed as error:
         problem = str(error)
         raise ConfigError(
             problem if str(path) in problem else f"tools of {path} can't be loaded: {problem}", param="tools"

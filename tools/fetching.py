@@ -27,7 +27,7 @@ Read = Callable[[httpx.URL, httpx.Response], Awaitable[T]]
 
 
 async def fetched(url: str, egress: Sequence[str], read: Read[T]) -> T:
-    """What ``read`` makes of the response to a GET request, after redirects. Raises ToolRefused."""
+    """Sends a GET request, follows redirects, and returns the result of ``read``. Raises ToolRefused."""
     async with httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_S, follow_redirects=False) as client:
         target = _parsed(url)
         for _ in range(MAX_REDIRECTS + 1):

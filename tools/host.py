@@ -222,7 +222,7 @@ class ToolHosts:
         entry = _Call(context.run_id)
         self._calls.add(entry)
         started = time.monotonic()
-        entry.task = task = asyncio.create_task(self._perform(spec, arguments, self._told(context)))
+        entry.task = task = asyncio.create_task(self._perform(spec, arguments, self._with_project(context)))
         try:
             return await task
         except asyncio.CancelledError:
@@ -252,7 +252,7 @@ class ToolHosts:
         plain = replace(spec, permissions=spec.permissions & {Permission.FILES}, hosts=())
         entry = _Call(context.run_id)
         self._calls.add(entry)
-        entry.task = task = asyncio.create_task(self._known_by(plain, arguments, self._told(context)))
+        entry.task = task = asyncio.create_task(self._known_by(plain, arguments, self._with_project(context)))
         try:
             answer = await task
         except HostFailed:
@@ -302,7 +302,7 @@ class ToolHosts:
             await self.kill(run_id)
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
 
-    def _told(self, context: ToolContext) -> ToolContext:
+    def _with_project(self, context: ToolContext) -> ToolContext:
         return replace(context, project=self._tools.project)
 
     def _pool(self, isolation: Isolation, data: Path) -> HostPool:
@@ -322,11 +322,11 @@ class ToolHosts:
             host = await pool.acquire(context.tenant_id)
         except HostFailed as error:
             return ToolOutcome(False, error=str(error))
-        return await _Tries(pool, spec, arguments, context).made(host)
+        return await _Attempts(pool, spec, arguments, context).run(host)
 
 
 @dataclass(frozen=True)
-class _Tries:
+class _Attempts:
     """Attempts of a call: the first one, and retries as the tool's ``retries`` and ``timeout_s`` allow."""
 
     pool: HostPool
@@ -335,10 +335,10 @@ class _Tries:
     context: ToolContext
     began: float = field(default_factory=time.monotonic)
 
-    async def made(self, host: HostProcess) -> ToolOutcome:
+    async def run(self, host: HostProcess) -> ToolOutcome:
         """Makes the attempts, the first on ``host``. Returns the outcome of the last, with the duration of all."""
         tries = 1
-        outcome, again = await self._one(host)
+        outcome, again = await self._attempt(host)
         uncertain = outcome.uncertain
         while again and tries <= self.spec.retries and (pause := backoff(tries)) < self._left():
             log.warning("%s failed in attempt %d of %d", self.spec.name, tries, self.spec.retries + 1)
@@ -348,7 +348,7 @@ class _Tries:
             except HostFailed:
                 break  # the tool's own message is more helpful
             tries += 1
-            outcome, again = await self._one(host)
+            outcome, again = await self._attempt(host)
             uncertain = uncertain or outcome.uncertain
         seconds = time.monotonic() - self.began
         return replace(outcome, tries=tries, seconds=seconds, uncertain=uncertain and not outcome.ok)
@@ -356,7 +356,7 @@ class _Tries:
     def _left(self) -> float:
         return self.spec.timeout_s - (time.monotonic() - self.began)
 
-    async def _one(self, host: HostProcess) -> tuple[ToolOutcome, bool]:
+    async def _attempt(self, host: HostProcess) -> tuple[ToolOutcome, bool]:
         """Makes one attempt. Returns its outcome, and whether a retry may help."""
         host.runs.add(self.context.run_id)
         healthy = False

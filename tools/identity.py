@@ -16,6 +16,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
+from flightloop.schemas import referred
 from flightloop.wellformed import LARGEST_INTEGER, LEVELS
 
 MOST_PARTS = 64
@@ -155,17 +156,11 @@ class _Identity:
                 continue
             found[id(schema)] = schema
             if isinstance(schema.get("$ref"), str):
-                waiting.append(self._referred(schema["$ref"]))
+                waiting.append(referred(self._root, schema["$ref"]))
             for key in ALTERNATIVES:
                 if isinstance(schema.get(key), list):
                     waiting += schema[key][:MOST_PARTS]
         return list(found.values())
-
-    def _referred(self, reference: str) -> Any:
-        node: Any = self._root
-        for name in reference.removeprefix("#").split("/")[1:]:
-            node = node.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(node, dict) else None
-        return node
 
 
 class _Parts:

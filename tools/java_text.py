@@ -72,7 +72,7 @@ def main_type(code: str) -> str:
 
 
 def receiver_of(code: str, method: str) -> str:
-    """What a method is called on, as an expression: the type that declares it, or a new object of it."""
+    """Receiver of a method call, as an expression: the type that declares the method, or a new object of it."""
     declared = sorted(_declarations(code, method), key=lambda one: (one[0] == "interface", not one[2]))
     if not declared:
         return f"new {main_type(code)}()"

@@ -31,7 +31,7 @@ BROKEN = "the tool's process sent an invalid message to the worker"
 LONGEST_PROBLEM = 4000
 MOST_STRAY_ANSWERS = 16
 """Maximum number of answers that belong to no call and are skipped."""
-EPITAPH_S = 0.5
+EXIT_WAIT_S = 0.5
 """Time for a host to exit by itself after closing its pipe; its exit code gives the reason."""
 
 
@@ -106,9 +106,9 @@ class HostProcess:
         host = cls(process, config, scratch)
         try:
             async with asyncio.timeout(config.start_timeout_s):
-                host.in_force = (await host._told(_Entered)).entered
-                await host._say({"code": dict(tools.code)})
-                await host._told(_Ready)
+                host.in_force = (await host._receive(_Entered)).entered
+                await host._send({"code": dict(tools.code)})
+                await host._receive(_Ready)
             host._inner = inner_of(host.pid)
             host._vitals = Vitals.of(host._inner) if host._inner else None
         except TimeoutError:
@@ -161,20 +161,20 @@ class HostProcess:
         """
         self.calls += 1
         call = token_hex(8)  # distinguishes the answer from output of earlier calls
-        await self._say({"call": call, **message})
+        await self._send({"call": call, **message})
         for _ in range(MOST_STRAY_ANSWERS):
-            answer = await self._told(Answer)
+            answer = await self._receive(Answer)
             if answer.call == call:
                 return answer.within(self._config.max_result_bytes)
         raise HostFailed(BROKEN)
 
-    async def _say(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: dict[str, Any]) -> None:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(frames.encode(message))
             await self._process.stdin.drain()
         except (BrokenPipeError, ConnectionResetError):
-            raise HostFailed(await self._epitaph()) from None
+            raise HostFailed(await self._exit_reason()) from None
 
     async def kill(self) -> None:
         """Kills all processes of the host. Returns when they are gone and the scratch folder is removed."""
@@ -202,24 +202,25 @@ class HostProcess:
         for descriptor in (1, 2):
             self._process._transport.get_pipe_transport(descriptor).close()  # type: ignore[attr-defined]
 
-    async def _told(self, kind: type[M]) -> M:
+    async def _receive(self, kind: type[M]) -> M:
         """Reads and validates the next frame. Its content isn't trusted, since a tool may write frames too."""
         assert self._process.stdout is not None
         try:
-            told = await frames.receive(self._process.stdout, self._frame_limit)
-            if "failed" in told:
-                raise HostFailed(f"the tool can't start: {_Failed.model_validate(told).failed[:LONGEST_PROBLEM]}")
-            return kind.model_validate(told)
+            frame = await frames.receive(self._process.stdout, self._frame_limit)
+            if "failed" in frame:
+                raise HostFailed(f"the tool can't start: {_Failed.model_validate(frame).failed[:LONGEST_PROBLEM]}")
+            return kind.model_validate(frame)
         except frames.FrameError as error:
             raise HostFailed(f"{BROKEN}: {error}") from None
         except ValidationError:
             raise HostFailed(BROKEN) from None
         except EOFError:
-            raise HostFailed(await self._epitaph()) from None
+            raise HostFailed(await self._exit_reason()) from None
 
-    async def _epitaph(self) -> str:
+    async def _exit_reason(self) -> str:
+        """Waits for the host's exit, kills what is left of it, and returns a sentence about the reason."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(EPITAPH_S):
+            async with asyncio.timeout(EXIT_WAIT_S):
                 await self._process.wait()
         code = self._process.returncode
         await self.kill()

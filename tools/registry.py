@@ -193,7 +193,7 @@ def problems_of(validator: Any, arguments: dict[str, Any], seconds: float = MOST
         errors = errors_of(validator, arguments, seconds)
     except Unchecked as problem:
         return [str(problem)]
-    said = dict.fromkeys(_told(error)[:LONGEST_PROBLEM] for error in errors)
+    said = dict.fromkeys(_message(error)[:LONGEST_PROBLEM] for error in errors)
     return list(said)[:MAX_PROBLEMS]
 
 
@@ -250,7 +250,7 @@ def _as_tool(entry: Any) -> Tool | None:
     return entry if isinstance(entry, Tool) else tool_of(entry)
 
 
-def _told(error: ValidationError) -> str:
+def _message(error: ValidationError) -> str:
     try:
         return _in_words(error)
     except Exception:  # an invalid rule in a place that the schema's own check doesn't cover

@@ -7,7 +7,7 @@ from pathlib import Path
 from flightloop import private
 from flightloop.errors import ConfigError
 from tools.config import ToolsConfig
-from tools.one_answer import NoAnswer, answer_of
+from tools.one_shot import ProcessFailed, run_once
 
 FILE = "seed.py"
 
@@ -30,6 +30,6 @@ def seed(project: Path, data: Path, config: ToolsConfig) -> None:
         return
     private.folder(data)
     try:
-        answer_of(path, config, "seed", data.resolve())
-    except NoAnswer as error:
+        run_once(path, config, "seed", data.resolve())
+    except ProcessFailed as error:
         raise ConfigError(f"{path}: the data can't be seeded: {error}") from None

@@ -86,7 +86,7 @@ class Server:
         context, most = context_from_json(request["context"]), self._max_result_bytes
         try:
             if request.get("known_by"):
-                return _told(known_by(tool, request["arguments"], context, most))
+                return _succeeded(known_by(tool, request["arguments"], context, most))
             value = _perform(tool, request["arguments"], context)
             content, note = as_json(value, most)
         except ToolRefused as refusal:
@@ -97,7 +97,7 @@ class Server:
             return _failed("; ".join(said), traceback, raised=traceback is not None or not is_of_arguments(error, tool))
         except BaseException as error:  # a tool may also exit or interrupt itself; its host continues
             return _failed(f"{type(error).__name__}: {_text(error)}", traceback_of(error, tool.function), raised=True)
-        return _told(content, note)
+        return _succeeded(content, note)
 
 
 def as_json(value: Any, limit: int) -> tuple[Any, str | None]:
@@ -140,7 +140,7 @@ def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
     return validate_call(config=CONFIG)(function)
 
 
-def _told(content: Any, note: str | None = None) -> dict[str, Any]:
+def _succeeded(content: Any, note: str | None = None) -> dict[str, Any]:
     return {"ok": True, "content": content, "error": None, "note": note}
 
 

@@ -33,7 +33,7 @@ from model.tuner.compose.family import read_all
 from model.tuner.examples import read
 from model.tuner.gate.command import WIDTH, compare, fact_of, loaded, reason_for, table
 from model.tuner.gate.figure import Allowance, Figure, Verdict
-from model.tuner.gate.shelf import Shelf, digest_of
+from model.tuner.gate.promotions import PromotedExperts, digest_of
 from model.tuner.tuner import Recipe, Tuner
 
 NOTE, TRAIN, PROJECT, GENERAL = "tuning.json", "train.jsonl", "project.jsonl", "general.jsonl"
@@ -101,7 +101,9 @@ async def tune_project(settings: Settings, wish: Wish, tell: Callable[[str], Non
                 " in a new folder (--out), or use --force REASON"
             )
     used = settings.home / promoted_experts(model)
-    Shelf(used).promote(experts, digest_of(experts) or "", reason_for(both, wish.force), list(map(fact_of, both)))
+    PromotedExperts(used).promote(
+        experts, digest_of(experts) or "", reason_for(both, wish.force), list(map(fact_of, both))
+    )
     tell(f"promoted to {used}; the platform uses them from its next start ('promote --undo' takes them back)")
     if level and settings.model_call_confidence is None:
         tell(

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 NAME = "project-acts"
 PROJECT = system("project")
 PROMOTIONS = "*.promotions.jsonl"
-"""Logs of the tuner (``model.tuner.gate.shelf``) in the home."""
+"""Logs of the tuner (``model.tuner.gate.promotions``) in the home."""
 
 
 class ProjectActs:

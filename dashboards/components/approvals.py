@@ -55,7 +55,7 @@ def card(item: Approval) -> None:
 
 
 def _words(item: Approval) -> None:
-    """The user's latest message, as a quotation of its own."""
+    """Shows the user's latest message as a quotation."""
     if item.words:
         st.caption("The user wrote")
         with st.container(border=True):
@@ -63,13 +63,13 @@ def _words(item: Approval) -> None:
 
 
 def _rules(item: Approval) -> None:
-    """Why a person is asked: each rule that fired, with its rail."""
+    """Shows each rule that asks for a person, with its rail."""
     for asked in item.asked or [item.reason]:
         st.markdown(stepview.plain(shown(asked)))
 
 
 def _dry_run(item: Approval) -> None:
-    """What the call would change. Text of a tool, so it is shown as code."""
+    """Shows the changes that the call would make. They are text of a tool, so they are shown as code."""
     if item.dry_run is None:
         return
     st.caption(f"What would change, as {stepview.plain(item.dry_run.tool)} tells it")
@@ -80,7 +80,7 @@ def _dry_run(item: Approval) -> None:
 
 
 def _persons(item: Approval) -> None:
-    """Who must decide, and who has."""
+    """Shows the decisions that are needed, and those that were made."""
     if item.progress:
         st.caption(f":material/group: {stepview.plain(shown(item.progress))}")
     for one in item.decisions:
@@ -89,7 +89,7 @@ def _persons(item: Approval) -> None:
 
 
 def _sources(sources: Sequence[Source]) -> None:
-    """Where the values come from; those that nobody vouches for come first and stand out."""
+    """Shows the sources of the values. Those that nobody vouches for come first and stand out."""
     trusted = (Origin.USER, Origin.RECORD)
     for source in sorted(sources, key=lambda one: one.origin in trusted):
         sign = ":material/check:" if source.origin in trusted else ":material/warning:"

@@ -57,7 +57,7 @@ def show(run: Run, given: Attached, *, headings: bool = True) -> None:
 
 
 def _prediction(run: Run) -> Prediction | None:
-    """What code has computed from the values; None until the run has ended. Fetched once."""
+    """The prediction computed from the values; None until the run has ended. Fetched once."""
     if not run.status.terminal:
         return None
     kept: dict[str, Prediction] = st.session_state.setdefault("predictions", {})

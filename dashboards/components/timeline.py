@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 import altair as alt
@@ -34,8 +35,7 @@ def waterfall(bars: Sequence[Bar]) -> None:
         }
         for index, bar in enumerate(shown)
     ]
-    names = {row["row"]: row["label"] for row in rows}
-    labels = f"{names}[datum.value]".replace("'", '"')
+    labels = label_expression({str(row["row"]): str(row["label"]) for row in rows})
     base = alt.Chart(alt.Data(values=rows)).encode(
         y=alt.Y(
             "row:O",
@@ -62,6 +62,11 @@ def waterfall(bars: Sequence[Bar]) -> None:
     )
     chart = alt.layer(bar_mark, text).properties(height=ROW_HEIGHT * len(rows) + FRAME)
     _draw(chart, "waterfall")
+
+
+def label_expression(labels: Mapping[str, str]) -> str:
+    """Vega expression for the label of an axis value: object and string literals are those of JSON."""
+    return f"{json.dumps(labels)}[datum.value]"
 
 
 def _dominating_wait(shown: Sequence[Bar]) -> float | None:

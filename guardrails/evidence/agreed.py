@@ -22,7 +22,7 @@ _COURTESY = (
     r"|请|请吧|麻烦了?|麻烦你了?|谢谢你?|的|(?<![是对的])吧"
 )
 _GAP = r"[\s\p{P}👍👌✅🙏🙂😊\p{EMod}\uFE0F]"
-"""What may stand beside the words. Other signs may say no, or be a number."""
+"""Signs allowed beside the words. Others may negate them, or be part of a number."""
 _AGREES = regex.compile(
     rf"{_GAP}*(?:(?:{_COURTESY})\b{_GAP}*)*+(?:{_YES})"
     rf"(?:{_GAP}++(?:{_YES}|{_COURTESY})|(?<=\p{{Han}}){_GAP}*(?:{_YES}|{_COURTESY}))*+{_GAP}*",

@@ -45,7 +45,7 @@ _NAME = regex.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 @dataclass(frozen=True)
 class _Named:
-    """What a text names: numbers by value, and words in lower case."""
+    """Numbers of a text by value, and its words in lower case."""
 
     numbers: frozenset[float]
     words: frozenset[str]

@@ -87,7 +87,7 @@ def is_identifier(name: str) -> bool:
 
 @dataclass(frozen=True)
 class _Named:
-    """What the names down to a value say about it."""
+    """Facts about a value from its argument's name and the names of the fields around it."""
 
     argument: str
     name: str = ""

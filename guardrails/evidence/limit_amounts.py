@@ -37,7 +37,7 @@ class Value:
 def share_of(
     place: int, rule: LimitRule, call: CheckedCall, context: GuardContext, owners: Mapping[str, Value]
 ) -> LimitShare:
-    """What a call adds to a limit that applies to its tool.
+    """Share of a call in a limit that applies to its tool.
 
     Args:
         owners: owners of the objects that arguments name, by argument.

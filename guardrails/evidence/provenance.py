@@ -40,7 +40,7 @@ MOST_NAMED = 20
 """Values of a call whose field is searched for. Others are told with their tool only."""
 NEVER = float("inf")
 _TELLING = regex.compile(r"\d|@|[^\W\d_]\s+[^\W\d_]|\p{Lu}|\p{Han}")
-"""What arguments of a look-up have that says what is looked up; a word such as "shipped" doesn't."""
+"""Sign of an identifier in a look-up's arguments. A word such as "shipped" identifies nothing."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
-"""What JSON Schemas say about one value of a call: of references and alternatives, every branch."""
+"""All JSON Schemas that may apply to one value of a call: every alternative, with references followed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from flightloop.schemas import referred
 
 DEEPEST = 8
 """Most references and alternatives within each other that are followed."""
@@ -67,21 +69,10 @@ def _expanded(schema: Any, root: dict[str, Any], left: int) -> Iterator[dict[str
         return
     yield schema
     if isinstance(schema.get("$ref"), str):
-        yield from _expanded(_resolved(schema["$ref"], root), root, left - 1)
+        yield from _expanded(referred(root, schema["$ref"]), root, left - 1)
     for key in _BRANCHES:
         for branch in schema.get(key) or () if isinstance(schema.get(key), list) else ():
             yield from _expanded(branch, root, left - 1)
-
-
-def _resolved(reference: str, root: dict[str, Any]) -> Any:
-    """The schema that a reference within the whole schema refers to; None for others."""
-    if not reference.startswith("#"):
-        return None
-    node: Any = root
-    for part in reference[1:].strip("/").split("/"):
-        if part:
-            node = node.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(node, dict) else None
-    return node
 
 
 def _object(schema: dict[str, Any], key: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the user's messages name by the day of their writing, and the agent's questions to which they agree."""
+"""Reads the user's messages: dates relative to the day of writing, and agreement to the agent's questions."""
 
 from __future__ import annotations
 

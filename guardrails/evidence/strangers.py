@@ -1,4 +1,4 @@
-"""What of a result strangers may have written, and whether it says something."""
+"""Finds text in a tool result that third parties may have written, and that is long enough to instruct a model."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _BEFORE_EMAIL = (
     rf"|(?<=%(?:3a|3d|20)))"
 )
 _TAIL = r"(?:[?&/#;][^\s<>\"'`]{1,2000}+)?"
-"""What a URL has after a contact. It would be left behind, out of reach of the rail for links."""
+"""Rest of a URL after a contact. It is part of the finding: the rail for links could not see it without its start."""
 _NATIONAL = (
     rf"(?:\({ZERO}\d{{1,5}}\){GAP}|{ZERO}\d{{1,5}}\)?{BETWEEN})\d{{2,8}}(?:{BETWEEN}\d{{2,8}}){{0,8}}(?!\d)"
     rf"|{OUTSIDE_ID}{ZERO}{ONE_ON}\d{{8,9}}(?![\d.,]?\d)"
@@ -39,7 +39,7 @@ _NO_NATIONAL = (
     r"(?:no|nr|nos|nrn|num|number|nummer|art|article|artikel|item|invoice|rechnung|order|bestellung|iban|mac|sku|ref)"
     r"(?:[.:#-]| ){0,3})"
 )
-"""What precedes other numbers: "Invoice 01-2345-6789", "Art.-Nr. 0123 4567 89", but not "Tel.-Nr. 030 1234567"."""
+"""Words before other numbers: "Invoice 01-2345-6789", "Art.-Nr. 0123 4567 89", but not "Tel.-Nr. 030 1234567"."""
 LEAST_NATIONAL, MOST_GROUPS = 9, 5
 """Digits and groups of a number without a country code. Hardware addresses have more groups."""
 _CALLED = r"(?:tel|sms|smsto|callto|facetime)(?::|&colon;|%3a)(?://)?\+?\d(?:[ ().-]{0,2}\d){3,14}(?!\d)"

@@ -45,7 +45,7 @@ _EXPLAINED = regex.compile(
     rf"{_QUOTES}: (?:(?:Input|String|Value|List|Dictionary|Decimal) should |Field required|Missing required "
     r"|Unexpected keyword |Extra inputs are not permitted)"
 )
-"""What pydantic says of a wrong argument, in errors that the platform writes."""
+"""Pydantic's messages about a wrong argument, as they occur in the platform's errors."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
-"""Finds hosts in texts, and checks whether a policy permits them."""
+"""Finds the hosts that the URLs in a text lead to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 import regex
 
-from flightloop.egress import permits, plain_host
+from flightloop.egress import plain_host
 from guardrails.finders.pattern import not_after
 from guardrails.text.spelling import BLANKS, as_read, spelt
 
@@ -77,19 +76,9 @@ def is_url(text: str) -> bool:
     return _URL.fullmatch(text.strip()) is not None
 
 
-def hosts_of(url: str) -> frozenset[str]:
-    """Like ``addresses_of``, without the ports."""
-    return frozenset(host for host, _ in addresses_of(url))
-
-
 def hosts_in(text: str) -> frozenset[str]:
     """Like ``addresses_in``, without the ports."""
     return frozenset(host for host, _ in addresses_in(text))
-
-
-def permitted(host: str, entries: Iterable[str], port: int = 443) -> bool:
-    """Whether the hosts of an egress policy allow a host and port (``flightloop.egress``)."""
-    return permits(entries, host, port)
 
 
 def _address_of(url: str) -> Address:

@@ -30,7 +30,7 @@ def _is_address(text: str) -> bool:
 
 
 _GENERIC = regex.compile(r"^www\.|\.(?:info|name|biz|pro|me)$", regex.IGNORECASE)
-"""What only hosts begin with, and endings that are words too, but not those of files."""
+"""Beginnings that only hosts have, and top-level domains that are words, but no file extensions."""
 
 
 def _domain(matched: str) -> Iterator[Window]:

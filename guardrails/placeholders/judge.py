@@ -15,7 +15,7 @@ _OTHERS: ContextVar[PlaceholderPolicy | None] = ContextVar("placeholders", defau
 
 
 @contextmanager
-def hiding(policy: PlaceholderPolicy | None) -> Iterator[None]:
+def also_masking(policy: PlaceholderPolicy | None) -> Iterator[None]:
     """Inside the context, judges hide what this policy says too: the callers' of a sub-run."""
     token = _OTHERS.set(policy)
     try:
@@ -24,7 +24,7 @@ def hiding(policy: PlaceholderPolicy | None) -> Iterator[None]:
         _OTHERS.reset(token)
 
 
-def unseeing(judge: Judge, own: PlaceholderPolicy | None) -> Judge:
+def masking_judge(judge: Judge, own: PlaceholderPolicy | None) -> Judge:
     """A judge that reads placeholders. Each prompt is numbered by itself, and the answer is filled in."""
 
     async def hidden(prompt: str) -> str:

@@ -20,7 +20,7 @@ _MARK = regex.compile(rf"\[(?:{_EVERY})_(?:[1-9][0-9]{{0,5}}|[A-Z]{{1,3}})\]", r
 """A placeholder as models may write it: in any case."""
 _GAP = r"\s{0,3}"
 _ALIKE = regex.compile(rf"[\[［【⟦]{_GAP}(?:{_EVERY}){_GAP}[_＿]{_GAP}\w{{1,6}}{_GAP}[\]］】⟧]", regex.IGNORECASE)
-"""Whatever a model may take for a placeholder: other brackets, blanks."""
+"""Texts that a model may take for a placeholder: with other brackets, or with blanks."""
 LONGEST = max(map(len, _KINDS)) + 9
 
 

@@ -186,6 +186,7 @@ def _is_unsure(rule: AskRule, call: CheckedCall) -> bool:
 
 
 def judgement_of(rail: str, checked: Checked, problems: list[Problem]) -> Judgement:
+    """One verdict with the severest action and all reasons; it allows if there is no problem."""
     verdict = Verdict(
         action=severest(action for action, _, _ in problems),
         rail=rail,

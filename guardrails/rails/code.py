@@ -34,7 +34,7 @@ class Weakness:
 
 @dataclass(frozen=True)
 class ScannedCode:
-    """What a scanner found in a program. ``unread``: why not all of it was examined; empty if it was."""
+    """Findings of a scanner in one program. ``unread``: why a part of it was not examined; empty if all was."""
 
     weaknesses: tuple[Weakness, ...] = ()
     unread: str = ""
@@ -88,7 +88,7 @@ def _blocks(entry: CodeScanEntry, scan: CodeScan, blocks: Sequence[CodeBlock]) -
 
 
 def _arguments(entry: CodeScanEntry, scan: CodeScan, given: dict[str, Any]) -> tuple[list[_Found], dict[str, Any]]:
-    """What was found in the arguments, and the arguments without it."""
+    """Findings in the arguments, and the arguments without the code that they are about."""
     found: list[_Found] = []
 
     def visit(name: str, value: Any) -> Any:

@@ -99,7 +99,7 @@ def detector_rail(detector: Detector) -> Rail:
     return check
 
 
-def together(detectors: Sequence[Detector]) -> Rail:
+def detectors_rail(detectors: Sequence[Detector]) -> Rail:
     """Makes a rail for texts from several detectors. All of them search the same text, as in a stream: after one has
     replaced a part of a link, another could not see where it leads."""
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import regex
 
-from flightloop.egress import shown
+from flightloop.egress import permits, shown
 from flightloop.tool import Permission
 from flightloop.verdicts import Action
 from guardrails.aside import aside
 from guardrails.egress_document import Egress
 from guardrails.finders.argument_hosts import addresses_in_arguments
 from guardrails.finders.bare_hosts import HOST, OPAQUE, as_url
-from guardrails.finders.hosts import Address, addresses_of, permitted
+from guardrails.finders.hosts import Address, addresses_of
 from guardrails.finders.placeholders import leads_nowhere
 from guardrails.policy_document import PolicyDocument
 from guardrails.rails.calls import Problem, call_of, characters_of, judgement_of, stays_here
@@ -68,7 +68,7 @@ def _unreachable(call: CheckedCall, watched: dict[str, Any], egress: Egress) -> 
         for host, port in set(addresses_in_arguments({name: value}, call.spec.sinks)):
             if not host:
                 reasons.add(f"{name} has an address without a host that can be read: {str(value)[:SHOWN]}")
-            elif not permitted(host, egress.hosts, port):
+            elif not permits(egress.hosts, host, port):
                 reasons.add(f"{shown(host, port)} is not among the policy's egress hosts")
     for reason in sorted(reasons):
         yield Action.BLOCK, "egress", reason
@@ -95,7 +95,7 @@ def _unknown_hosts(
             continue  # a tool that connects is stopped by ``_unreachable``
         if any(form in links_of(text, context) for text in _vouching(call, context, form)):
             continue
-        if addresses and all(host in known or permitted(host, egress.hosts, port) for host, port in addresses):
+        if addresses and all(host in known or permits(egress.hosts, host, port) for host, port in addresses):
             if form not in unfit:
                 yield egress.arguments, "link", f"{form[:SHOWN]} {UNFIT}"
             continue

@@ -8,9 +8,10 @@ from urllib.parse import unquote
 
 import regex
 
+from flightloop.egress import permits
 from guardrails.egress_document import Egress
 from guardrails.finders.bare_hosts import HOST, HOSTS, OPAQUE, as_url, host_of, is_numeric, names_in
-from guardrails.finders.hosts import Address, addresses_of, hosts_in, permitted
+from guardrails.finders.hosts import Address, addresses_of, hosts_in
 from guardrails.finders.links import LINK, LINKS, MOST_LINKS, Images
 from guardrails.finders.pattern import Finding
 from guardrails.finders.placeholders import leads_nowhere
@@ -86,19 +87,19 @@ class _Vouched:
             return False
         if leads_nowhere(link, addresses) and not self._images.before(text, finding.start):
             return True
-        return self._told(text, finding, [host for host, _ in addresses])
+        return self._in_a_result(text, finding, [host for host, _ in addresses])
 
     def _bare(self, text: str, finding: Finding, form: str) -> bool:
         url = as_url(form)
         addresses = bare_addresses(url)
         if form in self._own or self._named(url, addresses) or leads_nowhere(url, addresses):
             return True
-        return self._told(text, finding, [host_of(url)])
+        return self._in_a_result(text, finding, [host_of(url)])
 
     def _named(self, url: str, addresses: Iterable[Address]) -> bool:
         return all(vouched(url, address, self._known, self._egress) for address in addresses)
 
-    def _told(self, text: str, finding: Finding, hosts: Iterable[str]) -> bool:
+    def _in_a_result(self, text: str, finding: Finding, hosts: Iterable[str]) -> bool:
         """Whether a result has the link. An unchanged one only: another link to its host could carry out data."""
         link = text[finding.start : finding.end]
         sources = self._trusted if self._images.before(text, finding.start) else self._results
@@ -138,7 +139,7 @@ def bare_addresses(url: str) -> frozenset[Address]:
 def vouched(url: str, address: Address, known: frozenset[str], egress: Egress) -> bool:
     """Whether the user named a URL's host or the policy permits it, and the URL has a shape that the policy allows."""
     host, port = address
-    allowed = host in known or permitted(host, egress.hosts, port)
+    allowed = host in known or permits(egress.hosts, host, port)
     return allowed and all(egress.fits(one, host, port) for one in {url, as_read(url)})
 
 

@@ -39,7 +39,7 @@ def placeholders_rail(policy: PlaceholderPolicy) -> Rail:
 def _problems(
     policy: PlaceholderPolicy, spec: ToolSpec, texts: Sequence[tuple[str, str]], register: Register
 ) -> list[str]:
-    """What is wrong with the texts of a call's arguments."""
+    """Problems of the texts in a call's arguments."""
     found: dict[str, None] = {}
     for name, text in texts:
         kinds = register.found(text)

@@ -7,11 +7,13 @@ from typing import Any
 
 from flightloop.verdicts import Action, Verdict
 from guardrails.evidence.ownership import Ownership
+from guardrails.rails.calls import Problem, call_of, judgement_of
 from guardrails.rails.filled import filled, has_unknown_default
 from guardrails.rails.subject_rows import Rows
 from guardrails.subject_policy import Binding, SubjectPolicy
-from guardrails.types import Checked, Judgement, NoEvidence, Rail, severest
+from guardrails.types import Checked, Judgement, NoEvidence, Rail
 
+RAIL = "subject"
 ALL_WITHHELD = "The result was withheld: it is not about the user on whose behalf this run acts."
 
 
@@ -19,11 +21,9 @@ def calls_rail(policy: SubjectPolicy) -> Rail:
     """Blocks calls that name another's object, and calls that an anonymous subject may not make."""
 
     async def check(checked: Checked) -> Judgement:
-        call, context = checked.call, checked.context
-        if call is None:
-            raise ValueError("stage tool_call needs a call")
+        call, context = call_of(checked), checked.context
         tool = call.spec.name
-        problems: list[tuple[Action, str, str]] = []
+        problems: list[Problem] = []
         softer = Action.BLOCK if context.subject is not None else Action(policy.anonymous.otherwise)
         if context.subject is None and not policy.anonymous.permits(tool):
             problems.append((softer, "anonymous", f"an anonymous user may not call {tool}: the user has to sign in"))
@@ -40,7 +40,7 @@ def calls_rail(policy: SubjectPolicy) -> Rail:
                     problems.append((softer, "subject", told))
             except NoEvidence:  # told in the same words: who asks learns nothing about objects of others
                 problems.append((Action.BLOCK, "no_evidence", told))
-        return _judgement(checked, problems)
+        return judgement_of(RAIL, checked, problems)
 
     return check
 
@@ -56,10 +56,10 @@ def results_rail(policy: SubjectPolicy) -> Rail:
         rows = Rows(bindings, Ownership(checked.context))
         text = await rows.text(checked.text)
         if not rows.withheld:
-            return _judgement(checked, [])
+            return judgement_of(RAIL, checked, [])
         reason = f"{rows.withheld} {'row is' if rows.withheld == 1 else 'rows are'} not the subject's"
         verdict = Verdict(
-            action=Action.REDACT, rail="subject", stage=checked.stage, reason=reason, labels=["another_subject"]
+            action=Action.REDACT, rail=RAIL, stage=checked.stage, reason=reason, labels=["another_subject"]
         )
         return Judgement((verdict,), text=ALL_WITHHELD if text is None else text)
 
@@ -85,14 +85,3 @@ def _named(value: Any, names: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list):
         for inner in value:
             yield from _named(inner, names)
-
-
-def _judgement(checked: Checked, problems: list[tuple[Action, str, str]]) -> Judgement:
-    verdict = Verdict(
-        action=severest(action for action, _, _ in problems),
-        rail="subject",
-        stage=checked.stage,
-        reason="; ".join(dict.fromkeys(reason for _, _, reason in problems)),
-        labels=list(dict.fromkeys(label for _, label, _ in problems)),
-    )
-    return Judgement((verdict,))

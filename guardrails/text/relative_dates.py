@@ -43,7 +43,7 @@ _BLANKS = r"\s+"
 
 
 class Moments(NamedTuple):
-    """What a text names by its distance from now."""
+    """Days and times of day that a text names by their distance from now."""
 
     days: frozenset[date]
     times: frozenset[Time]

@@ -25,7 +25,7 @@ _PLACEHOLDERS = frozenset({"example", "test"})
 
 
 class Name(Enum):
-    """What a dotted name is."""
+    """Kinds of dotted names."""
 
     HOST = "host"
     AMBIGUOUS = "ambiguous"
@@ -37,7 +37,7 @@ class Name(Enum):
 
 
 def kind_of(host: str) -> Name:
-    """What a dotted name is, by its last labels. ``host`` is in the form of ``flightloop.egress.plain_host``."""
+    """Kind of a dotted name, by its last labels. ``host`` is in the form of ``flightloop.egress.plain_host``."""
     labels = host.split(".")
     last = labels[-1]
     if len(labels) < 2 or not all(labels) or "_" in labels[-2] or not (last in RESERVED or _is_top_level(last)):

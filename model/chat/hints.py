@@ -1,4 +1,4 @@
-"""What a prompt says about plans and other answers of a certain form, to models that aren't trained on them."""
+"""Instructions in a prompt for plans and other structured answers, for models that aren't trained on them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def asks_for_plan(request: ChatRequest) -> bool:
 
 
 def schema_hint(request: ChatRequest) -> str:
-    """What to say at the start of the conversation about the response format; empty for text and plans."""
+    """Instruction about the response format for the start of the conversation; empty for text and plans."""
     form = request.response_format
     if form is None or asks_for_plan(request):
         return ""
@@ -47,7 +47,7 @@ def schema_hint(request: ChatRequest) -> str:
 
 
 def plan_hint(request: ChatRequest) -> str:
-    """What to say at the end of the conversation to a model that isn't trained to plan; empty for other answers."""
+    """Instruction to plan, for the end of the conversation with an untrained model; empty for other answers."""
     return _schema_text(request, "Write only your plan, as JSON") if asks_for_plan(request) else ""
 
 

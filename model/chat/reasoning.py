@@ -44,7 +44,7 @@ class ReasoningReader:
         return reasoning, plain
 
     def finish(self) -> tuple[str, str]:
-        """What was held back, as reasoning or as text."""
+        """The text that was held back, as reasoning or as text."""
         rest, self._buffer = self._buffer, ""
         return (rest, "") if self._part is _Part.REASONING else ("", rest)
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from itertools import combinations, permutations
 from typing import Any
 
+from flightloop.schemas import referred
+
 Schema = Mapping[str, Any]
 
 DEPTH = 4
@@ -84,11 +86,7 @@ class Alternatives:
 
     def _resolved(self, schema: Any) -> Any:
         while isinstance(schema, Mapping) and isinstance(schema.get("$ref"), str):
-            found: Any = self.root
-            for step in schema["$ref"].removeprefix("#").split("/")[1:]:
-                name = step.replace("~1", "/").replace("~0", "~")
-                found = found[int(name)] if isinstance(found, list) else found[name]
-            schema = found
+            schema = referred(self.root, schema["$ref"])
         return schema
 
 

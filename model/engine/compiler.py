@@ -30,6 +30,7 @@ from model.chat.calls import COMPACT, CallFormat
 LIMIT_S = 3.0
 """Longest time to compile the schemas of one request. Thirty ordinary tools take about 50 ms."""
 START_S = 60.0
+"""Longest time for a compiler process to start."""
 PROCESSES = 2
 """Compiler processes, so that one slow schema doesn't block all others."""
 WAITING = 16
@@ -67,6 +68,7 @@ class GrammarCompiler:
         processes: number of compiler processes. Each starts on first use.
         command: starts a process that speaks the protocol of ``model.engine.compiling``.
         calls: how the model writes calls.
+        start_s: seconds for a process to start.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class GrammarCompiler:
         processes: int = PROCESSES,
         command: Sequence[str] = COMMAND,
         calls: CallFormat = COMPACT,
+        start_s: float = START_S,
     ) -> None:
         self._calls = calls
         self._limit_s = limit_s
@@ -85,7 +88,7 @@ class GrammarCompiler:
         self._turns: defaultdict[str, _Turn] = defaultdict(_Turn)
         self._threads = ThreadPoolExecutor(WAITING, "grammar-compiler")
         self._idle: SimpleQueue[_Process] = SimpleQueue()
-        self._processes = [_Process(command) for _ in range(processes)]
+        self._processes = [_Process(command, start_s) for _ in range(processes)]
         for process in reversed(self._processes):
             self._idle.put(process)
 
@@ -95,6 +98,7 @@ class GrammarCompiler:
         Raises:
             InvalidRequest: contradictory fields, a schema that can't be compiled, or one that takes too long.
             Overloaded: too many schemas of the tenant are already waiting.
+            InternalError: the compiler process failed or did not start; the next request tries again.
         """
         plain = request.flightloop.opening is None and not request.flightloop.never
         if plain and not request.tools and request.response_format is None and request.tool_choice in _FREE:
@@ -204,12 +208,18 @@ def _question(request: ChatRequest, calls: CallFormat) -> bytes:
 class _Process:
     """A compiler process, started on demand and restarted after a kill. Used by one thread at a time."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], start_s: float = START_S) -> None:
         self._command = command
+        self._start_s = start_s
         self._process: subprocess.Popen[bytes] | None = None
 
     def ask(self, question: bytes, limit_s: float) -> dict[str, Any]:
-        """The answer to a question. Raises TimeoutError after killing the process, and InternalError if it exits."""
+        """The answer to a question.
+
+        Raises:
+            TimeoutError: there was none within ``limit_s``, and the process was killed.
+            InternalError: the process exited, or did not start.
+        """
         try:
             process = self._running()
             assert process.stdin is not None
@@ -251,7 +261,10 @@ class _Process:
                 env={**os.environ, "PYTHONPATH": path},
                 process_group=0,  # its parent handles Ctrl-C
             )
-            _line(self._process, START_S)  # sent when its imports are complete
+            try:
+                _line(self._process, self._start_s)  # sent when its imports are complete
+            except TimeoutError:  # not the schema's fault, so not a TimeoutError of `ask`
+                raise ConnectionError(f"it did not start within {self._start_s:g} s") from None
         return self._process
 
 

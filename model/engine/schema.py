@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
 from flightloop.errors import InvalidRequest
-from flightloop.schemas import SchemaProblem, check
+from flightloop.schemas import SchemaProblem, check, referred
 from model.engine.alternatives import OVERLAP, Alternatives
 from model.engine.loosening import Looseness, loosened
 
@@ -70,7 +70,7 @@ def embed(schema: Schema, scope: str, looseness: Looseness = Looseness.NONE) -> 
     # Closing an object that allOf combines with another one could make both unsatisfiable.
     closing = not any("allOf" in node for node in _nodes(schema))
     walk = _Bounds(alternatives, names, closing, looseness)
-    return walk.node(schema), {names[target]: walk.node(_resolve(schema, target)) for target in targets}
+    return walk.node(schema), {names[target]: walk.node(referred(schema, target)) for target in targets}
 
 
 def free_value(depth: int = FREE_DEPTH) -> Schema:
@@ -194,10 +194,3 @@ def _references(schema: Any) -> Iterator[tuple[str, str]]:
         for name in ("$ref", "$dynamicRef", "$recursiveRef"):
             if isinstance(node.get(name), str):
                 yield name, node[name]
-
-
-def _resolve(schema: Any, target: str) -> Any:
-    for step in target.removeprefix("#").split("/")[1:]:
-        key = step.replace("~1", "/").replace("~0", "~")
-        schema = schema[int(key)] if isinstance(schema, list) else schema[key]
-    return schema

@@ -21,15 +21,15 @@ from flightloop.model_card import ModelCard
 from model.engine.compiler import GrammarCompiler
 from model.engine.engine import Engine
 from model.engine.request import EngineLoad, EngineOutput, EngineRequest, joined
+from model.serve.call_confidence import may_choose, without_unsure_calls
 from model.serve.openai_chunks import ChunkWriter
 from model.serve.openai_request import engine_request
-from model.serve.unsure import may_choose, sure
 from model.weights.loaded import LoadedModel
 
 log = structlog.get_logger(__name__)
-GATHERED = 8
+CHUNK_TOKENS = 8
 """Number of tokens at which a chunk is sent before the interval ends: an emergency stop can't take back a chunk."""
-MOST_PATIENCE = 4.0
+MOST_GROWTH = 4.0
 """Maximum factor by which chunks grow, in tokens and time, while many answers stream at once: each chunk costs the
 processes that pass it on as much as several tokens cost the engine. The engine's own speed isn't affected."""
 
@@ -41,11 +41,11 @@ class _Stream:
     request: EngineRequest
     loop: asyncio.AbstractEventLoop
     interval_s: float
-    patience: Callable[[], float] = lambda: 1.0  # factor on the chunk's tokens and time
-    _came: deque[EngineOutput | FlightloopError] = field(default_factory=deque)
+    growth: Callable[[], float] = lambda: 1.0  # factor on a chunk's tokens and time
+    _pending: deque[EngineOutput | FlightloopError] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _due: float = 0.0
-    _waits: bool = False  # the reader waits for the next output
+    _is_waiting: bool = False  # the reader waits for the next output
     _ended: bool = False
     _sent: int = 0  # tokens; only one thread writes each of the two counters
     _read: int = 0
@@ -62,30 +62,30 @@ class _Stream:
                 async with asyncio.timeout(rest):
                     await self._wake.wait()
                     self._wake.clear()
-        self._waits = True  # from here on, a sender wakes us; earlier output is checked below
-        while not self._came:
+        self._is_waiting = True  # from here on, a sender wakes us; earlier output is checked below
+        while not self._pending:
             await self._wake.wait()
             self._wake.clear()
-        self._waits = False
+        self._is_waiting = False
         self._wake.clear()
-        self._due = self.loop.time() + self.interval_s * self.patience()
+        self._due = self.loop.time() + self.interval_s * self.growth()
         return self._taken()
 
     @property
     def _full(self) -> bool:
-        return self._ended or self._sent - self._read >= GATHERED * self.patience()
+        return self._ended or self._sent - self._read >= CHUNK_TOKENS * self.growth()
 
     def _taken(self) -> EngineOutput:
         outputs: list[EngineOutput] = []
-        while self._came:
-            event = self._came[0]
+        while self._pending:
+            event = self._pending[0]
             if isinstance(event, FlightloopError):
                 if outputs:
                     break  # raised by the next call
                 raise event
             outputs.append(event)
             self._read += len(event.tokens)
-            self._came.popleft()
+            self._pending.popleft()
         # After an emergency stop, nothing is sent any more, not even what was decoded before it.
         return outputs[-1] if outputs[-1].interrupted else joined(outputs)
 
@@ -95,8 +95,8 @@ class _Stream:
         if isinstance(event, EngineOutput):
             self._sent += len(event.tokens)
         self._ended = isinstance(event, FlightloopError) or event.last
-        self._came.append(event)
-        if self._waits or self._full:
+        self._pending.append(event)
+        if self._is_waiting or self._full:
             with suppress(RuntimeError):  # the reader's loop is closed
                 self.loop.call_soon_threadsafe(self._wake.set)
 
@@ -108,9 +108,9 @@ class ChatServer:
         engine: stepped by this server's thread only.
         loaded: the model.
         name: the model's name in requests.
-        call_confidence: minimum confidence of calls (`model.serve.unsure`), 0..1; 0: all calls are made.
+        call_confidence: minimum confidence of calls (`model.serve.call_confidence`), 0..1; 0: all calls are made.
         interval_s: maximum time to collect tokens for a chunk while a single answer streams. With several answers it is
-            longer, by up to `MOST_PATIENCE`. 0: one token per chunk, or more if the reader is busy.
+            longer, by up to `MOST_GROWTH`. 0: one token per chunk, or more if the reader is busy.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class ChatServer:
             InternalError: the engine failed.
         """
         if self._call_confidence and may_choose(request):
-            return sure(self._answer, request, self._call_confidence)
+            return without_unsure_calls(self._answer, request, self._call_confidence)
         return self._answer(request)
 
     async def _answer(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
@@ -199,7 +199,7 @@ class ChatServer:
         writer = ChunkWriter(
             request_id, self._name, vocabulary, calls=bool(request.tools), held=held, logprobs=request.logprobs
         )
-        stream = _Stream(prepared, asyncio.get_running_loop(), self._interval_s, self._patience)
+        stream = _Stream(prepared, asyncio.get_running_loop(), self._interval_s, self._chunk_growth)
         self._open(stream)
         try:
             while True:
@@ -216,8 +216,8 @@ class ChatServer:
             if unfinished:
                 self._inbox.put(partial(self._engine.cancel, request_id))
 
-    def _patience(self) -> float:
-        return min((len(self._streams) + 1) / 2, MOST_PATIENCE)
+    def _chunk_growth(self) -> float:
+        return min((len(self._streams) + 1) / 2, MOST_GROWTH)
 
     def _open(self, stream: _Stream) -> None:
         with self._lock:

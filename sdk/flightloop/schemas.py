@@ -106,6 +106,13 @@ def subschemas(node: Any, place: Place = ()) -> Iterator[tuple[Place, Mapping[st
     yield place, node
 
 
+def referred(schema: Mapping[str, Any], reference: str) -> Any:
+    """The part of a schema that a reference within it names, such as ``#/$defs/name`` or ``#/anyOf/0``; None if no
+    schema is there."""
+    place = _target(schema, reference)
+    return None if place is None else _at(schema, place)
+
+
 def _targets(schema: Mapping[str, Any], node: Mapping[str, Any], place: Place) -> list[Place]:
     """Targets of a node's references. Raises SchemaProblem."""
     found = []

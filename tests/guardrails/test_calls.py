@@ -1,8 +1,9 @@
 import pytest
 
+from flightloop.egress import permits
 from flightloop.tool import Effect, Permission, ToolSpec
 from flightloop.verdicts import Action, Stage
-from guardrails.finders.hosts import hosts_in, hosts_of, permitted
+from guardrails.finders.hosts import addresses_of, hosts_in
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy
 from guardrails.text.words import stands_in
@@ -183,11 +184,11 @@ async def test_egress_lets_listed_hosts_and_other_tools_pass():
 
 
 def test_hosts():
-    assert hosts_of("http://good.example.:80/") == {"good.example"}
+    assert addresses_of("http://good.example.:80/") == {("good.example", 80)}
     named = hosts_in("see https://a.example/x, www.b.example and 10.0.0.1.")
     assert named == {"a.example", "www.b.example", "10.0.0.1"}
     assert hosts_in("see www.}.evil.example/x") == {"www.}.evil.example"}  # a link in Markdown, for some renderers
-    assert not permitted("", ["good.example"])
+    assert not permits(["good.example"], "", 443)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from guardrails import checkpoints
@@ -30,8 +30,10 @@ WHOLE = "".join(line.line for line in lines(6)).encode()
 @given(st.lists(st.one_of(
     st.tuples(st.just("grow"), st.integers(0, len(WHOLE))),
     st.tuples(st.just("edit"), st.integers(0, len(WHOLE) - 1)),
+    st.tuples(st.just("spoil"), st.integers(0, len(WHOLE) - 1)),
     st.tuples(st.just("cut"), st.integers(0, len(WHOLE))),
 ), max_size=8))  # fmt: skip
+@example([("grow", len(WHOLE)), ("spoil", 5), ("spoil", 5)])
 def test_a_growing_file_is_read_as_if_it_were_new(tmp_path: Path, steps: list[tuple[str, int]]) -> None:
     path, data = tmp_path / "checkpoints.jsonl", WHOLE[:0]
     path.write_bytes(data)
@@ -41,8 +43,8 @@ def test_a_growing_file_is_read_as_if_it_were_new(tmp_path: Path, steps: list[tu
             data += WHOLE[len(data) : max(place, len(data))]
         elif kind == "cut":
             data = data[:place]
-        elif place < len(data):
-            data = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+        elif place < len(data):  # "spoil" gives what isn't UTF-8, and, when it is repeated, the earlier byte
+            data = data[:place] + bytes([data[place] ^ (0x80 if kind == "spoil" else 1)]) + data[place + 1 :]
         path.write_bytes(data)
         assert reader.read() == read_checkpoints(path, KEYS)
 

@@ -221,6 +221,14 @@ async def test_narrow_drops_tools_and_limits_arguments():
     assert await guard.narrow(tools, GuardContext(agent="stranger")) == []
 
 
+async def test_words_of_the_user_add_no_choice_to_those_of_the_tool():
+    mail = definition("mail", to={"type": "string", "enum": ["a@example.org", "c@example.org"]})
+    for said, choices in (("a@example.org or b@example.org", ["a@example.org"]), ("b@example.org", None)):
+        narrowed = await Guard(policy(NARROWING)).narrow([mail], GuardContext(agent="support", user_text=said))
+        found = narrowed[0].function.parameters["properties"]["to"]["enum"]
+        assert found == (choices or ["a@example.org", "c@example.org"])
+
+
 async def test_without_candidates_the_schema_stays_as_it_is():
     mail = definition("mail", to={"type": "string"})
     narrowed = await Guard(policy(NARROWING)).narrow([mail], GuardContext(agent="support"))

@@ -9,6 +9,7 @@ import pytest
 from flightloop.tool import Effect, ToolSpec
 from guardrails.evidence.acts import changes_something
 from guardrails.evidence.identifying import leaves
+from guardrails.evidence.schemas import Schemas
 
 LEVEL = {"enum": [1, 2], "type": "integer"}
 NODE = {"$ref": "#/$defs/Node"}
@@ -78,3 +79,9 @@ def test_no_arithmetic_yields_an_identifier_in_parts() -> None:
 def test_a_tool_without_an_effect_reads_only_if_its_words_are_clear(name: str, description: str, writes: bool) -> None:
     assert changes_something(ToolSpec(name, description, {"type": "object"}, Effect.UNSAFE)) == writes
     assert not changes_something(ToolSpec(name, description, {"type": "object"}, Effect.PURE))
+
+
+def test_a_reference_may_name_an_alternative() -> None:
+    address = {"anyOf": [{"type": "null"}, {"type": "string", "format": "uri"}]}
+    schema = {"properties": {"home": address, "work": {"$ref": "#/properties/home/anyOf/1"}}}
+    assert Schemas.of(schema).at("work").formats == {"uri"}

@@ -11,7 +11,7 @@ from model.tuner.__main__ import app
 from model.tuner.data.row import write_rows
 from model.tuner.gate.command import compare, reason_for, table
 from model.tuner.gate.figure import Allowance, Figure, Verdict
-from model.tuner.gate.shelf import Shelf, digest_of
+from model.tuner.gate.promotions import PromotedExperts, digest_of
 from model.weights.experts import expert_state, load_experts
 from model.weights.tiny import TINY, tiny_model
 from model.weights.trained import save_trained
@@ -91,9 +91,9 @@ def test_what_cannot_be_decided_is_one_line(rows, experts, tmp_path, arguments, 
 
 
 def test_a_promotion_is_undone_from_the_command_line(experts, tmp_path):
-    shelf = Shelf(tmp_path / "home" / "experts.safetensors")
-    shelf.promote(experts, digest_of(experts), "")
-    done = CliRunner().invoke(app, ["promote", "--undo", "--to", str(shelf.used)])
+    promoted = PromotedExperts(tmp_path / "home" / "experts.safetensors")
+    promoted.promote(experts, digest_of(experts), "")
+    done = CliRunner().invoke(app, ["promote", "--undo", "--to", str(promoted.used)])
     assert done.exit_code == 0, done.output
     assert "undone: the shipped experts" in done.output
-    assert not shelf.used.exists()
+    assert not promoted.used.exists()

@@ -190,6 +190,7 @@ def test_a_prompt_beyond_the_context_names_count_and_limit() -> None:
             {"$ref": "#/$defs/N", "$defs": {"N": {"properties": {"n": {"$ref": "#/$defs/N"}}}}},
             "{n?: {n?: any}}",
         ),
+        ({"$ref": "#/anyOf/1", "anyOf": [{"type": "null"}, {"type": "integer"}]}, "integer"),
     ],
 )
 def test_types_read_like_typescript(schema: dict[str, Any], text: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from flightloop.answer import completed
 from flightloop.errors import InternalError
 from model.engine.request import EngineOutput, SampledToken
-from model.serve.server import GATHERED, _Stream
+from model.serve.server import CHUNK_TOKENS, _Stream
 from tests.model.test_server import TOOLS, Setup, request, setup
 
 __all__ = ["setup"]
@@ -46,7 +46,7 @@ async def test_tokens_gather_behind_the_first_and_the_end_waits_for_nothing(pati
     *parts, end = [chunk async for chunk in patient.server.stream(asked)]
     counts = [len(chunk.choices[0].logprobs.content) for chunk in parts]  # type: ignore[union-attr]
     assert sum(counts) == 24
-    assert all(count >= GATHERED for count in counts[1:-1])
+    assert all(count >= CHUNK_TOKENS for count in counts[1:-1])
     assert end.choices[0].finish_reason == "length"
     said = "".join(chunk.choices[0].delta.content or "" for chunk in parts)
     assert said == (await completed(setup.server.stream(asked))).choices[0].message.content

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from observability import catalog as c
 from observability.aggregator import Aggregator
 from observability.fakes import record_everything
+from observability.limits import OTHER
 from observability.metrics import Metrics
 
 
@@ -191,3 +192,18 @@ def test_known_series_are_there_before_anything_happened():
     assert values.value(c.GUARDRAIL_APPROVALS, decision="deny") == 0
     assert values.value(c.GUARDRAIL_INTERRUPTS, scope="all") == 0
     assert values.value(c.MODEL_TOKENS) is None
+
+
+def test_exemplars_obey_the_limits_of_labels() -> None:
+    """Processes that come and go, each with an agent of its own, and the aggregator remembers one of them."""
+    clock = Clock()
+    aggregator = Aggregator(remember=1, clock=clock)
+    for number in range(2 * c.AGENT.limit):
+        metrics = Metrics("worker")
+        metrics.inc(c.BUSINESS_COST_EUROS, 1.0, exemplar=f"{number:032x}", agent=f"agent-{number}")
+        aggregator.ingest(metrics.snapshot(final=True))
+    series = aggregator.values().series
+    labels = {labels for name, labels in series.scalars if name == c.BUSINESS_COST_EUROS.name}
+    assert {labels for _, labels in series.exemplars} == labels
+    assert len(labels) == c.AGENT.limit + 1
+    assert series.exemplars[c.BUSINESS_COST_EUROS.name, (OTHER,)].trace_id == f"{2 * c.AGENT.limit - 1:032x}"

@@ -61,3 +61,19 @@ def test_close_says_when_the_last_figures_could_not_be_delivered():
     reporter = Reporter(Metrics("replica"), Flaky(99), interval_s=60).start()
     with pytest.raises(ConnectionError, match="final metrics of replica"):
         reporter.close(attempts=2, pause_s=0)
+
+
+def test_figures_are_delivered_when_the_machine_cannot_be_sampled(caplog):
+    def sample() -> None:
+        raise OSError("no /proc")
+
+    metrics, sink = Metrics("replica"), Flaky(0)
+    reporter = Reporter(metrics, sink, interval_s=60, sample=sample)
+    metrics.inc(c.MODEL_INTERRUPTED, model="m")
+    with caplog.at_level(logging.WARNING):
+        assert reporter.flush()
+        reporter.close(pause_s=0)
+    assert counted(sink.aggregator) == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "cannot sample the metrics of replica, will retry: no /proc"
+    ]

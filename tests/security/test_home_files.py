@@ -29,7 +29,7 @@ from agent.serve.logs import log_to_file
 from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop import private
 from flightloop.errors import ConfigError
-from model.tuner.gate.shelf import Shelf
+from model.tuner.gate.promotions import PromotedExperts
 from observability.trace_file import FileSpanExporter
 
 ROOT = Path(__file__).parents[2]
@@ -121,7 +121,7 @@ async def test_each_writer_keeps_its_files_to_itself(tmp_path: Path, unconfigure
         experts = tmp_path / "experts.safetensors"
         for weights in (b"first", b"second"):
             experts.write_bytes(weights)
-            Shelf(home / "experts.safetensors").promote(experts, sha256(weights).hexdigest(), "better")
+            PromotedExperts(home / "experts.safetensors").promote(experts, sha256(weights).hexdigest(), "better")
         ready = tmp_path / "ready"
         os.mkfifo(ready)
         program = (

@@ -18,7 +18,7 @@ from agent.api import ApiDeps, create_app
 from agent.testing.api import KEY, api_deps
 from flightloop import limits
 from flightloop.chat import ChatRequest, FunctionDef, ToolDef
-from flightloop.errors import ConfigError, InvalidRequest, Overloaded
+from flightloop.errors import ConfigError, InternalError, InvalidRequest, Overloaded
 from flightloop.schemas import SchemaProblem, check
 from model.engine.compiler import MOST, GrammarCompiler, check_tools
 from model.engine.compiling import answer
@@ -190,6 +190,16 @@ async def test_compiling_has_a_time_limit_and_the_next_schema_is_served() -> Non
         assert await compiler.grammar(request({"const": "quick"})) == "start: TEXT"
         with pytest.raises(InvalidRequest, match="more than"):  # known by now
             await compiler.grammar(request({"const": "slow"}))
+    finally:
+        compiler.close()
+
+
+async def test_a_process_that_does_not_start_is_no_fault_of_the_schema() -> None:
+    compiler = GrammarCompiler(processes=1, command=(sys.executable, "-c", "input()"), start_s=0.1)
+    try:
+        for _ in range(2):  # a failure is not remembered as the schema's
+            with pytest.raises(InternalError, match=r"did not start within 0\.1 s"):
+                await compiler.grammar(request({"const": "quick"}))
     finally:
         compiler.close()
 

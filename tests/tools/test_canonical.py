@@ -45,6 +45,14 @@ def test_defaults_are_filled_in_behind_references_and_alternatives() -> None:
     assert canonical({}, schema) == {"other": None}
 
 
+def test_a_default_is_filled_in_behind_a_reference_to_an_alternative() -> None:
+    """As zod-to-json-schema writes a type that is used twice. JSON pointers number a list's elements (RFC 6901)."""
+    box = {"type": "object", "properties": {"size": {"type": "integer", "default": 3}}}
+    one = {"anyOf": [{"type": "null"}, box], "default": None}
+    schema = {"properties": {"one": one, "other": {"$ref": "#/properties/one/anyOf/1"}}}
+    assert canonical({"other": {}}, schema) == {"one": None, "other": {"size": 3}}
+
+
 def test_a_reference_in_a_circle_ends() -> None:
     schema = {"properties": {"a": {"$ref": "#/properties/a"}}}
     assert canonical({"a": {"b": 1.0}}, schema) == {"a": {"b": 1}}

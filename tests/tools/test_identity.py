@@ -123,6 +123,12 @@ def test_behind_references_and_alternatives_of_objects() -> None:
     assert by_schema(part, {"at": "2026-01-01T02:00+02:00"}, **{"$defs": defs}) == {"at": "2026-01-01T00:00:00+00:00"}
 
 
+def test_behind_a_reference_to_an_alternative() -> None:
+    defs = {"When": {"anyOf": [{"type": "null"}, MOMENT]}}
+    part = {"$ref": "#/$defs/When/anyOf/1"}
+    assert by_schema(part, "2026-01-01T02:00+02:00", **{"$defs": defs}) == "2026-01-01T00:00:00+00:00"
+
+
 @pytest.mark.parametrize("value", ["9" * 2_000_000, "0." + "0" * 2_000_000, " " * 2_000_000 + "5", ["5"] * 200_000])
 def test_long_values_take_no_longer_than_their_length(value: Any) -> None:
     wide = {

@@ -43,7 +43,7 @@ def scan_code(code: Code, language: Language = "python") -> Any:
     """
     from tools.codescan import Language, scan  # with its libraries a third of a second of imports
 
-    return _told(scan(code, Language(language), "program"))
+    return _as_json(scan(code, Language(language), "program"))
 
 
 @tool(effect="pure", timeout_s=20, returns_untrusted=True)
@@ -61,7 +61,7 @@ def check_constraints(code: Code, constraints: Asked, language: Language = "pyth
     asked = constraints.model_dump()
     imports = asked.pop("imports")
     limits = Constraints(imports=None if imports is None else frozenset(imports), **asked)
-    return _told(check_constraints(code, Language(language), limits, "program"))
+    return _as_json(check_constraints(code, Language(language), limits, "program"))
 
 
 @tool(effect="pure", timeout_s=60, permissions=("subprocess",), returns_untrusted=True)
@@ -96,7 +96,7 @@ def _compile(code: str) -> int:
     return 0
 
 
-def _told(report: Any) -> dict[str, Any]:
+def _as_json(report: Any) -> dict[str, Any]:
     """A report of the scanner as JSON."""
     result: dict[str, Any] = {
         "findings": [

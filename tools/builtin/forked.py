@@ -32,12 +32,12 @@ REPORT = 3
 
 @dataclass(frozen=True)
 class Ended:
-    """How the process ended, and what it wrote."""
+    """End of the process, and its output."""
 
     output: bytes
     """Standard output and error together."""
     report: bytes
-    """What ``work`` wrote to the descriptor ``REPORT``."""
+    """Output of ``work`` to the descriptor ``REPORT``."""
     cut: bool
     """Whether one of both was cut."""
     exit: str

@@ -140,7 +140,7 @@ def _first_error(output: str) -> str:
 
 
 def _compiler_output(folder: Path, sources: dict[str, str]) -> str | None:
-    """What the compiler says if it fails; None if it succeeds."""
+    """The compiler's messages if it fails; None if it succeeds."""
     for name, text in sources.items():
         (folder / name).write_text(text, encoding="utf-8", errors="replace")
     options = ["-proc:none", "-nowarn", "-encoding", "UTF-8", "-classpath", str(folder), "-d", str(folder)]

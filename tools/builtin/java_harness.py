@@ -19,7 +19,7 @@ IMPORTS = (
     "java.util.*", "java.util.function.*", "java.util.stream.*", "java.math.*", "java.security.*", "java.io.*",
     "java.nio.charset.*", "java.nio.file.*", "java.time.*",
 )  # fmt: skip
-"""What tests may use without importing it."""
+"""Imports that tests needn't write."""
 _SOURCE = """
 public class HARNESS {
 static final java.lang.Object NOTHING = new java.lang.Object();
@@ -130,7 +130,7 @@ def head(package: str | None) -> str:
 
 
 def said(output: str, token: str) -> dict[int, dict[str, Any]]:
-    """What the harness told, by number of the test; lines without its token were written by the program."""
+    """Results of the harness, by number of the test; lines without its token were written by the program."""
     found: dict[int, dict[str, Any]] = {}
     for line in output.splitlines():
         if line.startswith(f"{token} "):

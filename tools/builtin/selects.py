@@ -26,7 +26,7 @@ MAX_VALUE_BYTES = 100_000
 MAX_RESULT_BYTES = 2_000_000
 """Bytes of all rows together."""
 NUMBER_BYTES = 32
-"""What a number counts for."""
+"""Bytes that a number counts as."""
 STEPS_BETWEEN_CHECKS = 200
 """Instructions of SQLite between two looks at the clock. One may take 10 ms, such as instr() of two long texts."""
 MAX_DEPTH = 12

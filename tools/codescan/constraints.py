@@ -67,7 +67,7 @@ _SEVERITY = {"complexity": Severity.MEDIUM, "style": Severity.LOW}
 
 @dataclass(frozen=True)
 class Constraints:
-    """What a program has to keep to. The defaults allow everything."""
+    """Constraints on a program. The defaults allow everything."""
 
     imports: frozenset[str] | None = None
     """Modules (Python) or packages (Java) that it may import, with what lies below them; None: any."""

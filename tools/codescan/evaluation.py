@@ -29,7 +29,7 @@ class Evaluation:
         self._inner: list[tuple[Node, Node | None]] = []
         """Functions inside the scope, with their classes."""
         self._results: dict[str, Value] = {}
-        """What functions of the module return, by name, for foreign arguments."""
+        """Return values of the module's functions for foreign arguments, by name."""
         self._statements: dict[Kind, Callable[[Node], None]] = {}
         self._evaluate: dict[Kind, Callable[[Node], Value]] = {
             Kind.LITERAL: lambda node: Value(Level.CONSTANT, constant=node.value),
@@ -206,7 +206,7 @@ class Evaluation:
         return tuple(names)
 
     def _collected(self, node: Node, receiver: Value | None, args: list[Value]) -> None:
-        """What is added to a collection or a builder makes it as foreign as itself."""
+        """A collection or builder becomes as foreign as the most foreign value that is added to it."""
         if receiver is None or not self._knowledge.collects(last(node.name)):
             return
         owner = node.receiver

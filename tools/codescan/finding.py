@@ -1,4 +1,4 @@
-"""What a scan returns: findings in one schema, and what could not be examined."""
+"""Result of a scan: findings in one schema, and the parts that could not be examined."""
 
 from __future__ import annotations
 

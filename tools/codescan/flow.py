@@ -160,7 +160,7 @@ class Flow(Evaluation):
 
 
 def _merged(first: Environment | None, second: Environment) -> Environment:
-    """What is known after either of two branches."""
+    """Merges the environments after two branches, of which either may have run."""
     if first is None:
         return second
     merged = dict(second)

@@ -1,4 +1,4 @@
-"""What the data flow knows about a language's libraries: sources, and calls that clean, check or carry values."""
+"""Facts about a language's libraries for the data flow: sources, and calls that clean, check or carry values."""
 
 from __future__ import annotations
 

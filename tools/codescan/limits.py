@@ -28,7 +28,7 @@ class ScanLimits:
 
 @dataclass
 class Budget:
-    """What is left of a scan's time and nodes."""
+    """Time and nodes that a scan has left."""
 
     limits: ScanLimits
     clock: Callable[[], float] = time.monotonic

@@ -49,7 +49,7 @@ class Rule:
     cwe: int
     severity: Severity
     topic: str
-    """What a value must be clean for, such as ``sql``."""
+    """Topic that a value must be clean for, such as ``sql``."""
     reason: str
     fix: str
     variants: tuple[Variant, ...] = ()

@@ -13,7 +13,7 @@ Problem = tuple[int, str]
 
 
 def signature_problem(tree: Node, language: Language, wanted: str) -> Problem | None:
-    """What differs between the program's function of that name and the wanted one; None if nothing does.
+    """Differences between the program's function of that name and the wanted one; None if there are none.
 
     Python: names and order of the parameters, and annotations where the wanted signature has some. Java: the types of
     the parameters and of the result, without type arguments.

@@ -30,7 +30,7 @@ class Scope:
 
 @dataclass
 class Module:
-    """What rules ask about the whole text."""
+    """Facts about the whole text that rules ask for."""
 
     tree: Node
     lines: list[str]

@@ -1,4 +1,4 @@
-"""What is known about a value while code is read: where it comes from, and what it was checked for."""
+"""Abstract values of the data flow: where a value comes from, and which checks it has passed."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from tools.knowledge.words import NUMBER_WORDS
 
 
 class Measure(StrEnum):
-    """What a number measures. The comments give the unit of values."""
+    """Kinds of quantities. The comments give the unit of their values."""
 
     MONEY = "money"  # euros
     TIME = "time"  # minutes

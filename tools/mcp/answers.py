@@ -70,7 +70,7 @@ def begun(error: ErrorData) -> bool:
     return error.code != METHOD_NOT_FOUND
 
 
-def told(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """First line of an error message, cut to 300 characters since it may come from a server."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

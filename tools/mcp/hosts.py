@@ -12,7 +12,7 @@ from typing import Any
 
 from flightloop.tool import ToolContext
 from tools.host import ToolHosts, ToolOutcome
-from tools.mcp.answers import CallResult, told
+from tools.mcp.answers import CallResult, first_line
 from tools.mcp.pins import McpTool
 from tools.mcp.programs import Programs
 from tools.mcp.servers import Server
@@ -125,7 +125,7 @@ class McpHosts:
             uncertain = begun and not isinstance(error, Refused)
             return ToolOutcome(False, error=message, seconds=seconds, uncertain=uncertain)
         except (ValueError, RuntimeError) as error:  # raised by the SDK for invalid answers
-            log.warning("MCP server %s: %s", tool.server, told(error))
+            log.warning("MCP server %s: %s", tool.server, first_line(error))
             message = f"{tool.server} returned an invalid tool result"
             return ToolOutcome(False, error=message, seconds=time.monotonic() - started, uncertain=begun)
         return _outcome(result, time.monotonic() - started)

@@ -22,7 +22,7 @@ from mcp.types import (
 )
 
 from tools.ending import THREADS, end_started
-from tools.mcp.answers import A, CallResult, OfferedTools, ask, begun, told
+from tools.mcp.answers import A, CallResult, OfferedTools, ask, begun, first_line
 from tools.mcp.pins import Pin
 from tools.mcp.programs import Programs
 from tools.mcp.servers import Server
@@ -183,9 +183,9 @@ class Session:
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # anyio groups errors of a transport
-            log.warning("MCP server %s: %s", self._name, told(error))
+            log.warning("MCP server %s: %s", self._name, first_line(error))
             if not opened.done():
-                opened.set_exception(ServerGone(f"the MCP server {self._name} can't be reached: {told(error)}"))
+                opened.set_exception(ServerGone(f"the MCP server {self._name} can't be reached: {first_line(error)}"))
         finally:
             if not opened.done():
                 opened.cancel()

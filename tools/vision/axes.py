@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.vision.numerals import CURRENCIES, Numeral, numeral, power_of_ten
+from tools.vision.numerals import Numeral, numeral, power_of_ten
 from tools.vision.ocr import Word
 from tools.vision.readings import NO_AXIS, Axis, AxisScale
 from tools.vision.scale import Scale, Tick, fit
@@ -145,10 +145,6 @@ def unit_of(title: str) -> str:
     """The unit at the end of an axis title, as in ``Revenue (k€)``."""
     match = UNIT.search(title)
     return match[1].strip() if match else ""
-
-
-def is_currency(unit: str) -> bool:
-    return unit in CURRENCIES and bool(unit)
 
 
 def vertical_title(words: Sequence[Word], left: float, taken: set[Word]) -> str:

@@ -1,4 +1,4 @@
-"""What all chart readers get, found once per image."""
+"""Parts of a chart that all chart readers use, found once per image."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Measures:
     """One row for each series, one value for each category."""
     title: str = ""
     axis: str = ""
-    """What the categories are."""
+    """Name of the categories."""
     units: tuple[str, ...] = ()
     """Unit of each series."""
     parts: bool = False

@@ -1,4 +1,4 @@
-"""What the reader returns. All text in a reading comes from the image and is untrusted.
+"""Readings: the reader's results. All text in a reading comes from the image and is untrusted.
 
 Pixel positions are (x, y) in the file's own pixels, origin top left, after EXIF rotation. Confidences are 0 to 1.
 """
@@ -97,7 +97,7 @@ class ChartReading:
     horizontal: bool = False  # bars grow to the right
     stacked: bool = False
     notes: tuple[str, ...] = ()
-    """What a reader of the values should know, such as a missing axis."""
+    """Notes for whoever uses the values, such as a missing axis."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from tools.vision.images import Pixels
 from tools.vision.libraries import opencv
 from tools.vision.ocr import Word
-from tools.vision.readings import Box
 
 Lab = NDArray[np.float32]
 """Colours in CIE L*a*b*, last axis of size 3. Distances of 2 are just visible."""
@@ -149,11 +148,3 @@ def _surrounds(mask: Mask, scene: Scene) -> bool:
     sides = (inside[:depth], inside[:, :depth], inside[:, -depth:])
     filled = sum(float(side.max(axis=axis).mean() > 0.75) for side, axis in zip(sides, (0, 1, 1), strict=True))
     return filled >= 3 and float(np.mean(inside)) > 0.25
-
-
-def box_of(mask: Mask) -> Box | None:
-    """Bounding box of a mask's pixels."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return None
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)

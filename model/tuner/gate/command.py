@@ -21,7 +21,7 @@ from model.tuner.evaluation import HeldOut, Scored, read_held_out, score
 from model.tuner.gate.answers import NAMES, compare_answers
 from model.tuner.gate.benches import compare_benches, read_benches
 from model.tuner.gate.figure import Allowance, Figure, Verdict
-from model.tuner.gate.shelf import DIGITS, Shelf, digest_of
+from model.tuner.gate.promotions import DIGITS, PromotedExperts, digest_of
 from model.weights.load import LoadedModel, load_model
 
 HOME = Path(".flightloop")
@@ -66,10 +66,10 @@ def promote(
     """Puts new experts in use, unless they are worse than the current ones."""
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     to = to or HOME / promoted_experts(model)
-    shelf = Shelf(to)
+    promoted = PromotedExperts(to)
     try:
         if undo:
-            entry = shelf.undo("--undo")
+            entry = promoted.undo("--undo")
         elif experts is None or evaluation is None:
             raise ConfigError("give the new experts and --evaluation, or --undo")
         else:
@@ -83,7 +83,7 @@ def promote(
             load = partial(loaded, model)
             figures = [*compare(console, load, experts, against, evaluation, longest, allowance, seed), *benches]
             console.print(table(figures, str(against or "untrained experts"), str(experts)))
-            entry = shelf.promote(experts, digest, reason_for(figures, force), list(map(fact_of, figures)))
+            entry = promoted.promote(experts, digest, reason_for(figures, force), list(map(fact_of, figures)))
     except ConfigError as error:
         sys.exit(f"error: {error}")
     now = f"{to.resolve()} ({entry.digest[:DIGITS]})" if entry.digest else "the shipped experts"

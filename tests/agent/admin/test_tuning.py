@@ -15,7 +15,7 @@ from agent.config import Settings
 from flightloop.errors import ConfigError
 from model.config import promoted_experts
 from model.tuner.gate.figure import Figure
-from model.tuner.gate.shelf import Shelf, digest_of
+from model.tuner.gate.promotions import PromotedExperts, digest_of
 from model.tuner.tuner import EXPERTS, Tuner
 from model.weights.experts import load_experts
 from model.weights.loaded import LoadedModel
@@ -71,7 +71,7 @@ async def test_a_project_is_trained_on_its_lessons_and_promoted(settings: Settin
     assert not [row for row in [*project, *general] if row in train]
     assert not {asked(row) for row in own} & {asked(row) for row in project}
     assert digest_of(promoted(settings)) == digest_of(wish.out / EXPERTS)
-    names = {figure["name"] for figure in Shelf(promoted(settings)).log()[0].figures}
+    names = {figure["name"] for figure in PromotedExperts(promoted(settings)).log()[0].figures}
     assert {"project_loss_all", "general_loss_all"} <= names
     assert [line for line in told if "the platform uses them from its next start" in line]
     with pytest.raises(ConfigError, match="a tuning with other experts; give a new folder"):

@@ -19,43 +19,43 @@ MOST_BYTES = 4 * 1024 * 1024
 """Maximum size of an answer."""
 
 
-class NoAnswer(Exception):
+class ProcessFailed(Exception):
     """There is no sandbox, the process ended without an answer, or it reported a failure."""
 
 
-def answer_of(
-    path: Path, config: ToolsConfig, once: Literal["describe", "seed"], data: Path | None = None
+def run_once(
+    path: Path, config: ToolsConfig, task: Literal["describe", "seed"], data: Path | None = None
 ) -> dict[str, Any]:
     """Runs the file and returns the answer of its process. The project's code may have forged it: don't trust it.
 
     Args:
         path: real path of the file; the process may read its folder.
         config: configuration of the sandbox.
-        once: the task of the process (`tools.child`).
+        task: what the process does (`tools.child`).
         data: folder that the process may write; None for no folder.
 
     Raises:
-        NoAnswer: the process failed or gave no answer; the message gives the reason.
+        ProcessFailed: the process failed or gave no answer; the message gives the reason.
     """
     scratch = make_scratch()
     rights = Isolation(hosts=(), folders=() if data is None else (str(data),), subprocesses=False)
     try:
         confinement = confinement_of(rights, config, scratch, [path.parent], data)
         where = None if data is None else str(data)
-        command = command_of(confinement, config, sources=[str(path)], once=once, data=where)
+        command = command_of(confinement, config, sources=[str(path)], task=task, data=where)
         answer, printed = _output(command, environment_of(config, scratch), scratch, config.start_timeout_s)
         found = frames.decode(answer)
     except (SandboxError, OSError) as error:
-        raise NoAnswer(str(error)) from None
+        raise ProcessFailed(str(error)) from None
     except frames.FrameError:
         told = printed.decode("utf-8", "replace").strip()[-500:]
-        whose = "their" if once == "describe" else "its"
+        whose = "their" if task == "describe" else "its"
         late = f"{whose} process ended, or took longer than {config.start_timeout_s:g} s. {told}"
-        raise NoAnswer(late.strip()) from None
+        raise ProcessFailed(late.strip()) from None
     finally:
         remove(scratch)
     if "failed" in found:
-        raise NoAnswer(str(found["failed"]).removeprefix("ConfigError: "))
+        raise ProcessFailed(str(found["failed"]).removeprefix("ConfigError: "))
     return found
 
 

@@ -25,14 +25,14 @@ from flightloop.chat import (
 )
 from flightloop.errors import ConfigError, Overloaded
 from model.config import ModelConfig
-from model.serve.unsure import may_choose, sure
+from model.serve.call_confidence import may_choose, without_unsure_calls
 
 TOOLS = [{"type": "function", "function": {"name": "find", "parameters": {"type": "object", "properties": {}}}}]
 
 
 @dataclass
 class Answers:
-    """A model that calls where it may, so sure of it, and else says so.
+    """A model that calls where it may, as sure as ``confidence`` says, and answers in words where it may not.
 
     ``before``: words that it says before it calls; ``full``: how often its queue is, for the second question.
     """
@@ -60,8 +60,8 @@ class Answers:
             yield self._chunk(ChunkChoice(delta=delta, logprobs=ChoiceLogprobs(content=spelt)))
         last = self._chunk(ChunkChoice(delta=Delta(), finish_reason="tool_calls" if calls else "stop"))
         last.usage = Usage(prompt_tokens=10, completion_tokens=4, total_tokens=14)
-        sure = self.confidence if calls else 0.9
-        last.flightloop = ResponseExtension(confidence=sure, queue_seconds=1.5, ttft_seconds=0.5)
+        confidence = self.confidence if calls else 0.9
+        last.flightloop = ResponseExtension(confidence=confidence, queue_seconds=1.5, ttft_seconds=0.5)
         yield last
 
     def _chunk(self, choice: ChunkChoice) -> ChatChunk:
@@ -75,7 +75,7 @@ def request(**fields: object) -> ChatRequest:
 
 
 async def whole(model: Answers, asked: ChatRequest, least: float = 0.1) -> tuple[list[ChatChunk], ChatCompletion]:
-    chunks = [chunk async for chunk in sure(model, asked, least)]
+    chunks = [chunk async for chunk in without_unsure_calls(model, asked, least)]
     answer = Answer()
     for chunk in chunks:
         answer.add(chunk)
@@ -132,7 +132,7 @@ async def test_an_answer_that_has_begun_waits_for_a_full_queue() -> None:
 
 async def test_words_pass_while_they_are_written() -> None:
     model = Answers(0.04)
-    stream = sure(model, request(tool_choice="none"), 0.1)
+    stream = without_unsure_calls(model, request(tool_choice="none"), 0.1)
     assert [(await anext(stream)).choices[0].delta.content for _ in range(2)] == [None, "Which "]
     await stream.aclose()
     assert len(model.asked) == 1

@@ -13,7 +13,7 @@ from flightloop.errors import Overloaded
 Ask = Callable[[ChatRequest], AsyncGenerator[ChatChunk, None]]
 LEAST_TOKENS = 32
 """Minimum tokens left for a text answer; with fewer, calls are made regardless of their confidence."""
-AGAIN_S = 0.1
+RETRY_S = 0.1
 """Seconds between attempts to enqueue the second answer while the queue is full."""
 
 
@@ -22,7 +22,7 @@ def may_choose(request: ChatRequest) -> bool:
     return bool(request.tools) and request.tool_choice in (None, "auto")
 
 
-async def sure(ask: Ask, request: ChatRequest, least: float) -> AsyncGenerator[ChatChunk, None]:
+async def without_unsure_calls(ask: Ask, request: ChatRequest, least: float) -> AsyncGenerator[ChatChunk, None]:
     """Streams an answer. If it consists of calls less probable than ``least``, the model is asked for text instead.
 
     Text is streamed at once; calls are held until they are complete, but calls after text are always made. Tokens of
@@ -45,19 +45,19 @@ async def sure(ask: Ask, request: ChatRequest, least: float) -> AsyncGenerator[C
                 for each in held:
                     yield each
                 held.clear()
-    again = _in_words(request, held, least)
+    again = _text_request(request, held, least)
     if again is None:
         for chunk in held:
             yield chunk
         return
     last, took = held[-1], time.monotonic() - began
     yield last.model_copy(update={"choices": [], "flightloop": None})
-    async with aclosing(_admitted(ask, again)) as chunks:
+    async with aclosing(_retried(ask, again)) as chunks:
         async for chunk in chunks:
             yield _continued(chunk, last, took)
 
 
-async def _admitted(ask: Ask, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+async def _retried(ask: Ask, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
     """Streams an answer to a request that was admitted before. If the queue is full now, retries until it isn't."""
     while True:
         try:
@@ -66,10 +66,10 @@ async def _admitted(ask: Ask, request: ChatRequest) -> AsyncGenerator[ChatChunk,
                     yield chunk
             return
         except Overloaded:  # raised before any output
-            await asyncio.sleep(AGAIN_S)
+            await asyncio.sleep(RETRY_S)
 
 
-def _in_words(request: ChatRequest, held: list[ChatChunk], least: float) -> ChatRequest | None:
+def _text_request(request: ChatRequest, held: list[ChatChunk], least: float) -> ChatRequest | None:
     """The request for a text answer; None if the held calls are made."""
     last = held[-1] if held else None
     if last is None or last.usage is None or last.flightloop is None or last.flightloop.confidence is None:

@@ -48,7 +48,7 @@ class Entry:
     figures: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
 
-class Shelf:
+class PromotedExperts:
     """Storage of the experts in use.
 
     Args:
@@ -108,7 +108,7 @@ class Shelf:
         last = standing[-1]
         if digest_of(self.used) != last.digest:
             raise ConfigError(f"{self.used} is not the file promoted last ({_short(last.digest)}); move it away first")
-        source = self._kept(last.replaced) if last.replaced else None
+        source = self._archived(last.replaced) if last.replaced else None
         entry = Entry(
             self._now(), "undone", last.replaced, last.digest, str(source) if source else None, _user(), reason
         )
@@ -124,7 +124,7 @@ class Shelf:
                 written.unlink()
                 raise ConfigError(f"{source} is not the file that was measured ({_short(digest)}); measure it again")
         if entry.replaced:
-            self._keep(entry.replaced)
+            self._archive(entry.replaced)
         with open(self._log, "a", encoding="utf-8", opener=private.opener) as file:
             file.write(json.dumps(asdict(entry)) + "\n")
             file.flush()
@@ -135,15 +135,15 @@ class Shelf:
             written.replace(self.used)
         return entry
 
-    def _keep(self, digest: str) -> None:
-        kept = self._kept(digest)
-        if digest_of(kept) != digest:
-            private.folder(kept.parent)
-            written = kept.with_suffix(".writing")
+    def _archive(self, digest: str) -> None:
+        archived = self._archived(digest)
+        if digest_of(archived) != digest:
+            private.folder(archived.parent)
+            written = archived.with_suffix(".writing")
             _copy(self.used, written)
-            written.replace(kept)
+            written.replace(archived)
 
-    def _kept(self, digest: str) -> Path:
+    def _archived(self, digest: str) -> Path:
         return self._replaced / f"{digest}.safetensors"
 
     def _now(self) -> str:

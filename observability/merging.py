@@ -39,8 +39,8 @@ def _add_cumulative(made: Series, series: Series, limits: LabelLimits) -> None:
         if metric.kind is Kind.COUNTER:
             made.scalars[key] = made.scalars.get(key, 0.0) + value
     for (name, values), exemplar in series.exemplars.items():
-        if metric := BY_NAME.get(name):
-            key = _bounded(metric, values, limits)
+        if (known := BY_NAME.get(name)) is not None:
+            key = _bounded(known, values, limits)
             if key not in made.exemplars or made.exemplars[key].at <= exemplar.at:
                 made.exemplars[key] = exemplar
     for (name, values), histogram in series.histograms.items():

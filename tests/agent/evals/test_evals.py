@@ -35,7 +35,7 @@ from agent.testing.images import local_images
 from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop.cli.console import PlainConsole
 from flightloop.cli.project import write_project
-from flightloop.errors import ConfigError, Interrupted
+from flightloop.errors import ConfigError
 from flightloop.tool import ToolContext
 from flightloop.verdicts import Action, Stage
 from tools.registry import Registry
@@ -395,16 +395,3 @@ async def test_what_is_wrong_is_told_before_anything_is_played(
     file.unlink() if line is None else file.write_text(json.dumps(line))
     with pytest.raises(ConfigError, match=said):
         await evaluate(settings(folder, "http://127.0.0.1:1"), wish, Console(file=io.StringIO()))
-
-
-async def test_a_latched_stop_ends_the_evaluation_and_says_how_to_lift_it(folder: Path) -> None:
-    lines = [json.dumps(HEARD | {"id": name, "recorded": []}) for name in ("good", "bad", "worse")]
-    (folder / "tasks" / "first.jsonl").write_text("\n".join(lines))
-    told = {"message": "interrupt int_7f stops everything (drill); clear it to continue", "code": "interrupted"}
-    server = ScriptedServer(
-        PLANNED, ScriptedAnswer(text="The dentist."), ScriptedAnswer(status=423, body={"error": told})
-    )
-    async with server.serving() as url:
-        with pytest.raises(Interrupted, match=r"task bad: .*stop int_7f.*flightloop stop --clear int_7f"):
-            await evaluate(settings(folder, url), Wish(), Console(file=io.StringIO()))
-    assert len([one for one in server.requests if one["messages"]]) == 3

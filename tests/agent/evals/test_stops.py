@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-from agent.admin.evals import Wish, evaluate
 from rich.console import Console
 
+from agent.admin.evals import Wish, evaluate
 from agent.testing.model_server import ScriptedAnswer, ScriptedServer
 from flightloop.errors import Interrupted
 from tests.agent.evals.test_evals import HEARD, PLANNED, folder, settings

@@ -10,7 +10,7 @@ import psycopg
 import structlog
 
 from agent.store.notifier import CHANNEL
-from agent.store.sql.connection import Database
+from agent.store.sql.connection import Database, first_line
 
 log = structlog.get_logger(__name__)
 _AGAIN_S = 1.0
@@ -44,9 +44,7 @@ class Listener:
             try:
                 self._listen()
             except psycopg.Error as error:
-                log.warning(
-                    "not listening for the journal's notifications, will try again", error=str(error).splitlines()[0]
-                )
+                log.warning("not listening for the journal's notifications, will try again", error=first_line(error))
             finally:
                 self.connected = False
             self._ended.wait(_AGAIN_S)

@@ -114,11 +114,11 @@ class SqlBackend:
     def sure_s(self) -> float:
         return self._presence.sure_s()
 
-    def listen(self, heard: Callable[[str | None], None]) -> bool:
+    def listen(self, on_topic: Callable[[str | None], None]) -> bool:
         if self._database.kind != "postgresql":
             return False
         if self._listener is None:
-            self._listener = Listener(self._database, heard)
+            self._listener = Listener(self._database, on_topic)
         return self._listener.connected
 
     async def compact(self, whole: bool) -> list[str]:

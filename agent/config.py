@@ -191,8 +191,9 @@ class Settings(BaseSettings):
         if value is None:
             return None
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be a URL that begins with http:// or https://")
+        _ = parts.port  # raises ValueError if it is not a number up to 65535
         return value.rstrip("/")
 
     @field_validator("oidc_issuer")
@@ -358,5 +359,6 @@ def _line(detail: Any) -> str:
     variable = ".".join([PREFIX + str(detail["loc"][0]).upper(), *map(str, detail["loc"][1:])])
     told = str(detail["msg"]).removeprefix("Value error, ")
     secret = any(word in variable for word in ("KEY", "PASSWORD", "WEBHOOKS"))
+    secret = secret or "@" in str(detail["input"])  # a URL may have a password
     value = str(detail["input"]) if isinstance(detail["input"], Path) else detail["input"]
     return f"{variable}: {told}" + ("" if secret else f" (got {value!r})")

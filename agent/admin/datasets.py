@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from agent.admin.logs import configured
-from agent.admin.telling import tell
+from agent.admin.output import tell
 
 dataset = typer.Typer(no_args_is_help=True, help="Create training data for the tuner.")
 

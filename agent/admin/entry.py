@@ -14,8 +14,8 @@ from agent.admin.datasets import dataset
 from agent.admin.erasures import erase
 from agent.admin.logs import configured
 from agent.admin.mcp import mcp
+from agent.admin.output import tell
 from agent.admin.tasks import attack, evaluate, regress, tune
-from agent.admin.telling import tell
 from agent.config import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Run and administer a flightloop platform.")

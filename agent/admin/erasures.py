@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from agent.admin.logs import configured
-from agent.admin.telling import tell
+from agent.admin.output import tell
 
 
 def erase(

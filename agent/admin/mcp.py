@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from agent.admin.logs import configured
-from agent.admin.telling import tell
+from agent.admin.output import tell
 from agent.config import MCP_PORT, load_settings
 from agent.serve.signals import stop_on_signals
 from flightloop import settings as client_settings

@@ -183,10 +183,10 @@ def _project_of(file: Path) -> Path | None:
 
 def _cases(path: Path) -> Iterator[tuple[int, Case]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    for number, line in enumerate(lines, 1):
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from error
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: JSON strings may have other separators
         if line.strip():
             try:
                 yield number, Case.model_validate_json(line)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from agent.admin.logs import configured
-from agent.admin.telling import tell
+from agent.admin.output import tell
 from flightloop.runs import RunStatus
 
 Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]

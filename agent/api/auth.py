@@ -177,12 +177,12 @@ class Keyring:
     async def revoked(self, authorization: str | None) -> None:
         """Returns once the key of an ``Authorization`` header is no longer accepted, or could not be checked for
         ``SILENCE_S``."""
-        heard = time.monotonic()
-        while time.monotonic() - heard < SILENCE_S:
+        answered_at = time.monotonic()
+        while time.monotonic() - answered_at < SILENCE_S:
             try:
                 async with asyncio.timeout(FRESH_S):
                     await self.principal(authorization)
-                heard = time.monotonic()
+                answered_at = time.monotonic()
             except Unauthorized:
                 return
             except Exception as error:

@@ -112,13 +112,13 @@ async def follow(deps: ApiDeps, tenant_id: str, run_id: str, after: int) -> Asyn
 async def _something(deps: ApiDeps, run_id: str, after: int, deltas: asyncio.Queue[DeltaEvent]) -> DeltaEvent | None:
     """Waits for the next delta. Returns None if there is a durable event to read, or after four heartbeats."""
     written = asyncio.create_task(deps.journal.wait(run_id, after, deps.heartbeat_s * 4))
-    heard = asyncio.create_task(deltas.get())
+    arrived = asyncio.create_task(deltas.get())
     try:
-        done, _ = await asyncio.wait({written, heard}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({written, arrived}, return_when=asyncio.FIRST_COMPLETED)
         if written in done:
             written.result()
-        return heard.result() if heard in done else None
+        return arrived.result() if arrived in done else None
     finally:
         with CancelScope(shield=True):
             await ended(written)
-            await ended(heard)
+            await ended(arrived)

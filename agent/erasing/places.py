@@ -1,4 +1,4 @@
-"""Files of a deployment that may have something of a run."""
+"""Files of a deployment that may contain data of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where content of runs may be that no erasure reaches."""
+"""Lists the places with content of runs that an erasure can't reach."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Receivers:
 
 
 async def out_of_reach(journal: Journal, tenants: Sequence[str], places: Places, receivers: Receivers) -> list[str]:
-    """Lists them, one line each."""
+    """Places that an erasure can't reach, one line each."""
     found = list(ALWAYS)
     if receivers.webhooks:
         found.append(f"receivers of webhooks: {', '.join(receivers.webhooks)}")

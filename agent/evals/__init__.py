@@ -1,0 +1,1 @@
+"""Evaluations: plays a project's tasks and judges the results."""

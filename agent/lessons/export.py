@@ -61,7 +61,7 @@ class Exporter:
         self._project = project
         self._tenant_id = tenant_id
         self._registry = project.tools.registry
-        self._kits: dict[str, AgentRuntime] = {}
+        self._runtimes: dict[str, AgentRuntime] = {}
 
     async def samples(self, agent: str | None = None) -> AsyncIterator[Sample]:
         """Yields samples, newest first."""
@@ -81,28 +81,30 @@ class Exporter:
 
     async def _sample(self, run: Run) -> Sample | None:
         """Sample of a run; None if the run has no decision, or if the policy no longer permits its input."""
-        kit = self._kit(run.agent)
-        conversation = await converse(self._journal, run, kit, None)
+        runtime = self._runtime(run.agent)
+        conversation = await converse(self._journal, run, runtime, None)
         if conversation.evidence:  # what was read in images are texts of strangers
             return None
         events = await all_events(self._journal, run.tenant_id, run.id)
         history = History(run.id, events)
         context = GuardContext(run.tenant_id, run.agent, run.session_id, run.id)
-        ruling = await kit.guard.check(Checked(Stage.INPUT, conversation.input_text, context))
+        ruling = await runtime.guard.check(Checked(Stage.INPUT, conversation.input_text, context))
         if not history.turns or ruling.action.severity >= Action.ASK.severity:
             return None
         if ruling.action is Action.REDACT:
             conversation.user = with_text(conversation.user, ruling.text)
-        row = row_of(conversation, history, await _offered(kit, run, history, conversation))
+        row = row_of(conversation, history, await _offered(runtime, run, history, conversation))
         return Sample(run, row, _judged(run, events))
 
-    def _kit(self, name: str) -> AgentRuntime:
-        if name not in self._kits:
+    def _runtime(self, name: str) -> AgentRuntime:
+        if name not in self._runtimes:
             agent = self._project.agent(name)
             asked = [as_tool(self._project.agent(other)) for other in agent.agents]
             hosts = LocalHosts([*self._registry.tools(), *asked])
-            self._kits[name] = AgentRuntime(agent, Guard(self._project.policy_of(agent), code_scan=code_scan), hosts)
-        return self._kits[name]
+            self._runtimes[name] = AgentRuntime(
+                agent, Guard(self._project.policy_of(agent), code_scan=code_scan), hosts
+            )
+        return self._runtimes[name]
 
 
 def pairs(samples: Sequence[Sample]) -> list[dict[str, Any]]:
@@ -149,9 +151,9 @@ def _plain(row: Row) -> list[dict[str, Any]]:
     return [{name: value for name, value in message.items() if name != "weight"} for message in row.messages]
 
 
-async def _offered(kit: AgentRuntime, run: Run, history: History, conversation: Conversation) -> list[Any]:
+async def _offered(runtime: AgentRuntime, run: Run, history: History, conversation: Conversation) -> list[Any]:
     """The tools that the policy let the model see at the end of the run."""
-    toolbox, names = kit.hosts.registry, [*kit.agent.tools, *map(tool_name, kit.agent.agents)]
+    toolbox, names = runtime.hosts.registry, [*runtime.agent.tools, *map(tool_name, runtime.agent.agents)]
     context = GuardContext(
         run.tenant_id,
         run.agent,
@@ -162,7 +164,7 @@ async def _offered(kit: AgentRuntime, run: Run, history: History, conversation: 
         tainted=history.tainted,
     )
     writes = frozenset(name for name in names if toolbox.get(name).writes)
-    return await kit.guard.narrow(toolbox.definitions(names), context, writes)
+    return await runtime.guard.narrow(toolbox.definitions(names), context, writes)
 
 
 def _judged(run: Run, events: Sequence[RunEvent]) -> bool | None:

@@ -57,7 +57,7 @@ class Stage:
         hosts = LocalHosts(registry.tools(), project=self.project.data)
         lookup = local_lookup(self.data, self.project.data).of(self.agent)
         guard = Guard(unhurried(self.project.policy_of(self.agent)), code_scan=code_scan)
-        self._kit = AgentRuntime(self.agent, guard, hosts, lookup)
+        self._runtime = AgentRuntime(self.agent, guard, hosts, lookup)
 
     async def play(
         self, case: Case, journal: Journal | None = None, player: Player | None = None, session: str = ""
@@ -73,14 +73,14 @@ class Stage:
             OutOfStep: a run did not end with an answer, or not as the case's solution does: for example because a rail
                 refused a message.
         """
-        solo = InlineRunner(journal or memory_journal(), lambda run: self._kit, self.data, NAME)
+        runner = InlineRunner(journal or memory_journal(), lambda run: self._runtime, self.data, NAME)
         session, rows = session or new_id("lesson"), []
         self.asked.clear()
         for turn in case.turns:
             model, name = (player.model, player.name) if player else (Oracle(turn.solution, self.asked), NAME)
             budget = self.agent.budget.budget()
             created = RunCreated(agent=self.agent.name, session_id=session, input=turn.said, budget=budget)
-            driven = await solo.run(created, model, name, lambda approval: case.denied)
+            driven = await runner.run(created, model, name, lambda approval: case.denied)
             if driven.run.status is not RunStatus.SUCCEEDED:
                 why = driven.run.error.message if driven.run.error else ""
                 raise OutOfStep(f"the run ended {driven.run.status}: {why}")

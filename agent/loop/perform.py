@@ -10,12 +10,12 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from agent.loop.begun_call import BegunCall
+from agent.loop.call_resolver import CallResolver, Refused
 from agent.loop.dry_run import dry_run, known_to, shortened
 from agent.loop.gate import Gate
 from agent.loop.leased_run import LeasedRun
 from agent.loop.run_dependencies import RunDependencies
 from agent.loop.tool_results import guarded, result_of
-from agent.loop.understanding import Refused, Understanding
 from agent.project.subagent import Subagent, outcome, run_for
 from agent.run.budgets import share
 from agent.run.history import CallState, call_states, result_text
@@ -59,8 +59,8 @@ async def perform(deps: RunDependencies, gate: Gate, leased: LeasedRun, calls: l
     Calls with a result are skipped. A call whose result was lost in a crash is recovered according to its tool's
     declared effect.
     """
-    performing = _Performing(deps, gate, leased, leased.state, calls)
-    await _together([performing.one(state) for state in calls if state.result is None and not state.waits])
+    performer = _CallPerformer(deps, gate, leased, leased.state, calls)
+    await _concurrently([performer.one(state) for state in calls if state.result is None and not state.waits])
     return await leased.write()
 
 
@@ -72,19 +72,19 @@ async def perform_new(deps: RunDependencies, gate: Gate, leased: LeasedRun, deci
     """
     most, decided = deps.agent.parallel_calls, apply(leased.state, decision)
     states = call_states(leased.run.id, decided.run.usage.steps, decision)
-    performing = _Performing(deps, gate, leased, decided, states)
+    performer = _CallPerformer(deps, gate, leased, decided, states)
     leased.decide(decision)
-    begun = await _together([performing.begin(state) for state in states[:most]])
+    begun = await _concurrently([performer.begin(state) for state in states[:most]])
     leased.defer([event for each in begun for event in each.events])
     if not all(each.harmless for each in begun):
         await leased.write(
             children=[child for each in begun for child in each.children],
             shares=[share for each in begun for share in each.shares],
         )
-        begun = await _together([performing.journaled(each) for each in begun])
+        begun = await _concurrently([performer.journaled(each) for each in begun])
     async with _written_soon(leased):
-        rest = [performing.one(state) for state in states[most:]]
-        await _together([*(performing.go_on(each) for each in begun), *rest])
+        rest = [performer.one(state) for state in states[most:]]
+        await _concurrently([*(performer.finish(each) for each in begun), *rest])
     return await leased.write()
 
 
@@ -110,7 +110,7 @@ async def _written_soon(leased: LeasedRun) -> AsyncIterator[None]:
                 task.exception()
 
 
-async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+async def _concurrently(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Runs coroutines concurrently. The first failure cancels the others and is raised."""
     if len(work) == 1:  # the usual case needs no task of its own
         return [await work[0]]
@@ -123,7 +123,7 @@ async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 @dataclass
-class _Performing:
+class _CallPerformer:
     """Performs the calls of one decision."""
 
     deps: RunDependencies
@@ -134,10 +134,10 @@ class _Performing:
     calls: Sequence[CallState]
     """All calls of the decision."""
     limit: asyncio.Semaphore = field(init=False)
-    understanding: Understanding = field(init=False)
+    resolver: CallResolver = field(init=False)
 
     def __post_init__(self) -> None:
-        self.understanding = Understanding(self.deps, self.gate, self.leased.run.tenant_id)
+        self.resolver = CallResolver(self.deps, self.gate, self.leased.run.tenant_id)
         self.limit = asyncio.Semaphore(self.deps.agent.parallel_calls)
 
     async def one(self, state: CallState) -> None:
@@ -174,10 +174,10 @@ class _Performing:
         """A call after its intent was written. If other calls have taken its room in a limit since the guard's ruling,
         the intent was not written, and the call is checked again."""
         if not begun.shares or begun.state.call.id not in self.leased.refused:
-            return await self.still(begun)
+            return await self.unless_duplicate(begun)
         return await self._journal(begun.state, tries - 1) if tries else replace(begun, refused=TAKEN)
 
-    async def go_on(self, begun: BegunCall) -> None:
+    async def finish(self, begun: BegunCall) -> None:
         async with self.limit:
             await self._perform(begun)
 
@@ -189,7 +189,7 @@ class _Performing:
         elif begun.checked_call is not None:
             await self._effect(begun.state, begun.checked_call)
 
-    async def still(self, begun: BegunCall) -> BegunCall:
+    async def unless_duplicate(self, begun: BegunCall) -> BegunCall:
         """Refuses a journaled call if another run has begun the same write since the guard's ruling. Of two such calls
         only the earlier one is made, unless the guard also allows the later one."""
         if begun.checked_call is None or not begun.checked_call.spec.writes:
@@ -223,18 +223,18 @@ class _Performing:
 
     async def _returned(self, state: CallState, spec: ToolSpec, intent: ToolIntent, returned: AgentReturned) -> None:
         tainted = await self.leased.tainted(returned.performed_by)
-        await self._take(state, spec, intent.arguments, outcome(returned), tainted)
+        await self._record_result(state, spec, intent.arguments, outcome(returned), tainted)
 
     async def _ruled(self, state: CallState) -> tuple[CheckedCall, Ruling]:
         """A call as it would be performed, and the guard's ruling on it. Raises Refused.
 
         A call with redacted arguments is checked again, so that a person decides on the call that is actually made.
         """
-        checked_call = await self.understanding.of(state)
+        checked_call = await self.resolver.of(state)
         ruling = await self._check(state, checked_call)
         if ruling.arguments is None or ruling.arguments == checked_call.arguments:
             return checked_call, ruling
-        checked_call = await self.understanding.redacted(state, checked_call.spec, ruling.arguments)
+        checked_call = await self.resolver.redacted(state, checked_call.spec, ruling.arguments)
         ruling = await self._check(state, checked_call)
         if ruling.arguments is not None and ruling.arguments != checked_call.arguments:
             raise Refused("guardrails changed the call's arguments a second time after their redaction")
@@ -249,7 +249,7 @@ class _Performing:
         if await self._is_denied(checked_call):  # repeated requests must not wear a person down
             raise Refused("a person has denied the same call in this run; do not ask again")
         approval = state.approval(checked_call.args_sha256, checked_call.arguments, self.gate.policy_sha256)
-        under_way = await self.understanding.under_way(self.calls[: self.calls.index(state)])
+        under_way = await self.resolver.under_way(self.calls[: self.calls.index(state)])
         ruling = await self.gate.check(Stage.TOOL_CALL, "", checked_call, approval, under_way=under_way)
         if ruling.action is Action.BLOCK:
             raise Refused(f"a guardrail refused the call: {ruling.reason}")
@@ -330,7 +330,7 @@ class _Performing:
         outcome = await self.gate.call(state, checked_call.spec, checked_call.arguments)
         if not outcome.ok and intent.effect != Effect.PURE:
             outcome = replace(outcome, uncertain=True)  # the earlier attempt may have had its effect
-        await self._take(state, checked_call.spec, checked_call.arguments, outcome)
+        await self._record_result(state, checked_call.spec, checked_call.arguments, outcome)
 
     def _not_repeated(self, state: CallState, intent: ToolIntent, why: str) -> ToolResult:
         if intent.effect == Effect.PURE:
@@ -351,13 +351,13 @@ class _Performing:
             final = outcome.ok and intent.fence >= self.leased.history.overtaken
             await self.leased.write(self._failed(state, UNPERFORMED if final else UNKNOWN, uncertain=not final))
             return
-        await self._take(state, spec, arguments, replace(outcome, note=RECONCILED))
+        await self._record_result(state, spec, arguments, replace(outcome, note=RECONCILED))
 
     async def _effect(self, state: CallState, checked_call: CheckedCall) -> None:
         spec, arguments = checked_call.spec, checked_call.arguments
-        await self._take(state, spec, arguments, await self.gate.call(state, spec, arguments))
+        await self._record_result(state, spec, arguments, await self.gate.call(state, spec, arguments))
 
-    async def _take(
+    async def _record_result(
         self,
         state: CallState,
         spec: ToolSpec,

@@ -44,18 +44,18 @@ async def converse(
     """
     attaching = Attaching(journal, budget(context_length), sees)
     past = await _earlier(journal, run) if run.parent is None else []
-    runs = [one for one in past if _counts(one, run)]
+    runs = [one for one in past if _belongs_to_conversation(one, run)]
     exchanges = [await _exchange(one, runtime, attaching) for one in runs]
     given = await attaching.given(run)
     kept = _with_latest_images([exchange for exchange in exchanges if exchange is not None], given.content)
     toolbox = runtime.hosts.registry
     writes = runtime.subagents or any(name in toolbox and toolbox.get(name).writes for name in runtime.agent.tools)
-    trail, heard = Trail(), dict[str, str]()
+    trail, seen = Trail(), dict[str, str]()
     if writes:
         of_root = runs if run.parent is None else await _earlier_of_root(journal, run.tenant_id, run.parent)
         trail = await trail_before(journal, run, of_root, toolbox)
-        heard = _heard(past, run)
-        kept = [replace(exchange, after=heard.get(exchange.run_id, "")) for exchange in kept]
+        seen = _answers_before(past, run)
+        kept = [replace(exchange, after=seen.get(exchange.run_id, "")) for exchange in kept]
     texts: list[str] = []
     if runtime.guard.policy.document.placeholders is not None:
         texts = [*await texts_before(journal, run, attaching), *input_texts(given)]
@@ -69,7 +69,7 @@ async def converse(
         planning=runtime.agent.planning,
         earlier=kept,
         began=LocalTime.of(run, runtime.agent),
-        after=heard.get(run.id, ""),
+        after=seen.get(run.id, ""),
         context_length=context_length,
         trail=trail,
         texts=tuple(texts),
@@ -101,7 +101,7 @@ async def earlier(journal: Journal, run: Run) -> list[Run]:
     """Earlier runs of the session that the run's model may see, oldest first."""
     if run.parent is not None:
         return []
-    return [before for before in await _earlier(journal, run) if _counts(before, run)]
+    return [before for before in await _earlier(journal, run) if _belongs_to_conversation(before, run)]
 
 
 async def _earlier(journal: Journal, run: Run) -> list[Run]:
@@ -114,7 +114,7 @@ async def _earlier(journal: Journal, run: Run) -> list[Run]:
     return found[-RUNS:]
 
 
-def _counts(before: Run, run: Run) -> bool:
+def _belongs_to_conversation(before: Run, run: Run) -> bool:
     """Whether an earlier run belongs to the conversation: it had ended when ``run`` first started.
 
     Blocked runs are excluded, so that their input can't reach the model in the next run, and erased runs, of which
@@ -125,19 +125,23 @@ def _counts(before: Run, run: Run) -> bool:
     return run.started_at is None or before.ended_at <= run.started_at
 
 
-def _heard(before: Sequence[Run], run: Run) -> dict[str, str]:
-    """By run, the answer of the run before it, if its user had seen that one when writing. Others may have passed in
-    between: a run that was blocked, or that went on at the same time.
+def _answers_before(before: Sequence[Run], run: Run) -> dict[str, str]:
+    """By run id, the answer that the user had read last before writing that run's input.
 
-    Empty for long sessions: nobody knows what the first answers were made of, which later ones may repeat.
+    Runs without one are left out: the run before was blocked, or was still going on. Empty for long sessions: the
+    sources of their first answers, which later ones may repeat, are not read.
     """
     if len(before) >= RUNS:
         return {}
     pairs = pairwise([*before, run])
-    return {one.id: text_of(last.output or []) for last, one in pairs if _counts(last, run) and _had_read(last, one)}
+    return {
+        one.id: text_of(last.output or [])
+        for last, one in pairs
+        if _belongs_to_conversation(last, run) and _had_seen(last, one)
+    }
 
 
-def _had_read(last: Run, one: Run) -> bool:
+def _had_seen(last: Run, one: Run) -> bool:
     return last.ended_at is not None and last.ended_at <= one.created_at
 
 

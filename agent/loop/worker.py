@@ -139,7 +139,7 @@ class Worker:
             asyncio.create_task(self._forever(self._cancels, self._config.cancel_poll_s)),
             asyncio.create_task(self._forever(self._renew, self._config.lease_s / 3)),
             asyncio.create_task(self._forever(self._expire, 1.0)),
-            asyncio.create_task(self._forever(self._journal.end_families, 1.0)),
+            asyncio.create_task(self._forever(self._journal.cancel_remaining_children, 1.0)),
             asyncio.create_task(self._forever(self._journal.drop_copies, 10.0)),
         ]
         try:

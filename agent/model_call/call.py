@@ -32,7 +32,7 @@ from observability.tracing import Tracing, add_evaluation, add_usage, traceparen
 STOPPED = "the emergency stop ended the answer"
 TOKEN_CHARACTERS, MORE_CHARACTERS = 16, 4096
 """Maximum characters of an answer per token, and a fixed allowance. Only long runs of blanks exceed the sum."""
-_DEAR = 8
+_NEW_CHARACTER_COST = 8
 """Cost of a new character relative to one of the context: rails match at each new one, but only search the context."""
 
 
@@ -137,7 +137,7 @@ class GuardedCall:
                 async with aclosing(self._pieces(sent, shown)) as pieces:
                     async for piece in pieces:
                         yield piece
-                self._tell(span, shown)
+                self._record_span(span, shown)
         except Interrupted:
             raise  # still spent: the model may have read the prompt before its first token
         except FlightloopError:
@@ -166,7 +166,9 @@ class GuardedCall:
         stream = self._guarded.guard.stream(self._context)
         try:
             with on_behalf_of(self._context.tenant_id):
-                screened = await aside(_DEAR * len(written), lambda: stream.push(written) + stream.finish())
+                screened = await aside(
+                    _NEW_CHARACTER_COST * len(written), lambda: stream.push(written) + stream.finish()
+                )
         except StreamBlocked as blocked:
             await self._owner.judged(blocked.ruling.verdicts)
             return ""
@@ -242,7 +244,7 @@ class GuardedCall:
                 yield rest
 
     async def _push(self, screen: Screen, part: str, searched: int) -> str:
-        characters = searched + _DEAR * len(part)
+        characters = searched + _NEW_CHARACTER_COST * len(part)
         if characters < LONG:
             return screen.push(part)
         with on_behalf_of(self._context.tenant_id):
@@ -274,7 +276,7 @@ class GuardedCall:
         self.released += text
         return bool(text) and self.live
 
-    def _tell(self, span: Span, shown: bool) -> None:
+    def _record_span(self, span: Span, shown: bool) -> None:
         answer = self.answer
         used, told = answer.usage or Usage(), answer.extension or _NOTHING
         add_usage(span, self.request.model, used.prompt_tokens, used.completion_tokens, answer.finish_reason)

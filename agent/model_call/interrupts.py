@@ -55,16 +55,16 @@ class Interrupts:
 
     async def _reads(self) -> None:
         clock = asyncio.get_running_loop().time
-        heard = clock()
+        answered_at = clock()
         while self._open:
             snapshot = await self._snapshot(self._max_silence_s)
-            if snapshot is None and clock() - heard > self._max_silence_s:
+            if snapshot is None and clock() - answered_at > self._max_silence_s:
                 # This process may have been delayed itself while the store was available.
                 snapshot = await self._snapshot(min(self._max_silence_s, _ANSWER_S))
                 if snapshot is None:
                     self._stop(lambda _: True)
             if snapshot is not None:
-                heard = clock()
+                answered_at = clock()
                 self._stop(_stopped_by(snapshot))
             await asyncio.sleep(self._poll_s)
 

@@ -21,10 +21,10 @@ _MARKS = (
     r"<\|?python_tag\|?>",
     r"\[TOOL_CALLS?\]",
 )
+"""Markup that open models write around calls, as in the chat templates of Hermes, Qwen, Phi, Llama, Mistral and
+DeepSeek, and its variations by small models."""
 _PLAN = regex.compile(r'[{｛]\s{0,3}"goal"')
 """The beginning of this project's plans."""
-"""Marks: markup that open models write around calls, as in the chat templates of Hermes, Qwen, Phi, Llama, Mistral and
-DeepSeek, and its variations by small models."""
 _FIRST = frozenset('<&[{｛"tTaA')
 """First characters of marks."""
 _BEGUN = regex.compile(r'\s*+(?:```[a-z]*+\s*+)?\[?\s*+\{\s*+"(?:name|function|type|goal|tool|action)"')
@@ -123,13 +123,13 @@ def _is_call(text: str) -> bool:
     except (ValueError, RecursionError):
         return False
     found = value if isinstance(value, list) else [value]
-    return bool(found) and all(isinstance(one, dict) and _told(one) for one in found)
+    return bool(found) and all(isinstance(one, dict) and _is_call_object(one) for one in found)
 
 
-def _told(value: dict[str, object]) -> bool:
+def _is_call_object(value: dict[str, object]) -> bool:
     """Whether an object is a call in a common format, or a plan in this project's format."""
     names = value.keys()
     if "function" in names and isinstance(value["function"], dict):
-        return _told(value["function"])
+        return _is_call_object(value["function"])
     is_call = isinstance(value.get("name"), str) and bool({"arguments", "parameters"} & names) and len(names) <= 4
     return is_call or ("goal" in names and names <= {"goal", "tools"})

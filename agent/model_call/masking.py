@@ -24,28 +24,28 @@ from guardrails.placeholders.filling import Filling
 from guardrails.placeholders.register import Register, dumped
 from guardrails.text.scalars import map_scalars
 
-WORD = (
+INSTRUCTION = (
     "Marks in square brackets, such as [EMAIL_0], stand for personal data that is hidden from you."
     " Where the data belongs, copy its mark exactly. Never make up a mark or the data."
 )
-"""What the model is told, after its instructions. No value has the number 0."""
-_FORMS = ("format", "pattern", "minLength", "maxLength")
-"""Limits of a string in a schema that its value may keep while its placeholder doesn't."""
+"""Explains placeholders to the model, after its instructions. No value has the number 0."""
+_FORMAT_KEYWORDS = ("format", "pattern", "minLength", "maxLength")
+"""Limits of a string that its value may meet while its placeholder does not."""
 
-_MEANT = frozenset(
+_FIXED_KEYWORDS = frozenset(
     ["type", "format", "pattern", "required", "dependentRequired", "contentEncoding", "contentMediaType", "$schema",
      "$id", "$ref", "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor", "$vocabulary"]
 )  # fmt: skip
-"""Keywords whose texts have a meaning of their own. The model reads those of all others, also unknown ones."""
-_BELOW = frozenset(
+"""Keywords whose values validators read, so they are kept. The texts of all others, also unknown ones, are masked."""
+_SUBSCHEMA_KEYWORDS = frozenset(
     ["items", "prefixItems", "additionalItems", "unevaluatedItems", "contains", "additionalProperties", "propertyNames",
      "unevaluatedProperties", "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "contentSchema"]
 )  # fmt: skip
-"""Keywords with schemas."""
-_CHOSEN = frozenset({"default", "const", "enum", "examples"})
-"""Keywords with values, numbers too."""
-_NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
-"""Keywords whose keys are names."""
+"""Keywords that hold subschemas."""
+_VALUE_KEYWORDS = frozenset({"default", "const", "enum", "examples"})
+"""Keywords that hold values to choose from, numbers too."""
+_NAME_KEYWORDS = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
+"""Keywords that map names to subschemas."""
 
 
 class Masking:
@@ -83,7 +83,7 @@ class Masking:
         extension = request.flightloop.model_copy(update=changes)
         return request.model_copy(
             update={
-                "messages": _told(messages),
+                "messages": _with_instruction(messages),
                 "tools": tools,
                 "response_format": form,
                 "stop": [self._register.masked(text) for text in request.stop],
@@ -126,7 +126,7 @@ class Masking:
 
     def _message(self, message: ChatMessage) -> ChatMessage:
         fixed = message.role in ("system", "developer")
-        calls = [self._asked(call) for call in message.tool_calls] if message.tool_calls else message.tool_calls
+        calls = [self._masked_call(call) for call in message.tool_calls] if message.tool_calls else message.tool_calls
         content = [self._part(part, fixed) for part in message.content]
         name = message.name if message.role in ("tool", "assistant") else None
         return message.model_copy(update={"content": content, "tool_calls": calls, "name": name})
@@ -139,7 +139,7 @@ class Masking:
             )
         return TextPart(text=self._register.masked(part.text, fixed=fixed))
 
-    def _asked(self, call: ToolCall) -> ToolCall:
+    def _masked_call(self, call: ToolCall) -> ToolCall:
         function = call.function
         masked = FunctionCall(name=function.name, arguments=self._register.masked(function.arguments))
         return call.model_copy(update={"function": masked})
@@ -176,11 +176,13 @@ class Masking:
         return {key: self._under(key, value) for key, value in node.items()}
 
     def _under(self, keyword: str, value: Any) -> Any:
-        if keyword in _NAMED and isinstance(value, Mapping):
+        if keyword in _NAME_KEYWORDS and isinstance(value, Mapping):
             return {name: self._schema(below) for name, below in value.items()}
-        if keyword in _BELOW:
+        if keyword in _SUBSCHEMA_KEYWORDS:
             return self._schema(value)
-        if keyword in _MEANT or (keyword not in _CHOSEN and not isinstance(value, str | list | Mapping)):
+        if keyword in _FIXED_KEYWORDS or (
+            keyword not in _VALUE_KEYWORDS and not isinstance(value, str | list | Mapping)
+        ):
             return value
         return map_scalars(value, self._register.masked_words)
 
@@ -195,14 +197,14 @@ def _relaxed(node: Any) -> Any:
     """A schema whose strings may be placeholders. What is filled in is checked against the schema as it was."""
     if isinstance(node, Mapping):
         is_text = "string" in (node.get("type"), *(node["type"] if isinstance(node.get("type"), list) else ()))
-        return {key: _relaxed(value) for key, value in node.items() if not (is_text and key in _FORMS)}
+        return {key: _relaxed(value) for key, value in node.items() if not (is_text and key in _FORMAT_KEYWORDS)}
     return [_relaxed(each) for each in node] if isinstance(node, list) else node
 
 
-def _told(messages: list[ChatMessage]) -> list[ChatMessage]:
-    """The messages, with a word about placeholders after the instructions."""
-    word = TextPart(text=WORD)
+def _with_instruction(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """The messages, with ``INSTRUCTION`` after the system message."""
+    added = TextPart(text=INSTRUCTION)
     first = messages[0]
     if first.role not in ("system", "developer"):
-        return [ChatMessage(role="system", content=[word]), *messages]
-    return [first.model_copy(update={"content": [*first.content, TextPart(text="\n" + WORD)]}), *messages[1:]]
+        return [ChatMessage(role="system", content=[added]), *messages]
+    return [first.model_copy(update={"content": [*first.content, TextPart(text="\n" + INSTRUCTION)]}), *messages[1:]]

@@ -27,13 +27,13 @@ def listed_models(told: bytes) -> list[ModelCard]:
     if len(listed) > MOST_MODELS:
         raise ValueError(f"more than {MOST_MODELS} models")
     # llama.cpp declares capabilities in a second list.
-    beside = {item.get("name"): item for item in document.get("models") or [] if isinstance(item, dict)}
-    return [_card(item, beside.get(item["id"], {})) for item in listed]
+    second = {item.get("name"): item for item in document.get("models") or [] if isinstance(item, dict)}
+    return [_card(item, second.get(item.get("id"), {})) for item in listed]
 
 
-def _card(item: dict[str, Any], beside: dict[str, Any]) -> ModelCard:
+def _card(item: dict[str, Any], declared: dict[str, Any]) -> ModelCard:
     card = ModelCard.model_validate({"owned_by": "remote", **item, "parts": ["text"]})
-    return card.model_copy(update={"parts": ["text", IMAGES]}) if _sees(item) or _sees(beside) else card
+    return card.model_copy(update={"parts": ["text", IMAGES]}) if _sees(item) or _sees(declared) else card
 
 
 def _sees(item: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""What the model is told when it writes a program, repairs one, or writes tests."""
+"""Prompts with which the model writes a program, repairs one, or writes tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is decided about a program while it is decoded: its signature, and calls that can never pass the scanner."""
+"""Constraints on the decoding of a program: the signature that it begins with, and calls that the scanner rejects."""
 
 from __future__ import annotations
 

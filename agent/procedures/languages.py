@@ -11,7 +11,7 @@ from agent.procedures.python_code import PythonCode
 
 
 class GeneratedLanguage(Protocol):
-    """What the procedure has to know about a language."""
+    """A language as the procedure uses it: reads answers, prompts and tests."""
 
     @property
     def name(self) -> str: ...

@@ -1,4 +1,4 @@
-"""What a procedure is: a pure function from a run's history to its next step.
+"""Procedure port: a pure function from a run's history to its next step.
 
 An agent with a procedure does not let the model choose tools. The procedure asks the model for a text, and has the
 answer checked by calls of tools. Decision, intents and results are journaled as in any run, so a worker that takes over

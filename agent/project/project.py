@@ -218,20 +218,23 @@ class LiveProject:
         except FlightloopError as error:
             self._broken(error.message)
         except Exception as error:  # tools.py may raise anything
-            log.exception("project could not be read")
-            self._broken(f"{type(error).__name__}: {error}")
+            self._broken(f"{type(error).__name__}: {error}", unexpected=error)
 
     def _follow(self, every_s: float) -> None:
         while True:
             time.sleep(every_s)
             self.refresh()
 
-    def _broken(self, problem: str) -> None:
-        log.error("project not reloaded, the last valid version stays in use", error=problem)
+    def _broken(self, problem: str, unexpected: Exception | None = None) -> None:
+        """Keeps a problem for ``info``, and logs it once: files that can't be listed are retried endlessly."""
+        public = problem
         for folder in dict.fromkeys((self._folder, self._folder.resolve())):
             # Tenants must not see the server's paths.
-            problem = problem.replace(f"{folder}/", "").replace(str(folder), "the project")
-        told = shown(" ".join(problem.split()))[:MOST_PROBLEM]
+            public = public.replace(f"{folder}/", "").replace(str(folder), "the project")
+        told = shown(" ".join(public.split()))[:MOST_PROBLEM]
+        if told == self._info.problem:
+            return
+        log.error("project not reloaded, the last valid version stays in use", error=problem, exc_info=unexpected)
         since = self._info.broken_since or datetime.now(UTC)
         self._info = self._info.model_copy(update={"problem": told, "broken_since": since})
 

@@ -63,16 +63,20 @@ class Projector:
 
     async def run(self) -> None:
         """Runs until cancelled; failures are logged and retried."""
-        await self.load()
+        loaded = False
         try:
             while True:
                 try:
+                    if not loaded:
+                        await self.load()
+                        loaded = True
                     await self.catch_up()
                 except Exception:
                     log.exception("figures could not be updated, will retry")
                 await asyncio.sleep(self._every_s)
         finally:
-            await self.save()
+            if loaded:
+                await self.save()
 
     async def load(self) -> None:
         stored = await self._journal.projection(NAME)

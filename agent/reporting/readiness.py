@@ -90,7 +90,7 @@ async def not_ready(journal: Journal, model: ChatModel | None, timeout_s: float 
     return missing
 
 
-class Remembered:
+class CachedReadiness:
     """Caches readiness for callers with short timeouts: returns the previous result while a check is slow.
 
     Args:

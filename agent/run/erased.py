@@ -1,4 +1,4 @@
-"""What is left of runs, events, approvals and verdicts whose content is erased.
+"""Erased forms of runs, events, approvals and verdicts.
 
 Ids, times, statuses, agents, models, usage, costs, ratings and kinds of verdicts stay, so that figures, limits and the
 audit log stay right. Texts, arguments, results, images, metadata and the subject go. All functions are idempotent.

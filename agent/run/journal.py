@@ -280,7 +280,7 @@ class Journal(ApprovalStore, Protocol):
         events after ``seen``, the last event that its worker has read. Raises LeaseLost."""
         ...
 
-    async def end_families(self) -> None:
+    async def cancel_remaining_children(self) -> None:
         """Cancels sub-runs of ended or cancelled runs that remained because the cancelling process died."""
         ...
 

@@ -13,7 +13,7 @@ from guardrails.types import Past, Write
 WRITES = 500
 """Maximum number of writes that are read from a session and its forks, newest first."""
 ORIGINS = 16
-"""Maximum number of runs in a fork's line (``_line``). Repeating a write of an older ancestor still needs approval."""
+"""Maximum number of runs in a fork's line (``_lineage``). Repeating an older ancestor's write still needs approval."""
 Writes = Callable[[str], bool]
 """Whether the tool of this name changes something."""
 
@@ -29,7 +29,7 @@ async def read_past(
         tool: only writes of this tool.
     """
     if run.parent is not None:
-        given = (await journal.get(run.tenant_id, _first(run))).input
+        given = (await journal.get(run.tenant_id, _root_id(run))).input
         asked = text_of([part for part in given if not isinstance(part, TablePart)])
     others: list[Write] = []
     family: list[Write] = []
@@ -37,12 +37,12 @@ async def read_past(
     denied: list[Write] = []
     found = await journal.writes(run, args_sha256, tool, WRITES)
     cut = len(found) == WRITES
-    line = await _line(journal, run) if any(one.kin for one in found) else {run.id}
+    line = await _lineage(journal, run) if any(one.kin for one in found) else {run.id}
     for one in reversed(found):
         first = (*one.callers, one.run_id)[0]
         write = Write(one.tool, one.arguments, one.ok, one.told, first, one.uncertain, one.args_sha256, one.unsure)
         if one.denied:
-            if first == _first(run):
+            if first == _root_id(run):
                 denied.append(write)
         elif not line.isdisjoint((one.run_id, *one.callers)):
             delegated.append(write)
@@ -79,12 +79,12 @@ def writes_of(turns: Iterable[Turn], writes: Writes) -> list[Write]:
     ]
 
 
-def _first(run: Run) -> str:
+def _root_id(run: Run) -> str:
     """Id of the root run, which a user requested."""
     return run.parent.callers[0].run_id if run.parent is not None else run.id
 
 
-async def _line(journal: Journal, run: Run) -> set[str]:
+async def _lineage(journal: Journal, run: Run) -> set[str]:
     """Ids of the run and its fork ancestors, whose work it continues."""
     line = {run.id}
     while run.origin is not None and len(line) < ORIGINS:

@@ -1,0 +1,1 @@
+"""Processes of a deployment: how they start, connect and stop."""

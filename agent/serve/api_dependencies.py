@@ -13,7 +13,7 @@ from agent.project.catalogue import ProjectCatalogue
 from agent.project.project import LiveProject
 from agent.reporting.overview import Overviews
 from agent.reporting.projector import Projector
-from agent.reporting.readiness import Readiness, Remembered, readiness
+from agent.reporting.readiness import CachedReadiness, Readiness, readiness
 from agent.reporting.shared_reads import SharedReads
 from agent.run.deltas import LocalDeltas
 from agent.serve.factories import make_eraser, make_guards, make_images
@@ -43,7 +43,7 @@ class ApiParts:
 
     def front(self) -> ApiDeps:
         """Dependencies of the front, which handles stops and probes itself and forwards the rest."""
-        return self._made(LocalDeltas(), ready=Remembered(self._ready), expose=_api_alone, overview=_api_alone)
+        return self._made(LocalDeltas(), ready=CachedReadiness(self._ready), expose=_api_alone, overview=_api_alone)
 
     def api(
         self,

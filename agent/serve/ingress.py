@@ -22,7 +22,7 @@ from agent.serve.front.app import Front
 from agent.serve.garbage_collection import settle
 from agent.serve.local_stops import stop_while_file_exists
 from agent.serve.logs import log_to_file
-from agent.serve.model import translated
+from agent.serve.model import to_flightloop_error
 from agent.serve.proxy import check_running
 from flightloop.errors import FlightloopError
 from observability.metrics import Metrics
@@ -129,7 +129,7 @@ class HandleApp:
         except Exception as error:
             if begun:
                 raise  # the proxy must close the connection
-            await answer(translated(error))(scope, _nothing, send)
+            await answer(to_flightloop_error(error))(scope, _nothing, send)
         finally:
             response.cancel()
 

@@ -37,7 +37,7 @@ class ServeChatModel:
             async for chunk in response:
                 yield chunk
         except Exception as error:
-            raise translated(error) from error
+            raise to_flightloop_error(error) from error
         finally:
             # Does nothing after a normal end; otherwise the replica stops between two tokens.
             response.cancel()
@@ -46,10 +46,10 @@ class ServeChatModel:
         try:
             return await self._handle.models.remote()  # type: ignore[no-any-return]
         except Exception as error:
-            raise translated(error) from error
+            raise to_flightloop_error(error) from error
 
 
-def translated(error: Exception) -> FlightloopError:
+def to_flightloop_error(error: Exception) -> FlightloopError:
     """Converts an error raised through Ray to a FlightloopError."""
     if isinstance(error, FlightloopError) and not isinstance(error, RayTaskError):
         return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any
 
 import structlog
@@ -21,14 +22,19 @@ from observability.system import SystemSampler
 from observability.tracing import Tracing, close, setup
 
 log = structlog.get_logger(__name__)
+BACKLOG = 10_000
+"""Deltas that wait for the API. Of more, as while its replica is replaced, the oldest are dropped."""
 
 
 class ApiDeltas:
-    """Forwards released text to the API, which streams it to clients. Text that accumulates is sent in one call."""
+    """Forwards released text to the API, which streams it to clients. Text that accumulates is sent in one call.
 
-    def __init__(self, api: DeploymentHandle[Any]) -> None:
+    Implements ``agent.run.deltas.Deltas``.
+    """
+
+    def __init__(self, api: DeploymentHandle[Any], backlog: int = BACKLOG) -> None:
         self._api = api
-        self._pending: list[DeltaEvent] = []
+        self._pending: deque[DeltaEvent] = deque(maxlen=backlog)
         self._sender: asyncio.Task[None] | None = None
 
     def publish(self, delta: DeltaEvent) -> None:
@@ -38,7 +44,8 @@ class ApiDeltas:
 
     async def _send(self) -> None:
         while self._pending:
-            batch, self._pending = self._pending, []
+            batch = list(self._pending)
+            self._pending.clear()
             try:
                 await self._api.publish.remote(batch)
             except Exception as error:  # deltas are not durable: readers of the journal miss nothing

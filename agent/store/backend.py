@@ -169,12 +169,12 @@ class Transaction(ErasureTables, Protocol):
         """Whether a run has ended or its cancellation was requested."""
         ...
 
-    def untold(self, run_id: str, limit: int) -> list[str]:
+    def uncancelled_children(self, run_id: str, limit: int) -> list[str]:
         """Ids of a run's oldest open sub-runs whose cancellation has not been requested yet."""
         ...
 
-    def with_untold(self, limit: int) -> list[str]:
-        """Ids of runs that are ``over`` but have ``untold`` sub-runs."""
+    def with_uncancelled_children(self, limit: int) -> list[str]:
+        """Ids of runs that are ``over`` but have ``uncancelled_children`` sub-runs."""
         ...
 
     def claimable(
@@ -390,8 +390,8 @@ class Backend(Compacting, Protocol):
 
     async def close(self) -> None: ...
 
-    def listen(self, heard: Callable[[str | None], None]) -> bool:
-        """Subscribes to the writes of all processes: ``heard`` receives their topics (``agent.store.notifier``).
+    def listen(self, on_topic: Callable[[str | None], None]) -> bool:
+        """Subscribes to the writes of all processes: ``on_topic`` receives their topics (``agent.store.notifier``).
 
         It is called from any thread; None means that notifications may have been missed. Idempotent. Returns False if
         the backend can't listen at all or at the moment.

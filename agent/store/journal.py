@@ -21,7 +21,7 @@ from agent.store.interrupts import StoreInterrupts
 from agent.store.keys import StoreKeys
 from agent.store.ledger import StoreLedger
 from agent.store.limits import StoreLimits
-from agent.store.notifier import WORK, Signals, topics, wait_set
+from agent.store.notifier import WORK, Notifier, topics, wait_set
 from agent.store.rules import appending, decisions, forks, idempotency_records, records, runs, writes
 from agent.store.rules.copying import TURN_S, Copying
 from agent.store.rules.forks import Copies
@@ -50,7 +50,7 @@ class StoreJournal(StoreInterrupts):
     def __init__(self, backend: Backend, *, clock: Callable[[], datetime] = utcnow, poll_s: float = POLL_S) -> None:
         super().__init__(backend, clock)
         self._poll_s = poll_s
-        self._signals = Signals()
+        self._notifier = Notifier()
         self._copying = Copying(backend, clock)
         self.keys = StoreKeys(backend, clock)
         self.acts = StoreActs(backend, clock)
@@ -142,10 +142,10 @@ class StoreJournal(StoreInterrupts):
         )
         self._tell(change.row.state.run)
         if children:
-            self._signals.notify(WORK)
+            self._notifier.notify(WORK)
         if change.unfinished and lease is None:  # a worker with a lease continues in the background
             with suppress(StoreUnavailable):  # any worker will continue
-                await self._end_family(run_id, TURN_S)
+                await self._cancel_children(run_id, TURN_S)
         return Appended(change.row.state, change.events, change.refused)
 
     async def events(self, tenant_id: str, run_id: str, after: int = 0, limit: int = 1000) -> list[RunEvent]:
@@ -158,7 +158,7 @@ class StoreJournal(StoreInterrupts):
     async def wait(self, run_id: str, after: int, timeout_s: float) -> bool:
         loop, poll_s = asyncio.get_running_loop(), self._listen()
         deadline = loop.time() + timeout_s
-        with self._signals.listening(run_id) as written:
+        with self._notifier.listening(run_id) as written:
             while await self._backend.read(lambda tx: tx.last_seq(run_id)) <= after:
                 left = deadline - loop.time()
                 if left <= 0:
@@ -193,7 +193,7 @@ class StoreJournal(StoreInterrupts):
         while await self._backend.read(look) is not None:  # polling by an idle worker takes no write lock
             claimed = await self._backend.write(work)
             if isinstance(claimed, Claim):
-                self._signals.notify(claimed.run.id)
+                self._notifier.notify(claimed.run.id)
                 return claimed
             if not claimed:
                 break
@@ -208,11 +208,11 @@ class StoreJournal(StoreInterrupts):
         change = await self._backend.write(lambda tx: runs.release(tx, lease, status, seen, self._clock()))
         self._tell(change.row.state.run)
 
-    async def end_families(self) -> None:
-        for run_id in await self._backend.read(lambda tx: tx.with_untold(appending.MOST)):
-            await self._end_family(run_id, REST_S)
+    async def cancel_remaining_children(self) -> None:
+        for run_id in await self._backend.read(lambda tx: tx.with_uncancelled_children(appending.MOST)):
+            await self._cancel_children(run_id, REST_S)
 
-    async def _end_family(self, run_id: str, pause_s: float) -> None:
+    async def _cancel_children(self, run_id: str, pause_s: float) -> None:
         more = True
         while more:
             await asyncio.sleep(pause_s)
@@ -226,7 +226,7 @@ class StoreJournal(StoreInterrupts):
 
     async def wait_for_work(self, timeout_s: float, besides: Collection[str] = (), held: Collection[str] = ()) -> None:
         self._listen()
-        with self._signals.listening(WORK) as written:
+        with self._notifier.listening(WORK) as written:
             gone = await self._gone()
             if await self._backend.read(lambda tx: tx.claimable(self._clock(), gone, besides, held)) is None:
                 await wait_set(written, timeout_s)
@@ -337,17 +337,17 @@ class StoreJournal(StoreInterrupts):
 
     def _tell(self, run: Run) -> None:
         for topic in topics(run):
-            self._signals.notify(topic)
+            self._notifier.notify(topic)
 
     def _listen(self) -> float:
         """Subscribes to other processes' writes. Returns the polling interval of waiters in seconds."""
         loop = asyncio.get_running_loop()
 
-        def heard(topic: str | None) -> None:
+        def on_topic(topic: str | None) -> None:
             with suppress(RuntimeError):  # the event loop is closed
-                loop.call_soon_threadsafe(self._signals.notify, topic)
+                loop.call_soon_threadsafe(self._notifier.notify, topic)
 
-        return LISTENING_POLL_S if self._backend.listen(heard) else self._poll_s
+        return LISTENING_POLL_S if self._backend.listen(on_topic) else self._poll_s
 
 
 Item = TypeVar("Item", Run, Approval)

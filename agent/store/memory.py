@@ -45,7 +45,7 @@ class MemoryBackend:
     def sure_s(self) -> float:
         return 0.0
 
-    def listen(self, heard: Callable[[str | None], None]) -> bool:
+    def listen(self, on_topic: Callable[[str | None], None]) -> bool:
         return False
 
     async def compact(self, whole: bool) -> list[str]:
@@ -102,13 +102,13 @@ class _Tables(MemoryAudit, MemorySpending, MemoryCountedCalls, MemoryErasure):
         row = self._runs.get(run_id)
         return row is not None and (row.status.terminal or row.state.cancel_requested)
 
-    def untold(self, run_id: str, limit: int) -> list[str]:
-        return [child for child, parent in self._untold() if parent == run_id][:limit]
+    def uncancelled_children(self, run_id: str, limit: int) -> list[str]:
+        return [child for child, parent in self._uncancelled_children() if parent == run_id][:limit]
 
-    def with_untold(self, limit: int) -> list[str]:
-        return list(dict.fromkeys(parent for _, parent in self._untold() if self.over(parent)))[:limit]
+    def with_uncancelled_children(self, limit: int) -> list[str]:
+        return list(dict.fromkeys(parent for _, parent in self._uncancelled_children() if self.over(parent)))[:limit]
 
-    def _untold(self) -> Iterator[tuple[str, str]]:
+    def _uncancelled_children(self) -> Iterator[tuple[str, str]]:
         """Ids of uncancelled open sub-runs, each with its parent's id."""
         for row in self._runs.values():
             if row.state.run.parent is not None and not self.over(row.id):

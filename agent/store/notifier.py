@@ -24,7 +24,7 @@ def topics(run: Run) -> set[str]:
     return found | {WORK} if run.status is RunStatus.QUEUED else found
 
 
-class Signals:
+class Notifier:
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
 

@@ -115,6 +115,11 @@ def result_of(call: Call[T], response: httpx.Response) -> T:
         raise _foreign(response) from error
 
 
+def undecodable(error: httpx.DecodingError) -> NotFlightloop:
+    """The error for a response whose body can't be decompressed."""
+    return NotFlightloop(f"{_address(error.request)} returns a body that can't be decompressed: {error}")
+
+
 def check_stream(response: httpx.Response) -> None:
     """Raises NotFlightloop if a response is not an event stream."""
     if not response.headers.get("content-type", "").startswith("text/event-stream"):
@@ -123,12 +128,12 @@ def check_stream(response: httpx.Response) -> None:
 
 def _foreign(response: httpx.Response, why: str = "") -> NotFlightloop:
     why = why or f"it returns {response.headers.get('content-type') or 'no content type'}"
-    return NotFlightloop(f"{_address(response)} is not a flightloop API, or has another version: {why}")
+    return NotFlightloop(f"{_address(response.request)} is not a flightloop API, or has another version: {why}")
 
 
-def _address(response: httpx.Response) -> str:
+def _address(request: httpx.Request) -> str:
     """URL of a request, without query and password."""
-    return str(response.request.url.copy_with(query=None, userinfo=b""))
+    return str(request.url.copy_with(query=None, userinfo=b""))
 
 
 def error_of(response: httpx.Response) -> FlightloopError:
@@ -144,7 +149,7 @@ def error_of(response: httpx.Response) -> FlightloopError:
         body,
         request_id=request_id,
         retry_after=_retry_after(response),
-        address=_address(response),
+        address=_address(response.request),
     )
 
 
@@ -174,7 +179,7 @@ class Attempts:
         self._allowed = max(self._allowed, RECONNECTS)
 
     def delay(self, failure: FlightloopError | httpx.TransportError) -> float:
-        """Seconds to wait before the next attempt.
+        """Seconds to wait before the next attempt, at most until the deadline.
 
         Raises:
             FlightloopError: another attempt can't help, or none is left.
@@ -188,10 +193,13 @@ class Attempts:
             raise error
         if not (unsent or self._call.idempotent):
             raise error
-        if error.retry_after is not None:
-            return error.retry_after
-        ceiling = min(FIRST_DELAY_S * 2 ** (self._failures - 1), LONGEST_DELAY_S)
-        return random.uniform(ceiling / 2, ceiling)
+        wait = error.retry_after
+        if wait is None:
+            ceiling = min(FIRST_DELAY_S * 2 ** (self._failures - 1), LONGEST_DELAY_S)
+            wait = random.uniform(ceiling / 2, ceiling)
+        if self._deadline is not None:
+            wait = min(wait, max(0.0, self._deadline - time.monotonic()))
+        return wait
 
     def _connection_failed(self, failure: httpx.TransportError) -> ConnectionFailed:
         if self._deadline is not None and time.monotonic() >= self._deadline:

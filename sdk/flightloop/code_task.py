@@ -1,4 +1,4 @@
-"""What a code generator is asked for: language, security level, constraints.
+"""Task of a code generator: language, security level and constraints.
 
 An agent gets it as the first line of its input, as JSON; the rest of the input is the prompt. Input without that line
 is a prompt with default settings.

@@ -111,7 +111,7 @@ def _of_text(source: str | PathLike[str]) -> tuple[list[str], list[list[Any]]]:
 
 def _of_rows(source: Any) -> tuple[list[str], Iterable[Iterable[Any]]]:
     if isinstance(source, Mapping):
-        return [str(name) for name in source], list(zip(*source.values(), strict=True))
+        return [str(name) for name in source], _rows_of_columns(source)
     if hasattr(source, "itertuples"):  # pandas
         return [str(name) for name in source.columns], list(source.itertuples(index=False, name=None))
     if hasattr(source, "columns") and callable(getattr(source, "rows", None)):  # polars
@@ -127,6 +127,17 @@ def _of_rows(source: Any) -> tuple[list[str], Iterable[Iterable[Any]]]:
         " data frame",
         param="table",
     )
+
+
+def _rows_of_columns(source: Mapping[Any, Any]) -> list[tuple[Any, ...]]:
+    for name, cells in source.items():
+        if not isinstance(cells, Iterable) or isinstance(cells, str | bytes):
+            raise InvalidRequest(f"table: the column {name} must be a list of cells, not {cells!r:.50}", param="table")
+    columns = {name: list(cells) for name, cells in source.items()}
+    if len(set(map(len, columns.values()))) > 1:
+        counts = ", ".join(f"{name} {len(cells)}" for name, cells in columns.items())
+        raise InvalidRequest(f"table: the columns have different numbers of cells: {counts}", param="table")
+    return list(zip(*columns.values(), strict=True))
 
 
 def _scalar(value: Any) -> Scalar:

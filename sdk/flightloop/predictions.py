@@ -1,4 +1,4 @@
-"""Predictions: what a chart, a table or a text says, with evidence."""
+"""Wire types of predictions: descriptions of a chart, a table or a text, with evidence."""
 
 from __future__ import annotations
 

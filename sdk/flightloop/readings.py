@@ -1,4 +1,4 @@
-"""What the platform has read in an image. All text comes from the image and is untrusted.
+"""Wire types of image readings: a chart, table or text. All text comes from the image and is untrusted.
 
 Pixel positions are (x, y) in the stored image, of ``width`` times ``height`` pixels, origin top left.
 Confidences are 0 to 1.

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
+
 from flightloop.errors import ConfigError
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -38,6 +40,10 @@ def address(base_url: str | None = None, environ: Mapping[str, str] = os.environ
     url = (base_url or environ.get("FLIGHTLOOP_URL") or here).rstrip("/").removesuffix("/v1")
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"FLIGHTLOOP_URL must begin with http:// or https:// (got {url!r})")
+    try:
+        _ = httpx.URL(url).host
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ConfigError(f"FLIGHTLOOP_URL is not a URL: {error} (got {url!r})") from None
     return url
 
 

@@ -11,7 +11,18 @@ from typing import TypeVar, cast
 
 import httpx
 
-from flightloop.call import Attempts, Call, Feed, Steps, check_stream, error_of, http_options, result_of, silence_s
+from flightloop.call import (
+    Attempts,
+    Call,
+    Feed,
+    Steps,
+    check_stream,
+    error_of,
+    http_options,
+    result_of,
+    silence_s,
+    undecodable,
+)
 from flightloop.errors import FlightloopError
 from flightloop.settings import ClientSettings
 
@@ -48,6 +59,8 @@ class SyncTransport:
             failure: FlightloopError | httpx.TransportError
             try:
                 response = self._http.request(**call.request())
+            except httpx.DecodingError as error:
+                raise undecodable(error) from error
             except httpx.TransportError as error:
                 failure = error
             else:
@@ -76,6 +89,8 @@ class SyncTransport:
                     else:
                         response.read()
                         failure = error_of(response)
+            except httpx.DecodingError as error:
+                raise undecodable(error) from error
             except httpx.TransportError as error:
                 failure = error
             feed.lost(whole=whole)
@@ -113,6 +128,8 @@ class AsyncTransport:
             failure: FlightloopError | httpx.TransportError
             try:
                 response = await self._http.request(**call.request())
+            except httpx.DecodingError as error:
+                raise undecodable(error) from error
             except httpx.TransportError as error:
                 failure = error
             else:
@@ -142,6 +159,8 @@ class AsyncTransport:
                     else:
                         await response.aread()
                         failure = error_of(response)
+            except httpx.DecodingError as error:
+                raise undecodable(error) from error
             except httpx.TransportError as error:
                 failure = error
             feed.lost(whole=whole)

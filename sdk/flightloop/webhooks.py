@@ -82,7 +82,7 @@ def verify(
         raise InvalidWebhook("webhook-timestamp is not a number of seconds") from None
     expected = _signature(key_of(secret), message_id, told, body).encode()
     versions = [signature.partition(",") for signature in signatures.split()]  # several during a change of the secret
-    if not any(version == "v1" and hmac.compare_digest(found.encode(), expected) for version, _, found in versions):
+    if not any(version == "v1" and hmac.compare_digest(_bytes(found), expected) for version, _, found in versions):
         raise InvalidWebhook("the signature was not made with this secret")
     if distance > tolerance_s:
         raise InvalidWebhook(f"webhook-timestamp is {distance:.0f} s from now; the limit is {tolerance_s:g} s")
@@ -104,5 +104,10 @@ def key_of(secret: str) -> bytes:
 
 
 def _signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
-    signed = f"{message_id}.{timestamp}.".encode() + body
+    signed = _bytes(f"{message_id}.{timestamp}.") + body
     return base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+
+
+def _bytes(header: str) -> bytes:
+    """A header as bytes. Some servers decode bytes that are not UTF-8 to lone surrogates."""
+    return header.encode("utf-8", "surrogatepass")

@@ -43,6 +43,8 @@ def test_defaults_and_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         ("FLIGHTLOOP_PORT", "abc", "integer"),
         ("FLIGHTLOOP_PORT", "70000", "65535"),
         ("FLIGHTLOOP_MODEL_URL", "localhost:8080", "http"),
+        ("FLIGHTLOOP_MODEL_URL", "http://localhost:port/v1", "port"),
+        ("FLIGHTLOOP_OTLP_ENDPOINT", "http://:4318", "http"),
         ("FLIGHTLOOP_PROJECT", "/nowhere/at/all", "is not a folder"),
         ("FLIGHTLOOP_MODEL_DTYPE", "float8", "'bfloat16'"),
         ("FLIGHTLOOP_WORKER_CONCURRENCY", "0", "greater than or equal to 1"),
@@ -240,3 +242,11 @@ def test_budgets_of_tenants_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLIGHTLOOP_TENANT_BUDGET", '{"token": 10}')
     with pytest.raises(ConfigError, match="FLIGHTLOOP_TENANT_BUDGET"):
         load_settings()
+
+
+def test_a_password_in_a_url_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLIGHTLOOP_MODEL_URL", "ftp://someone:hidden@host/v1")
+    with pytest.raises(ConfigError) as caught:
+        load_settings()
+    assert "FLIGHTLOOP_MODEL_URL: must be a URL" in caught.value.message
+    assert "hidden" not in caught.value.message

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from flightloop import CodeGenerator, Flightloop
+from flightloop.cli.app import app
 from flightloop.code_result import CodeAttempt, CodeFile, CodeFinding, CodeResult, parsed_result, result_text
 from flightloop.code_task import CodeTask, parsed_task, task_text
 from flightloop.errors import GenerationFailed, InvalidRequest
@@ -117,3 +120,10 @@ def test_wrong_arguments_are_refused_before_anything_is_sent() -> None:
 def test_a_run_without_a_result_is_an_error() -> None:
     with pytest.raises(GenerationFailed, match="run_1 is failed without a program: no tokens are left"):
         client(Server(None, "failed")).code.generate("x")
+
+
+def test_a_prompt_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "prompt").write_bytes(b"Write \xff")
+    done = CliRunner().invoke(app, ["code", f"@{tmp_path / 'prompt'}"])
+    assert isinstance(done.exception, InvalidRequest)
+    assert "is not UTF-8 text" in str(done.exception)

@@ -77,7 +77,8 @@ def test_what_csv_writes_is_read(rows: list[list[str]]) -> None:
 @pytest.mark.parametrize(
     ("source", "says"),
     [("none.csv", "cannot be read"), ("a\0b", "cannot be read"), ("\n\n", "cannot be read|is empty"), (3, "give a CSV"),
-     ([1, 2], "give a CSV")],
+     ([1, 2], "give a CSV"), ({"a": [1, 2], "b": [1]}, "different numbers of cells: a 2, b 1"),
+     ({"a": 1}, "column a must be a list"), ({"a": "xy"}, "column a must be a list")],
 )  # fmt: skip
 def test_other_tables_are_refused(source: Any, says: str) -> None:
     with pytest.raises(InvalidRequest, match=says):

@@ -40,6 +40,12 @@ def test_an_address_without_scheme_is_refused() -> None:
         resolve("127.0.0.1:8000", "k")
 
 
+@pytest.mark.parametrize("url", ["http://host:port", "http://[::1", "https://"])
+def test_a_malformed_address_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="FLIGHTLOOP_URL"):
+        resolve(url, "k")
+
+
 def test_no_proxy_on_the_way_to_this_computer() -> None:
     assert not resolve("http://127.0.0.1:1", "k").proxied
     assert resolve("https://agents.example.org", "k").proxied

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from agent.loop import argument_errors
-from agent.loop.argument_errors import TOO_LONG, Checking
+from agent.loop import argument_checker
+from agent.loop.argument_checker import TOO_LONG, ArgumentChecker
 from agent.models.answer_chunks import calls, text
 from flightloop.chat import FunctionCall
 from flightloop.events import ToolResult
@@ -55,7 +55,7 @@ def call(arguments: str = '{"x": "a"}') -> FunctionCall:
 
 async def check(toolbox: Registry, count: int = 1, made: FunctionCall | None = None) -> list[list[str]]:
     made = made or call()
-    work = Checking(toolbox, "default")
+    work = ArgumentChecker(toolbox, "default")
     return await asyncio.gather(*(work.problems(made, made.parsed()) for _ in range(count)))
 
 
@@ -90,7 +90,7 @@ async def test_many_short_checks_leave_the_loop() -> None:
 
 
 async def test_a_decisions_calls_are_checked_for_so_long_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(argument_errors, "TOGETHER_S", 0.2)
+    monkeypatch.setattr(argument_checker, "TOGETHER_S", 0.2)
     toolbox = seen({"$ref": "#/$defs/node"}, seconds=0.05, **{"$defs": {"node": NODE}})
     found = await check(toolbox, 64)
     assert found.count([TOO_LONG]) == 64 - len(toolbox.threads) > 50
@@ -104,7 +104,7 @@ def odd(x: Any) -> str:
 
 
 async def test_a_run_goes_on_after_calls_that_took_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(argument_errors, "TOGETHER_S", 0.02)
+    monkeypatch.setattr(argument_checker, "TOGETHER_S", 0.02)
     found = tool_of(odd)
     assert found is not None
     parameters = {"type": "object", "properties": {"x": {"$ref": "#/$defs/d0"}}, "$defs": DOUBLED}

@@ -20,8 +20,8 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from agent.admin.evals import Wish, evaluate
+from agent.admin.output import tell
 from agent.admin.regressions import append
-from agent.admin.telling import tell
 from agent.config import Settings
 from agent.evals.databases import MOST_FILES, prepare
 from agent.evals.judging import judge

@@ -277,12 +277,12 @@ async def half_cancelled(desk: Desk, children: int, below: int, asking: int = 0)
 async def test_who_comes_after_a_process_that_died_goes_on_cancelling(desk: Desk) -> None:
     await half_cancelled(desk, 2, 8, asking=16)
     desk.transactions.clear()
-    await desk.journal.end_families()
+    await desk.journal.cancel_remaining_children()
     assert await desk.statuses() == {"cancelled": 19}
     assert await desk.journal.pending_approvals("default") == 0
     assert desk.most("save_run") <= 2 * FEW + 3
     before = len(desk.transactions)
-    await desk.journal.end_families()
+    await desk.journal.cancel_remaining_children()
     assert len(desk.transactions) == before  # looking costs no write
 
 
@@ -333,7 +333,7 @@ async def test_a_run_is_resumed_once_those_below_it_have_ended(desk: Desk) -> No
     desk.left = None
     with pytest.raises(Conflict, match="still being cancelled"):
         await resume(desk.journal, "default", root.id, "ann")
-    await desk.journal.end_families()
+    await desk.journal.cancel_remaining_children()
     assert await desk.statuses() == {"interrupted": 1, "cancelled": 18}
     await resume(desk.journal, "default", root.id, "ann")
     assert (await desk.claim()).run.id == root.id

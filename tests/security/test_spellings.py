@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator, StringConstraints
 
+from agent.loop.call_resolver import TOO_LONG
 from agent.loop.local_hosts import LocalHosts
-from agent.loop.understanding import TOO_LONG
 from agent.models.answer_chunks import calls, text
 from flightloop.events import ApprovalRequested, ToolIntent, ToolResult
 from flightloop.tool import Effect, Permission, Tool, ToolContext, ToolSpec, tool, tool_of

@@ -22,7 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from agent.api import ApiDeps, create_app
 from agent.config import Settings
-from agent.reporting.readiness import Readiness, Remembered
+from agent.reporting.readiness import CachedReadiness, Readiness
 from agent.serve.front.app import BODY_BYTES, Front, answered_here
 from agent.serve.front.forwarding import CLIENT, CallerOfFront, Forwarding
 from agent.serve.front.process import FrontOrder, api_socket
@@ -249,7 +249,7 @@ async def test_a_model_that_takes_its_time_does_not_keep_the_probe_waiting() -> 
         await gate.wait()
         return found.pop(0)
 
-    ready = Remembered(check, patience_s=0.01)
+    ready = CachedReadiness(check, patience_s=0.01)
     assert (await ready()).missing == []
     gate.clear()
     assert (await ready()).missing == []  # as it was a moment ago

@@ -11,6 +11,7 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent.api import create_app
+from agent.api.auth import Keyring, Principal
 from agent.api.body_limit import TENANT, HeldBodies
 from agent.api.deps import ApiDeps
 from agent.loop.local_hosts import LocalHosts
@@ -96,6 +97,42 @@ async def test_one_tenants_streams_leave_room_for_the_others() -> None:
         for task in (*held, theirs, again):
             task.cancel()
         await asyncio.gather(*held, theirs, again, return_exceptions=True)
+
+
+class SlowKeyring(Keyring):
+    """Knows the keys of ``api_deps``, and looks each up until ``found`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__({KEY: "default", OTHER_KEY: "other"})
+        self.asked = asyncio.Semaphore(0)
+        self.found = asyncio.Event()
+
+    async def principal(self, authorization: str | None) -> Principal:
+        self.asked.release()
+        await self.found.wait()
+        return await super().principal(authorization)
+
+
+async def test_requests_whose_keys_are_looked_up_together_pass_no_limit() -> None:
+    keyring, decided = SlowKeyring(), asyncio.Semaphore(0)
+
+    async def held_open(scope: Scope, receive: Receive, send: Send) -> None:
+        decided.release()
+        await asyncio.Event().wait()
+
+    front = Front(replace(api_deps(), keyring=keyring), held_open, most=4)
+    async with _asking(front, KEY) as owner, _asking(front, OTHER_KEY) as other:
+        asked = [asyncio.create_task(client.get("/v1/runs")) for client in (owner, other) for _ in range(3)]
+        for task in asked:
+            task.add_done_callback(lambda _: decided.release())
+            await keyring.asked.acquire()
+        keyring.found.set()
+        for _ in asked:
+            await decided.acquire()
+        assert [task.result().status_code for task in asked if task.done()] == [429, 429]
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
 
 
 async def test_answers_that_nobody_reads_have_a_limit() -> None:

@@ -65,18 +65,18 @@ async def chunks(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> A
         FlightloopError: errors of the model.
     """
     guarded = GuardedModel(RetryingChatModel(deps.model, COMPLETIONS), admitted.guard, deps.tracing, deps.interrupts)
-    request, told = admitted.request, _Telling(deps, admitted)
+    request, builder = admitted.request, _ChunkBuilder(deps, admitted)
     for left in reversed(range(TRIES)):
         prompt_tokens = Estimator().tokens(Prompt.asked(request.messages, request.tools or []))
-        call = GuardedCall(guarded, owner, admitted.context, request, prompt_tokens, told.shown)
-        told.call = call
+        call = GuardedCall(guarded, owner, admitted.context, request, prompt_tokens, builder.shown)
+        builder.call = call
         try:
             async with aclosing(call.text()) as pieces:
                 async for piece in pieces:
-                    if chunk := told.piece(piece):
+                    if chunk := builder.piece(piece):
                         yield chunk
         except StreamBlocked:
-            for chunk in told.refused():
+            for chunk in builder.refused():
                 yield chunk
             return
         if call.problem is None:
@@ -84,9 +84,9 @@ async def chunks(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> A
             call.problem = await problem_of(call.answer.calls, request.tools or [], schemas, admitted.tags.tenant_id)
         # Shown text can't be taken back. After the last attempt, the text before the repetitions is better than
         # nothing.
-        cut = call.repeated and (told.shown or (call.released and not left))
+        cut = call.repeated and (builder.shown or (call.released and not left))
         if call.problem is None or cut:
-            for chunk in await told.concluded():
+            for chunk in await builder.concluded():
                 yield chunk
             return
         request, owner = _asked_again(request, call), CompletionOwner(deps, admitted.tags)
@@ -99,14 +99,14 @@ def _asked_again(request: ChatRequest, call: GuardedCall) -> ChatRequest:
     if not (request.tools or kept or call.repeated or request.temperature == 0):
         return request.model_copy(update={"seed": None})  # nothing to explain: sample again
     said = [ChatMessage(role="assistant", content=[TextPart(text=kept)])] if kept else []
-    told = [TextPart(text=f"{CORRECTION} {call.problem}. Try again.")]
-    changes: dict[str, Any] = {"messages": [*request.messages, *said, ChatMessage(role="user", content=told)]}
+    correction = [TextPart(text=f"{CORRECTION} {call.problem}. Try again.")]
+    changes: dict[str, Any] = {"messages": [*request.messages, *said, ChatMessage(role="user", content=correction)]}
     if call.repeated:
         changes["frequency_penalty"] = max(request.frequency_penalty, PENALTY)
     return request.model_copy(update=changes)
 
 
-class _Telling:
+class _ChunkBuilder:
     """Builds the chunks of an answer. ``shown`` is the text sent so far."""
 
     def __init__(self, deps: ApiDeps, admitted: Admitted) -> None:
@@ -157,15 +157,15 @@ class _Telling:
         if await self._deps.journal.limits.take(self._admitted.counting, shares):  # others were faster
             return list(self.refused())
         reasoning = await call.reasoning()
-        told = [self._chunk(Delta(reasoning_content=reasoning))] if reasoning else []
-        told += [self._show(text)] if text and not call.live else []
+        ending = [self._chunk(Delta(reasoning_content=reasoning))] if reasoning else []
+        ending += [self._show(text)] if text and not call.live else []
         # A chunk for each call, as OpenAI has them: some clients read only the first call of a chunk.
-        told += [self._chunk(Delta(tool_calls=[_delta(i, each, made)])) for i, (each, made) in enumerate(pairs)]
+        ending += [self._chunk(Delta(tool_calls=[_delta(i, each, made)])) for i, (each, made) in enumerate(pairs)]
         reason = answer.finish_reason or "stop"
         if answer.calls and reason != "length":
             reason = "tool_calls"
         asks = [ask for each, made in pairs for ask in _asks(each, made)]
-        return [*told, *self._end(reason, self._logprobs(), asks)]
+        return [*ending, *self._end(reason, self._logprobs(), asks)]
 
     def _logprobs(self) -> ChoiceLogprobs | None:
         """Log-probabilities; None if a rail has changed the text, because the tokens would reveal the original."""

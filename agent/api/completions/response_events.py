@@ -46,7 +46,7 @@ Kind = Callable[..., ResponseEvent]
 """Constructor of an event type."""
 
 
-class Narration:
+class ResponseBuilder:
     """Builds one response and its events.
 
     Args:

@@ -16,7 +16,7 @@ from agent.api.completions.admission import admit
 from agent.api.completions.cancellation import first_of
 from agent.api.completions.choices import choices
 from agent.api.completions.models import known_models
-from agent.api.completions.response_events import Narration
+from agent.api.completions.response_events import ResponseBuilder
 from agent.api.completions.response_request import translated
 from agent.api.completions.streamed import Streamed, open_reading
 from agent.api.errors import documented
@@ -50,9 +50,9 @@ async def respond(body: ResponseCreate, request: Request, deps: Deps, caller: An
         raise translation.renamed(error) from error
     if admitted is None:
         return await unanswered(request, deps)
-    chunks, narration = translation.renaming(choices(deps, admitted)), Narration(body)
+    chunks, builder = translation.renaming(choices(deps, admitted)), ResponseBuilder(body)
     if not body.stream:
-        whole = await first_of(_last(narration, chunks), caller_gone(request, deps))
+        whole = await first_of(_last(builder, chunks), caller_gone(request, deps))
         if whole is None:
             return await unanswered(request, deps)
         return JSONResponse(whole.model_dump(mode="json", by_alias=True))
@@ -61,26 +61,26 @@ async def respond(body: ResponseCreate, request: Request, deps: Deps, caller: An
     if opened is None:
         return await unanswered(request, deps)
     first, reading = opened
-    return Streamed(_as_sse(narration, first, reading), reading, deps.heartbeat_s)
+    return Streamed(_as_sse(builder, first, reading), reading, deps.heartbeat_s)
 
 
-async def _last(narration: Narration, chunks: AsyncGenerator[ChatChunk, None]) -> ResponseObject:
+async def _last(builder: ResponseBuilder, chunks: AsyncGenerator[ChatChunk, None]) -> ResponseObject:
     async with aclosing(chunks):
-        async for _ in narration.events(chunks):
+        async for _ in builder.events(chunks):
             pass
-    return narration.response
+    return builder.response
 
 
-async def _as_sse(narration: Narration, first: ChatChunk, chunks: Reading) -> AsyncIterator[ServerSentEvent]:
+async def _as_sse(builder: ResponseBuilder, first: ChatChunk, chunks: Reading) -> AsyncIterator[ServerSentEvent]:
     """Yields the response's events. Errors become a last ``response.failed``, because the status was already sent."""
     try:
-        async for event in narration.events(_after(first, chunks)):
+        async for event in builder.events(_after(first, chunks)):
             yield _sse(event)
     except FlightloopError as error:
-        yield _sse(narration.failed(error))
+        yield _sse(builder.failed(error))
     except Exception:
         log.exception("unexpected error in a stream")
-        yield _sse(narration.failed(InternalError("unexpected error; see the server's log")))
+        yield _sse(builder.failed(InternalError("unexpected error; see the server's log")))
 
 
 async def _after(first: ChatChunk, rest: AsyncIterator[ChatChunk]) -> AsyncIterator[ChatChunk]:

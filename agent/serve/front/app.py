@@ -63,6 +63,7 @@ class Front:
             self._check(self._passed_on.total(), self._most, "")
             caller = await screen(scope, self._deps.keyring)
             tenant = caller.tenant_id if caller else None
+            self._check(self._passed_on.total(), self._most, "")  # others may have come while the key was looked up
             self._check(self._passed_on[tenant], math.ceil(self._most * SHARE), " of one tenant")
         except FlightloopError as error:
             await RequestEnvelope(answer(error), self._deps.metrics)(scope, receive, send)

@@ -116,7 +116,8 @@ def _ready(connection: Connection, sink: Callable[[Snapshot], object]) -> None:
 
 def _tell_end(connection: Connection) -> None:
     """Stops the front by shutting down the sending half of the connection, which the front watches."""
-    with socket.socket(fileno=os.dup(connection.fileno())) as half, suppress(OSError):  # it has already ended
+    # OSError: the front has already ended, and its end of the connection or ours is closed.
+    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as half:
         half.shutdown(socket.SHUT_WR)
 
 

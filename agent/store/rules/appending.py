@@ -63,7 +63,7 @@ def check_new(tx: Transaction, children: Sequence[RunCreated]) -> None:
 
 def check_resume(tx: Transaction, row: Row) -> None:
     """Raises Conflict while sub-runs of an ended run are not cancelled yet: resuming it would resume them too."""
-    if row.status.terminal and tx.untold(row.id, 1):
+    if row.status.terminal and tx.uncancelled_children(row.id, 1):
         raise Conflict(f"sub-runs of run {row.id} are still being cancelled: try again")
 
 
@@ -83,17 +83,17 @@ def told(tx: Transaction, run_id: str) -> CancelRequested:
 
 def go_on(tx: Transaction, run_id: str, now: datetime) -> bool:
     """Cancels one portion of the open sub-runs of a run that is over; returns whether there are more."""
-    if not tx.untold(run_id, 1) or not tx.over(run_id):  # it may have been resumed
+    if not tx.uncancelled_children(run_id, 1) or not tx.over(run_id):  # it may have been resumed
         return False
-    _tell_below(tx, run_id, told(tx, run_id), now, MOST)
-    return bool(tx.untold(run_id, 1))
+    _cancel_below(tx, run_id, told(tx, run_id), now, MOST)
+    return bool(tx.uncancelled_children(run_id, 1))
 
 
-def _tell_below(tx: Transaction, run_id: str, event: CancelRequested, now: datetime, room: int) -> int:
+def _cancel_below(tx: Transaction, run_id: str, event: CancelRequested, now: datetime, room: int) -> int:
     """Cancels sub-runs, deepest first; workers end the leased ones. Returns the room left, 0 if not all of them fit."""
-    for child in tx.untold(run_id, room):
+    for child in tx.uncancelled_children(run_id, room):
         size = _size(tx, child, room)
-        if size > room and (_tell_below(tx, child, event, now, room) < room or room < MOST):
+        if size > room and (_cancel_below(tx, child, event, now, room) < room or room < MOST):
             return 0  # the child itself follows once all runs below it are cancelled
         write(tx, find(tx, child), [event], now)  # also cancels the runs below it
         room -= min(size, room)
@@ -105,7 +105,7 @@ def _tell_below(tx: Transaction, run_id: str, event: CancelRequested, now: datet
 def _size(tx: Transaction, run_id: str, most: int) -> int:
     """Number of runs and approvals that end with a run; counting stops soon after ``most``."""
     size = 1 + tx.count_pending(run_id)
-    for child in tx.untold(run_id, most):
+    for child in tx.uncancelled_children(run_id, most):
         if size > most:
             break
         size += _size(tx, child, most - size)

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from agent.store.backend import AuditContext, T, Transaction
 from agent.store.sql.compaction import compacted
-from agent.store.sql.connection import Database, PersistentConnection
+from agent.store.sql.connection import Database, PersistentConnection, first_line
 from agent.store.sql.disk_room import PORTION, SIZE, Room
 from agent.store.sql.listener import Listener
 from agent.store.sql.migrate import migrate
@@ -76,7 +76,9 @@ class SqlBackend:
         except Exception as error:
             if self._node is not None:
                 self._node.release()
-            raise ConfigError(f"cannot open the journal's database {self._database.shown}: {_line(error)}") from error
+            raise ConfigError(
+                f"cannot open the journal's database {self._database.shown}: {first_line(error)}"
+            ) from error
         self._room = room or Room()
         self._room.lacking()  # creates the reserve
         self._presence = presence(database_url)
@@ -112,11 +114,11 @@ class SqlBackend:
     def sure_s(self) -> float:
         return self._presence.sure_s()
 
-    def listen(self, heard: Callable[[str | None], None]) -> bool:
+    def listen(self, on_topic: Callable[[str | None], None]) -> bool:
         if self._database.kind != "postgresql":
             return False
         if self._listener is None:
-            self._listener = Listener(self._database, heard)
+            self._listener = Listener(self._database, on_topic)
         return self._listener.connected
 
     async def compact(self, whole: bool) -> list[str]:
@@ -149,15 +151,11 @@ class SqlBackend:
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"journal database unavailable: {_line(error)}")
+    return StoreUnavailable(f"journal database unavailable: {first_line(error)}")
 
 
 def _is_full(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in FULL
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _database(database_url: str) -> Database:

@@ -17,8 +17,10 @@ def _listed(statuses: Iterable[RunStatus]) -> str:
 _GOES_ON = f"NOT runs.cancel_requested AND runs.status IN ({_listed(OPEN)})"
 """Condition of open runs that are not cancelled. There are few, and the index on the status finds them."""
 STANDING = Statement("SELECT status, cancel_requested FROM runs WHERE id = :id")
-UNTOLD = Statement(f"SELECT id FROM runs WHERE parent_id = :parent_id AND {_GOES_ON} ORDER BY number LIMIT :most")
-WITH_UNTOLD = Statement(
+UNCANCELLED_CHILDREN = Statement(
+    f"SELECT id FROM runs WHERE parent_id = :parent_id AND {_GOES_ON} ORDER BY number LIMIT :most"
+)
+WITH_UNCANCELLED_CHILDREN = Statement(
     f"""
     SELECT DISTINCT runs.parent_id FROM runs JOIN runs AS above ON above.id = runs.parent_id
     WHERE {_GOES_ON}
@@ -28,7 +30,7 @@ WITH_UNTOLD = Statement(
 )
 
 
-class SqlFamilies:
+class SqlChildRuns:
     """The part of ``agent.store.backend.Transaction`` that finds sub-runs to cancel."""
 
     _connection: Connection
@@ -37,8 +39,8 @@ class SqlFamilies:
         found = self._connection.row(STANDING, id=run_id)
         return found is not None and (found[0] in ENDINGS or bool(found[1]))
 
-    def untold(self, run_id: str, limit: int) -> list[str]:
-        return self._connection.column(UNTOLD, parent_id=run_id, most=limit)
+    def uncancelled_children(self, run_id: str, limit: int) -> list[str]:
+        return self._connection.column(UNCANCELLED_CHILDREN, parent_id=run_id, most=limit)
 
-    def with_untold(self, limit: int) -> list[str]:
-        return self._connection.column(WITH_UNTOLD, most=limit)
+    def with_uncancelled_children(self, limit: int) -> list[str]:
+        return self._connection.column(WITH_UNCANCELLED_CHILDREN, most=limit)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 
-from agent.store.sql.connection import Connection, Database
+from agent.store.sql.connection import Connection, Database, first_line
 
-TABLES = ("runs", "events", "writes", "approvals", "answers", "interrupts", "keys", "audit", "spending")
+TABLES = (
+    "runs", "events", "writes", "approvals", "answers", "interrupts", "keys", "audit", "spending", "reservations"
+)  # fmt: skip
 """Tables that erasure changes."""
 PATIENCE_S = 10.0
 """How long to wait for readers that still use the log of an SQLite database."""
@@ -32,7 +34,7 @@ def compacted(database: Database, whole: bool) -> list[str]:
             connection.say(f"VACUUM (FULL) {table}")
         return []
     except database.unavailable as error:
-        return [f"{database.shown} could not be compacted, run the command again: {str(error).splitlines()[0]}"]
+        return [f"{database.shown} could not be compacted, run the command again: {first_line(error)}"]
     finally:
         if connection is not None:
             connection.close()

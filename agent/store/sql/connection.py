@@ -203,6 +203,11 @@ class PersistentConnection:
         connection.close()
 
 
+def first_line(error: Exception) -> str:
+    """First line of an error's message, or the error's type if it has none. Drivers add lines with the statement."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _patiently(connection: Connection, words: str) -> None:
     """Retries the command while the database is locked. Raises the driver's error after ``URGENT_S``."""
     deadline = time.monotonic() + URGENT_S

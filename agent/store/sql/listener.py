@@ -10,7 +10,7 @@ import psycopg
 import structlog
 
 from agent.store.notifier import CHANNEL
-from agent.store.sql.connection import Database
+from agent.store.sql.connection import Database, first_line
 
 log = structlog.get_logger(__name__)
 _AGAIN_S = 1.0
@@ -20,16 +20,16 @@ _TURN_S = 5.0
 
 
 class Listener:
-    """Calls ``heard`` with the topic of each notification, and with None when some may have been missed.
+    """Calls ``on_topic`` with the topic of each notification, and with None when some may have been missed.
 
     Args:
         database: a PostgreSQL database.
-        heard: called in the listener's thread.
+        on_topic: called in the listener's thread.
     """
 
-    def __init__(self, database: Database, heard: Callable[[str | None], None]) -> None:
+    def __init__(self, database: Database, on_topic: Callable[[str | None], None]) -> None:
         self._database = database
-        self._heard = heard
+        self._on_topic = on_topic
         self._ended = threading.Event()
         self.connected = False
         """Whether the listener is connected; if not, waiters must poll."""
@@ -44,9 +44,7 @@ class Listener:
             try:
                 self._listen()
             except psycopg.Error as error:
-                log.warning(
-                    "not listening for the journal's notifications, will try again", error=str(error).splitlines()[0]
-                )
+                log.warning("not listening for the journal's notifications, will try again", error=first_line(error))
             finally:
                 self.connected = False
             self._ended.wait(_AGAIN_S)
@@ -55,7 +53,7 @@ class Listener:
         with closing(self._database.connect()) as connection:
             connection.say(f"LISTEN {CHANNEL}")
             self.connected = True
-            self._heard(None)
+            self._on_topic(None)
             while not self._ended.is_set():
                 for notification in connection.driver.notifies(timeout=_TURN_S, stop_after=1):
-                    self._heard(notification.payload)
+                    self._on_topic(notification.payload)

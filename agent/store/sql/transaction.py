@@ -6,7 +6,7 @@ from agent.store.backend import AuditContext
 from agent.store.sql.api_keys import SqlKeys
 from agent.store.sql.approvals import SqlApprovals
 from agent.store.sql.audit import SqlAudit
-from agent.store.sql.child_runs import SqlFamilies
+from agent.store.sql.child_runs import SqlChildRuns
 from agent.store.sql.connection import Connection
 from agent.store.sql.counted_calls import SqlCountedCalls
 from agent.store.sql.erasure import SqlErasure
@@ -23,7 +23,7 @@ from agent.store.sql.writes import SqlWrites
 
 class SqlTransaction(
     SqlRuns,
-    SqlFamilies,
+    SqlChildRuns,
     SqlEvents,
     SqlForks,
     SqlWrites,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from flightloop import Flightloop
+from flightloop.cli.paging import every
 from flightloop.errors import InvalidRequest
 
 USUAL = "support"
@@ -19,19 +18,9 @@ def chosen(client: Flightloop, named: str | None) -> str:
     """
     if named is not None:
         return named
-    known = list(_names(client))
+    known = [agent.name for agent in every(client.agents.list)]
     if len(known) == 1:
         return known[0]
     if USUAL in known:
         return USUAL
     raise InvalidRequest(f"the project has the agents {', '.join(known)}; choose one with -a NAME", param="agent")
-
-
-def _names(client: Flightloop) -> Iterator[str]:
-    after = None
-    while True:
-        page = client.agents.list(limit=200, after=after)
-        yield from (agent.name for agent in page.data)
-        if not page.has_more:
-            return
-        after = page.next_after

@@ -17,6 +17,7 @@ from flightloop.cli.console import PlainConsole
 from flightloop.cli.keys import keys
 from flightloop.cli.listing import run_table
 from flightloop.cli.live import follow
+from flightloop.cli.paging import every
 from flightloop.cli.predict import predict
 from flightloop.cli.project import write_project
 from flightloop.cli.render import evidence, line_or_lines, moment, on_one_line, run_tree, sources, whole
@@ -190,11 +191,7 @@ def cancel(context: typer.Context, run_id: RunId) -> None:
 def approvals(context: typer.Context) -> None:
     """List the calls that wait for approval."""
     with _client(context) as client:
-        page = client.approvals.list()
-        items = page.data
-        while page.has_more:  # a run with many pending calls must not hide those of others
-            page = client.approvals.list(after=page.next_after)
-            items += page.data
+        items = list(every(client.approvals.list))  # a run with many pending calls must not hide those of others
     for item in items:
         console.print(Text.assemble((item.id, "bold"), f"  {item.tool}"))
         console.print(Text.assemble(whole(item.arguments), sources(item.sources), evidence(item)))
@@ -273,7 +270,7 @@ def stop(
             if agent:
                 _tell_if_foreign(client, agent)
         else:
-            found = client.interrupts.list().data
+            found = list(every(client.interrupts.list))
             for item in found:
                 _latched(item)
             if not found:
@@ -289,7 +286,7 @@ def _latched(interrupt: Interrupt) -> None:
 
 def _tell_if_foreign(client: Flightloop, agent: str) -> None:
     """Warns if the project has no agent of this name: a typo, or a name that only completions use."""
-    known = [each.name for each in client.agents.list(limit=200).data]
+    known = [each.name for each in every(client.agents.list)]
     if agent not in known:
         told = f"the project has no agent {agent} (it has {', '.join(known)}): it stops completions with that name"
         console.print(f"[dim]{told}[/dim]", highlight=False)

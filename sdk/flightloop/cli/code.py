@@ -13,6 +13,7 @@ from flightloop.cli.live import follow
 from flightloop.code_resource import AGENT, result_of
 from flightloop.code_result import CodeResult
 from flightloop.code_task import CodeLanguage, SecurityLevel
+from flightloop.errors import InvalidRequest
 
 console = PlainConsole()
 
@@ -48,7 +49,7 @@ def code(
         "style": style,
         "growth": growth,
     }
-    text = Path(prompt[1:]).read_text(encoding="utf-8") if prompt.startswith("@") else prompt
+    text = _text_of(Path(prompt[1:])) if prompt.startswith("@") else prompt
     with Flightloop(context.obj) as client:
         run = client.code.start(
             text, language=language, constraints=constraints, security_level=level, rounds=rounds, agent=agent
@@ -58,6 +59,13 @@ def code(
     if out is not None:
         _write(result, out)
     raise typer.Exit(0 if result.returned and result.stopped is None else 1)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
 
 
 def _tell(result: CodeResult) -> None:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from flightloop import Flightloop
 from flightloop.cli.console import PlainConsole
+from flightloop.cli.paging import every
 from flightloop.keys import ApiKey, Role
 from flightloop.subject import SpeaksFor
 
@@ -57,8 +58,8 @@ def create(
 def list_keys(context: typer.Context) -> None:
     """List keys, newest first."""
     with Flightloop(context.obj) as client:
-        page = client.keys.list()
-    console.print(key_table(page.data) if page.data else "no keys except the deployment's own")
+        listed = list(every(client.keys.list))
+    console.print(key_table(listed) if listed else "no keys except the deployment's own")
 
 
 @keys.command("revoke")

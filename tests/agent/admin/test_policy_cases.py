@@ -9,6 +9,7 @@ import pytest
 
 from agent.admin import policies
 from agent.admin.logs import configured
+from flightloop.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -50,3 +51,20 @@ async def test_a_case_tells_who_gets_personal_data(
     settings = configured(home=tmp_path)
     passed = await policies.test_policy(settings, tmp_path / "private.yaml", tmp_path / "cases.jsonl", told.append)
     assert passed, told
+
+
+async def test_a_case_may_have_any_separator_of_lines_in_its_text(tmp_path: Path) -> None:
+    cases, told = tmp_path / "cases.jsonl", list[str]()
+    written = [{"stage": "input", "text": text, "expect": "allow"} for text in ("one\u2028two", "three")]
+    cases.write_text("\n".join(json.dumps(case, ensure_ascii=False) for case in written), encoding="utf-8")
+    policy = ROOT / "guardrails" / "policies" / "default.yaml"
+    assert await policies.test_policy(configured(home=tmp_path), policy, cases, told.append), told
+    assert told[-1] == "2 of 2 cases as expected"
+
+
+async def test_cases_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    cases = tmp_path / "cases.jsonl"
+    cases.write_bytes(b"\xff")
+    policy = ROOT / "guardrails" / "policies" / "default.yaml"
+    with pytest.raises(ConfigError, match="cannot be read"):
+        await policies.test_policy(configured(home=tmp_path), policy, cases, print)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.model_call.masking import WORD, Masking
+from agent.model_call.masking import INSTRUCTION, Masking
 from flightloop.answer import Answer
 from flightloop.chat import ChatMessage, ChatRequest, FunctionCall, FunctionDef, RequestExtension, ToolCall, ToolDef
 from flightloop.content import ImagePart, ImageUrl, TextPart
@@ -29,7 +29,7 @@ def masked(request: ChatRequest) -> ChatRequest:
 
 def test_the_model_is_told_what_marks_are() -> None:
     first, user = masked(asked()).messages
-    assert (first.role, first.text) == ("system", WORD)
+    assert (first.role, first.text) == ("system", INSTRUCTION)
     assert user.text == "I am [EMAIL_1]."
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 
 from agent.models.remote import RemoteChatModel, RemoteConfig, base_url
@@ -280,6 +281,15 @@ async def test_lists_models() -> None:
         assert [card.id for card in await model.models()] == ["a", "b"]
     async with talking(models=("a", "b"), name="c") as (model, _):
         assert [card.id for card in await model.models()] == ["c"]
+
+
+@pytest.mark.parametrize("listed", ['{"data": [{"object": "model"}]}', '{"data": [{"id": []}]}', '{"data": 1}', "[]"])
+async def test_an_invalid_list_of_models_is_the_servers_fault(listed: str) -> None:
+    answering = httpx.MockTransport(lambda request: httpx.Response(200, text=listed))
+    model = RemoteChatModel(RemoteConfig("http://model"), httpx.AsyncClient(transport=answering))
+    with pytest.raises(ModelUnavailable, match="invalid list of models"):
+        await model.models()
+    await model.close()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from agent.loop.agent_runtime import AgentRuntimes
 from agent.project.catalogue import ProjectCatalogue
-from agent.project.project import EMBEDDED, LiveProject, load_project
+from agent.project.project import EMBEDDED, MOST_DOCUMENTS, LiveProject, load_project
 from agent.reporting.readiness import Readiness, readiness
 from agent.store import memory_journal
 from flightloop.errors import ConfigError, NotFound
@@ -310,3 +310,14 @@ async def test_readiness_tells_a_broken_project_and_waits_for_no_slow_one(folder
     found = await readiness(memory_journal(), None, slow, timeout_s=0.05)
     gate.set()
     assert found.project == "the project's files take longer than 0.05 s to load"
+
+
+def test_files_that_cannot_be_listed_are_logged_once(folder: Path) -> None:
+    live = LiveProject(folder, ())
+    good = live.current()
+    for number in range(MOST_DOCUMENTS + 1):
+        (folder / "policies" / f"p{number}.yaml").touch()
+    with capture_logs() as logs:
+        assert [live.current() for _ in range(5)] == [good] * 5
+    assert "more than 500 files" in (live.info().problem or "")
+    assert [log["log_level"] for log in logs] == ["error"]

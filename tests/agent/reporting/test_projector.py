@@ -7,9 +7,10 @@ from typing import Any
 from agent.reporting.overview import Overviews
 from agent.reporting.projector import Projector
 from agent.run.commands import cancel
-from agent.run.journal import Journal
+from agent.run.journal import Journal, Projection
 from agent.store import memory_journal
 from flightloop.content import TextPart
+from flightloop.errors import StoreUnavailable
 from flightloop.events import ApprovalRequested, CallsDecided, ModelCall, Replied, RunCreated, RunEnded
 from flightloop.runs import Budget, RunStatus, StopReason
 from observability import catalog
@@ -129,3 +130,37 @@ async def test_a_tenants_overview_shows_its_own_runs() -> None:
     assert [figure.value for figure in overview.figures(catalog.RUN_CREATED.name)] == [2]
     shared = await Overviews(journal, values, reading.values, lambda tenant_id: True)("default")
     assert [figure.value for figure in shared.figures(catalog.RUN_CREATED.name)] == [3]
+
+
+class SlowToStart:
+    """A journal whose database is not there at first."""
+
+    def __init__(self, journal: Journal, failures: int) -> None:
+        self._journal, self._failures = journal, failures
+
+    async def projection(self, name: str) -> Projection | None:
+        self._failures -= 1
+        if self._failures >= 0:
+            raise StoreUnavailable("the database is starting")
+        return await self._journal.projection(name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+
+async def test_a_database_that_is_not_there_at_the_start_is_waited_for() -> None:
+    journal, counted = memory_journal(), asyncio.Event()
+    await finished(journal)
+
+    def sink(snapshot: Snapshot) -> None:
+        if Values(snapshot.series).value(catalog.RUN_ENDED) == 1:
+            counted.set()
+
+    slow: Any = SlowToStart(journal, failures=2)
+    task = asyncio.create_task(Projector(slow, ObservabilityConfig(), sink, Metrics(), every_s=0.001).run())
+    counting = asyncio.create_task(counted.wait())
+    done, _ = await asyncio.wait({task, counting}, return_when=asyncio.FIRST_COMPLETED)
+    assert done == {counting}
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()

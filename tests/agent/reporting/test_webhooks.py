@@ -253,6 +253,8 @@ def test_verifying() -> None:
     [
         ({"webhook-signature": None}, b"{}", NOW, "webhook-signature is missing"),
         ({"webhook-id": "msg_2"}, b"{}", NOW, "not made with this secret"),
+        ({"webhook-id": "msg_\udcff"}, b"{}", NOW, "not made with this secret"),
+        ({"webhook-signature": "v1,\udcff"}, b"{}", NOW, "not made with this secret"),
         ({"webhook-timestamp": "soon"}, b"{}", NOW, "not a number"),
         ({}, b"{ }", NOW, "not made with this secret"),
         ({}, b"{}", NOW + 301, "from now"),

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
+from typing import Any
+
+import psycopg
+import pytest
+
+from agent.store.sql import erasure
+from agent.store.sql.compaction import TABLES
+from agent.store.sql.connection import first_line
 from agent.store.sql.statement import Statement
 
 QUERY = Statement(
@@ -35,3 +45,15 @@ def test_a_condition_is_left_out_where_a_parameter_is_none() -> None:
 
 def test_an_inserts_parameters_are_named_as_its_columns() -> None:
     assert Statement.insert("t", "a", "b").text("sqlite", {}) == "INSERT INTO t (a, b) VALUES (:a, :b)"
+
+
+def test_all_tables_that_erasure_changes_are_compacted() -> None:
+    given: dict[str, Any] = defaultdict(lambda: 1)
+    texts = [one.text("postgresql", given) for one in vars(erasure).values() if isinstance(one, Statement)]
+    changed = {found[1] for text in texts if (found := re.match(r"(?:DELETE FROM|UPDATE) (\w+)", text))}
+    assert {"events", "reservations"} <= changed <= set(TABLES)
+
+
+@pytest.mark.parametrize(("message", "line"), [("no server\nLINE 1: SELECT", "no server"), ("", "OperationalError")])
+def test_an_error_is_told_in_one_line(message: str, line: str) -> None:
+    assert first_line(psycopg.OperationalError(message)) == line

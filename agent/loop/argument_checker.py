@@ -19,7 +19,7 @@ TOO_LONG = "the arguments of all these calls take too long to check together: ma
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedArguments:
     """Result of checking a call's arguments."""
 
     problems: list[str]
@@ -29,7 +29,7 @@ class Checked:
     """Arguments that identify the call: equal for all arguments that the schema treats as equivalent."""
 
 
-class Checking:
+class ArgumentChecker:
     """Checks the calls of one decision. Slow checks run in a thread that takes turns between tenants."""
 
     def __init__(self, toolbox: Toolbox, tenant_id: str) -> None:
@@ -40,7 +40,7 @@ class Checking:
         """Errors in a call's arguments. Raises NotFound if the tool is unknown."""
         return (await self.checked(call, arguments)).problems
 
-    async def checked(self, call: FunctionCall, arguments: dict[str, Any]) -> Checked:
+    async def checked(self, call: FunctionCall, arguments: dict[str, Any]) -> CheckedArguments:
         """Errors and canonical form of a call's arguments. Raises NotFound if the tool is unknown."""
         beside = self._taken > IN_LOOP_S or self._toolbox.is_expensive(call.name, len(call.arguments))
         with on_behalf_of(self._tenant_id):
@@ -48,11 +48,11 @@ class Checking:
         self._taken += seconds
         return checked
 
-    def _timed(self, name: str, arguments: dict[str, Any]) -> tuple[Checked, float]:
+    def _timed(self, name: str, arguments: dict[str, Any]) -> tuple[CheckedArguments, float]:
         left, began = TOGETHER_S - self._taken, time.thread_time()
         if left <= 0:
-            return Checked([TOO_LONG], arguments, arguments), 0.0
+            return CheckedArguments([TOO_LONG], arguments, arguments), 0.0
         if problems := self._toolbox.problems(name, arguments, min(MOST_SECONDS, left)):
-            return Checked(problems, arguments, arguments), time.thread_time() - began
+            return CheckedArguments(problems, arguments, arguments), time.thread_time() - began
         form = self._toolbox.canonical(name, arguments)
-        return Checked([], form, self._toolbox.identity(name, form)), time.thread_time() - began
+        return CheckedArguments([], form, self._toolbox.identity(name, form)), time.thread_time() - began

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from agent.loop.argument_errors import Checked, Checking
+from agent.loop.argument_checker import ArgumentChecker, CheckedArguments
 from agent.loop.gate import Gate
 from agent.loop.run_dependencies import RunDependencies
 from agent.run.history import CallState
@@ -24,12 +24,12 @@ class Refused(Exception):
     """The call is not made: it is invalid, or the guard or a person denied it. The message is the call's result."""
 
 
-class Understanding:
+class CallResolver:
     """Resolves the calls of one decision, each only once."""
 
     def __init__(self, deps: RunDependencies, gate: Gate, tenant_id: str) -> None:
         self._deps, self._gate = deps, gate
-        self._checking = Checking(deps.hosts.registry, tenant_id)
+        self._checker = ArgumentChecker(deps.hosts.registry, tenant_id)
         self._calls: dict[str, asyncio.Task[CheckedCall]] = {}
         self._forms: dict[str, dict[str, Any] | None] = {}
         """Identities of earlier calls under the current schema, by the hash of their original arguments."""
@@ -38,7 +38,7 @@ class Understanding:
         """A call as it would be performed. Raises Refused if it can't be."""
         call_id = state.call.id
         if call_id not in self._calls:
-            self._calls[call_id] = asyncio.create_task(self._understood(state))
+            self._calls[call_id] = asyncio.create_task(self._resolved(state))
         task = self._calls[call_id]
         try:
             return await asyncio.shield(task)
@@ -48,7 +48,7 @@ class Understanding:
 
     async def redacted(self, state: CallState, spec: ToolSpec, arguments: dict[str, Any]) -> CheckedCall:
         """A call with arguments redacted by a guardrail. Raises Refused if it can't be performed."""
-        checked = await self._checking.checked(state.call.function, arguments)
+        checked = await self._checker.checked(state.call.function, arguments)
         if checked.problems:
             told = "; ".join(checked.problems)
             raise Refused(f"a guardrail redacted the call's arguments, and the tool does not accept the result: {told}")
@@ -71,14 +71,14 @@ class Understanding:
                 writes.append(write)
         return writes
 
-    async def _understood(self, state: CallState) -> CheckedCall:
+    async def _resolved(self, state: CallState) -> CheckedCall:
         name, toolbox = state.call.function.name, self._deps.hosts.registry
         if name not in self._deps.tools:
             raise Refused(f"no tool is named {name!r}; use one of: {', '.join(self._deps.tools) or 'none'}")
         try:
             arguments = state.call.function.parsed()
             spec = toolbox.get(name)
-            checked = await self._checking.checked(state.call.function, arguments)
+            checked = await self._checker.checked(state.call.function, arguments)
         except ValueError as error:
             raise Refused(f"the arguments are not a JSON object: {error}") from error
         except NotFound as error:
@@ -88,7 +88,7 @@ class Understanding:
         return await self._checked_call(state, spec, checked.form, checked)
 
     async def _checked_call(
-        self, state: CallState, spec: ToolSpec, arguments: dict[str, Any], checked: Checked
+        self, state: CallState, spec: ToolSpec, arguments: dict[str, Any], checked: CheckedArguments
     ) -> CheckedCall:
         told, unsure = None, False
         try:
@@ -101,7 +101,7 @@ class Understanding:
         alike = partial(self._alike, spec.name, checked)
         return CheckedCall(state.call.id, spec, arguments, known_by, unsure, state.confidence, alike)
 
-    def _alike(self, tool: str, checked: Checked, arguments: dict[str, Any]) -> bool:
+    def _alike(self, tool: str, checked: CheckedArguments, arguments: dict[str, Any]) -> bool:
         """Whether arguments, possibly written under an earlier schema, mean the same under the current one."""
         written = args_sha256(tool, arguments)
         if written not in self._forms:  # each rail compares the same earlier calls

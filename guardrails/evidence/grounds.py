@@ -14,16 +14,14 @@ import regex
 from guardrails.finders.personal import personal_finder
 from guardrails.text.calendar_dates import calendar_dates, clear_dates
 from guardrails.text.quantities import quantities
-from guardrails.text.words import EMAIL, number_of, numbers_in
+from guardrails.text.words import EMAIL, LETTER, number_of, numbers_in
 
-_LETTER = r"[\w--[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]]"
-"""A letter or digit of a word. Scripts without blanks put identifiers and numbers right beside other words."""
 _ID = regex.compile(
-    rf"(?<!{_LETTER}|-)#?(?=[A-Za-z_-]*\d)(?=[\d_-]*[A-Za-z])[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*(?!{_LETTER}|-)",
+    rf"(?<!{LETTER}|-)#?(?=[A-Za-z_-]*\d)(?=[\d_-]*[A-Za-z])[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*(?!{LETTER}|-)",
     regex.VERSION1,
 )
 _NUMBER = regex.compile(
-    rf"(?<!{_LETTER}|[.,#-])[-+]?(?:\d{{1,3}}(?:,\d{{3}})+|\d+)(?:[.,]\d+)?(?!{_LETTER}|-|[.,]\d)", regex.VERSION1
+    rf"(?<!{LETTER}|[.,#-])[-+]?(?:\d{{1,3}}(?:,\d{{3}})+|\d+)(?:[.,]\d+)?(?!{LETTER}|-|[.,]\d)", regex.VERSION1
 )
 _LIST_MARK = regex.compile(r"(?m)^[^\S\n]{0,8}(?:step )?\d{1,2}[.):]\s", regex.IGNORECASE)
 _ORDINAL = regex.compile(r"\d+(?:st|nd|rd|th)", regex.IGNORECASE)

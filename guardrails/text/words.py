@@ -15,7 +15,16 @@ import regex
 from guardrails.text.normalise import normalise, unescaped
 from guardrails.text.scalars import scalar_texts
 
-_NUMBER = regex.compile(r"(?<![\w.,])[-+]?\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?(?![\w])|(?<![\w])[-+]?\d+(?:[.,]\d+)?(?!\w)")
+UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}ー"
+"""Letters of scripts (the mark ー belongs to two of them) that put numbers and identifiers right beside other words."""
+LETTER = rf"[\w--[{UNSPACED}]]"
+"""A letter or digit of a word, in `regex.VERSION1`."""
+_NUMBER = regex.compile(
+    rf"(?<!{LETTER}|[.,])[-+]?\d{{1,3}}(?:[,' ]\d{{3}})+(?:\.\d+)?(?!{LETTER})"
+    rf"|(?<!{LETTER})[-+]?\d+(?:[.,]\d+)?(?!{LETTER})",
+    regex.VERSION1,
+)
+_WORD = regex.compile(rf"[{UNSPACED}]+|[{LETTER}@+]+", regex.VERSION1)
 _GROUPED = regex.compile(r"(?<!\d)\d[\d,.' ]{1,24}")
 _ANY_NUMBER = regex.compile(r"(?<!\d)\d+(?:[.,]\d+)?(?:e[-+]?\d{1,400})?", regex.IGNORECASE)
 _PIECE = regex.compile(r"[^\W_]+")
@@ -30,7 +39,7 @@ _EXACT = regex.compile(
         [
             r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?",
             r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,30}://[^\s<>\"')\]]+",
-            r"(?<![^\s<>\"'(),;:])[^\s<>\"'(),;:]*@[^\s<>\"'(),;]+",
+            rf"(?<![^\s<>\"'(),;:{UNSPACED}])[^\s<>\"'(),;:{UNSPACED}]*@[^\s<>\"'(),;{UNSPACED}]+",
             r"(?<![\w.@-])(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?:[:/][^\s<>\"')\]]*)?",
             r"(?<![^\s<>\"'(),;])(?:[/\\]{2}|(?:~|\.{1,2}|[a-z]:)[/\\])[^\s<>\"'(),;]+",
             r"(?<!\w)(?=\w{0,200}\d)(?=\w{0,200}[a-z])\w{10,}",
@@ -50,8 +59,11 @@ URL = regex.compile(r"https?://[^\s<>\"')\]]{1,2000}", regex.IGNORECASE)
 
 
 def plain(text: str) -> str:
-    """Normal form in lower case: words of letters, digits, ``_``, ``@`` and ``+``, separated by single blanks."""
-    return " ".join(regex.findall(r"[\w@+]+", normalise(text).casefold()))
+    """Normal form in lower case: words of letters, digits, ``_``, ``@`` and ``+``, separated by single blanks.
+
+    A number or name in a text without blanks is a word of its own: ``订单10808的`` has three.
+    """
+    return " ".join(_WORD.findall(normalise(text).casefold()))
 
 
 def plain_values(arguments: Mapping[str, Any]) -> frozenset[str]:

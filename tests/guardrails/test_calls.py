@@ -219,6 +219,11 @@ def test_hosts():
         ("ａｃｃｔａｎｎ", "Please transfer 50 to acctann.", False),
         ("a\u00adcctann", "Please transfer 50 to acctann.", False),
         ("Käse für 5 €", "Ich will Käse für 5 €.", True),
+        (10808, "麻烦看一下10808的快递", True),
+        (1080, "麻烦看一下10808的快递", False),
+        ("XZ-3041", "看看XZ-3041总共多少钱", True),
+        ("anna@example.org", "我的邮箱是anna@example.org谢谢", True),
+        ("anna@example.org", "我的邮箱是bo.anna@example.org谢谢", False),
     ],
 )
 def test_stands_in(value, text, stands):

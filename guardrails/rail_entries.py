@@ -117,7 +117,7 @@ class GroundednessEntry(RailEntry):
     minimum: Share = 1.0
     action: Action = Action.ALLOW
     names: bool = False  # also names of persons, places and organisations
-    otherwise: Annotated[str, Field(min_length=1, max_length=500)] = "I could not find that out."
+    otherwise: Annotated[str, Field(max_length=500)] = "I could not find that out."
     """The answer if every sentence is removed."""
 
 

@@ -28,6 +28,7 @@ stages:
         block_at: 0.98
       - rail: groundedness
         action: redact
+        otherwise: ""  # the platform describes the data
 tools:
   allow: {}
 """

@@ -81,7 +81,8 @@ async def chunks(deps: ApiDeps, admitted: Admitted, owner: CompletionOwner) -> A
             return
         if call.problem is None:
             schemas = {name: spec.parameters for name, spec in admitted.specs.items()}
-            call.problem = await problem_of(call.answer.calls, request.tools or [], schemas, admitted.tags.tenant_id)
+            calls, tools = call.answer.calls, request.tools or []
+            call.problem = await problem_of(calls, tools, schemas, admitted.tags.tenant_id, last=not left)
         # Shown text can't be taken back. After the last attempt, the text before the repetitions is better than
         # nothing.
         cut = call.repeated and (builder.shown or (call.released and not left))

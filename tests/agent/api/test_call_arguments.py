@@ -47,11 +47,19 @@ async def test_a_model_whose_arguments_break_the_schema_is_asked_again(wrong: st
     assert reason in told
 
 
-async def test_a_call_that_stays_wrong_never_leaves() -> None:
-    answer, model = await asked(Said(calls=[("add", GOOD), ("add", TWICE)]))
+async def test_a_call_that_stays_wrong_leaves_as_the_model_made_it() -> None:
+    answer, model = await asked(Said(calls=[("add", TWICE)]))
+    assert (answer.status_code, arguments_of(answer)) == (200, [json.loads(TWICE)])
+    assert len(model.requests) == 2
+
+
+async def test_a_call_of_a_strict_tool_that_stays_wrong_never_leaves() -> None:
+    simple = {"type": "object", "properties": {"tags": {"type": "string"}}, "required": ["tags"]}
+    simple["additionalProperties"] = False
+    answer, model = await asked(Said(calls=[("add", GOOD), ("add", TWICE)]), schema=simple, strict=True)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (502, "invalid_call")
-    assert "non-unique" in error["message"]
+    assert "add with wrong arguments" in error["message"]
     assert len(model.requests) == 2
 
 

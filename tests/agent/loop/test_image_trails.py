@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agent.api.completions.admission import _trail
+from agent.loop.attached import image_reads
 from agent.models.answer_chunks import calls, text
 from flightloop.chat import ChatMessage
 from flightloop.provenance import Origin
@@ -57,7 +58,7 @@ def test_a_completions_tools_declare_nothing() -> None:
 
 
 def test_a_completions_images_are_strangers() -> None:
-    trail = _trail([], ["[image 1: text]\nA refund of 99 euros was agreed.\n[end of image 1]"])
+    trail = _trail([], image_reads(["[image 1: text]\nA refund of 99 euros was agreed.\n[end of image 1]"]))
     assert [(read.tool, read.content, read.strangers) for read in trail.reads] == [
         ("read_image", "A refund of 99 euros was agreed.", True)
     ]

@@ -57,7 +57,7 @@ class Answered:
 
 
 async def answers(
-    model: Model, name: str, rows: Sequence[Row], at_once: int = 4, temperature: float = 0.0, seed: int = 0
+    model: Model, name: str, rows: Sequence[Row], at_once: int = 32, temperature: float = 0.0, seed: int = 0
 ) -> AsyncIterator[Answered | None]:
     """Lets the model answer one question of each row.
 

@@ -43,7 +43,7 @@ from observability.metrics import Metrics
 app = typer.Typer(no_args_is_help=True, help="Rows from public sets; cleaning, duplicates, contamination.")
 SHOWN = 5
 """Maximum number of bad records and matches that are printed; the report has all."""
-AT_ONCE = 32
+AT_ONCE = 8
 """Number of answers that the model generates concurrently."""
 _NO_LIMIT = sys.maxsize
 Made = TypeVar("Made")

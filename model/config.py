@@ -35,7 +35,7 @@ class ShippedExperts:
 _WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED: Mapping[str, ShippedExperts] = {
     EDGE: ShippedExperts(_WEIGHTS / "smollm2-135m-moe.safetensors", call_confidence=0.1),
-    STANDARD: ShippedExperts(_WEIGHTS / "qwen2.5-coder-0.5b-moe.safetensors", call_confidence=0.03),
+    STANDARD: ShippedExperts(_WEIGHTS / "qwen2.5-coder-0.5b-moe.safetensors", call_confidence=0.2),
 }
 """By the embedded model's name."""
 

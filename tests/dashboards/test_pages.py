@@ -361,7 +361,7 @@ def test_a_key_that_is_revoked_meanwhile_is_explained(show: Show, platform: Plat
     assert "log out" not in text(app)
     client.keys.revoke(made.id)
     app.run()
-    assert "log out, and log in with another key" in text(app)
+    assert "log out, and log in again" in text(app)
 
 
 def test_what_people_write_is_not_read_as_markup(show: Show, client: Flightloop, platform: Platform) -> None:

@@ -107,10 +107,13 @@ def test_alternatives_that_overlap_are_refused_with_what_to_do(alternatives: lis
     schema = {"type": "object", "properties": {"v": {"oneOf": alternatives}}}
     with pytest.raises(InvalidRequest, match=r"discriminator.*or use anyOf"):
         grammar_for(request(response_format=json_schema(schema)))
+    check_tools([ToolDef.model_validate(tool("keep", schema))])  # checked after decoding
+    strict = tool("keep", schema)
+    strict["function"]["strict"] = True
     with pytest.raises(InvalidRequest, match=r"tools\[0\]\.function\.parameters.*anyOf"):
-        grammar_for(request(tools=[tool("keep", schema)]))
+        grammar_for(request(tools=[strict]))
     with pytest.raises(ConfigError, match=r"tool keep: .*anyOf"):
-        check_tools([ToolDef.model_validate(tool("fine")), ToolDef.model_validate(tool("keep", schema))])
+        check_tools([ToolDef.model_validate(tool("fine")), ToolDef.model_validate(strict)])
 
 
 def test_tools_that_can_be_held_pass() -> None:

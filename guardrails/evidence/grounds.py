@@ -42,7 +42,7 @@ class Claim:
     end: int
     kind: str
     values: frozenset[object]
-    """Possible readings. One of them must occur in the evidence."""
+    """Possible readings, of which one must occur in the evidence. Of a name: its words, which all must occur."""
 
 
 def claims(text: str, *, names: bool = False) -> list[Claim]:
@@ -64,7 +64,7 @@ def claims(text: str, *, names: bool = False) -> list[Claim]:
 
 
 class Evidence:
-    """Values that texts contain, by kind."""
+    """Values that texts contain, by kind. A word of a name may stand in any of the texts, also within another word."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         text = _ISO_TIME.sub(" ", "\n".join(texts))

@@ -11,13 +11,15 @@ import regex
 
 from guardrails.finders.contacts import CONTACTS
 from guardrails.finders.pii import pii_finder
+from guardrails.text.quantities import CURRENCY
+from guardrails.text.words import LETTER
 
 _ACCOUNTS = pii_finder(("iban", "card"))
 _LINK = regex.compile(r"(?:[a-z][a-z\d+.-]{1,20}:/|www\.)[^\s<>\"']{1,2000}+", regex.IGNORECASE)
-_CURRENCY = r"(?:euros?|eur|usd|gbp|chf|dollars?|pounds?|yuan|cents?|[€$£¥₹元])"
 _AMOUNT = r"\d[\d.,'’]{0,20}+"
 _MONEY = regex.compile(
-    rf"(?<!\p{{L}}){_CURRENCY}\s?{_AMOUNT}|(?<![\w.,]){_AMOUNT}\s?{_CURRENCY}(?!\p{{L}})", regex.IGNORECASE
+    rf"(?<!{LETTER}){CURRENCY}\s?{_AMOUNT}|(?<!{LETTER}|[.,]){_AMOUNT}\s?{CURRENCY}(?!{LETTER})",
+    regex.IGNORECASE | regex.VERSION1,
 )
 _NAME = r"(?!(?i:order|bestellung|auftrag|number|nummer|pedido|commande)\b)\p{Lu}[\p{L}.'-]{1,30}+"
 _STREET = r"(?<![\w#])(?:\d{1,4}[a-z]? \p{L}[\p{L}.' -]{2,40}|\p{Lu}[\p{L}.' -]{2,40} \d{1,4}[a-z]?),\s?"

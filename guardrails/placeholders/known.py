@@ -8,6 +8,7 @@ from copy import copy
 import regex
 
 from guardrails.finders.pattern import Finding
+from guardrails.text.words import LETTER, UNSPACED
 
 LEAST = 4
 """Fewest characters of a beginning that is looked for."""
@@ -17,9 +18,8 @@ _CUT = "…"
 """Sign at which the platform cuts long texts, perhaps in the middle of a value."""
 _NEW = 64
 """Values that are looked for apart until they are this many, since preparing a search takes long for many values."""
-_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}]"
-"""Letters of scripts that set words without blanks, or join endings to names. A word may end at any of them."""
-_LETTER = rf"[\w--{_UNSPACED}]"
+_UNSPACED = f"[{UNSPACED}]"
+"""A word may end at any of these letters."""
 
 
 class Known:
@@ -89,5 +89,5 @@ def _beginnings(value: str, kind: str) -> dict[str, str]:
 
 def _search(values: list[str]) -> regex.Pattern[str]:
     return regex.compile(
-        rf"(?:(?<!{_LETTER})|(?={_UNSPACED}))\L<known>(?:(?!{_LETTER})|(?<={_UNSPACED}))", regex.V1, known=values
+        rf"(?:(?<!{LETTER})|(?={_UNSPACED}))\L<known>(?:(?!{LETTER})|(?<={_UNSPACED}))", regex.V1, known=values
     )

@@ -9,9 +9,10 @@ import regex
 
 from guardrails.text.normalise import normalise
 
-_CURRENCY = r"(?:euros?|eur|usd|gbp|chf|cny|rmb|jpy|dollars?|pounds?|yuan|cents?|[€$£¥₹元])"
+CURRENCY = r"(?:euros?|eur|usd|gbp|chf|cny|rmb|jpy|dollars?|pounds?|yuan|cents?|[€$£¥₹元])"
+"""Names and signs of currencies."""
 _UNIT = r"(?:euros?|eur|usd|gbp|chf|cny|rmb|jpy|dollars?|pounds?|yuan|cents?|kg|g|km|cm|mm|m|x|st|nd|rd|th)"
-_BEFORE = rf"(?:(?<![A-Za-z0-9_])|(?<=\b{_CURRENCY}))(?<!\d[.,'’])"
+_BEFORE = rf"(?:(?<![A-Za-z0-9_])|(?<=\b{CURRENCY}))(?<!\d[.,'’])"
 _AFTER = rf"(?!(?!{_UNIT}\b)[A-Za-z0-9_])"
 _PLAIN = regex.compile(rf"{_BEFORE}(?P<sign>[-+−]?)(?P<whole>\d+)(?:[.,](?P<part>\d+))?(?![.,]\d){_AFTER}", regex.I)
 _GROUPED = regex.compile(
@@ -19,7 +20,7 @@ _GROUPED = regex.compile(
     rf"(?:(?!(?P=mark))[.,](?P<part>\d{{1,2}}))?(?!\d){_AFTER}",
     regex.I,
 )
-_AMOUNT = regex.compile(rf"(?:{_CURRENCY}\s?)?(?P<number>[-+−]?\d[\d.,'’ \u00a0\u202f]*)\s?{_CURRENCY}?", regex.I)
+_AMOUNT = regex.compile(rf"(?:{CURRENCY}\s?)?(?P<number>[-+−]?\d[\d.,'’ \u00a0\u202f]*)\s?{CURRENCY}?", regex.I)
 _LONGEST = 24
 """Most digits of a number. Longer ones identify something and are compared as texts."""
 _ONES = {

@@ -16,7 +16,8 @@ from guardrails.text.normalise import normalise, unescaped
 from guardrails.text.scalars import scalar_texts
 
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}ー"
-"""Letters of scripts (the mark ー belongs to two of them) that put numbers and identifiers right beside other words."""
+"""Letters of scripts that set words without blanks, or join endings to names: a number or an identifier may stand right
+beside them. The mark ー belongs to two of these scripts."""
 LETTER = rf"[\w--[{UNSPACED}]]"
 """A letter or digit of a word, in `regex.VERSION1`."""
 _NUMBER = regex.compile(

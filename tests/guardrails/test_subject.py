@@ -138,6 +138,9 @@ async def test_a_subject_without_the_claim_owns_nothing_by_it() -> None:
         ("Where is my order?", 3, Action.BLOCK),
         ("Where is order 99?", 99, Action.ALLOW),  # there is no such order, and the tool says so
         ("I am c8@example.com", 99, Action.BLOCK),
+        ("看看订单3的快递", 3, Action.ALLOW),
+        ("我付了3元的运费", 3, Action.BLOCK),
+        ("我的邮箱是c8@example.com谢谢", 3, Action.ALLOW),
     ],
 )
 async def test_an_anonymous_user_proves_to_know_an_object(words: str, order: int, action: Action) -> None:

@@ -44,7 +44,8 @@ app = typer.Typer(no_args_is_help=True, help="Rows from public sets; cleaning, d
 SHOWN = 5
 """Maximum number of bad records and matches that are printed; the report has all."""
 AT_ONCE = 8
-"""Number of answers that the model generates concurrently."""
+"""Number of answers that the model generates concurrently. Each may have a schema of its own, and more of one tenant's
+schemas are refused (`model.engine.compiler.MOST`)."""
 _NO_LIMIT = sys.maxsize
 Made = TypeVar("Made")
 

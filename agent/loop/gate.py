@@ -35,6 +35,8 @@ from observability.tracing import traceparent
 from tools.host import ToolOutcome
 
 log = structlog.get_logger(__name__)
+MOST_WORDS = 500
+"""Characters of the user's message that a search may use."""
 
 
 def passed(ruling: Ruling | None) -> str:
@@ -167,7 +169,7 @@ class Gate:
         """Performs a call whose intent is journaled."""
         with self._deps.tracing.tool(spec.name, state.call.id) as span:
             self._deps.tracing.content(span, tool_arguments=lambda: json.dumps(arguments, ensure_ascii=False))
-            outcome = await self._deps.hosts.call(spec.name, arguments, self._tool_context(state.key))
+            outcome = await self._deps.hosts.call(spec.name, arguments, self._tool_context(state.key, spec.name))
             if outcome.traceback is not None:
                 checked_call = CheckedCall(state.call.id, spec, arguments)
                 # It is stored and shown to people, so rails check it. It can't taint the run: no model reads it.
@@ -193,8 +195,9 @@ class Gate:
         register = await self._register.read()
         return context if register is None else replace(context, register=register)
 
-    def _tool_context(self, key: str) -> ToolContext:
+    def _tool_context(self, key: str, tool: str = "") -> ToolContext:
         run = self._leased.run
+        looks_up = tool in self._deps.lookup.tools
         return ToolContext(
             key=key,
             tenant_id=run.tenant_id,
@@ -205,6 +208,7 @@ class Gate:
             egress=self._deps.guard.policy.document.egress.hosts,
             traceparent=traceparent(),
             subject=run.subject,
+            words=self.words[:MOST_WORDS] if looks_up else "",
         )
 
     def _publish(self, text: str) -> None:

@@ -50,6 +50,10 @@ CANCELLED = "the run was cancelled before the call began"
 TAKEN = "other calls keep taking what a limit over time has left; try again later"
 TRIES = 3
 """How often a call is checked again after other calls have taken its room in a limit."""
+GUESSED = (
+    "not done, because these values were guessed: {}. The user did not say them, and no result has them."
+    " Look them up with another tool, or ask the user for them."
+)
 RECONCILED = "the call's result was lost in a crash and looked up afterwards"
 
 
@@ -156,7 +160,9 @@ class _CallPerformer:
         except Refused as refused:
             return BegunCall(state, [self._failed(state, str(refused))])
         if ruling.action is Action.ASK:
-            return BegunCall(state, [await self._request(state, checked_call, ruling)])
+            guessed = self._guessed(state, ruling)
+            asks = guessed or await self._request(state, checked_call, ruling)
+            return BegunCall(state, [asks])
         intent = self._intent(state, checked_call)
         shares = [(state.call.id, share) for share in ruling.shares]
         if checked_call.spec.agent is None:
@@ -286,6 +292,16 @@ class _CallPerformer:
             not_starter=ruling.approval.not_starter,
             expires_at=self.deps.clock() + timedelta(seconds=self.deps.agent.approval_seconds),
         )
+
+    def _guessed(self, state: CallState, ruling: Ruling) -> ToolResult | None:
+        """The failed result of a call whose values the model has guessed, until it was told once: it can ask the user,
+        or look them up. None if a person is to be asked instead."""
+        if not ruling.invented or state.request is not None:
+            return None
+        # Without the values, which a later call could otherwise take from this result.
+        error = GUESSED.format(", ".join(ruling.invented))
+        told = any(each.error == error for each in self.leased.history.results)
+        return None if told else self._failed(state, error)
 
     def _intent(self, state: CallState, checked_call: CheckedCall) -> ToolIntent:
         return ToolIntent(

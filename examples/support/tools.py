@@ -205,6 +205,14 @@ def hand_over(context: ToolContext, reason: Reason, order_id: Annotated[int, Fie
         order_id: order number, 0 for none
     """
 
+    with shop.reading(context.data) as database:
+        row = database.execute(
+            "SELECT id FROM handovers WHERE session_id = ?1 AND status = 'open' AND ?2 IN (0, order_id)",
+            (context.session_id, order_id),
+        ).fetchone()
+    if row is not None:  # one conversation needs one person, however often the model asks
+        return {"handover": row["id"], "status": "a person has it already and will answer within one working day"}
+
     def effect(database: sqlite3.Connection) -> dict[str, Any]:
         if order_id:
             order_row(database, order_id, signed_in(context))

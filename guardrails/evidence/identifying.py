@@ -12,6 +12,7 @@ from flightloop.tool import ToolSpec
 from guardrails.evidence.schemas import Schemas
 from guardrails.text.calendar_dates import date_of
 from guardrails.text.quantities import amount
+from guardrails.text.relative_dates import weekday_of
 
 MOST_LEAVES = 500
 """Most values of a call that are traced. A call with more has values that nobody vouches for."""
@@ -54,6 +55,7 @@ class Leaf:
         identifying: whether it identifies something or is an amount; others are texts that the model may word freely.
         composable: whether arithmetic may explain it: it is a number and no identifier.
         chosen: whether it is one of the values that the schema lists, or the default.
+        weekday: whether it is the name of a day of the week, and not the default.
     """
 
     argument: str
@@ -62,6 +64,7 @@ class Leaf:
     identifying: bool
     composable: bool
     chosen: bool
+    weekday: bool = False
 
 
 def leaves(spec: ToolSpec, arguments: dict[str, Any]) -> list[Leaf]:
@@ -113,13 +116,16 @@ def _below(path: str, named: _Named, value: Any, schemas: Schemas) -> Iterator[L
             yield from _below(f"{path}[{at}]", named, one, schemas.items)
     elif isinstance(value, str | int | float) and not isinstance(value, bool) and str(value).strip():
         number = not isinstance(value, str)
+        weekday = not number and weekday_of(str(value)) is not None and not schemas.sets(value)
+        shaped = weekday or _has_shape(value) or schemas.formats & _FORMATS != set()
         yield Leaf(
             argument=named.argument,
             path=path,
             value=value,
-            identifying=named.identifying or number or schemas.formats & _FORMATS != set() or _has_shape(value),
+            identifying=named.identifying or number or shaped,
             composable=not named.identifier and (number or amount(str(value)) is not None),
             chosen=schemas.lists(value),
+            weekday=weekday,
         )
 
 

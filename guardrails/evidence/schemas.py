@@ -55,9 +55,11 @@ class Schemas:
 
     def lists(self, value: Any) -> bool:
         """Whether the schema lists a value, or it is the default."""
-        return any(
-            value in _listed(one) or any(key in one and one[key] == value for key in _CHOSEN) for one in self.branches
-        )
+        return self.sets(value) or any(value in _listed(one) for one in self.branches)
+
+    def sets(self, value: Any) -> bool:
+        """Whether a value is the schema's constant or default."""
+        return any(key in one and one[key] == value for one in self.branches for key in _CHOSEN)
 
     def lists_key(self, name: str) -> bool:
         names = self._of([one.get("propertyNames") for one in self.branches])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from flightloop.provenance import Origin, Source
 from flightloop.verdicts import Action
@@ -11,12 +12,13 @@ from guardrails.evidence.acts import changes_something
 from guardrails.evidence.identifying import MOST_LEAVES, Leaf, leaves
 from guardrails.evidence.provenance import Tracer
 from guardrails.policy_document import PolicyDocument
-from guardrails.rails.calls import Problem, call_of, characters_of, judgement_of
+from guardrails.rails.calls import call_of, characters_of, judgement_of
 from guardrails.types import Checked, CheckedCall, GuardContext, Judgement, Rail
 
 RAIL = "provenance"
 TRUSTED = (Origin.USER, Origin.RECORD)
 """Origins that the identifiers and amounts of a write may have."""
+ANYWHERE = (*TRUSTED, Origin.RESULT)
 
 
 def provenance_rail(document: PolicyDocument) -> Rail:
@@ -29,11 +31,13 @@ def provenance_rail(document: PolicyDocument) -> Rail:
         bound = [(leaf, rule) for leaf in found if (rule := _rule(document, call, leaf)) is not None]
         if not bound:
             return judgement_of(RAIL, checked, [])
-        problems = await aside(characters(checked), lambda: list(_broken(checked.context, call.call_id, bound)))
+        broken = await aside(characters(checked), lambda: list(_broken(checked.context, call.call_id, bound)))
+        problems = [(action, RAIL, source.text) for action, source in broken]
         if len(found) > MOST_LEAVES and _is_watched(document, call):
             why = f"the call has more than {MOST_LEAVES} values, too many to trace"
             problems.append((document.tools.provenance, RAIL, why))
-        return judgement_of(RAIL, checked, problems)
+        invented = dict.fromkeys(source.argument for _, source in broken if source.origin is Origin.INVENTED)
+        return replace(judgement_of(RAIL, checked, problems), invented=tuple(invented))
 
     return check
 
@@ -60,8 +64,9 @@ def _rule(document: PolicyDocument, call: CheckedCall, leaf: Leaf) -> Bound | No
     own = document.tools.arguments.get(call.spec.name, {}).get(leaf.argument)
     if own is not None and own.origins is not None:
         return own.origins, own.otherwise
-    if leaf.identifying and not leaf.chosen and _is_watched(document, call):
-        return TRUSTED, document.tools.provenance
+    if leaf.identifying and (leaf.weekday or not leaf.chosen) and _is_watched(document, call):
+        # Which of the listed days is no matter of wording, as a listed reason is; but a result may name it.
+        return ANYWHERE if leaf.chosen else TRUSTED, document.tools.provenance
     return None
 
 
@@ -72,9 +77,9 @@ def _is_watched(document: PolicyDocument, call: CheckedCall) -> bool:
     return changes_something(call.spec) and call.spec.agent is None
 
 
-def _broken(context: GuardContext, call_id: str, bound: list[tuple[Leaf, Bound]]) -> Iterator[Problem]:
+def _broken(context: GuardContext, call_id: str, bound: list[tuple[Leaf, Bound]]) -> Iterator[tuple[Action, Source]]:
     tracer = Tracer(context, call_id)
     for leaf, (origins, action) in bound:
         source = tracer.source(leaf)
         if source.origin not in origins:
-            yield action, RAIL, source.text
+            yield action, source

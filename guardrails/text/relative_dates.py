@@ -50,6 +50,8 @@ class Moments(NamedTuple):
     """Times of day, of distances in hours and minutes."""
 
 
+_WEEKDAY = regex.compile(rf"\s*(?:(?P<day>{_DAY})|(?:周|星期|礼拜)(?P<chinese>[{_CHINESE_DAYS}]))\s*", regex.IGNORECASE)
+
 NO_MOMENTS = Moments(frozenset(), frozenset())
 
 
@@ -65,6 +67,22 @@ def moments(text: str, now: datetime) -> Moments:
                 if isinstance(found, datetime):
                     at.add(Time(found.hour, found.minute))
     return Moments(frozenset(days), frozenset(at))
+
+
+def weekday_of(value: str) -> int | None:
+    """The day of the week, from 0 for Monday, of a value that is nothing but its name; else None."""
+    found = _WEEKDAY.fullmatch(value)
+    if found is None:
+        return None
+    return _number(found["day"]) if found["day"] else _chinese_number(found["chinese"])
+
+
+def _number(day: str) -> int:
+    return next(at for at, name in enumerate(_DAYS) if regex.fullmatch(name, day, regex.IGNORECASE))
+
+
+def _chinese_number(day: str) -> int:
+    return min(_CHINESE_DAYS.index(day), 6)
 
 
 Found = Iterator[date]
@@ -126,7 +144,7 @@ def _shifted(now: datetime, count: int, unit: str) -> Found:
 
 
 def _weekday(match: regex.Match[str], now: datetime) -> Found:
-    wanted = next(at for at, name in enumerate(_DAYS) if regex.fullmatch(name, match["day"], regex.IGNORECASE))
+    wanted = _number(match["day"])
     before, after = ((match[name] or "").casefold() for name in ("before", "after"))
     ahead = (wanted - now.weekday()) % 7
     monday = now.date() - timedelta(now.weekday())
@@ -142,7 +160,7 @@ def _weekday(match: regex.Match[str], now: datetime) -> Found:
 
 
 def _chinese_weekday(match: regex.Match[str], now: datetime) -> Found:
-    wanted = min(_CHINESE_DAYS.index(match["day"]), 6)
+    wanted = _chinese_number(match["day"])
     monday = now.date() - timedelta(now.weekday())
     before = match["before"] or ""
     yield monday + timedelta(7 * (before.count("下") - before.count("上")) + wanted)

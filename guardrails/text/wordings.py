@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ from guardrails.finders.contacts import digit_runs, digits_of, same_phone
 from guardrails.text.calendar_dates import Date, calendar_dates, date_of
 from guardrails.text.normalise import normalise, unescaped
 from guardrails.text.quantities import amount, has_unread, quantities
-from guardrails.text.relative_dates import NO_MOMENTS, Moments, moments
+from guardrails.text.relative_dates import NO_MOMENTS, Moments, moments, weekday_of
 from guardrails.text.times import Time, time_of, times
 from guardrails.text.words import Value, Words, plain
 
@@ -67,6 +67,10 @@ class Wanted:
     @cached_property
     def date(self) -> Date | None:
         return date_of(self.text)
+
+    @cached_property
+    def weekday(self) -> int | None:
+        return weekday_of(self.text) if self.number is None else None
 
     @cached_property
     def time(self) -> Time | None:
@@ -130,7 +134,9 @@ class Wordings:
         yield bool(_HAN.fullmatch(wanted.text)) and wanted.text in self.text
 
     def has_date(self, wanted: Wanted) -> bool:
-        """Whether the text names the day of a value."""
+        """Whether the text names the day of a value, or a date on its day of the week."""
+        if wanted.weekday is not None:
+            return wanted.weekday in self._weekdays
         return wanted.date is not None and any(wanted.date.same(date) for date in self._dates)
 
     def has_time(self, wanted: Wanted) -> bool:
@@ -166,6 +172,12 @@ class Wordings:
         return calendar_dates(self.text).union(named)
 
     @cached_property
+    def _weekdays(self) -> frozenset[int]:
+        """Days of the week of the dates; without a year, those of the next such date."""
+        days = (_day(named, self.now) for named in self._dates)
+        return frozenset(day.weekday() for day in days if day is not None)
+
+    @cached_property
     def _times(self) -> frozenset[Time]:
         return times(self.text) | self._moments.times
 
@@ -185,6 +197,19 @@ class Wordings:
     def _links(self) -> frozenset[str]:
         links = (_plain_link(match.group().rstrip(".,;:!?")) for match in _LINK.finditer(self.text))
         return frozenset(link for link in links if link)
+
+
+def _day(named: Date, now: datetime | None) -> date | None:
+    """The day that a date names; None if it can't be told, or there is no such day."""
+    if not named.year and now is None:
+        return None
+    year = named.year or (now.year if now else 0)
+    try:
+        day = date(year, named.month, named.day)
+        ago = not named.year and now is not None and day < now.date()
+        return day.replace(year=year + 1) if ago else day
+    except ValueError:
+        return None
 
 
 def _codes(text: str) -> Iterator[str]:

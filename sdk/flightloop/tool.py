@@ -81,6 +81,8 @@ class ToolContext:
     project: ProjectData = NO_DATA
     subject: Subject | None = None
     """End user on whose behalf the run acts; None: anonymous. Never an argument: the model can't change it."""
+    words: str = ""
+    """The user's latest message, for ``search_knowledge`` only: other tools get what the model passes to them."""
 
 
 @dataclass(frozen=True)

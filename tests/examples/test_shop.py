@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import closing
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -248,10 +249,25 @@ def test_even_plain_sql_cannot_pay_back_twice(data: Path) -> None:
 
 
 def test_a_handover_is_open_and_knows_its_session(data: Path) -> None:
-    shop.hand_over(context(data), "wants a person", DELIVERED)
-    shop.hand_over(context(data, "run:1:0"), "wants a person")
+    shop.hand_over(context(data), "wants a person")
+    shop.hand_over(context(data, "run:1:0"), "wants a person", DELIVERED)
     found = rows(data, "SELECT order_id, session_id FROM handovers WHERE status = 'open' ORDER BY id")
-    assert found == [(DELIVERED, "session-1"), (None, "session-1")]
+    assert found == [(None, "session-1"), (DELIVERED, "session-1")]
+
+
+@pytest.mark.parametrize("again", [DELIVERED, 0])
+def test_a_case_that_a_person_has_is_not_handed_over_again(data: Path, again: int) -> None:
+    first = shop.hand_over(context(data), "arrived broken", DELIVERED)
+    second = shop.hand_over(context(data, "run:1:0"), "wants another one", again)
+    assert second["handover"] == first["handover"]
+    assert "already" in second["status"]
+    assert len(rows(data, "SELECT id FROM handovers WHERE session_id = 'session-1'")) == 1
+
+
+def test_another_conversation_about_the_order_is_handed_over(data: Path) -> None:
+    shop.hand_over(context(data), "arrived broken", DELIVERED)
+    later = replace(context(data, "run:1:0"), session_id="session-2")
+    assert "already" not in shop.hand_over(later, "arrived broken", DELIVERED)["status"]
 
 
 def test_without_a_shop_the_tools_say_so(tmp_path: Path) -> None:

@@ -64,6 +64,37 @@ def test_the_users_words_explain_dates_times_and_numbers(value: Any, said: str) 
 @pytest.mark.parametrize(
     ("value", "said"),
     [
+        ("Friday", "can I come on Friday?"),
+        ("friday", "Fri at 3"),
+        ("Tue", "Tuesday would suit me"),
+        ("Tuesday", "tomorrow"),
+        ("Tuesday", "明天"),
+        ("Friday", "周五可以吗"),
+        ("周五", "on Friday"),
+        ("Friday", "on 4 December"),
+        ("Friday", "on 2026-12-04"),
+        ("Saturday", "at the weekend"),
+    ],
+)
+def test_the_users_words_explain_a_day_of_the_week(value: str, said: str) -> None:
+    assert traced(value, said).origin is Origin.USER
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [("Tuesday", "on Friday"), ("Tuesday", "some day"), ("Monday", "tomorrow"), ("周二", "周五")]
+)
+def test_another_day_of_the_week_is_invented(value: str, said: str) -> None:
+    assert traced(value, said).origin is Origin.INVENTED
+
+
+def test_results_explain_a_day_of_the_week() -> None:
+    assert traced("Thursday", "as soon as it is ready", read({"ready_from": "Thursday"})).origin is Origin.RESULT
+    assert traced("Thursday", "when it is ready", read({"ready": "2026-12-03"})).origin is Origin.RESULT
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
         ("2026-12-02", "tomorrow"),
         ("2026-12-02T15:00", "tomorrow at 3 pm"),
         ("16:00", "at 3 pm"),

@@ -234,6 +234,26 @@ def test_a_category_is_told_where_there_is_room(library: Library) -> None:
     assert library.search("kitchen products", 1)[0].source == "Returns"
 
 
+@pytest.mark.parametrize(
+    ("query", "asked", "first"),
+    [
+        ("tag today", "Word has it the bread tin got dearer. Its tag today?", "Bread Tin"),
+        ("warranty", "Suppose a scented candle burns crooked. Does any guarantee stand behind it?", "Scented Candle"),
+        ("zzz", "Do you ship to Norway?", "Norway"),
+        ("desk lamp", "How about the scented candle?", "Desk Lamp"),
+        ("shipping to Norway", "Hello!", "Norway"),
+    ],
+)
+def test_what_a_query_leaves_out_is_taken_from_the_question(
+    library: Library, query: str, asked: str, first: str
+) -> None:
+    assert first in library.search(query, 3, asked)[0].text
+
+
+def test_a_query_and_a_question_that_name_nothing_find_nothing(library: Library) -> None:
+    assert library.search("zzz", 3, "qqq") == []
+
+
 def test_a_long_category_is_cut() -> None:
     goods = [
         Product(number, f"Vase {letter}", "home", 500, 1, 0, False) for number, letter in enumerate("ABCDEFGHIJKL")

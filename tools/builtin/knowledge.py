@@ -27,7 +27,7 @@ def search_knowledge(context: ToolContext, query: Annotated[str, Field(min_lengt
     library = _library(context.data, context.project)
     if not library.current().papers.passages:
         raise ToolRefused(f"There are no documents in {library.folder}.")
-    found = library.search(query, MOST_RESULTS)
+    found = library.search(query, MOST_RESULTS, context.words)
     if not found:
         raise ToolRefused(f"Nothing was found for {query!r}. Try other words.")
     return [{"document": one.source, "text": one.text} for one in found]

@@ -102,8 +102,9 @@ class Library:
                     log.warning("cannot reload the knowledge, the previous state stays: %s", error)
             return self._knowledge
 
-    def search(self, query: str, count: int) -> list[Found]:
-        return self.current().search.find(query, count)
+    def search(self, query: str, count: int, asked: str = "") -> list[Found]:
+        """See ``Search.find``."""
+        return self.current().search.find(query, count, asked)
 
     def statements(self, text: str, asked: str = "") -> list[Statement]:
         """See ``Reader.read``."""

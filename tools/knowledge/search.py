@@ -63,14 +63,22 @@ class Search:
         self._index = index
         self._names = names
 
-    def find(self, query: str, count: int) -> list[Found]:
+    def find(self, query: str, count: int, asked: str = "") -> list[Found]:
         """At most ``count`` results.
 
         A query without a product finds passages as BM25 ranks them and, if these are few, a line about the category
         that it names. A query with a product finds the product's line first, then passages for the rest of the query;
         those related to the product come before others.
+
+        Args:
+            asked: the question behind the query. A query that leaves out the product takes it from here, and one that
+                finds nothing is replaced by it.
         """
-        products = self._products(query)[: min(MOST_CARDS, count)]
+        found = self._find(query, self._products(query) or self._names.nodes(asked, Kind.PRODUCT), count)
+        return found or self._find(asked, self._products(asked), count)
+
+    def _find(self, query: str, products: Sequence[Node], count: int) -> list[Found]:
+        products = products[: min(MOST_CARDS, count)]
         if products:
             found = [Found(one.source, self.card(one)) for one in products]
             return [*found, *map(_found, self._beside(query, products, count - len(found)))]

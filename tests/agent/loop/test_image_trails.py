@@ -44,7 +44,7 @@ async def test_an_images_amount_is_not_explained_by_arithmetic(tmp_path: Path, l
 async def test_a_write_that_only_an_image_names_asks(tmp_path: Path) -> None:
     shop = Shop("")
     made = desk(tmp_path, shop, calls(("refund", {"order_id": 17, "amount": 1})), text("It waits."), policy=AUTO)
-    run = await made.work(await made.start(**shown("What does it say about 17?")))
+    run = await made.work(await made.start(**shown("What does it say about 1 euro for 17?")))
     assert run.status == "waiting_approval"
     (approval,) = await pending(made)
     assert "the result of read_image was read" in approval.reason

@@ -11,7 +11,7 @@ from agent.models.answer_chunks import Turn, calls, plan, text
 from agent.models.chat_model import Capabilities
 from agent.run.state import fold
 from agent.testing.fakes import ScriptedChatModel
-from flightloop.events import ContextCompacted, ToolIntent
+from flightloop.events import ContextCompacted, ToolIntent, ToolResult
 from flightloop.provenance import Origin
 from flightloop.runs import Approval, Run
 from flightloop.tool import Tool, tool, tool_of
@@ -92,13 +92,39 @@ async def test_what_the_user_or_a_record_says_is_done(tmp_path: Path, asked: str
 async def test_calls_side_by_side_are_approved_as_they_were_asked(tmp_path: Path) -> None:
     """The note arrives while a person decides; the model had not read it, and the question stays the same."""
     shop = Shop()
-    both = calls(("order", {"order_id": 17}), ("refund", {"order_id": 17, "amount": 99}))
-    made = desk(tmp_path, shop, both, text("Done."))
+    refund = ("refund", {"order_id": 17, "amount": 99})
+    made = desk(tmp_path, shop, calls(refund), calls(("order", {"order_id": 17}), refund), text("Done."))
     run = await made.work(await made.start("What about order 17?"))
     (approval,) = await pending(made)
     assert sources(approval)["amount"] == (Origin.INVENTED, None, None)
     await made.journal.decide("default", approval.id, "approve", "ann")
     assert (await made.work(run)).status == "succeeded"
+
+
+async def test_a_guess_is_told_to_the_model_before_a_person_is_asked(tmp_path: Path) -> None:
+    """The model can ask the user for what it has guessed, and no person has to read a call that means nothing."""
+    shop = Shop()
+    made = desk(tmp_path, shop, calls(("refund", {"order_id": 4711, "amount": 120})), text("Which order is it?"))
+    run = await made.work(await made.start("Please refund my order."))
+    assert (run.status, run.output_text) == ("succeeded", "Which order is it?")
+    assert (shop.refunded, await pending(made)) == ([], [])
+    (result,) = [event for event in await made.events(run) if isinstance(event, ToolResult)]
+    assert not result.ok
+    assert "these values were guessed: order_id, amount" in str(result.error)
+    assert "4711" not in str(result.error)  # or a later call could take it from here
+
+
+async def test_a_guess_that_is_repeated_asks_a_person(tmp_path: Path) -> None:
+    shop = Shop()
+    refund = calls(("refund", {"order_id": 17, "amount": 99}))
+    made = desk(tmp_path, shop, refund, refund, text("Refunded."))
+    run = await made.work(await made.start("Please refund order 17."))
+    assert run.status == "waiting_approval"
+    (approval,) = await pending(made)
+    assert sources(approval)["amount"] == (Origin.INVENTED, None, None)
+    await made.journal.decide("default", approval.id, "approve", "ann")
+    assert (await made.work(run)).status == "succeeded"
+    assert shop.refunded == [(17, 99)]
 
 
 async def test_a_later_turn_knows_what_an_earlier_one_read(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from flightloop.chat import (
     ChatRequest,
     FunctionCall,
     JsonSchemaFormat,
+    RequestExtension,
     ResponseExtension,
     ResponseFormat,
     ToolCall,
@@ -245,6 +246,7 @@ class _Asking:
             temperature=self.deps.agent.temperature,
             frequency_penalty=PENALTY if self._was_told(REPEATED) else 0.0,
             logprobs=self.deps.model.capabilities.logprobs,
+            flightloop=RequestExtension(call_confidence=self.deps.agent.call_confidence),
         )
         call = await self.gate.answer(request, prompt_tokens, show=show)
         usage = call.answer.usage

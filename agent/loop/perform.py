@@ -50,10 +50,7 @@ CANCELLED = "the run was cancelled before the call began"
 TAKEN = "other calls keep taking what a limit over time has left; try again later"
 TRIES = 3
 """How often a call is checked again after other calls have taken its room in a limit."""
-GUESSED = (
-    "not done, because these values were guessed: {}. The user did not say them, and no result has them."
-    " Look them up with another tool, or ask the user for them."
-)
+GUESSED = "not done yet, because this is missing: {}. Look it up with another tool, or ask the user for it."
 RECONCILED = "the call's result was lost in a crash and looked up afterwards"
 
 
@@ -299,7 +296,7 @@ class _CallPerformer:
         if not ruling.invented or state.request is not None:
             return None
         # Without the values, which a later call could otherwise take from this result.
-        error = GUESSED.format(", ".join(ruling.invented))
+        error = GUESSED.format(", ".join(name.replace("_", " ") for name in ruling.invented))
         told = any(each.error == error for each in self.leased.history.results)
         return None if told else self._failed(state, error)
 

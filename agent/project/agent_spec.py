@@ -73,6 +73,8 @@ class AgentSpec(BaseModel):
     """Maximum number of new plans after failed or blocked calls."""
     parallel_calls: int = Field(default=4, ge=1, le=64)
     temperature: float = Field(default=0.0, ge=0, le=2)
+    call_confidence: float | None = Field(default=None, ge=0, lt=1)
+    """Lowest confidence at which the embedded model makes a call instead of answering. None: the model's own level."""
     max_tokens: int = Field(default=256, ge=1)
     """Maximum length of an answer in tokens, per model call."""
     approval_seconds: float = Field(default=86_400.0, gt=0)

@@ -22,6 +22,12 @@ def may_choose(request: ChatRequest) -> bool:
     return bool(request.tools) and request.tool_choice in (None, "auto")
 
 
+def least_of(request: ChatRequest, own: float) -> float:
+    """Minimum confidence of a request's calls: its own level, or the server's ``own``; 0 if it leaves no choice."""
+    asked = request.flightloop.call_confidence
+    return (own if asked is None else asked) if may_choose(request) else 0.0
+
+
 async def without_unsure_calls(ask: Ask, request: ChatRequest, least: float) -> AsyncGenerator[ChatChunk, None]:
     """Streams an answer. If it consists of calls less probable than ``least``, the model is asked for text instead.
 
@@ -31,8 +37,8 @@ async def without_unsure_calls(ask: Ask, request: ChatRequest, least: float) -> 
     Args:
         ask: streams an answer.
         request: a request that fulfils ``may_choose``.
-        least: minimum probability of the calls, 0..1: the product over their tokens, without those that the grammar
-            forces.
+        least: minimum probability of a call, 0..1: the product over its tokens, without those that the grammar
+            forces. Of several calls, the geometric mean counts: two calls are no less right for being two.
     """
     began = time.monotonic()
     held: list[ChatChunk] = []
@@ -74,7 +80,7 @@ def _text_request(request: ChatRequest, held: list[ChatChunk], least: float) -> 
     last = held[-1] if held else None
     if last is None or last.usage is None or last.flightloop is None or last.flightloop.confidence is None:
         return None
-    if last.choices[0].finish_reason != "tool_calls" or last.flightloop.confidence >= least:
+    if last.choices[0].finish_reason != "tool_calls" or last.flightloop.confidence >= least ** _calls(held):
         return None
     changes: dict[str, object] = {"tool_choice": "none"}
     if request.token_limit is not None:
@@ -83,6 +89,11 @@ def _text_request(request: ChatRequest, held: list[ChatChunk], least: float) -> 
             return None
         changes |= {"max_tokens": left, "max_completion_tokens": None}
     return request.model_copy(update=changes)
+
+
+def _calls(held: list[ChatChunk]) -> int:
+    deltas = (choice.delta for chunk in held for choice in chunk.choices)
+    return len({call.index for delta in deltas for call in delta.tool_calls or ()})
 
 
 def _continued(chunk: ChatChunk, withheld: ChatChunk, took: float) -> ChatChunk:

@@ -21,7 +21,7 @@ from flightloop.model_card import ModelCard
 from model.engine.compiler import GrammarCompiler
 from model.engine.engine import Engine
 from model.engine.request import EngineLoad, EngineOutput, EngineRequest, joined
-from model.serve.call_confidence import may_choose, without_unsure_calls
+from model.serve.call_confidence import least_of, without_unsure_calls
 from model.serve.openai_chunks import ChunkWriter
 from model.serve.openai_request import engine_request
 from model.weights.loaded import LoadedModel
@@ -108,7 +108,8 @@ class ChatServer:
         engine: stepped by this server's thread only.
         loaded: the model.
         name: the model's name in requests.
-        call_confidence: minimum confidence of calls (`model.serve.call_confidence`), 0..1; 0: all calls are made.
+        call_confidence: minimum confidence of calls (`model.serve.call_confidence`), 0..1; 0: all calls are made. A
+            request may name its own.
         interval_s: maximum time to collect tokens for a chunk while a single answer streams. With several answers it is
             longer, by up to `MOST_GROWTH`. 0: one token per chunk, or more if the reader is busy.
     """
@@ -178,8 +179,8 @@ class ChatServer:
             Overloaded, Interrupted, ModelUnavailable: the client may retry later.
             InternalError: the engine failed.
         """
-        if self._call_confidence and may_choose(request):
-            return without_unsure_calls(self._answer, request, self._call_confidence)
+        if least := least_of(request, self._call_confidence):
+            return without_unsure_calls(self._answer, request, least)
         return self._answer(request)
 
     async def _answer(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:

@@ -37,7 +37,8 @@ def levels(answered: Sequence[Answered], least: Sequence[float] = LEAST) -> list
 
 
 def _level(answered: Sequence[Answered], least: float) -> Level:
-    made = [each for each in answered if each.called and (each.confidence is None or each.confidence >= least)]
+    sure = [each for each in answered if each.confidence is None or each.confidence >= least**each.calls]
+    made = [each for each in sure if each.called]
     due = sum(each.due for each in answered)
     right = sum(each.is_right for each in made)
     needless = sum(not each.due for each in made)

@@ -43,8 +43,13 @@ class Answered:
         return bool(_calls(self.right))
 
     @property
+    def calls(self) -> int:
+        """Number of calls in the model's answer."""
+        return len(_calls(self.given))
+
+    @property
     def called(self) -> bool:
-        return bool(_calls(self.given))
+        return self.calls > 0
 
     @property
     def is_right(self) -> bool:

@@ -171,14 +171,13 @@ class StreamOptions(Asked):
 
 
 class Tags(Asked):
-    """Owner of a completion; interrupts and metrics match these tags."""
+    """Owner of a completion, with its subject's id; interrupts and metrics match these tags."""
 
     tenant_id: str = Field(default="default", max_length=NAME_CHARS)
     agent: str | None = Field(default=None, max_length=NAME_CHARS)
     session_id: str | None = Field(default=None, max_length=NAME_CHARS)
     run_id: str | None = Field(default=None, max_length=NAME_CHARS)
     subject: str | None = Field(default=None, max_length=NAME_CHARS)
-    """Id of the subject."""
 
 
 class RequestExtension(Asked):
@@ -187,10 +186,11 @@ class RequestExtension(Asked):
     priority: Priority = "interactive"
     tags: Tags = Field(default_factory=Tags)
     epoch: int | None = None
-    """Interrupt epoch at admission. A matching interrupt raised later stops the request, even if cleared by then. None:
-    the epoch that the replica sees when it admits the request."""
+    """Interrupt epoch at admission, or None for the replica's: later interrupts stop the request, even if cleared."""
     traceparent: str | None = Field(default=None, max_length=NAME_CHARS)
     """W3C trace context."""
+    call_confidence: float | None = Field(default=None, ge=0, lt=1)
+    """Lowest confidence at which a call is made; 0: all are. None: the server's own level."""
     opening: str | None = Field(default=None, min_length=1, max_length=4000)
     never: Many[Annotated[str, Field(min_length=1, max_length=100)]] = Field(default_factory=list, max_length=64)
     """Text that an answer in words begins with, and texts that it can't contain; ignored with tools or a format."""

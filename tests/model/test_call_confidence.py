@@ -25,7 +25,7 @@ from flightloop.chat import (
 )
 from flightloop.errors import ConfigError, Overloaded
 from model.config import ModelConfig
-from model.serve.call_confidence import may_choose, without_unsure_calls
+from model.serve.call_confidence import least_of, may_choose, without_unsure_calls
 
 TOOLS = [{"type": "function", "function": {"name": "find", "parameters": {"type": "object", "properties": {}}}}]
 
@@ -34,12 +34,14 @@ TOOLS = [{"type": "function", "function": {"name": "find", "parameters": {"type"
 class Answers:
     """A model that calls where it may, as sure as ``confidence`` says, and answers in words where it may not.
 
-    ``before``: words that it says before it calls; ``full``: how often its queue is, for the second question.
+    ``before``: words that it says before it calls; ``full``: how often its queue is, for the second question;
+    ``calls``: how many it makes.
     """
 
     confidence: float | None
     before: str = ""
     full: int = 0
+    calls: int = 1
     asked: list[ChatRequest] = field(default_factory=list)
 
     async def __call__(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
@@ -49,8 +51,12 @@ class Answers:
         calls = request.tool_choice != "none"
         call = ToolCallDelta(index=0, id="call_1", type="function", function=FunctionDelta(name="find", arguments=""))
         rest = ToolCallDelta(index=0, function=FunctionDelta(arguments='{"id":1}'))
+        more = [
+            Delta(tool_calls=[call.model_copy(update={"index": at, "id": f"call_{at + 1}"})])
+            for at in range(1, self.calls)
+        ]
         deltas = (
-            [Delta(tool_calls=[call]), Delta(tool_calls=[rest])]
+            [Delta(tool_calls=[call]), Delta(tool_calls=[rest]), *more]
             if calls
             else [Delta(content="Which "), Delta(content="one?")]
         )
@@ -118,6 +124,12 @@ async def test_calls_that_stand(confidence: float | None, limit: int | None) -> 
     assert len(model.asked) == 1
 
 
+@pytest.mark.parametrize(("confidence", "made"), [(0.011, 2), (0.009, 0)])
+async def test_two_calls_need_no_more_than_one_does_each(confidence: float, made: int) -> None:
+    _, answer = await whole(Answers(confidence, calls=2), request())
+    assert len(answer.choices[0].message.tool_calls or []) == made
+
+
 async def test_calls_behind_words_stand() -> None:
     _, made = await whole(Answers(0.04, before="Let me see."), request())
     assert (made.choices[0].message.content, made.choices[0].finish_reason) == ("Let me see.", "tool_calls")
@@ -128,6 +140,13 @@ async def test_an_answer_that_has_begun_waits_for_a_full_queue() -> None:
     _, made = await whole(model, request())
     assert made.choices[0].message.content == "Which one?"
     assert len(model.asked) == 4
+
+
+@pytest.mark.parametrize(("asked", "own", "least"), [(None, 0.2, 0.2), (0.03, 0.2, 0.03), (0, 0.2, 0), (0.4, 0, 0.4)])
+def test_a_request_may_name_its_own_level(asked: float | None, own: float, least: float) -> None:
+    extension = {"call_confidence": asked}
+    assert least_of(request(flightloop=extension), own) == least
+    assert least_of(request(flightloop=extension, tool_choice="required"), own) == 0
 
 
 async def test_words_pass_while_they_are_written() -> None:

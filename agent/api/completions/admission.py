@@ -99,6 +99,7 @@ async def admit(
         priority=request.flightloop.priority if caller.deployment else _usual(request.flightloop.priority),
         tags=tags,
         epoch=epoch,
+        call_confidence=request.flightloop.call_confidence,
         opening=request.flightloop.opening,
         never=request.flightloop.never,
         traceparent=valid_traceparent(request.flightloop.traceparent or headers.get("traceparent")),

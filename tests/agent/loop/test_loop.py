@@ -83,6 +83,12 @@ async def test_plan_calls_reply(make_bench: Callable[..., Any]) -> None:
     assert '"state":"sent"' in asked[2].messages[-1].text
 
 
+async def test_the_agents_own_level_goes_with_its_requests(make_bench: Callable[..., Any]) -> None:
+    bench = make_bench([calls(("find", {"order_id": 7})), text("It was sent.")], [find], call_confidence=0.03)
+    await bench.work(await bench.start())
+    assert [request.flightloop.call_confidence for request in bench.model.requests] == [0.03, 0.03]
+
+
 async def test_what_is_stored_is_the_fold_of_its_events(make_bench: Callable[..., Any]) -> None:
     bench = make_bench([calls(("find", {"order_id": 1})), text("ok")], [find])
     run = await bench.work(await bench.start())

@@ -110,7 +110,7 @@ async def test_a_guess_is_told_to_the_model_before_a_person_is_asked(tmp_path: P
     assert (shop.refunded, await pending(made)) == ([], [])
     (result,) = [event for event in await made.events(run) if isinstance(event, ToolResult)]
     assert not result.ok
-    assert "these values were guessed: order_id, amount" in str(result.error)
+    assert "this is missing: order id, amount" in str(result.error)
     assert "4711" not in str(result.error)  # or a later call could take it from here
 
 

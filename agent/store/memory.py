@@ -13,7 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from agent.run.journal import Projection, Recorded, Written
-from agent.store.backend import Answer, AuditContext, Fork, RunFilter, SessionOwner, T, Transaction, WriteFilter
+from agent.store.backend import AuditContext, Fork, RunFilter, SessionOwner, StoredResponse, T, Transaction, WriteFilter
 from agent.store.memory_audit import MemoryAudit
 from agent.store.memory_counted import MemoryCountedCalls
 from agent.store.memory_erasure import MemoryErasure
@@ -70,7 +70,7 @@ class _Tables(MemoryAudit, MemorySpending, MemoryCountedCalls, MemoryErasure):
         self._approvals: dict[str, tuple[str, Approval]] = {}
         self._interrupts: dict[str, Interrupt] = {}
         self._epoch = 0
-        self._answers: dict[tuple[str, str], Answer] = {}
+        self._answers: dict[tuple[str, str], StoredResponse] = {}
         self._projections: dict[str, Projection] = {}
         self._keys: dict[str, tuple[str, ApiKey]] = {}
 
@@ -282,10 +282,10 @@ class _Tables(MemoryAudit, MemorySpending, MemoryCountedCalls, MemoryErasure):
     def latched(self, tenant_id: str) -> int:
         return sum(found.scope != "run" for found in self.interrupts(tenant_id, None))
 
-    def answer(self, tenant_id: str, key: str) -> Answer | None:
+    def answer(self, tenant_id: str, key: str) -> StoredResponse | None:
         return self._answers.get((tenant_id, key))
 
-    def add_answer(self, tenant_id: str, key: str, answer: Answer, at: datetime) -> None:
+    def add_answer(self, tenant_id: str, key: str, answer: StoredResponse, at: datetime) -> None:
         self._answers[tenant_id, key] = answer
         self._answered[tenant_id, key] = at
 

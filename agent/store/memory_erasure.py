@@ -9,7 +9,7 @@ from datetime import datetime
 from agent.run.erased import erased_write
 from agent.run.erasure import ErasureFilter
 from agent.run.journal import Recorded, Written
-from agent.store.backend import Answer
+from agent.store.backend import StoredResponse
 from agent.store.erasable import BEGUN, DONE, Numbered
 from agent.store.rules.row import Row
 from flightloop.events import RunEvent
@@ -24,7 +24,7 @@ class MemoryErasure:
     _events: dict[str, list[RunEvent]]
     _all: list[Recorded]
     _writes: list[tuple[str, str, str, Written]]
-    _answers: dict[tuple[str, str], Answer]
+    _answers: dict[tuple[str, str], StoredResponse]
     _audit: dict[str, list[AuditRecord]]
 
     def __init__(self) -> None:

@@ -29,8 +29,8 @@ _BEFORE_EMAIL = (
 _TAIL = r"(?:[?&/#;][^\s<>\"'`]{1,2000}+)?"
 """Rest of a URL after a contact. It is part of the finding: the rail for links could not see it without its start."""
 _NATIONAL = (
-    rf"(?:\({ZERO}\d{{1,5}}\){GAP}|{ZERO}\d{{1,5}}\)?{BETWEEN})\d{{2,8}}(?:{BETWEEN}\d{{2,8}}){{0,8}}(?!\d)"
-    rf"|{OUTSIDE_ID}{ZERO}{ONE_ON}\d{{8,9}}(?![\d.,]?\d)"
+    rf"{OUTSIDE_ID}(?:(?:\({ZERO}\d{{1,5}}\){GAP}|{ZERO}\d{{1,5}}\)?{BETWEEN})\d{{2,8}}(?:{BETWEEN}\d{{2,8}}){{0,8}}(?!\d)"
+    rf"|{ZERO}{ONE_ON}\d{{8,9}}(?![\d.,]?\d))"
 )
 """With a prefix in brackets or a separator behind it, or 10 to 11 digits in one piece."""
 _NO_NATIONAL = (

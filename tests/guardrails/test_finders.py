@@ -1,7 +1,8 @@
 from itertools import pairwise
+from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flightloop.verdicts import Action
@@ -87,6 +88,7 @@ def test_no_number_is_found_within_an_identifier(identifier, around):
 
 
 @given(st.uuids())
+@example(UUID("49e91289-8590-7186-6763-710672856031"))
 def test_no_uuid_is_a_card_or_a_phone(identifier):
     for text in (str(identifier), identifier.hex):
         assert PII.find(f"see {text}!") == []

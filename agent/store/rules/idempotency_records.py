@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from agent.run.journal import Idempotency
-from agent.store.backend import Answer, Transaction
+from agent.store.backend import StoredResponse, Transaction
 from flightloop.errors import IdempotencyMismatch
 
 M = TypeVar("M", bound=BaseModel)
@@ -26,7 +26,7 @@ def earlier(tx: Transaction, tenant_id: str, idempotency: Idempotency | None, ki
 
 def keep(tx: Transaction, tenant_id: str, idempotency: Idempotency | None, answer: BaseModel, now: datetime) -> None:
     if idempotency is not None:
-        tx.add_answer(tenant_id, idempotency.key, Answer(idempotency.digest, answer.model_dump_json()), now)
+        tx.add_answer(tenant_id, idempotency.key, StoredResponse(idempotency.digest, answer.model_dump_json()), now)
 
 
 def forget(tx: Transaction, tenant_id: str, idempotency: Idempotency | None) -> None:

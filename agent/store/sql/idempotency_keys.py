@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from agent.store.backend import Answer
+from agent.store.backend import StoredResponse
 from agent.store.sql.connection import Connection
 from agent.store.sql.statement import Statement
 
@@ -18,11 +18,11 @@ class SqlAnswers:
 
     _connection: Connection
 
-    def answer(self, tenant_id: str, key: str) -> Answer | None:
+    def answer(self, tenant_id: str, key: str) -> StoredResponse | None:
         found = self._connection.row(GET, tenant_id=tenant_id, key=key)
-        return Answer(*found) if found else None
+        return StoredResponse(*found) if found else None
 
-    def add_answer(self, tenant_id: str, key: str, answer: Answer, at: datetime) -> None:
+    def add_answer(self, tenant_id: str, key: str, answer: StoredResponse, at: datetime) -> None:
         self._connection.write(
             ADD, tenant_id=tenant_id, key=key, digest=answer.digest, body=answer.body, created_at=at.timestamp()
         )

@@ -238,13 +238,12 @@ def test_a_category_is_told_where_there_is_room(library: Library) -> None:
     ("query", "asked", "first"),
     [
         ("tag today", "Word has it the bread tin got dearer. Its tag today?", "Bread Tin"),
-        ("warranty", "Suppose a scented candle burns crooked. Does any guarantee stand behind it?", "Scented Candle"),
         ("zzz", "Do you ship to Norway?", "Norway"),
         ("desk lamp", "How about the scented candle?", "Desk Lamp"),
         ("shipping to Norway", "Hello!", "Norway"),
     ],
 )
-def test_what_a_query_leaves_out_is_taken_from_the_question(
+def test_the_question_is_searched_if_a_query_finds_nothing(
     library: Library, query: str, asked: str, first: str
 ) -> None:
     assert first in library.search(query, 3, asked)[0].text

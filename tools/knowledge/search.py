@@ -71,14 +71,12 @@ class Search:
         those related to the product come before others.
 
         Args:
-            asked: the question behind the query. A query that leaves out the product takes it from here, and one that
-                finds nothing is replaced by it.
+            asked: the question behind the query, which is searched instead if the query finds nothing.
         """
-        found = self._find(query, self._products(query) or self._names.nodes(asked, Kind.PRODUCT), count)
-        return found or self._find(asked, self._products(asked), count)
+        return self._find(query, count) or self._find(asked, count)
 
-    def _find(self, query: str, products: Sequence[Node], count: int) -> list[Found]:
-        products = products[: min(MOST_CARDS, count)]
+    def _find(self, query: str, count: int) -> list[Found]:
+        products = self._products(query)[: min(MOST_CARDS, count)]
         if products:
             found = [Found(one.source, self.card(one)) for one in products]
             return [*found, *map(_found, self._beside(query, products, count - len(found)))]

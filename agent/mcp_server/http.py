@@ -17,13 +17,13 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.api.body_limit import TENANT, BodyLimit
 from agent.api.completions.cancellation import first_of
-from agent.api.errors import answer
 from agent.api.screening import check_once
+from agent.mcp_server.refusals import refusal
+from agent.mcp_server.value_limit import ValueLimit
 from flightloop import AsyncFlightloop
 from flightloop.call import Call, parsed_by
 from flightloop.errors import ConfigError, ConnectionFailed, FlightloopError, Overloaded, Unauthorized
@@ -36,8 +36,6 @@ PATH = "/mcp"
 WATCH_S = 10.0
 """Seconds between checks of a stream's key. When a key is revoked, the API ends its own streams within two seconds; the
 MCP stream may stay open, but idle, until the next check."""
-REFUSED = -32010
-"""JSON-RPC code of a request that is refused before it is read; from the range of implementations' own codes."""
 MOST_AT_WORK = 100
 """Maximum number of concurrent requests of one tenant, including those that wait for a run."""
 MOST_SESSIONS = 1000
@@ -74,7 +72,7 @@ async def application(
     api = AsyncTransport(ClientSettings(url, api_key="of each request", retries=0))
     try:
         # The SDK binds a session, and the state that a client returns with a user's answer, to the key it began with.
-        yield KeyRequired(BodyLimit(AuthContextMiddleware(transport), max_body_bytes), api, watch_s)
+        yield KeyRequired(BodyLimit(ValueLimit(AuthContextMiddleware(transport)), max_body_bytes), api, watch_s)
     finally:
         await api.close()
 
@@ -103,20 +101,6 @@ def allowed_hosts(host: str, port: int, more: Sequence[str] = ()) -> list[str]:
     if not more:
         raise ConfigError(f"--host {host}: add --allow-host NAME:{port} with the host name that clients use")
     return list(more)
-
-
-def refusal(error: FlightloopError) -> Response:
-    """The API's error document as a JSON-RPC error too, so that MCP clients show the reason.
-
-    JSON-RPC's ``code`` is a number, so the API's is in ``data``. The id is null, because the body has not been read.
-    The challenge of a 401 follows RFC 6750, section 3.
-    """
-    told = error.body()["error"]
-    document = {"jsonrpc": "2.0", "id": None, "error": {**told, "code": REFUSED, "data": {"code": error.code}}}
-    headers = {name: value for name, value in answer(error).headers.items() if not name.startswith("content-")}
-    if error.status == Unauthorized.status:
-        headers["www-authenticate"] = 'Bearer realm="flightloop"'
-    return JSONResponse(document, status_code=error.status, headers=headers)
 
 
 class KeyRequired:

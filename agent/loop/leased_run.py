@@ -112,9 +112,9 @@ class LeasedRun:
         """Queues a decision for the next write, ahead of the deferred verdicts on it."""
         self._deferred.insert(0, decision)
 
-    async def tainted(self, run_id: str) -> bool:
-        """Whether another run has read a text that looks like an instruction."""
-        return History(run_id, await all_events(self._journal, self.run.tenant_id, run_id)).tainted
+    async def history_of(self, run_id: str) -> History:
+        """The history of another run, such as a sub-run."""
+        return History(run_id, await all_events(self._journal, self.run.tenant_id, run_id))
 
     async def past(self, asked: str, args_sha256: str | None = None, tool: str | None = None) -> Past:
         """Earlier writes of the run's session; see ``agent.run.past``."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from agent.run.history import Turn, result_text
+from agent.run.history import History, Turn, dump, result_text
 from agent.run.journal import Journal
 from flightloop.content import TablePart, text_of
 from flightloop.runs import Run
+from flightloop.tool import Effect
 from guardrails.types import Past, Write
 
 WRITES = 500
@@ -77,6 +78,14 @@ def writes_of(turns: Iterable[Turn], writes: Writes) -> list[Write]:
         if state.result is not None and writes(state.call.function.name)
         if (arguments := state.arguments) is not None
     ]
+
+
+def wrote(history: History) -> list[str]:
+    """Calls of a run and its sub-runs that may have changed something: their tools and arguments as text."""
+    calls = [state for turn in history.turns for state in turn.calls]
+    own = [one.intent for one in calls if one.intent is not None and one.intent.performed_by is None]
+    told = [f"{intent.tool} {dump(intent.arguments)}" for intent in own if intent.effect != Effect.PURE]
+    return [*told, *(text for result in history.results for text in result.wrote)]
 
 
 def _root_id(run: Run) -> str:

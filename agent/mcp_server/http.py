@@ -23,6 +23,7 @@ from agent.api.body_limit import TENANT, BodyLimit
 from agent.api.completions.cancellation import first_of
 from agent.api.screening import check_once
 from agent.mcp_server.refusals import refusal
+from agent.mcp_server.session_share import SessionShare
 from agent.mcp_server.value_limit import ValueLimit
 from flightloop import AsyncFlightloop
 from flightloop.call import Call, parsed_by
@@ -39,7 +40,8 @@ MCP stream may stay open, but idle, until the next check."""
 MOST_AT_WORK = 100
 """Maximum number of concurrent requests of one tenant, including those that wait for a run."""
 MOST_SESSIONS = 1000
-"""Maximum number of sessions (protocol versions with a handshake). They end half an hour after their last request."""
+"""Maximum number of sessions (protocol versions with a handshake), three quarters of them for one tenant. They end half
+an hour after their last request."""
 
 
 class ApiUnavailable(FlightloopError):
@@ -50,7 +52,13 @@ class ApiUnavailable(FlightloopError):
 
 @asynccontextmanager
 async def application(
-    server: MCPServer[Any], url: str, hosts: Sequence[str], max_body_bytes: int, *, watch_s: float = WATCH_S
+    server: MCPServer[Any],
+    url: str,
+    hosts: Sequence[str],
+    max_body_bytes: int,
+    *,
+    watch_s: float = WATCH_S,
+    max_sessions: int = MOST_SESSIONS,
 ) -> AsyncIterator[ASGIApp]:
     """Yields the ASGI application.
 
@@ -60,19 +68,22 @@ async def application(
         hosts: allowed ``Host`` values (``allowed_hosts``) and origins, against DNS rebinding.
         max_body_bytes: largest request body.
         watch_s: seconds between two checks of an open stream's key.
+        max_sessions: maximum number of sessions; one tenant gets at most its share.
     """
     origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]
     security = TransportSecuritySettings(allowed_hosts=list(hosts), allowed_origins=origins)
     transport = server.streamable_http_app(
         streamable_http_path=PATH,
         max_request_body_size=max_body_bytes,
-        max_sessions=MOST_SESSIONS,
+        max_sessions=max_sessions,
         transport_security=security,
     )
+    # The SDK (2.3) has no public access to the sessions' owners.
+    inner = SessionShare(AuthContextMiddleware(transport), server.session_manager._session_owners, max_sessions)
     api = AsyncTransport(ClientSettings(url, api_key="of each request", retries=0))
     try:
         # The SDK binds a session, and the state that a client returns with a user's answer, to the key it began with.
-        yield KeyRequired(BodyLimit(ValueLimit(AuthContextMiddleware(transport)), max_body_bytes), api, watch_s)
+        yield KeyRequired(BodyLimit(ValueLimit(inner), max_body_bytes), api, watch_s)
     finally:
         await api.close()
 

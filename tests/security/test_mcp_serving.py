@@ -27,16 +27,10 @@ from flightloop.approvals import Approval
 from flightloop.errors import ConfigError
 from flightloop.shown import shown
 from flightloop.tool import Tool, tool, tool_of
-from tests.mcp_serving import LEGACY, MODERN, connected, desk_of, serving, working
+from tests.mcp_serving import HELLO, LEGACY, MODERN, connected, desk_of, serving, working
 from tests.security.raw_http import connected as raw_connected
 
 ASKS = 'name: default\nversion: "1"\ntools: {provenance: allow, allow: {support: [pay]}, ask: [{tool: pay}]}\n'
-HELLO = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}},
-}
 HEADERS = {"accept": "application/json, text/event-stream", "authorization": f"Bearer {KEY}"}
 BOTH = pytest.mark.parametrize("mode", [LEGACY, MODERN])
 

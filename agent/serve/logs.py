@@ -13,7 +13,11 @@ import structlog
 
 from agent.config import Settings
 from flightloop import private
+from flightloop.shown import shown
 from guardrails.masked import masked_numbers
+
+LONGEST = 20_000
+"""Characters of a library's log record."""
 
 
 def log_file(settings: Settings) -> Path:
@@ -27,7 +31,9 @@ def log_to_stderr(level: str) -> None:
         structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     )
     _configure(level, renderer, lambda *_: structlog.PrintLogger(sys.stderr))  # looks sys.stderr up at each call
-    logging.basicConfig(level=max(logging.WARNING, logging.getLevelName(level.upper())), stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_LibraryFormatter(logging.BASIC_FORMAT))
+    logging.basicConfig(level=max(logging.WARNING, logging.getLevelName(level.upper())), handlers=[handler])
 
 
 def log_to_file(settings: Settings, process: str) -> FileIO | None:
@@ -53,9 +59,19 @@ def log_to_file(settings: Settings, process: str) -> FileIO | None:
     return output
 
 
+class _LibraryFormatter(logging.Formatter):
+    """Records of libraries, which may quote what a server or a tool sent: without personal data, and as one entry. Its
+    further lines are indented, so that none imitates another entry."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text) - LONGEST} more characters)"
+        return shown(masked_numbers(cut)).replace("\n", "\n    ")
+
+
 def _without_personal_data(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Errors may quote what a tool or a server was sent."""
-    return {key: masked_numbers(value) if isinstance(value, str) else value for key, value in event.items()}
+    """Errors may quote what a tool or a server was sent, which may steer a terminal, too."""
+    return {key: shown(masked_numbers(value)) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def _configure(

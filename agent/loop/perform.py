@@ -18,9 +18,9 @@ from agent.loop.run_dependencies import RunDependencies
 from agent.loop.tool_results import guarded, result_of
 from agent.project.subagent import Subagent, outcome, run_for
 from agent.run.budgets import share
-from agent.run.history import CallState, History, call_states, result_text
+from agent.run.history import CallState, call_states, result_text
 from agent.run.journal import new_id
-from agent.run.past import wrote
+from agent.run.past import SubRun
 from agent.run.state import RunState, apply
 from flightloop.errors import NotFound
 from flightloop.events import (
@@ -223,7 +223,7 @@ class _CallPerformer:
         )
 
     async def _returned(self, state: CallState, spec: ToolSpec, intent: ToolIntent, returned: AgentReturned) -> None:
-        below = await self.leased.history_of(returned.performed_by)
+        below = await self.leased.sub_run(returned.performed_by)
         await self._record_result(state, spec, intent.arguments, outcome(returned), below)
 
     async def _ruled(self, state: CallState) -> tuple[CheckedCall, Ruling]:
@@ -364,12 +364,12 @@ class _CallPerformer:
         spec: ToolSpec,
         arguments: dict[str, Any],
         outcome: ToolOutcome,
-        below: History | None = None,
+        below: SubRun | None = None,
     ) -> None:
-        """Journals a result. ``below``: history of the sub-run that returned it."""
+        """Journals a result. ``below``: the sub-run that returned it."""
         result = result_of(state.call.id, spec.name, outcome)
         if below is not None:
-            result = result.model_copy(update={"wrote": wrote(below)})
+            result = result.model_copy(update={"wrote": below.wrote})
         checked_call = CheckedCall(state.call.id, spec, arguments)
         ruling = await self.gate.check(Stage.TOOL_RESULT, result_text(result), checked_call)
         tainted = ruling.tainted or (below is not None and below.tainted)

@@ -10,6 +10,7 @@ from agent.loop.attached import image_reads, table_reads
 from agent.loop.run_dependencies import Toolbox
 from agent.run.history import History, Turn
 from agent.run.journal import Journal, all_events
+from agent.run.past import unreported_writes
 from flightloop.content import text_of
 from flightloop.events import RunCreated, ToolResult
 from flightloop.runs import Run
@@ -54,9 +55,13 @@ class GrowingTrail:
             self._arguments |= {each.call.id: each.call.function.arguments for each in turn.calls}
             self._steps |= dict.fromkeys(ids, turn.decision.step)
 
+    def wrote(self, call_id: str, texts: Sequence[str]) -> None:
+        """Adds what a sub-run wrote, as if this run had written it when it called the sub-agent."""
+        if texts:
+            self._written[self._places[call_id]] += "\n" + "\n".join(texts)
+
     def _read(self, result: ToolResult) -> None:
-        if result.wrote:  # as if this run had written it when it called the sub-agent
-            self._written[self._places[result.call_id]] += "\n" + "\n".join(result.wrote)
+        self.wrote(result.call_id, result.wrote)
         spec = self._toolbox.get(result.tool) if result.tool in self._toolbox else None
         # An error may repeat what the model or a person wrote, so no part of it is trusted.
         trusted = spec.trusted_fields if spec is not None and result.ok else ()
@@ -88,6 +93,7 @@ async def trail_before(
     callers = run.parent.callers if run.parent is not None else []
     trail = Trail()
     known = {*seen, *(caller.run_id for caller in callers)}
+    working = frozenset([run.id, *known])  # what they wrote is in the trail already, in order
     for run_id in [*(one.id for one in earlier), *(caller.run_id for caller in callers)]:
         events, reads = await all_events(journal, run.tenant_id, run_id), trail.reads
         for created in (event for event in events if isinstance(event, RunCreated)):
@@ -95,7 +101,11 @@ async def trail_before(
             tables = tables_in(text_of(tables_shown(created.input, MOST_CHARS)))
             trail = replace(trail, reads=(*trail.reads, *images, *table_reads(tables, run_id)))
         history = History(run_id, events)
-        trail = GrowingTrail(toolbox, trail, run_id).follow(history)
+        growing = GrowingTrail(toolbox, trail, run_id)
+        growing.follow(history)
+        for call_id, texts in (await unreported_writes(journal, run.tenant_id, history, working)).items():
+            growing.wrote(call_id, texts)
+        trail = growing.follow(history)
         if run_id not in known:
             trail = replace(trail, reads=reads)
     return trail

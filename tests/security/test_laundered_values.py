@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.models.answer_chunks import Turn, calls, text
+from agent.run.commands import cancel
 from flightloop.runs import Approval, Run
 from flightloop.tool import tool, tool_of
 from guardrails.guard import Guard
@@ -138,6 +139,28 @@ async def test_what_stood_in_a_record_before_stays_one(tmp_path: Path, before: l
     await worked(made)
     assert await pending(made) == []
     assert office.paid == [ACCOUNT]
+
+
+@pytest.mark.parametrize("deep", [False, True])
+async def test_what_a_sub_agent_wrote_before_the_turn_was_cancelled_is_no_record(tmp_path: Path, deep: bool) -> None:
+    """Its result is never recorded: the run that called it has ended."""
+    office = Office()
+    down = [ask("clerk"), ask("boy")] if deep else [ask("clerk")]
+    made = family(tmp_path, office, *down, MAIL, SAVE, PAY, BOOK, PAY, TOLD)
+    first = await made.start("What is new?", agent="desk")
+    await made.until(lambda: _some(made))
+    assert len(office.lines) == 1
+    await cancel(made.journal, "default", first.id, "ann")
+    await made.until(lambda: _ended(made, first))
+    assert await pending(made) == []
+    await worked(made)
+    (approval,) = await pending(made)
+    assert approval.tool == "pay"
+    assert office.paid == []
+
+
+async def _some(made: Bench) -> bool:
+    return bool(await pending(made))
 
 
 async def test_a_fork_knows_what_a_sub_agent_wrote(tmp_path: Path) -> None:

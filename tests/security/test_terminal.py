@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import pytest
 
+from agent.serve.logs import MOST_RECORDS
 from dashboards.components import approvals, style
 from flightloop.approvals import Approval, DryRun
 from flightloop.cli.console import PlainConsole
@@ -42,6 +43,8 @@ log_to_stderr("info")
 hostile = "\\x1b[2K\\r\\x9b31m\\u202e4111111111111111"
 logging.getLogger("mcp.client").warning("Unknown event: %s\\nERROR:agent:forged %s", hostile, "x" * 50_000)
 structlog.get_logger().warning("MCP", error=hostile)
+for number in range(1000):
+    logging.getLogger("mcp.flood").warning("another")
 try:
     raise ValueError(hostile)
 except ValueError:
@@ -68,7 +71,9 @@ def test_what_a_server_says_steers_no_log(terminal: bool) -> None:
     assert "[2K" in plain
     assert "4111111111111111" not in plain
     assert not any(line.startswith("ERROR:agent") for line in plain.splitlines())
-    assert max(map(len, plain.splitlines())) < 25_000
+    assert max(map(len, plain.splitlines())) < 5_000
+    assert plain.count("flood") == MOST_RECORDS
+    assert "further records are dropped" in plain
 
 
 def test_what_is_plain_and_what_is_coloured_stays() -> None:

@@ -27,7 +27,7 @@ from tools.config import ToolsConfig
 from tools.mcp.incoming import FIRST_ID, MOST_VALUES, admitted
 from tools.mcp.programs import Programs
 from tools.mcp.servers import Server
-from tools.mcp.session import ServerGone, Session
+from tools.mcp.session import MCPError, ServerGone, Session
 
 WRONG = [{}] * MOST_VALUES
 SAMPLING: dict[str, Any] = {
@@ -42,8 +42,8 @@ LOG = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": 
 class Chatty:
     """An MCP server that asks for things and tells things before it answers a call."""
 
-    def __init__(self, elsewhere: str = "", **about: Any) -> None:
-        self._about, self._elsewhere = about, elsewhere
+    def __init__(self, elsewhere: str = "", whole: Any = None, **about: Any) -> None:
+        self._about, self._elsewhere, self._whole = about, elsewhere, whole
         self.answered: list[dict[str, Any]] = []
 
     async def serve(self, request: Request) -> Response:
@@ -59,6 +59,8 @@ class Chatty:
         if asked["method"] == "initialize":
             info = {"name": "chatty", "version": "1", **self._about}
             return _result(asked, {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": info})
+        if asked["method"] == "tools/call" and self._whole is not None:
+            return _result(asked, {"content": [], "structuredContent": self._whole})
         if asked["method"] == "tools/call":
             events = [SAMPLING, LOG, {"jsonrpc": "2.0", "id": asked["id"], "result": {"content": []}}]
             return StreamingResponse(_events(events), media_type="text/event-stream")
@@ -98,6 +100,15 @@ async def test_what_a_server_asks_for_is_refused_unread(tmp_path: Path) -> None:
 async def test_what_a_server_says_of_itself_is_bounded(tmp_path: Path) -> None:
     async with talking(Chatty(icons=WRONG), tmp_path) as session:
         with pytest.raises(ServerGone, match=f"more than {MOST_VALUES} values"):
+            await session.call("chat", {}, "key")
+
+
+async def test_one_message_is_bounded(tmp_path: Path) -> None:
+    """Attack: 60 MiB of empty lists, which take more than a gigabyte once they are parsed."""
+    async with talking(Chatty(whole=[[]] * 400_000), tmp_path) as session:
+        assert len((await session.call("chat", {}, "key")).structured_content) == 400_000
+    async with talking(Chatty(whole=[[]] * 800_000), tmp_path) as session:
+        with pytest.raises((MCPError, ServerGone)):
             await session.call("chat", {}, "key")
 
 

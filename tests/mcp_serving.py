@@ -27,14 +27,23 @@ from tests.security.benches import bench
 LEGACY, MODERN = "legacy", "2026-07-28"
 """How a client connects: with a handshake and a session, or with requests that are whole by themselves."""
 
+HELLO = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}},
+}
+"""The message that opens a session."""
+
 
 @asynccontextmanager
-async def serving(deps: ApiDeps) -> AsyncIterator[str]:
+async def serving(deps: ApiDeps, **options: Any) -> AsyncIterator[str]:
     """Yields the MCP server's address; it and the API have a socket each."""
     listener = bind("127.0.0.1", 0)
     hosts = allowed_hosts("127.0.0.1", listener.getsockname()[1])
     async with running(create_app(deps)) as url:
-        served = application(FlightloopServer(partial(under_key, url)), url, hosts, deps.max_body_bytes, watch_s=0.05)
+        server = FlightloopServer(partial(under_key, url))
+        served = application(server, url, hosts, deps.max_body_bytes, watch_s=0.05, **options)
         async with served as app, running(app, listener) as own:
             yield f"{own}{PATH}"
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
+from difflib import unified_diff
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +21,11 @@ from flightloop import settings as client_settings
 from flightloop.errors import ConfigError
 from tools.config import ToolsConfig
 
+if TYPE_CHECKING:
+    from tools.mcp.pins import Pin
+
+MOST_COMPARED = 2000
+"""Lines of a tool that are compared with its earlier pin; a longer one is shown whole."""
 mcp = typer.Typer(no_args_is_help=True, help="Use MCP servers, or serve flightloop as one.")
 Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]
 
@@ -77,7 +85,7 @@ async def _serve_http(host: str, port: int, more: Sequence[str], max_body_bytes:
 
 async def _pin(folder: Path, tell: Callable[[str], None], config: ToolsConfig | None = None) -> None:
     """Pins the servers' tools. Raises ConfigError if there are no servers, one is unavailable, or a tool is missing."""
-    from tools.mcp.pins import Pin, known_as, read_pins, write_pins
+    from tools.mcp.pins import known_as, read_pins, write_pins
     from tools.mcp.programs import Programs
     from tools.mcp.servers import FILE, read_servers
     from tools.mcp.session import ServerGone, Session
@@ -86,7 +94,8 @@ async def _pin(folder: Path, tell: Callable[[str], None], config: ToolsConfig | 
     if not servers:
         raise ConfigError(f"{folder / FILE}: contains no server")
     programs = Programs(folder, config or ToolsConfig())
-    before, pins = read_pins(folder), dict[str, Mapping[str, Pin]]()
+    before = read_pins(folder)
+    pins: dict[str, Mapping[str, Pin]] = {}
     for name, server in servers.items():
         session = Session(name, server, programs)
         try:
@@ -102,8 +111,25 @@ async def _pin(folder: Path, tell: Callable[[str], None], config: ToolsConfig | 
         for tool, pin in pins[name].items():
             known = before.get(name, {}).get(tool)
             state = "new" if known is None else "unchanged" if known == pin else "CHANGED"
-            tell(f"{name} {tool}, for agents {known_as(name, tool)}: {state}\n    {pin.description}")
+            told = [f"{name} {tool}, for agents {known_as(name, tool)}: {state}", *_shown(pin, known)]
+            tell("\n    ".join(told))
         others = sorted(set(offered) - set(server.tools))
         if others:
-            tell(f"{name}: unused: {', '.join(others)}")
+            tell(" ".join(f"{name}: unused: {', '.join(others)}".split()))
     tell(str(write_pins(folder, pins)))
+
+
+def _shown(pin: Pin, known: Pin | None) -> list[str]:
+    """What a model would read of a tool, line by line: all of a new one, and what has changed of another."""
+    if known == pin:
+        return pin.description.splitlines()
+    lines = _lines(pin)
+    if known is None or max(len(lines), len(_lines(known))) > MOST_COMPARED:
+        return lines
+    return list(islice(unified_diff(_lines(known), lines, lineterm="", n=1), 2, None))
+
+
+def _lines(pin: Pin) -> list[str]:
+    """The description and the schema of the arguments, whose names, descriptions and examples a model reads, too."""
+    schema = json.dumps(pin.parameters, indent=2, sort_keys=True, ensure_ascii=False)
+    return [*pin.description.splitlines(), *schema.splitlines()]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from agent.attachments.figures import characters, measures_of
-from agent.attachments.shown import readings_shown, tables_shown
+from agent.attachments.shown import readings_shown, tables_shown, unshown
 from agent.run.journal import Journal
 from flightloop.content import ImagePart, Part, has_images
 from flightloop.events import RunCreated
@@ -114,10 +114,11 @@ async def let_through(
 ) -> list[ImageReading | None]:
     """The readings that a guard lets through; None for one that it withholds or would redact.
 
-    They are checked in full, also what is too long for a model.
+    They are checked in full, also what is too long for a model, or not told to it, such as the names of axes.
     """
     with on_behalf_of(context.tenant_id):
-        texts = await aside(characters((), readings), readings_shown, readings, WHOLE)
+        shown = await aside(characters((), readings), readings_shown, readings, WHOLE)
+    texts = [f"{text}\n{unshown(reading)}" for text, reading in zip(shown, readings, strict=True)]
     found: list[ImageReading | None] = []
     for reading, checked in zip(readings, checked_readings(texts, context), strict=True):
         ruling = await guard.check(checked)

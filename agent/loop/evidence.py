@@ -47,6 +47,7 @@ class Evidence:
         self._looked_up: list[str] = []
         self._written: list[str] = []
         self._written_by: dict[str, int] = {}  # call id to the number of calls written up to its decision
+        self._places: dict[str, int] = {}  # of calls in ``_written``
         self._written_before: list[int] = []
         self._turns = 0
         self._done: list[Write] = []
@@ -125,6 +126,8 @@ class Evidence:
         trail = replace(trail, reads=(*given, *trail.reads))
         for result in history.results[len(self._results) :]:
             self._results.append(result_text(result))
+            if result.wrote:  # as if this run had written it when it called the sub-agent
+                self._written[self._places[result.call_id]] += "\n" + "\n".join(result.wrote)
             # An error may repeat what the model or a person wrote, so it is not trusted.
             trusted = self._trusted_part(result) if result.ok else None
             if trusted is not None:
@@ -173,6 +176,7 @@ class Evidence:
 
     def _read_calls(self, turns: Sequence[Turn]) -> None:
         for turn in turns[self._turns :]:
+            self._places |= {each.call.id: len(self._written) + at for at, each in enumerate(turn.calls)}
             self._written += [f"{each.call.function.name} {each.call.function.arguments}" for each in turn.calls]
             self._written_by |= {each.call.id: len(self._written) for each in turn.calls}
         self._turns = len(turns)

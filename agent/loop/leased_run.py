@@ -12,7 +12,7 @@ from agent.run.history import History
 from agent.run.journal import PAGE, Journal, all_events
 from agent.run.lease import Lease
 from agent.run.limits import CallShares
-from agent.run.past import read_past
+from agent.run.past import SubRun, read_past, sub_run
 from agent.run.state import RunState, fold_state
 from flightloop.events import ChecksPassed, Judged, RunCreated, RunEvent
 from flightloop.runs import Run
@@ -112,9 +112,9 @@ class LeasedRun:
         """Queues a decision for the next write, ahead of the deferred verdicts on it."""
         self._deferred.insert(0, decision)
 
-    async def tainted(self, run_id: str) -> bool:
-        """Whether another run has read a text that looks like an instruction."""
-        return History(run_id, await all_events(self._journal, self.run.tenant_id, run_id)).tainted
+    async def sub_run(self, run_id: str) -> SubRun:
+        """What a sub-run read and wrote."""
+        return await sub_run(self._journal, self.run.tenant_id, run_id)
 
     async def past(self, asked: str, args_sha256: str | None = None, tool: str | None = None) -> Past:
         """Earlier writes of the run's session; see ``agent.run.past``."""

@@ -20,6 +20,7 @@ from agent.project.subagent import Subagent, outcome, run_for
 from agent.run.budgets import share
 from agent.run.history import CallState, call_states, result_text
 from agent.run.journal import new_id
+from agent.run.past import SubRun
 from agent.run.state import RunState, apply
 from flightloop.errors import NotFound
 from flightloop.events import (
@@ -225,8 +226,8 @@ class _CallPerformer:
         )
 
     async def _returned(self, state: CallState, spec: ToolSpec, intent: ToolIntent, returned: AgentReturned) -> None:
-        tainted = await self.leased.tainted(returned.performed_by)
-        await self._record_result(state, spec, intent.arguments, outcome(returned), tainted)
+        below = await self.leased.sub_run(returned.performed_by)
+        await self._record_result(state, spec, intent.arguments, outcome(returned), below)
 
     async def _ruled(self, state: CallState) -> tuple[CheckedCall, Ruling]:
         """A call as it would be performed, and the guard's ruling on it. Raises Refused.
@@ -376,12 +377,16 @@ class _CallPerformer:
         spec: ToolSpec,
         arguments: dict[str, Any],
         outcome: ToolOutcome,
-        tainted: bool = False,
+        below: SubRun | None = None,
     ) -> None:
+        """Journals a result. ``below``: the sub-run that returned it."""
         result = result_of(state.call.id, spec.name, outcome)
+        if below is not None:
+            result = result.model_copy(update={"wrote": below.wrote})
         checked_call = CheckedCall(state.call.id, spec, arguments)
         ruling = await self.gate.check(Stage.TOOL_RESULT, result_text(result), checked_call)
-        self.leased.defer([guarded(result, replace(ruling, tainted=ruling.tainted or tainted))])
+        tainted = ruling.tainted or (below is not None and below.tainted)
+        self.leased.defer([guarded(result, replace(ruling, tainted=tainted))])
         if len(self.calls) > 1:
             await asyncio.sleep(0)  # write results of the same moment together
         await self.leased.write()

@@ -17,7 +17,7 @@ from agent.loop.trail import trail_before
 from agent.project.agent_spec import AgentSpec
 from agent.run.journal import Journal
 from flightloop.content import ImagePart, Part, TextPart, text_of
-from flightloop.runs import Parent, Run, RunStatus
+from flightloop.runs import Run, RunStatus
 from flightloop.subject import Subject
 from flightloop.verdicts import Action, Stage
 from guardrails.types import Checked, GuardContext, Trail
@@ -52,8 +52,10 @@ async def converse(
     writes = runtime.subagents or any(name in toolbox and toolbox.get(name).writes for name in runtime.agent.tools)
     trail, seen = Trail(), dict[str, str]()
     if writes:
-        of_root = runs if run.parent is None else await _earlier_of_root(journal, run.tenant_id, run.parent)
-        trail = await trail_before(journal, run, of_root, toolbox)
+        root = run if run.parent is None else await journal.get(run.tenant_id, run.parent.callers[0].run_id)
+        before = past if root is run else await _earlier(journal, root)
+        seen_by_root = frozenset(one.id for one in before if _belongs_to_conversation(one, root))
+        trail = await trail_before(journal, run, before, seen_by_root, toolbox)
         seen = _answers_before(past, run)
         kept = [replace(exchange, after=seen.get(exchange.run_id, "")) for exchange in kept]
     texts: list[str] = []
@@ -74,11 +76,6 @@ async def converse(
         trail=trail,
         texts=tuple(texts),
     )
-
-
-async def _earlier_of_root(journal: Journal, tenant_id: str, parent: Parent) -> list[Run]:
-    """Earlier runs of the session that the root run's model may see."""
-    return await earlier(journal, await journal.get(tenant_id, parent.callers[0].run_id))
 
 
 def instructions(agent: AgentSpec, subject: Subject | None, began: LocalTime | None = None) -> str:

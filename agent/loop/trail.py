@@ -10,6 +10,7 @@ from agent.loop.attached import image_reads, table_reads
 from agent.loop.run_dependencies import Toolbox
 from agent.run.history import History, Turn
 from agent.run.journal import Journal, all_events
+from agent.run.past import unreported_writes
 from flightloop.content import text_of
 from flightloop.events import RunCreated, ToolResult
 from flightloop.runs import Run
@@ -32,6 +33,7 @@ class GrowingTrail:
         self._steps: dict[str, int] = {}
         self._arguments: dict[str, str] = {}
         self._written_by: dict[str, int] = {}
+        self._places: dict[str, int] = {}  # of calls in ``_written``
         self._turns = self._results = 0
 
     def follow(self, history: History) -> Trail:
@@ -47,12 +49,19 @@ class GrowingTrail:
         for turn in turns:
             ids = [each.call.id for each in turn.calls]
             self._decided |= dict.fromkeys(ids, len(self._written))
+            self._places |= {call_id: len(self._written) + at for at, call_id in enumerate(ids)}
             self._written += [f"{each.call.function.name} {each.call.function.arguments}" for each in turn.calls]
             self._written_by |= dict.fromkeys(ids, len(self._written))
             self._arguments |= {each.call.id: each.call.function.arguments for each in turn.calls}
             self._steps |= dict.fromkeys(ids, turn.decision.step)
 
+    def wrote(self, call_id: str, texts: Sequence[str]) -> None:
+        """Adds what a sub-run wrote, as if this run had written it when it called the sub-agent."""
+        if texts:
+            self._written[self._places[call_id]] += "\n" + "\n".join(texts)
+
     def _read(self, result: ToolResult) -> None:
+        self.wrote(result.call_id, result.wrote)
         spec = self._toolbox.get(result.tool) if result.tool in self._toolbox else None
         # An error may repeat what the model or a person wrote, so no part of it is trusted.
         trusted = spec.trusted_fields if spec is not None and result.ok else ()
@@ -72,16 +81,31 @@ class GrowingTrail:
                 self._reads.append(read)
 
 
-async def trail_before(journal: Journal, run: Run, earlier: Sequence[Run], toolbox: Toolbox) -> Trail:
-    """The trail of other runs: of the session's ``earlier`` ones, and of those that the run works for."""
+async def trail_before(
+    journal: Journal, run: Run, earlier: Sequence[Run], seen: frozenset[str], toolbox: Toolbox
+) -> Trail:
+    """The trail of other runs: of the session's ``earlier`` ones, and of those that the run works for.
+
+    Args:
+        seen: ids of the earlier runs that belong to the conversation. Of others, such as blocked ones, it has only the
+            calls: what they stored is no record.
+    """
     callers = run.parent.callers if run.parent is not None else []
     trail = Trail()
+    known = {*seen, *(caller.run_id for caller in callers)}
+    working = frozenset([run.id, *known])  # what they wrote is in the trail already, in order
     for run_id in [*(one.id for one in earlier), *(caller.run_id for caller in callers)]:
-        events = await all_events(journal, run.tenant_id, run_id)
+        events, reads = await all_events(journal, run.tenant_id, run_id), trail.reads
         for created in (event for event in events if isinstance(event, RunCreated)):
             images = image_reads(readings_shown(created.readings, MOST_CHARS), run_id)
             tables = tables_in(text_of(tables_shown(created.input, MOST_CHARS)))
             trail = replace(trail, reads=(*trail.reads, *images, *table_reads(tables, run_id)))
         history = History(run_id, events)
-        trail = GrowingTrail(toolbox, trail, run_id).follow(history)
+        growing = GrowingTrail(toolbox, trail, run_id)
+        growing.follow(history)
+        for call_id, texts in (await unreported_writes(journal, run.tenant_id, history, working)).items():
+            growing.wrote(call_id, texts)
+        trail = growing.follow(history)
+        if run_id not in known:
+            trail = replace(trail, reads=reads)
     return trail

@@ -17,13 +17,14 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.api.body_limit import TENANT, BodyLimit
 from agent.api.completions.cancellation import first_of
-from agent.api.errors import answer
 from agent.api.screening import check_once
+from agent.mcp_server.refusals import refusal
+from agent.mcp_server.session_share import SessionShare
+from agent.mcp_server.value_limit import ValueLimit
 from flightloop import AsyncFlightloop
 from flightloop.call import Call, parsed_by
 from flightloop.errors import ConfigError, ConnectionFailed, FlightloopError, Overloaded, Unauthorized
@@ -36,12 +37,11 @@ PATH = "/mcp"
 WATCH_S = 10.0
 """Seconds between checks of a stream's key. When a key is revoked, the API ends its own streams within two seconds; the
 MCP stream may stay open, but idle, until the next check."""
-REFUSED = -32010
-"""JSON-RPC code of a request that is refused before it is read; from the range of implementations' own codes."""
 MOST_AT_WORK = 100
 """Maximum number of concurrent requests of one tenant, including those that wait for a run."""
 MOST_SESSIONS = 1000
-"""Maximum number of sessions (protocol versions with a handshake). They end half an hour after their last request."""
+"""Maximum number of sessions (protocol versions with a handshake), three quarters of them for one tenant. They end half
+an hour after their last request."""
 
 
 class ApiUnavailable(FlightloopError):
@@ -52,7 +52,13 @@ class ApiUnavailable(FlightloopError):
 
 @asynccontextmanager
 async def application(
-    server: MCPServer[Any], url: str, hosts: Sequence[str], max_body_bytes: int, *, watch_s: float = WATCH_S
+    server: MCPServer[Any],
+    url: str,
+    hosts: Sequence[str],
+    max_body_bytes: int,
+    *,
+    watch_s: float = WATCH_S,
+    max_sessions: int = MOST_SESSIONS,
 ) -> AsyncIterator[ASGIApp]:
     """Yields the ASGI application.
 
@@ -62,19 +68,22 @@ async def application(
         hosts: allowed ``Host`` values (``allowed_hosts``) and origins, against DNS rebinding.
         max_body_bytes: largest request body.
         watch_s: seconds between two checks of an open stream's key.
+        max_sessions: maximum number of sessions; one tenant gets at most its share.
     """
     origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]
     security = TransportSecuritySettings(allowed_hosts=list(hosts), allowed_origins=origins)
     transport = server.streamable_http_app(
         streamable_http_path=PATH,
         max_request_body_size=max_body_bytes,
-        max_sessions=MOST_SESSIONS,
+        max_sessions=max_sessions,
         transport_security=security,
     )
+    # The SDK (2.3) has no public access to the sessions' owners.
+    inner = SessionShare(AuthContextMiddleware(transport), server.session_manager._session_owners, max_sessions)
     api = AsyncTransport(ClientSettings(url, api_key="of each request", retries=0))
     try:
         # The SDK binds a session, and the state that a client returns with a user's answer, to the key it began with.
-        yield KeyRequired(BodyLimit(AuthContextMiddleware(transport), max_body_bytes), api, watch_s)
+        yield KeyRequired(BodyLimit(ValueLimit(inner), max_body_bytes), api, watch_s)
     finally:
         await api.close()
 
@@ -103,20 +112,6 @@ def allowed_hosts(host: str, port: int, more: Sequence[str] = ()) -> list[str]:
     if not more:
         raise ConfigError(f"--host {host}: add --allow-host NAME:{port} with the host name that clients use")
     return list(more)
-
-
-def refusal(error: FlightloopError) -> Response:
-    """The API's error document as a JSON-RPC error too, so that MCP clients show the reason.
-
-    JSON-RPC's ``code`` is a number, so the API's is in ``data``. The id is null, because the body has not been read.
-    The challenge of a 401 follows RFC 6750, section 3.
-    """
-    told = error.body()["error"]
-    document = {"jsonrpc": "2.0", "id": None, "error": {**told, "code": REFUSED, "data": {"code": error.code}}}
-    headers = {name: value for name, value in answer(error).headers.items() if not name.startswith("content-")}
-    if error.status == Unauthorized.status:
-        headers["www-authenticate"] = 'Bearer realm="flightloop"'
-    return JSONResponse(document, status_code=error.status, headers=headers)
 
 
 class KeyRequired:

@@ -5,6 +5,7 @@ The texts are the platform's own, with names and figures. Text of users, models 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from mcp.server.mcpserver import Context
@@ -30,6 +31,8 @@ from flightloop.verdicts import Action
 LOGGER = "flightloop.run"
 LONGEST = 300
 """Maximum characters of a message."""
+UNKNOWN = "an unknown tool"
+_NAME = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
 class Progress:
@@ -43,7 +46,7 @@ class Progress:
         text = described(event)
         if text is None:
             return
-        message = shown(" ".join(text.split()))[:LONGEST]  # names in plans and calls are the model's text
+        message = shown(" ".join(text.split()))[:LONGEST]
         self._told += 1
         await self._context.report_progress(self._told, message=message)
         data = {"run_id": event.run_id, "seq": event.seq, "event": event.type, "message": message}
@@ -56,13 +59,14 @@ def described(event: RunEvent) -> str | None:
         case RunStarted():
             return "a worker has taken the run"
         case Planned():
-            return f"plans to call {', '.join(event.tools) or 'nothing'}"
+            return f"plans to call {', '.join(map(_named, event.tools)) or 'nothing'}"
         case CallsDecided(problem=None):
-            return f"step {event.step}: calls {', '.join(call.function.name for call in event.calls)}"
+            return f"step {event.step}: calls {', '.join(_named(call.function.name) for call in event.calls)}"
         case CallsDecided():
             return f"step {event.step}: the model's answer cannot be used"
         case ToolResult():
-            return f"{event.tool} has {'returned' if event.ok else 'failed'} after {event.seconds:.1f} s"
+            tool = _named(event.tool) if event.known else UNKNOWN
+            return f"{tool} has {'returned' if event.ok else 'failed'} after {event.seconds:.1f} s"
         case Judged() if event.verdict.action is Action.BLOCK:
             return f"the rail {event.verdict.rail} blocks at the stage {event.verdict.stage}"
         case ApprovalRequested() | ApprovalGiven() | ApprovalDecided():
@@ -71,6 +75,11 @@ def described(event: RunEvent) -> str | None:
             return f"the run has ended: {event.status} ({event.stop_reason})"
         case _:
             return None
+
+
+def _named(tool: str) -> str:
+    """A tool's name as it stands in plans and calls. A model may write anything in its place."""
+    return tool if _NAME.fullmatch(tool) else UNKNOWN
 
 
 def _approval(event: ApprovalRequested | ApprovalGiven | ApprovalDecided) -> str:

@@ -120,6 +120,7 @@ def _resulted(event: ToolResult) -> dict[str, Any]:
         "error": event.error and ERASED,
         "note": event.note and ERASED,
         "traceback": event.traceback and ERASED,
+        "wrote": [],
     }
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-from agent.run.history import Turn, result_text
-from agent.run.journal import Journal
+from agent.run.history import History, Turn, dump, result_text
+from agent.run.journal import Journal, all_events
 from flightloop.content import TablePart, text_of
 from flightloop.runs import Run
+from flightloop.tool import Effect
 from guardrails.types import Past, Write
 
 WRITES = 500
@@ -77,6 +79,45 @@ def writes_of(turns: Iterable[Turn], writes: Writes) -> list[Write]:
         if state.result is not None and writes(state.call.function.name)
         if (arguments := state.arguments) is not None
     ]
+
+
+@dataclass(frozen=True)
+class SubRun:
+    """What a run has to know of a run that worked for it."""
+
+    tainted: bool
+    wrote: list[str]
+    """Calls that may have changed something, also those of its own sub-runs: their tools and arguments as text."""
+
+
+async def sub_run(journal: Journal, tenant_id: str, run_id: str) -> SubRun:
+    history = History(run_id, await all_events(journal, tenant_id, run_id))
+    unreported = await unreported_writes(journal, tenant_id, history)
+    wrote = [*_wrote(history), *(text for texts in unreported.values() for text in texts)]
+    return SubRun(history.tainted, wrote)
+
+
+async def unreported_writes(
+    journal: Journal, tenant_id: str, history: History, besides: frozenset[str] = frozenset()
+) -> dict[str, list[str]]:
+    """What sub-runs wrote whose results the run has not recorded, for instance because it ended before, by call id.
+
+    Args:
+        besides: ids of sub-runs to leave out.
+    """
+    found: dict[str, list[str]] = {}
+    for state in (state for turn in history.turns for state in turn.calls):
+        performed_by = state.intent.performed_by if state.intent is not None and state.result is None else None
+        if performed_by is not None and performed_by not in besides:
+            found[state.call.id] = (await sub_run(journal, tenant_id, performed_by)).wrote
+    return found
+
+
+def _wrote(history: History) -> list[str]:
+    calls = [state for turn in history.turns for state in turn.calls]
+    own = [one.intent for one in calls if one.intent is not None and one.intent.performed_by is None]
+    told = [f"{intent.tool} {dump(intent.arguments)}" for intent in own if intent.effect != Effect.PURE]
+    return [*told, *(text for result in history.results for text in result.wrote)]
 
 
 def _root_id(run: Run) -> str:

@@ -24,7 +24,7 @@ class PredictionCreate(Body):
     text: str = Field(default="", max_length=TEXT_CHARS)
     """The question; empty: what is to be seen."""
     context: str = Field(default="", max_length=TEXT_CHARS)
-    """What the asker knows about the data."""
+    """What the asker knows about the data. Counts as the user's own words, like ``text``."""
     images: Many[ImageUrl] = Field(default_factory=list, max_length=IMAGES)
     tables: Many[Table] = Field(default_factory=list, max_length=TABLES)
     session_id: str | None = Field(default=None, min_length=1, max_length=128, pattern=r"^[^\x00]*$")

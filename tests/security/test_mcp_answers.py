@@ -152,6 +152,9 @@ LOST = {
     "an internal error as an event": stream(told(-32603)),
     "an error of the server's own code": error(-32000),
     "an error whose code says timeout": error(-32001),
+    "a question to the user": message(result={"resultType": "input_required", "inputRequests": {}, "content": []}),
+    "a task that goes on": message(result={"task": {"taskId": "1", "status": "working"}}),
+    "a result without content": message(result={}),
     "a result that was not as declared": error(-32602, "MCP error -32602: Output validation error: no content"),
 }
 REFUSED = {

@@ -26,7 +26,7 @@ from flightloop.tool import tool, tool_of
 from flightloop.transport import AsyncTransport, tls
 from flightloop.verdicts import Action, Stage, Verdict
 from tests.agent.conftest import Bench
-from tests.mcp_serving import LEGACY, MODERN, connected, desk_of, serving, working
+from tests.mcp_serving import HELLO, LEGACY, MODERN, connected, desk_of, serving, working
 from tests.security.platforms import until
 
 ASKS = 'name: default\nversion: "1"\ntools: {provenance: allow, allow: {support: [pay]}, ask: [{tool: pay}]}\n'
@@ -189,3 +189,19 @@ def test_clients_of_a_process_read_the_certificates_once() -> None:
     for _ in range(3):
         AsyncTransport(ClientSettings("http://127.0.0.1:9", KEY))
     assert tls.cache_info().misses <= before + 1
+
+
+async def test_one_tenants_sessions_leave_room_for_the_others() -> None:
+    """Three of four sessions; those that end make room, and requests without a session need none."""
+    async with serving(api_deps(), max_sessions=4) as url, httpx.AsyncClient() as http:
+        accept = {"accept": "application/json, text/event-stream"}
+        own, other = ({**accept, "authorization": f"Bearer {key}"} for key in (KEY, OTHER_KEY))
+        begun = [await http.post(url, json=HELLO, headers=own) for _ in range(4)]
+        assert [answer.status_code for answer in begun] == [200, 200, 200, 429]
+        assert "3 sessions" in begun[3].json()["error"]["message"]
+        assert (await http.post(url, json=HELLO, headers=other)).status_code == 200
+        async with connected(url, mode=MODERN) as client:
+            assert (await client.list_tools()).tools
+        session = {"mcp-session-id": begun[0].headers["mcp-session-id"], "mcp-protocol-version": "2025-11-25"}
+        assert (await http.delete(url, headers=own | session)).status_code == 200
+        assert (await http.post(url, json=HELLO, headers=own)).status_code == 200

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import re
+import subprocess
+import sys
+from contextlib import suppress
 
 import pytest
 
+from agent.serve.logs import MOST_RECORDS
 from dashboards.components import approvals, style
 from flightloop.approvals import Approval, DryRun
 from flightloop.cli.console import PlainConsole
@@ -25,6 +32,48 @@ def test_what_steers_a_terminal_is_shown_and_not_sent(hostile: str) -> None:
     console.print(f"reason: {hostile}", markup=False)
     assert hostile not in written.getvalue()
     assert not set(written.getvalue()) & set("\x1b\r\x07\x08\x9b\u202e\u2066\u2069")
+
+
+LOGGING = """
+import logging
+import structlog
+from agent.serve.logs import log_to_stderr
+
+log_to_stderr("info")
+hostile = "\\x1b[2K\\r\\x9b31m\\u202e4111111111111111"
+logging.getLogger("mcp.client").warning("Unknown event: %s\\nERROR:agent:forged %s", hostile, "x" * 50_000)
+structlog.get_logger().warning("MCP", error=hostile)
+for number in range(1000):
+    logging.getLogger("mcp.flood").warning("another")
+try:
+    raise ValueError(hostile)
+except ValueError:
+    logging.getLogger("mcp.client").exception("failed")
+    structlog.get_logger().exception("failed")
+"""
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_a_server_says_steers_no_log(terminal: bool) -> None:
+    """Attack: an MCP server's names and errors, which its library logs, hide or forge entries."""
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    with subprocess.Popen([sys.executable, "-c", LOGGING], stderr=theirs) as process:
+        os.close(theirs)
+        written = b""
+        with suppress(OSError):  # a closed terminal
+            while chunk := os.read(ours, 65536):
+                written += chunk
+    os.close(ours)
+    assert process.returncode == 0
+    text = written.decode().replace("\r\n", "\n")
+    plain = re.sub("\x1b\\[[0-9;]*m", "", text)  # colours of the platform's own entries
+    assert not set(plain) & set("\x1b\r\x9b\u202e")
+    assert "[2K" in plain
+    assert "4111111111111111" not in plain
+    assert not any(line.startswith("ERROR:agent") for line in plain.splitlines())
+    assert max(map(len, plain.splitlines())) < 5_000
+    assert plain.count("flood") == MOST_RECORDS
+    assert "further records are dropped" in plain
 
 
 def test_what_is_plain_and_what_is_coloured_stays() -> None:

@@ -5,11 +5,11 @@ The SDK's own types record every mistake in an answer, which takes minutes and g
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from mcp import Client
 from mcp.types import INVALID_PARAMS, METHOD_NOT_FOUND, CallToolRequest, ErrorData, ListToolsRequest
-from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, model_validator
 
 A = TypeVar("A", bound=BaseModel)
 
@@ -30,11 +30,22 @@ class OfferedTools(_Answer):
 
 
 class CallResult(_Answer):
-    """Result of a call. ``content`` is parsed on use, since only the text of its parts is needed."""
+    """Result of a call. ``content`` is parsed on use, since only the text of its parts is needed.
+
+    A server may answer with something else: a question to the user (``input_required``), or the id of a task that goes
+    on. Both are invalid here, because the call has not been made yet.
+    """
 
     content: list[Any] = Field(default_factory=list)
     structured_content: Any = Field(default=None, alias="structuredContent")
     is_error: bool = Field(default=False, alias="isError")
+    result_type: Literal["complete"] = Field(default="complete", alias="resultType")
+
+    @model_validator(mode="after")
+    def _has_content(self) -> CallResult:
+        if not {"content", "structured_content"} & self.model_fields_set:
+            raise ValueError("the result has no content")
+        return self
 
     @property
     def texts(self) -> list[str]:

@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any, cast
 
 from mcp import Client, MCPError
+from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.types import (
@@ -23,6 +24,7 @@ from mcp.types import (
 
 from tools.ending import THREADS, end_started
 from tools.mcp.answers import A, CallResult, OfferedTools, ask, begun, first_line
+from tools.mcp.incoming import FIRST_ID, filtered
 from tools.mcp.pins import Pin
 from tools.mcp.programs import Programs
 from tools.mcp.servers import Server
@@ -33,8 +35,8 @@ START_S = 60.0
 END_S, CLOSE_S = 30.0, 2.0
 """Seconds for a program to exit, and for a remote server to close its session."""
 MOST_PAGES = 100
-HANDSHAKE, FIRST_ID = 0, 1000
-"""Request ids of the handshake and of this module's first request. The SDK uses those in between."""
+HANDSHAKE = 0
+"""Request id of the handshake."""
 KEY = "flightloop/idempotency-key"
 """Key in a request's ``_meta`` for the call's idempotency key, for servers that use it."""
 
@@ -196,13 +198,13 @@ class Session:
         if self._server.url is None:
             async with self._programs.started_as(self._server) as parameters:
                 self._command = (parameters.command, *parameters.args)
-                async with Client(parameters, read_timeout_seconds=timeout_s) as client:
+                async with Client(filtered(stdio_client(parameters)), read_timeout_seconds=timeout_s) as client:
                     yield client
             return
         headers = {**self._server.filled(self._server.headers), "accept-encoding": "identity"}
         async with create_mcp_http_client(headers=headers) as http:
             http.event_hooks = self._wire.hooks()
-            transport = streamable_http_client(self._server.url, http_client=http)
+            transport = filtered(streamable_http_client(self._server.url, http_client=http))
             async with Client(transport, read_timeout_seconds=timeout_s) as client:
                 yield client
 

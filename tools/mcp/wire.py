@@ -17,11 +17,13 @@ from typing import Any
 import httpx2
 
 from flightloop.sse import EventTooLong, SSEDecoder
-from tools.mcp.lines import MOST_PINGS, Flow, TooMuch
+from tools.mcp.lines import LONGEST_LINE, MOST_PINGS, Flow, TooMuch
 
 MOST_RESPONSE_BYTES = 64 * 1024 * 1024
-"""Maximum size of one HTTP response; an event stream that reaches it is reopened. Compressed responses are rejected,
-since the limit doesn't apply to their decompressed size."""
+"""Maximum size of one event stream, which is reopened then. Compressed responses are rejected, since the limit doesn't
+apply to their decompressed size."""
+MOST_MESSAGE_BYTES = LONGEST_LINE
+"""Maximum size of a response that is one message. Parsed, an empty list takes 20 times the bytes that it is sent in."""
 MOST_ERROR_BYTES = 64 * 1024
 """Maximum size of an error. A longer one doesn't count as sent by the server itself."""
 WINDOW_S = 60.0
@@ -86,9 +88,9 @@ class Wire:
         if response.has_redirect_location:
             self._redirected(response)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
-        kind = response.headers.get("content-type", "").lower()
-        errors = _Errors(self._note, events=kind.startswith("text/event-stream"))
-        response.stream = _Read(response.stream, flow, errors)
+        events = response.headers.get("content-type", "").lower().startswith("text/event-stream")
+        most = MOST_RESPONSE_BYTES if events else MOST_MESSAGE_BYTES
+        response.stream = _Read(response.stream, flow, _Errors(self._note, events=events), most)
 
     def _redirected(self, response: httpx2.Response) -> None:
         """Handles a redirect, after which the SDK repeats the request. A call is repeated only if a request without
@@ -158,15 +160,15 @@ class _Errors:
 class _Read(httpx2.AsyncByteStream):
     """A response stream. All responses of a connection together have the limits of `tools.mcp.lines`."""
 
-    def __init__(self, stream: httpx2.AsyncByteStream, flow: Flow, errors: _Errors) -> None:
-        self._stream, self._flow, self._errors = stream, flow, errors
+    def __init__(self, stream: httpx2.AsyncByteStream, flow: Flow, errors: _Errors, most: int) -> None:
+        self._stream, self._flow, self._errors, self._most = stream, flow, errors, most
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = MOST_RESPONSE_BYTES
+        left = self._most
         async for chunk in self._stream:
             left -= len(chunk)
             if left < 0:
-                raise httpx2.ReadError(f"the server sent a response of more than {MOST_RESPONSE_BYTES} bytes")
+                raise httpx2.ReadError(f"the server sent a response of more than {self._most} bytes")
             try:
                 self._flow.count(chunk)
             except TooMuch as problem:

@@ -133,7 +133,7 @@ def _join(first: Judgement, second: Judgement) -> Judgement:
         tainted=first.tainted or second.tainted,
         shares=first.shares + second.shares,
         approval=strictest((first.approval, second.approval)),
-        invented=first.invented + second.invented,
+        guessed=first.guessed + second.guessed,
     )
 
 

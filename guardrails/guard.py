@@ -75,7 +75,7 @@ class Guard:
             reason="; ".join(reasons) if action is not Action.ALLOW else "",
             tainted=checked.context.tainted or judgement.tainted,
             shares=judgement.shares,
-            invented=judgement.invented,
+            guessed=judgement.guessed,
             approval=approval,
         )
 

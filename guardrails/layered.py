@@ -101,7 +101,7 @@ def _together(rulings: Sequence[Ruling]) -> Ruling:
         tainted=any(ruling.tainted for ruling in rulings),
         shares=tuple(share for ruling in rulings for share in ruling.shares),
         approval=strictest(ruling.approval for ruling in rulings),
-        invented=tuple(name for ruling in rulings for name in ruling.invented),
+        guessed=tuple(name for ruling in rulings for name in ruling.guessed),
     )
 
 

@@ -327,8 +327,8 @@ class Judgement:
     """The call's shares of limits over time."""
     approval: ApprovalRule = ANYBODY
     """Who must decide, if the rail asks."""
-    invented: tuple[str, ...] = ()
-    """Arguments whose values the rail found nowhere."""
+    guessed: tuple[str, ...] = ()
+    """Arguments whose values the model has just made up."""
 
     @property
     def action(self) -> Action:
@@ -354,7 +354,7 @@ class Ruling:
     tainted: bool  # whether the run is tainted from now on
     shares: tuple[LimitShare, ...] = ()  # what the call adds to limits over time
     approval: ApprovalRule = ANYBODY  # who must decide, if the action is ASK
-    invented: tuple[str, ...] = ()  # arguments whose values were found nowhere
+    guessed: tuple[str, ...] = ()  # arguments whose values the model has just made up
 
 
 def asked_about(verdict: Verdict) -> str:

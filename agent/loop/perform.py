@@ -294,10 +294,10 @@ class _CallPerformer:
     def _guessed(self, state: CallState, ruling: Ruling) -> ToolResult | None:
         """The failed result of a call whose values the model has guessed, until it was told once: it can ask the user,
         or look them up. None if a person is to be asked instead."""
-        if not ruling.invented or state.request is not None:
+        if not ruling.guessed or state.request is not None:
             return None
         # Without the values, which a later call could otherwise take from this result.
-        error = GUESSED.format(", ".join(name.replace("_", " ") for name in ruling.invented))
+        error = GUESSED.format(", ".join(name.replace("_", " ") for name in ruling.guessed))
         told = any(each.error == error for each in self.leased.history.results)
         return None if told else self._failed(state, error)
 

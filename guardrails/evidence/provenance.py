@@ -85,6 +85,10 @@ class Tracer:
         words = self._words(leaf, wanted)
         return words or self._arithmetic(leaf, wanted) or _source(leaf, None)
 
+    def is_new(self, leaf: Leaf) -> bool:
+        """Whether the model writes a value for the first time."""
+        return self._since(Wanted.of(leaf.value)) == NEVER
+
     def _worth(self, read: _Indexed) -> _Indexed:
         """A result, without records if strangers told the model what to look up; looked up once a run."""
         if not read.trusted.fields or not read.read.arguments:

@@ -32,12 +32,12 @@ def provenance_rail(document: PolicyDocument) -> Rail:
         if not bound:
             return judgement_of(RAIL, checked, [])
         broken = await aside(characters(checked), lambda: list(_broken(checked.context, call.call_id, bound)))
-        problems = [(action, RAIL, source.text) for action, source in broken]
+        problems = [(action, RAIL, source.text) for action, source, _ in broken]
         if len(found) > MOST_LEAVES and _is_watched(document, call):
             why = f"the call has more than {MOST_LEAVES} values, too many to trace"
             problems.append((document.tools.provenance, RAIL, why))
-        invented = dict.fromkeys(source.argument for _, source in broken if source.origin is Origin.INVENTED)
-        return replace(judgement_of(RAIL, checked, problems), invented=tuple(invented))
+        guessed = dict.fromkeys(source.argument for _, source, is_guess in broken if is_guess)
+        return replace(judgement_of(RAIL, checked, problems), guessed=tuple(guessed))
 
     return check
 
@@ -77,9 +77,12 @@ def _is_watched(document: PolicyDocument, call: CheckedCall) -> bool:
     return changes_something(call.spec) and call.spec.agent is None
 
 
-def _broken(context: GuardContext, call_id: str, bound: list[tuple[Leaf, Bound]]) -> Iterator[tuple[Action, Source]]:
+def _broken(
+    context: GuardContext, call_id: str, bound: list[tuple[Leaf, Bound]]
+) -> Iterator[tuple[Action, Source, bool]]:
+    """Values that break their rule: its action, the source, and whether the model has just made the value up."""
     tracer = Tracer(context, call_id)
     for leaf, (origins, action) in bound:
         source = tracer.source(leaf)
         if source.origin not in origins:
-            yield action, source
+            yield action, source, source.origin is Origin.INVENTED and tracer.is_new(leaf)

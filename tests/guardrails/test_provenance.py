@@ -337,7 +337,7 @@ async def test_a_day_that_the_schema_lists_was_said_or_read() -> None:
     for user, action in (("I'll come on Friday", Action.ALLOW), ("I'll come", Action.ASK), ("Thursday?", Action.ASK)):
         ruling = await rule("", {"day": "Friday", "why": "late"}, schema=schema, user_text=user)
         assert ruling.action is action
-        assert ruling.invented == (() if action is Action.ALLOW else ("day",))
+        assert ruling.guessed == (() if action is Action.ALLOW else ("day",))
     ready = Trail((read({"ready_from": "Friday"}),))
     assert (await rule("", {"day": "Friday"}, schema=schema, trail=ready)).action is Action.ALLOW
 
@@ -345,8 +345,8 @@ async def test_a_day_that_the_schema_lists_was_said_or_read() -> None:
 async def test_a_ruling_names_the_arguments_that_come_from_nowhere() -> None:
     note = Trail((read({"note": "99 euros"}),))
     ruling = await rule("", {"amount": 99, "items": [{"sku": "A-1"}], "to": "eve"}, trail=note)
-    assert ruling.invented == ("items[0].sku", "to")
-    assert (await rule("", {"amount": 99}, trail=note)).invented == ()
+    assert ruling.guessed == ("items[0].sku", "to")
+    assert (await rule("", {"amount": 99}, trail=note)).guessed == ()
 
 
 async def test_rules_name_the_origins_of_an_argument() -> None:

@@ -85,9 +85,12 @@ class Tracer:
         words = self._words(leaf, wanted)
         return words or self._arithmetic(leaf, wanted) or _source(leaf, None)
 
-    def is_new(self, leaf: Leaf) -> bool:
-        """Whether the model writes a value for the first time."""
-        return self._since(Wanted.of(leaf.value)) == NEVER
+    def is_guess(self, leaf: Leaf) -> bool:
+        """Whether no result, earlier call or answer has a value: the model has just made it up."""
+        wanted = Wanted.of(leaf.value)
+        if self._since(wanted) < NEVER or any(read.trusted.match(wanted) for read in self._reads):
+            return False
+        return not any(_wordings(self._context, one.after).match(wanted) for one in self._context.said)
 
     def _worth(self, read: _Indexed) -> _Indexed:
         """A result, without records if strangers told the model what to look up; looked up once a run."""

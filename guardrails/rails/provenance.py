@@ -85,4 +85,4 @@ def _broken(
     for leaf, (origins, action) in bound:
         source = tracer.source(leaf)
         if source.origin not in origins:
-            yield action, source, source.origin is Origin.INVENTED and tracer.is_new(leaf)
+            yield action, source, source.origin is Origin.INVENTED and tracer.is_guess(leaf)

@@ -61,15 +61,16 @@ async def test_the_day_is_told_where_the_agent_wants_it(tmp_path: Path) -> None:
 
 
 async def test_a_run_that_goes_on_later_is_told_the_day_of_its_beginning(tmp_path: Path) -> None:
-    made = desk(tmp_path, calls(("book", {"date": "2026-01-09", "people": 2})), text("Done."), today="UTC")
+    guess = calls(("book", {"date": "2026-01-09", "people": 2}))
+    made = desk(tmp_path, guess, guess, text("Done."), today="UTC")
     run = await made.work(await made.start("Book a table for two"))
     assert run.status is RunStatus.WAITING_APPROVAL
     made.clock.forward(80_000)
     (approval,) = (await made.journal.approvals("default", status="pending")).data
     await made.journal.decide("default", approval.id, "approve", "ann")
     assert (await made.work(run)).status is RunStatus.SUCCEEDED
-    first, second = (one.messages[0].text for one in made.model.requests)
-    assert first == second == "Help.\nToday is Thursday, 2026-01-01."
+    first, _, last = (one.messages[0].text for one in made.model.requests)
+    assert first == last == "Help.\nToday is Thursday, 2026-01-01."
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../etc/passwd", "Europe"])
@@ -99,13 +100,13 @@ async def test_a_yes_does_not_book_what_a_note_may_have_suggested(tmp_path: Path
 
 
 async def test_a_yes_of_another_session_books_nothing(tmp_path: Path) -> None:
-    made = desk(tmp_path, ASKED, BOOK)
+    made = desk(tmp_path, ASKED, BOOK, BOOK)
     await made.work(await made.start("A table, please.", session_id="s"))
     assert (await made.work(await made.start("yes", session_id="t"))).status is RunStatus.WAITING_APPROVAL
 
 
 async def test_a_yes_that_was_written_before_the_question_books_nothing(tmp_path: Path) -> None:
-    made = desk(tmp_path, ASKED, BOOK)
+    made = desk(tmp_path, ASKED, BOOK, BOOK)
     await made.start("A table, please.", session_id="s")
     yes = await made.start("yes", session_id="s")
     made.clock.forward(1)
@@ -117,7 +118,8 @@ async def test_a_yes_that_was_written_before_the_question_books_nothing(tmp_path
 
 
 async def test_a_yes_is_to_the_run_before_it(tmp_path: Path) -> None:
-    made = desk(tmp_path, ASKED, calls(("book", {"date": "2026-01-09", "people": 9})), BOOK)
+    guess = calls(("book", {"date": "2026-01-09", "people": 9}))
+    made = desk(tmp_path, ASKED, guess, guess, BOOK, BOOK)
     await made.work(await made.start("A table, please.", session_id="s"))
     other = await made.work(await made.start("Another one.", session_id="s"))
     assert other.status is RunStatus.WAITING_APPROVAL
@@ -128,7 +130,7 @@ async def test_a_yes_in_a_session_whose_beginning_is_not_read_books_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "RUNS", 2)
-    made = desk(tmp_path, text("Hello."), ASKED, BOOK)
+    made = desk(tmp_path, text("Hello."), ASKED, BOOK, BOOK)
     await made.work(await made.start("Hi", session_id="s"))
     await made.work(await made.start("A table, please.", session_id="s"))
     assert (await made.work(await made.start("yes", session_id="s"))).status is RunStatus.WAITING_APPROVAL
@@ -141,7 +143,7 @@ async def test_a_yes_makes_no_query_of_what_an_earlier_run_has_read(tmp_path: Pa
         tmp_path,
         calls(("read_note", {})),
         text("Shall I search for S3cret-77?"),
-        calls(("search", {"query": "S3cret-77"})),
+        *[calls(("search", {"query": "S3cret-77"}))] * 2,
         tools=[one for one in map(tool_of, (search, read_note)) if one is not None],
         policy=policy,
     )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.vision.numerals import Numeral, numbers_in, numeral, power_of_ten, without_numbers
+from tools.vision.numerals import Numeral, name_before, numbers_in, numeral, power_of_ten, unit_after, without_numbers
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,16 @@ def test_a_label_is_divided_from_its_numbers() -> None:
     assert without_numbers(text) == "Apples"
 
 
+@pytest.mark.parametrize(
+    ("text", "number", "name", "unit"),
+    [("Museum shop: 18,400 EUR", Numeral(18400.0), "Museum shop", "EUR"), ("46% Rent", Numeral(46.0, "%"), "Rent", "%"),
+     ("Product 2: 1,400 kg", Numeral(1400.0), "Product 2", "kg"), ("120 Pears", Numeral(120.0), "Pears", ""),
+     ("Apples: 120 (23.5%)", Numeral(120.0), "Apples", ""), ("2023", Numeral(7.0), "2023", "")],
+)  # fmt: skip
+def test_a_label_with_its_value_has_name_and_unit(text: str, number: Numeral, name: str, unit: str) -> None:
+    assert (name_before(text, [number]), unit_after(text, number)) == (name, unit)
+
+
 @given(st.integers(-(10**9), 10**9))
 def test_grouped_whole_numbers_are_read_back(value: int) -> None:
     assert numeral(f"{value:,}") == Numeral(float(value))
@@ -44,4 +54,6 @@ def test_grouped_whole_numbers_are_read_back(value: int) -> None:
 def test_any_text_is_a_number_or_none(text: str) -> None:
     for found in (numeral(text), power_of_ten(text), *numbers_in(text)):
         assert found is None or isinstance(found.value, float)
+    for number in numbers_in(text):
+        assert isinstance(unit_after(text, number) + name_before(text, [number]), str)
     without_numbers(text)

@@ -105,6 +105,13 @@ def test_slices_are_measured_by_angle(hole: float) -> None:
     assert values(reading) == near({"Rail": 50, "Road": 30, "Sea": 20}, 0.7)
 
 
+def test_values_of_slices_are_read_from_the_legend() -> None:
+    reading = chart(pie_chart((50, 30, 20), ("Rail: 515 EUR", "Road: 309 EUR", "Sea: 206 EUR"), hole=70))
+    assert values(reading) == {"Rail": 515, "Road": 309, "Sea": 206}
+    assert all(point.printed for point in reading.series[0].points)
+    assert reading.y_axis.unit == "EUR"
+
+
 @pytest.mark.parametrize("ruled", [True, False])
 def test_a_table_keeps_its_cells(ruled: bool) -> None:
     rows = (("Name", "Units", "Price"), ("Apples", "120", "3.50"), ("Pears", "85", "12.25"), ("Plums", "7", "9.99"))

@@ -25,6 +25,8 @@ LEAST_SPAN = 0.3
 THICKEST = 0.1
 """Largest usual thickness of a line, as a share of the plot area's height."""
 MOST_POINTS = 200
+SETTLED, LOOSE = 2.5, 14.0
+"""Largest move of a place to a bend, in pixels: on an axis with a scale, and at labels, which are only near."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def read_lines(parts: ChartParts) -> ChartReading | None:
     scale = value_axis.scale if value_axis else _scale_of(lines, places, printed)
     if scale is None or not places:
         return None
-    places = _aligned(places, bends)
+    places = _aligned(places, bends, SETTLED if axis.scale is AxisScale.LINEAR else LOOSE)
     series = [_series(line, places, scale, printed, parts) for line in lines]
     series = _without_text([one for one in series if one.points])
     return _reading(parts, value_axis, axis, series) if series else None
@@ -104,14 +106,14 @@ def _along(trace: Trace, other: Trace) -> bool:
     return float(near.mean()) > 0.75
 
 
-def _aligned(places: Sequence[Place], bends: Sequence[float]) -> list[Place]:
-    """Places moved to the lines' bends, if most have one: a label's middle, or its slanted end, is only near."""
+def _aligned(places: Sequence[Place], bends: Sequence[float], reach: float) -> list[Place]:
+    """Places moved to the lines' bends, by ``reach`` pixels at most, if most places have a bend within it."""
     if len(places) < 3 or len(bends) < 3:
         return list(places)
     x = np.array([place.x for place in places])
     bend = np.array(bends)
     nearest = bend[np.abs(bend[None, :] - x[:, None]).argmin(axis=1)]
-    close = np.abs(nearest - x) <= min(0.3 * float(np.median(np.diff(x))), 14.0)
+    close = np.abs(nearest - x) <= min(0.3 * float(np.median(np.diff(x))), reach)
     if close.sum() < max(3, 0.5 * len(x)):
         return list(places)
     shift = float(np.median((nearest - x)[close]))
@@ -137,7 +139,7 @@ def _places(
     ]
     bottom = max(lowest, value_axis.high_pixel if value_axis else 0.0)
     start, end = min(line.trace.x[0] for line in lines), max(line.trace.x[-1] for line in lines)
-    labels = labels_below(words, min(bottom, plot[3]), (start, end), bends)
+    labels = labels_below(words, min(bottom, plot[3]), (start, end), _apart(bends))
     labels = [label for label in labels if start - 12 <= label.position <= end + 12]
     taken = {word for label in labels for word in label.words}
     if level and len(level[0].words) >= 0.6 * len(labels):
@@ -195,11 +197,16 @@ def _numeric(scale: Scale, lines: Sequence[Line], bends: Sequence[float]) -> lis
             for value in whole
             if start - 6 <= scale.position(value) <= end + 6
         ]
+    return [Place(x, float(f"{scale.value(x):.4g}")) for x in _apart(bends)[:MOST_POINTS]]
+
+
+def _apart(bends: Sequence[float]) -> list[float]:
+    """Bends that are more than 5 pixels apart, of several lines together."""
     apart: list[float] = []
     for x in bends:
         if not apart or x - apart[-1] > 5:
             apart.append(x)
-    return [Place(x, float(f"{scale.value(x):.4g}")) for x in apart[:MOST_POINTS]]
+    return apart
 
 
 def _years(values: Sequence[float]) -> bool:

@@ -45,8 +45,11 @@ def measures_of(reading: ChartReading | TableReading) -> Measures | None:
 
 
 def _of_chart(reading: ChartReading) -> Measures:
-    names = list(dict.fromkeys(_name(point.x) for one in reading.series for point in one.points))
-    rows = [{_name(point.x): point.y for point in one.points} for one in reading.series]
+    rows = [
+        dict(zip(_distinct([_name(point.x) for point in one.points]), [point.y for point in one.points], strict=True))
+        for one in reading.series
+    ]
+    names = list(dict.fromkeys(name for row in rows for name in row))
     if all(not isinstance(point.x, str) for one in reading.series for point in one.points):
         names.sort(key=float)
     series = tuple(
@@ -87,6 +90,16 @@ def _are_years(parsed: list[Numeral | None]) -> bool:
 def _unit(parsed: list[Numeral | None]) -> str:
     units = {found.unit for found in parsed if found}
     return units.pop() if len(units) == 1 else ""
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Names of one series; the second of one name gets a 2, so that no value replaces another."""
+    count: dict[str, int] = {}
+    found = []
+    for name in names:
+        count[name] = count.get(name, 0) + 1
+        found.append(name if count[name] == 1 else f"{name} ({count[name]})")
+    return found
 
 
 def _name(x: str | float) -> str:

@@ -82,6 +82,20 @@ def bar_chart(
     return png(image)
 
 
+def panels(values: dict[str, Sequence[float]], categories: Sequence[str]) -> bytes:
+    """Panels beside each other on one scale from 0 to 100, each with its title, its colour and all categories."""
+    image, pen = canvas((900, 400))
+    axis(pen, (0, 20, 40, 60, 80, 100), 0, 100)
+    for index, (name, row) in enumerate(values.items()):
+        left = LEFT + index * 400
+        pen.text((left + 180, TOP - 20), name, font=FONT, fill="black", anchor="mm")
+        for place, (category, value) in enumerate(zip(categories, row, strict=True)):
+            middle = left + (place + 0.5) * 360 / len(row)
+            pen.rectangle((middle - 40, row_of(value, 0, 100), middle + 40, BOTTOM - 1), fill=COLOURS[index])
+            pen.text((middle, BOTTOM + 16), category, font=FONT, fill="black", anchor="mm")
+    return png(image)
+
+
 def level_bars(values: Sequence[float], categories: Sequence[str]) -> bytes:
     """Bars that grow to the right, on a scale from 0 to 50."""
     image, pen = canvas()

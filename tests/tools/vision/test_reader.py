@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tools.vision.drawing import bar_chart, level_bars, line_chart, pie_chart, table_image, text_image
+from tests.tools.vision.drawing import bar_chart, level_bars, line_chart, panels, pie_chart, table_image, text_image
 from tools.vision import AxisScale, ChartKind, ChartReading, TableReading, TextReading, read_image
+from tools.vision.measures import measures_of
+from tools.vision.panels import repeated
 
 CITIES = ("Oslo", "Lima", "Rome", "Kyiv")
 
@@ -42,6 +44,23 @@ def test_stacked_bars_are_measured_from_the_bar_below() -> None:
     reading = chart(bar_chart([(35, 41, 12, 27), (20, 22, 44, 50)], CITIES, ("Plan", "Actual"), stacked=True))
     assert reading.stacked
     assert values(reading, 1) == near(dict(zip(CITIES, (20, 22, 44, 50), strict=True)), 1.2)
+
+
+def test_panels_are_series_of_the_same_categories() -> None:
+    truth = {"Berlin": (35, 81, 12), "Paris": (60, 22, 44)}
+    reading = chart(panels(truth, CITIES[:3]))
+    assert [series.name for series in reading.series] == list(truth)
+    assert reading.x_axis.labels == CITIES[:3]
+    for place, row in enumerate(truth.values()):
+        assert values(reading, place) == near(dict(zip(CITIES, row, strict=False)), 1.0)
+
+
+def test_categories_of_one_name_keep_their_values() -> None:
+    reading = chart(bar_chart([(35, 81, 12, 57)], ("Oslo", "Lima", "Oslo", "Rome")))
+    measures = measures_of(reading)
+    assert measures
+    assert measures.categories == ("Oslo", "Lima", "Oslo (2)", "Rome")
+    assert measures.values[0] == pytest.approx((35, 81, 12, 57), abs=1.0)
 
 
 def test_bars_below_the_baseline_are_negative() -> None:
@@ -130,3 +149,13 @@ def test_an_empty_image_has_no_text() -> None:
     reading = read_image(text_image(()))
     assert isinstance(reading, TextReading)
     assert reading.lines == ()
+
+
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [(["Q1", "Q2", "Q1", "Q2"], ["Q1", "Q2"]), (["a", "b", "c"] * 3, ["a", "b", "c"]), (["a", "b", "a"], []),
+     (["a", "a", "a", "a"], []), (["a", "b", "c", "a", "8", "c", "a", "b", "c"], ["a", "b", "c"]), (["", "b"] * 2, []),
+     (["a", "b", "c", "d"], []), ([], [])],
+)  # fmt: skip
+def test_repeated_categories_are_recognised(texts: list[str], names: list[str]) -> None:
+    assert repeated(texts) == names

@@ -142,9 +142,9 @@ def _row_place(word: Word) -> float:
 
 
 def unit_of(title: str) -> str:
-    """The unit at the end of an axis title, as in ``Revenue (k€)``."""
+    """The unit at the end of an axis title, as in ``Revenue (k€)``; ``(log scale)`` is none."""
     match = UNIT.search(title)
-    return match[1].strip() if match else ""
+    return match[1].strip() if match and not re.match(r"log", match[1], re.IGNORECASE) else ""
 
 
 def vertical_title(words: Sequence[Word], left: float, taken: set[Word]) -> str:

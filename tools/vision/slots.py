@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tools.vision.axes import text_rows
+from tools.vision.dates import is_date
 from tools.vision.numerals import numeral
 from tools.vision.ocr import Word
 
@@ -86,7 +87,7 @@ def assigned(labels: Sequence[Label], places: Sequence[float]) -> list[str]:
 
 def _divided(word: Word, marks: Sequence[float], usual: float) -> list[Label]:
     """Labels that stand so close that they were read as one, divided at the spaces."""
-    tokens = word.text.split()
+    tokens = [word.text] if is_date(word.text) else word.text.split()
     spanned = sorted(mark for mark in marks if word.box[0] - 2 <= mark <= word.box[2] + 2)
     if len(tokens) >= 2 and len(tokens) == len(spanned):
         return [Label(token, place, (word,)) for token, place in zip(tokens, spanned, strict=True)]

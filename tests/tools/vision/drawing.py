@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from datetime import date
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -123,6 +124,23 @@ def line_chart(
     for index, series in enumerate(values):
         points = [(x, row_of(value, low, high, log=log)) for x, value in zip(places(len(series)), series, strict=True)]
         pen.line(points, fill=COLOURS[index], width=3, joint="curve")
+    return png(image)
+
+
+def dated_line(values: dict[date, float], ticks: dict[str, date]) -> bytes:
+    """A line with round markers on a time axis from the first tick to the last, on a scale from 0 to 100."""
+    image, pen = canvas()
+    axis(pen, (0, 20, 40, 60, 80, 100), 0, 100)
+    first, last = min(ticks.values()), max(ticks.values())
+    per_day = (RIGHT - LEFT) / (last - first).days
+    for label, day in ticks.items():
+        column = LEFT + (day - first).days * per_day
+        pen.line((column, BOTTOM, column, BOTTOM + 5), fill="black")
+        pen.text((column, BOTTOM + 16), label, font=FONT, fill="black", anchor="mm")
+    points = [(LEFT + (day - first).days * per_day, row_of(value, 0, 100)) for day, value in values.items()]
+    pen.line(points, fill=BLUE, width=2, joint="curve")
+    for x, y in points:
+        pen.ellipse((x - 5, y - 5, x + 5, y + 5), fill=BLUE)
     return png(image)
 
 

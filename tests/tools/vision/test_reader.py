@@ -1,8 +1,19 @@
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
-from tests.tools.vision.drawing import bar_chart, level_bars, line_chart, panels, pie_chart, table_image, text_image
+from tests.tools.vision.drawing import (
+    bar_chart,
+    dated_line,
+    level_bars,
+    line_chart,
+    panels,
+    pie_chart,
+    table_image,
+    text_image,
+)
 from tools.vision import AxisScale, ChartKind, ChartReading, TableReading, TextReading, read_image
 from tools.vision.measures import measures_of
 from tools.vision.panels import repeated
@@ -107,6 +118,18 @@ def test_years_on_the_axis_are_numbers() -> None:
     years = ("2018", "2019", "2020", "2021", "2022")
     reading = chart(line_chart([(20, 45, 30, 80, 62)], years))
     assert values(reading) == pytest.approx({2018.0: 20, 2019.0: 45, 2020.0: 30, 2021.0: 80, 2022.0: 62}, abs=1.5)
+
+
+def test_points_between_the_ticks_of_a_time_axis_have_their_dates() -> None:
+    truth = {date(2026, 3, 4): 40.0, date(2026, 3, 19): 62.0, date(2026, 4, 9): 35.0, date(2026, 5, 12): 81.0}
+    months = {
+        "01 Mar": date(2026, 3, 1),
+        "01 Apr": date(2026, 4, 1),
+        "01 May": date(2026, 5, 1),
+        "01 Jun": date(2026, 6, 1),
+    }
+    reading = chart(dated_line(truth, months))
+    assert values(reading) == near({"4 Mar": 40, "19 Mar": 62, "9 Apr": 35, "12 May": 81}, 1.0)
 
 
 def test_a_logarithmic_axis_is_recognised() -> None:

@@ -17,11 +17,12 @@ from tools.vision.legend import legend_of
 from tools.vision.libraries import opencv
 from tools.vision.lines import read_lines
 from tools.vision.missed import missed_words
+from tools.vision.moving import moved
 from tools.vision.ocr import Word, recognised, words
 from tools.vision.pies import read_pie
 from tools.vision.readings import Box, ChartReading, Reading, TableReading, TextReading
-from tools.vision.resizing import resized
 from tools.vision.scene import scene_of
+from tools.vision.skew import skew_of, straightened
 from tools.vision.snapping import snapped
 from tools.vision.tables import read_table
 from tools.vision.upright import whole_title
@@ -48,7 +49,12 @@ def read_image(data: bytes) -> Reading:
 def read_picture(picture: Picture) -> Reading:
     """Reads a decoded image. Pixel positions in the result are those of ``picture``."""
     factor = min(1.0, LONGEST_SIDE / max(picture.width, picture.height))
-    return resized(_read(_scaled(picture.pixels, factor)), 1 / factor)
+    pixels = _scaled(picture.pixels, factor)
+    skew = skew_of(pixels)
+    if not skew:
+        return moved(_read(pixels), 1 / factor)
+    straight, back = straightened(pixels, skew)
+    return moved(_read(straight), 1 / factor, back)
 
 
 def _read(pixels: Pixels) -> ChartReading | TableReading | TextReading:

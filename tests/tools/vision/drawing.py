@@ -177,3 +177,9 @@ def text_image(lines: Sequence[str]) -> bytes:
     for index, line in enumerate(lines):
         pen.text((30, 40 + 40 * index), line, font=ImageFont.load_default(20), fill="black")
     return png(image)
+
+
+def turned(data: bytes, degrees: float) -> bytes:
+    """The image turned counter-clockwise about its middle, as on a scanner."""
+    with Image.open(io.BytesIO(data)) as image:
+        return png(image.rotate(degrees, Image.Resampling.BICUBIC, fillcolor="white"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from datetime import date
 
 import pytest
@@ -13,6 +14,7 @@ from tests.tools.vision.drawing import (
     pie_chart,
     table_image,
     text_image,
+    turned,
 )
 from tools.vision import AxisScale, ChartKind, ChartReading, TableReading, TextReading, read_image
 from tools.vision.measures import measures_of
@@ -138,6 +140,17 @@ def test_a_logarithmic_axis_is_recognised() -> None:
     reading = chart(line_chart([truth], names, low=10, high=10_000, ticks=(10, 100, 1000, 10_000), log=True))
     assert reading.y_axis.scale is AxisScale.LOG
     assert values(reading) == pytest.approx(dict(zip(names, truth, strict=True)), rel=0.05)
+
+
+@pytest.mark.parametrize("degrees", [-3.0, 0.8])
+def test_a_scan_that_lies_askew_is_read_straight(degrees: float) -> None:
+    reading = chart(turned(bar_chart([(35, 81, 12, 57)], CITIES), degrees))
+    assert values(reading) == near(dict(zip(CITIES, (35, 81, 12, 57), strict=True)), 1.2)
+    x, y = reading.series[0].points[1].pixel  # in the image as it was sent
+    angle = math.radians(degrees)
+    across, down = 260 - 300, 340 - 0.81 * 280 - 200
+    assert x == pytest.approx(300 + across * math.cos(angle) + down * math.sin(angle), abs=2.5)
+    assert y == pytest.approx(200 - across * math.sin(angle) + down * math.cos(angle), abs=2.5)
 
 
 @pytest.mark.parametrize("hole", [0, 70])

@@ -20,6 +20,8 @@ from tools.vision.trace import Trace
 MOST_POINTS = 200
 SETTLED, LOOSE = 2.5, 14.0
 """Largest move of a place to a bend, in pixels: on an axis with a scale, and at labels, which are only near."""
+CALM = 0.85
+"""Share of a line between ticks that is straight, if its values are those at the ticks; markers are not."""
 AT_LABELS = 0.8
 """Share of labels with a marker above which the markers stand at the labels."""
 
@@ -142,7 +144,23 @@ def _numeric(scale: Scale, traces: Sequence[Trace], bends: Sequence[float]) -> l
             for value in whole
             if start - 6 <= scale.position(value) <= end + 6
         ]
+    if all(_straight(trace, scale) for trace in traces):
+        return [Place(tick.position, tick.value) for tick in scale.ticks if start - 6 <= tick.position <= end + 6]
     return [Place(x, float(f"{scale.value(x):.4g}")) for x in _apart(bends)[:MOST_POINTS]]
+
+
+def _straight(trace: Trace, scale: Scale) -> bool:
+    """Whether a line is straight between the ticks, so that its values are those at the ticks."""
+    spacing = float(np.median(np.abs(np.diff([tick.position for tick in scale.ticks]))))
+    rows = [(tick.position, trace.height(tick.position, spacing)) for tick in scale.ticks]
+    known = [(x, row) for x, row in rows if row is not None]
+    if len(known) < 4:
+        return False
+    x, row = zip(*sorted(known), strict=True)
+    inside = (trace.x >= x[0]) & (trace.x <= x[-1])
+    away = np.abs(np.interp(trace.x[inside], x, row) - trace.middle[inside])
+    whole = x[-1] - x[0] >= 0.85 * (trace.x[-1] - trace.x[0])
+    return whole and float(np.quantile(away, CALM)) <= max(3.0, trace.thickness)
 
 
 def _apart(bends: Sequence[float]) -> list[float]:

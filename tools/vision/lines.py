@@ -15,7 +15,7 @@ from tools.vision.line_places import LOOSE, SETTLED, Place, aligned, places_of
 from tools.vision.ocr import Word
 from tools.vision.readings import NO_AXIS, Axis, AxisScale, Box, ChartKind, ChartReading, Point, Series
 from tools.vision.scale import Scale, Tick, fit
-from tools.vision.scene import Lab, hex_of
+from tools.vision.scene import Lab, distance, hex_of
 from tools.vision.strokes import strokes
 from tools.vision.trace import Trace, trace_of
 
@@ -23,6 +23,8 @@ LEAST_SPAN = 0.3
 """Least share of the plot area's width that a line crosses."""
 THICKEST = 0.1
 """Largest usual thickness of a line, as a share of the plot area's height."""
+PALE = 20.0
+"""Distance from the background below which a grey is that of a grid."""
 GRID = 0.6
 """Share of a grey line that runs at ticks, above which it is made of pieces of the grid."""
 
@@ -38,7 +40,7 @@ def read_lines(parts: ChartParts) -> ChartReading | None:
     value_axis = parts.upright[0] if parts.upright else None
     plot = _plot(parts, value_axis)
     ticks = [tick.position for tick in value_axis.scale.ticks] if value_axis else []
-    drawn = [_line(colour, mask, plot, ticks) for colour, mask in strokes(parts, plot, ticks)]
+    drawn = [_line(colour, mask, plot, ticks) for colour, mask in strokes(parts, plot, ticks) if _shows(colour, parts)]
     lines = _distinct([line for line in drawn if line])
     if not lines:
         return None
@@ -68,6 +70,12 @@ def _plot(parts: ChartParts, axis: ScaleAxis | None) -> Box:
     if edge < scene.width / 2:
         return (edge + 2, top, float(scene.width), bottom)
     return (0.0, top, min(word.box[0] for word in axis.words) - 2, bottom)
+
+
+def _shows(colour: Lab, parts: ChartParts) -> bool:
+    """Whether a colour can be a line's: a pale grey one that the legend doesn't have is that of a grid."""
+    pale = min(float(distance(colour, paper)) for paper in parts.scene.papers) < PALE
+    return not (pale and _is_grey(hex_of(colour))) or bool(name_of(colour, parts.legend))
 
 
 def _line(colour: Lab, mask: np.ndarray, plot: Box, ticks: Sequence[float]) -> Line | None:

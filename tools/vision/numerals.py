@@ -16,7 +16,7 @@ CONFUSED = str.maketrans({
     "（": "(", "）": ")", "’": "'", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "×": "x",
 })  # fmt: skip
 LETTERS = str.maketrans({"O": "0", "o": "0", "D": "0", "l": "1", "I": "1", "|": "1", "S": "5"})
-BODY = r"\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?|\d+[.,]\d+|\d+|\.\d+"
+BODY = r"\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}|\d+[.,]\d+|\d+|\.\d+"
 NUMBER = re.compile(
     rf"(?P<sign>[-+~≈]?)\s?(?P<currency>[{CURRENCIES}]?)\s?(?P<sign2>-?)(?P<body>{BODY})"
     rf"(?P<power>[eE][+-]?\d{{1,3}})?\s?(?P<unit>[^\d\s,.()⁰¹²³⁴-⁹-][^\d()]{{0,11}})?"
@@ -50,6 +50,12 @@ def numeral(text: str) -> Numeral | None:
         return _value(confused)
     match = NUMBER.fullmatch(plain)
     return _value(match) if match else None
+
+
+def dotted_thousands(text: str) -> Numeral | None:
+    """The number with points between thousands, as ``1.500`` is meant in German; None if that can't be meant."""
+    grouped = re.sub(r"(?<![\d.,])([1-9]\d{0,2})\.(\d{3})(?![\d.,])", r"\1\2", text)
+    return None if re.search(r"\d\.\d", grouped) else numeral(grouped)
 
 
 def power_of_ten(text: str) -> Numeral | None:
@@ -127,7 +133,7 @@ def _value(match: re.Match[str], unit: str | None = None) -> Numeral | None:
 
 def _plain(body: str) -> str:
     """Digits with a decimal point. A lone comma is decimal unless exactly three digits follow it."""
-    if re.fullmatch(r"\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?", body):
+    if re.fullmatch(r"\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}", body):
         return body.replace(".", "").replace(",", ".")
     if re.fullmatch(r"\d+,\d+", body) and not re.fullmatch(r"[1-9]\d{0,2},\d{3}", body):
         return body.replace(",", ".")

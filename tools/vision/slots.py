@@ -14,6 +14,8 @@ from tools.vision.ocr import Word
 
 SLANTED = 8.0
 """Degrees above which text is slanted, where other labels clearly are: short text's angle is inexact."""
+CLEARLY = 12.0
+"""Median of the degrees of labels that are clearly slanted."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ def labels_below(
     """
     below = [word for word in words if word.y > bottom - 3]
     turned = [word for word in below if not word.level]
-    slanted = [word for word in below if abs(word.angle) > SLANTED] if len(turned) >= 2 else []
+    slanted = [word for word in below if abs(word.angle) > SLANTED]
+    if len(turned) < 2 and (len(slanted) < 3 or float(np.median([abs(word.angle) for word in slanted])) < CLEARLY):
+        slanted = []
     if len(slanted) >= 0.6 * len(below) and slanted:
         return _slanted(slanted, places)
     rows = text_rows([word for word in below if word.level])

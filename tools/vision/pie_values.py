@@ -38,19 +38,26 @@ def whole_of(numbers: Sequence[Sequence[Numeral]], shares: Sequence[float]) -> f
     return float(np.median(agreed)) if len(agreed) >= max(2, 0.6 * len(shares)) else None
 
 
-def printed_value(found: Sequence[Numeral], share: float, whole: float | None) -> Numeral | None:
-    """The printed value of a slice if ``whole`` is known, else its printed percentage; None if there is none."""
+def printed_value(found: Sequence[Numeral], share: float, whole: float | None, agrees: float) -> Numeral | None:
+    """The printed value of a slice if ``whole`` is known, else its printed percentage; None if there is none.
+
+    Args:
+        found: numbers printed at the slice
+        share: its measured share of the whole
+        whole: the sum of printed values
+        agrees: largest difference between a printed and the measured share
+    """
     if whole is None:
-        return next(iter(percentages(found, share)), None)
+        return next(iter(percentages(found, share, agrees)), None)
     for number in found:
-        if number.unit != "%" and abs(number.value / whole - share) <= AGREES + 0.05 * share:
+        if number.unit != "%" and abs(number.value / whole - share) <= agrees + 0.05 * share:
             return number
     return None
 
 
-def percentages(found: Sequence[Numeral], share: float) -> list[Numeral]:
+def percentages(found: Sequence[Numeral], share: float, agrees: float) -> list[Numeral]:
     """Printed percentages that agree with a measured share."""
-    return [number for number in found if number.unit == "%" and abs(number.value / 100 - share) <= AGREES]
+    return [number for number in found if number.unit == "%" and abs(number.value / 100 - share) <= agrees]
 
 
 def measured_value(share: float, whole: float | None) -> float:

@@ -15,7 +15,7 @@ from tools.vision.legend import name_of
 from tools.vision.libraries import opencv
 from tools.vision.numerals import name_before, numbers_in, unit_after, without_numbers
 from tools.vision.ocr import Word
-from tools.vision.pie_values import measured_value, percentages, printed_value, spaced, whole_of
+from tools.vision.pie_values import AGREES, measured_value, percentages, printed_value, spaced, whole_of
 from tools.vision.readings import NO_AXIS, ChartKind, ChartReading, Point, Series
 from tools.vision.scene import Lab, Mask, Scene, hex_of
 
@@ -27,6 +27,8 @@ ROUND = 0.9
 """Least share of the circle's edge that the disc reaches."""
 LEAST_SLICE = 4
 """Steps below which a run of one colour is a border between slices."""
+PULLED, LOOSE, CONFIRMED = 0.13, 0.035, 0.6
+"""Of slices pulled out of a disc: their way in radii, the error of shares, and how many need printed values."""
 FAR = 0.75
 """Distance of labels from the disc, in radii."""
 
@@ -60,23 +62,36 @@ def read_pie(parts: ChartParts) -> ChartReading | None:
         return None
     colours, masks = [colour for colour, _ in parts.areas], [mask for _, mask in parts.areas]
     ignored = parts.legend_mask()
-    disc = disc_of(scene, np.any(masks, axis=0) & ~ignored)
-    if disc is None:
+    filled = np.any(masks, axis=0) & ~ignored
+    disc = disc_of(scene, filled)
+    exploded = None if disc else disc_of(scene, filled, exploded=True)
+    whole = disc or exploded
+    if whole is None:
         return None
-    slices = _slices(disc, [mask & ~ignored for mask in masks], colours)
+    slices = _slices(whole, [mask & ~ignored for mask in masks], colours)
     if len(slices) < 2:
         return None
-    return _reading(parts, disc, slices)
+    reading = _reading(parts, whole, slices, LOOSE if exploded else AGREES)
+    printed = sum(point.printed for point in reading.series[0].points)
+    return None if exploded and printed < CONFIRMED * len(slices) else reading
 
 
-def disc_of(scene: Scene, mask: Mask) -> Disc | None:
-    """The disc that the fills form together, if they form one. Gaps between slices and text are bridged."""
+def disc_of(scene: Scene, mask: Mask, *, exploded: bool = False) -> Disc | None:
+    """The disc that the fills form together, if they form one. Gaps between slices and text are bridged.
+
+    With ``exploded``, the hull of slices of which some are pulled out of the disc.
+    """
     cv2 = opencv()
-    whole = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
-    contours, _ = cv2.findContours(whole, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+    contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return None
     contour = max(contours, key=cv2.contourArea)
+    if exploded:
+        least = 0.05 * cv2.contourArea(contour)
+        hull = cv2.convexHull(np.concatenate([one for one in contours if cv2.contourArea(one) >= least]))
+        line = cv2.polylines(np.zeros_like(closed), [hull], True, 1)
+        contour = max(cv2.findContours(line, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], key=cv2.contourArea)
     points = contour.reshape(-1, 2).astype(np.float64)
     x, y, radius = _circle(points)
     if radius < LEAST_RADIUS * min(scene.width, scene.height):
@@ -84,7 +99,11 @@ def disc_of(scene: Scene, mask: Mask) -> Disc | None:
     area = float(cv2.contourArea(contour)) / (math.pi * radius**2)
     away = np.abs(np.hypot(points[:, 0] - x, points[:, 1] - y) - radius)
     reached = np.unique(
-        (np.arctan2(points[:, 1] - y, points[:, 0] - x)[away < 0.04 * radius + 2] * 90 / math.pi).astype(int)
+        (
+            np.arctan2(points[:, 1] - y, points[:, 0] - x)[away < (PULLED if exploded else 0.04) * radius + 2]
+            * 90
+            / math.pi
+        ).astype(int)
     )
     if not 0.9 < area < 1.08 or len(reached) < ROUND * 180:
         return None
@@ -170,7 +189,7 @@ def _whole(runs: list[tuple[int, int, int]], colours: Sequence[Lab]) -> list[Sli
     return [one for one in slices if one.length >= LEAST_SLICE]
 
 
-def _reading(parts: ChartParts, disc: Disc, slices: Sequence[Slice]) -> ChartReading:
+def _reading(parts: ChartParts, disc: Disc, slices: Sequence[Slice], agrees: float) -> ChartReading:
     title, headline = parts.headline(disc.y - 0.9 * disc.radius)
     words = [word for word in parts.free_words() if word not in headline]
     near = [
@@ -191,11 +210,11 @@ def _reading(parts: ChartParts, disc: Disc, slices: Sequence[Slice]) -> ChartRea
         zip(slices, shares, entries, owned, numbers, strict=True), 1
     ):
         named = " ".join(filter(None, (without_numbers(word.text) for word in group)))
-        number = printed_value(found, share, whole)
+        number = printed_value(found, share, whole, agrees)
         value = measured_value(share, whole) if number is None else number.value
         if number and number in numbers_in(entry):
             units.add(unit_after(entry, number))
-            entry = name_before(entry, [number, *percentages(found, share)])
+            entry = name_before(entry, [number, *percentages(found, share, agrees)])
         name = entry or named or _plain(group, value) or f"#{place}"
         reach = (disc.hole + disc.radius) / 2
         pixel = (disc.x + math.sin(one.middle) * reach, disc.y - math.cos(one.middle) * reach)

@@ -144,12 +144,15 @@ def dated_line(values: dict[date, float], ticks: dict[str, date]) -> bytes:
     return png(image)
 
 
-def pie_chart(values: Sequence[float], names: Sequence[str], *, hole: float = 0) -> bytes:
+def pie_chart(values: Sequence[float], names: Sequence[str], *, hole: float = 0, pulled: float = 0) -> bytes:
+    """Slices from the top on; the first is pulled out of the disc by ``pulled`` pixels."""
     image, pen = canvas()
     start = -90.0
     for index, value in enumerate(values):
         end = start + 360 * value / sum(values)
-        pen.pieslice((120, 80, 400, 360), start, end, fill=COLOURS[index])
+        middle = math.radians((start + end) / 2)
+        x, y = (0.0, 0.0) if index else (pulled * math.cos(middle), pulled * math.sin(middle))
+        pen.pieslice((120 + x, 80 + y, 400 + x, 360 + y), start, end, fill=COLOURS[index])
         start = end
     if hole:
         pen.ellipse((260 - hole, 220 - hole, 260 + hole, 220 + hole), fill="white")

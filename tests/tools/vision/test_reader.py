@@ -160,6 +160,13 @@ def test_slices_are_measured_by_angle(hole: float) -> None:
     assert values(reading) == near({"Rail": 50, "Road": 30, "Sea": 20}, 0.7)
 
 
+def test_a_slice_pulled_out_of_the_disc_is_read_if_values_are_printed() -> None:
+    names = ("Rail 45%", "Road 33%", "Sea 22%")
+    assert values(chart(pie_chart((45, 33, 22), names, pulled=12))) == {"Rail": 45, "Road": 33, "Sea": 22}
+    unprinted = read_image(pie_chart((45, 33, 22), ("Rail", "Road", "Sea"), pulled=12))
+    assert not isinstance(unprinted, ChartReading)
+
+
 def test_values_of_slices_are_read_from_the_legend() -> None:
     reading = chart(pie_chart((50, 30, 20), ("Rail: 515 EUR", "Road: 309 EUR", "Sea: 206 EUR"), hole=70))
     assert values(reading) == {"Rail": 515, "Road": 309, "Sea": 206}

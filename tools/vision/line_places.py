@@ -53,19 +53,20 @@ def places_of(
     taken = {word for label in labels for word in label.words}
     if time and (between := _between(traces, labels)):
         dated = [Place(x, time.name(x)) for x in between]
-        return dated, no_axis([str(place.name) for place in dated]), taken
+        return _aligned(dated, bends, SETTLED), no_axis([str(place.name) for place in dated]), taken
     if level and not time and len(level[0].words) >= 0.6 * len(labels):
         axis = level[0]
-        return _numeric(axis.scale, traces, bends), axis.described("", ""), set(axis.words)
+        return _aligned(_numeric(axis.scale, traces, bends), bends, SETTLED), axis.described("", ""), set(axis.words)
     slanted = _slanted_scale(labels)
     if slanted:
         values = [tick.value for tick in slanted.ticks]
-        return _numeric(slanted, traces, bends), Axis(AxisScale.LINEAR, low=min(values), high=max(values)), taken
+        numeric = Axis(AxisScale.LINEAR, low=min(values), high=max(values))
+        return _aligned(_numeric(slanted, traces, bends), bends, LOOSE), numeric, taken
     places = _completed([Place(x, label.text) for x, label in zip(_even(labels), labels, strict=True)], start, end)
-    return places, no_axis([str(place.name) for place in places]), taken
+    return _aligned(places, bends, LOOSE), no_axis([str(place.name) for place in places]), taken
 
 
-def aligned(places: Sequence[Place], bends: Sequence[float], reach: float) -> list[Place]:
+def _aligned(places: Sequence[Place], bends: Sequence[float], reach: float) -> list[Place]:
     """Places moved to the lines' bends, by ``reach`` pixels at most, if most places have a bend within it."""
     if len(places) < 3 or len(bends) < 3:
         return list(places)

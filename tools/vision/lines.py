@@ -11,9 +11,9 @@ from tools.vision.axes import ScaleAxis
 from tools.vision.bar_values import PRINTED, SCALED, agreeing
 from tools.vision.chart_parts import ChartParts, numbers
 from tools.vision.legend import name_of
-from tools.vision.line_places import LOOSE, SETTLED, Place, aligned, places_of
+from tools.vision.line_places import Place, places_of
 from tools.vision.ocr import Word
-from tools.vision.readings import NO_AXIS, Axis, AxisScale, Box, ChartKind, ChartReading, Point, Series
+from tools.vision.readings import NO_AXIS, Axis, Box, ChartKind, ChartReading, Point, Series
 from tools.vision.scale import Scale, Tick, fit
 from tools.vision.scene import Lab, distance, hex_of
 from tools.vision.strokes import strokes
@@ -51,7 +51,6 @@ def read_lines(parts: ChartParts) -> ChartReading | None:
     scale = value_axis.scale if value_axis else _scale_of(lines, places, printed)
     if scale is None or not places:
         return None
-    places = aligned(places, bends, SETTLED if axis.scale is AxisScale.LINEAR else LOOSE)
     series = [_series(line, places, scale, printed, parts) for line in lines]
     series = _without_text([one for one in series if one.points])
     return _reading(parts, value_axis, axis, series) if series else None

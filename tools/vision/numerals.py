@@ -54,7 +54,8 @@ def numeral(text: str) -> Numeral | None:
 
 def dotted_thousands(text: str) -> Numeral | None:
     """The number with points between thousands, as ``1.500`` is meant in German; None if that can't be meant."""
-    grouped = re.sub(r"(?<![\d.,])([1-9]\d{0,2})\.(\d{3})(?![\d.,])", r"\1\2", text)
+    groups = r"(?<![\d.,])[1-9]\d{0,2}(?:\.\d{3})+(?![\d.,])"
+    grouped = re.sub(groups, lambda match: match[0].replace(".", ""), text)
     return None if re.search(r"\d\.\d", grouped) else numeral(grouped)
 
 

@@ -4,12 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.vision.numerals import Numeral, name_before, numbers_in, numeral, power_of_ten, unit_after, without_numbers
+from tools.vision.numerals import (
+    Numeral,
+    dotted_thousands,
+    name_before,
+    numbers_in,
+    numeral,
+    power_of_ten,
+    unit_after,
+    without_numbers,
+)
 
 
 @pytest.mark.parametrize(
     ("text", "value", "unit"),
-    [("12", 12, ""), ("1,234", 1234, ""), ("1,234,567.5", 1234567.5, ""), ("1.234.567", 1234567, ""), ("3,5", 3.5, ""),
+    [("12", 12, ""), ("1,234", 1234, ""), ("1,234,567.5", 1234567.5, ""), ("1.234.567", 1234567, ""),
+     ("1.234,5", 1234.5, ""), ("3,5", 3.5, ""),
      ("0,125", 0.125, ""), ("−40", -40, ""), ("–0.5", -0.5, ""), ("(12%)", -12, "%"), ("12.5 %", 12.5, "%"),
      ("€3.5k", 3500, "€"), ("$1.2M", 1.2e6, "$"), ("5k", 5000, ""), ("3.4万", 34000, ""), ("1.2亿", 1.2e8, ""),
      ("+7", 7, ""), ("1e6", 1e6, ""), ("25 kg", 25, "kg"), ("1 234", 1234, ""), ("-$5", -5, "$"), ("1O", 10, "")],
@@ -26,6 +36,20 @@ def test_other_text_is_no_number(text: str) -> None:
 @pytest.mark.parametrize(("text", "value"), [("10³", 1e3), ("102", 100), ("10^5", 1e5), ("10⁻²", 0.01), ("10³3", 1e3)])
 def test_powers_of_ten_are_read(text: str, value: float) -> None:
     assert power_of_ten(text) == Numeral(pytest.approx(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1.500", 1500), ("500", 500), ("-2.000 €", -2000), ("12.345.678", 12345678)]
+)
+def test_points_may_stand_between_thousands(text: str, value: float) -> None:
+    found = dotted_thousands(text)
+    assert found
+    assert found.value == value
+
+
+@pytest.mark.parametrize("text", ["0.500", "1.5", "1.5000", "a"])
+def test_other_points_are_decimal(text: str) -> None:
+    assert dotted_thousands(text) is None
 
 
 def test_a_label_is_divided_from_its_numbers() -> None:

@@ -10,11 +10,11 @@ from agent.attachments.figures import of_reading, of_table
 from flightloop.content import Table, TablePart
 from flightloop.events import RunCreated
 from flightloop.predictions import ChartAdvice, EvidencePoint, PredictedPoint, Prediction
-from flightloop.readings import ImageReading
+from flightloop.readings import ImageReading, ReadPoint, ReadSeries
 from flightloop.runs import Run, RunStatus
 from tools.vision.advice import advise
 from tools.vision.key_points import KeyPoint, PointKind, key_points
-from tools.vision.measures import Measures
+from tools.vision.measures import Measures, distinct, name_of
 
 MOST_POINTS = 24
 STATED = 6
@@ -103,7 +103,7 @@ def _read(readings: Sequence[ImageReading | None]) -> Iterator[_Source]:
 
 
 def _measured(measures: Measures, reading: ImageReading, number: int) -> Iterator[EvidencePoint]:
-    drawn = [{(_name(mark.x), mark.y): mark for mark in one.points} for one in reading.series if one.points]
+    drawn = [_marks(one) for one in reading.series if one.points]
     for index, (series, category, value) in _values(measures):
         point = EvidencePoint(
             image=number, series=series, category=category, value=value, confidence=reading.confidence
@@ -113,6 +113,12 @@ def _measured(measures: Measures, reading: ImageReading, number: int) -> Iterato
             told = {"pixel": mark.pixel, "confidence": mark.confidence, "printed": mark.printed}
             point = point.model_copy(update=told)
         yield point
+
+
+def _marks(series: ReadSeries) -> dict[tuple[str, float], ReadPoint]:
+    """Points of a series by the names of their categories and their values."""
+    names = distinct([name_of(point.x) for point in series.points])
+    return {(name, point.y): point for name, point in zip(names, series.points, strict=True)}
 
 
 def _given(tables: Sequence[Table]) -> Iterator[_Source]:
@@ -190,7 +196,3 @@ def _size(measures: Measures) -> str:
     count, series = len(measures.categories), len(measures.series)
     several = f" in {series} series" if series > 1 else ""
     return f"{title} values of {count} {'categories' if count != 1 else 'category'}{several}."
-
-
-def _name(x: str | float) -> str:
-    return x if isinstance(x, str) else f"{x:g}"

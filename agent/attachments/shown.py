@@ -24,6 +24,7 @@ KEY_POINTS = 12
 NOTES = 3
 _BRACKETS = str.maketrans("[]［］﹇﹈", "()()()")
 """Wide brackets too: a rail may make them plain ones."""
+_METHOD = re.compile(r" \(Kendall's tau -?\d\.\d\d\)$")
 _HEAD = re.compile(r"\[table (\d+): \d+ rows\]")
 
 
@@ -139,7 +140,9 @@ def _framed(head: str, end: str, first: Sequence[str], body: Iterable[str], char
 
 
 def _points(measures: Measures | None) -> list[str]:
-    return [f"- {point.text}" for point in key_points(measures)[:KEY_POINTS]] if measures else []
+    """Key points, without the figures of the methods, which the model would repeat."""
+    found = key_points(measures)[:KEY_POINTS] if measures else ()
+    return [f"- {_METHOD.sub('', point.text)}" for point in found]
 
 
 def _body(reading: ImageReading) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.vision.numerals import Numeral, numeral, power_of_ten
+from tools.vision.numerals import Numeral, dotted_thousands, numeral, power_of_ten
 from tools.vision.ocr import Word
 from tools.vision.readings import NO_AXIS, Axis, AxisScale
 from tools.vision.scale import Scale, Tick, fit
@@ -18,6 +18,9 @@ ALIGNED = 5.0
 COMMA = 0.15
 """Depth of a comma below the digits, as a share of the text's height."""
 UNIT = re.compile(r"[(（\[]\s*([^()（）\[\]]{1,12})\s*[)）\]]\s*$")
+
+_Read = Sequence[tuple[Word, Numeral | None]]
+"""Tick labels with their numbers."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,9 @@ def _aligned(numbers: Sequence[Word], vertical: bool) -> Iterable[list[Word]]:
 def _axis_of(group: Sequence[Word], vertical: bool) -> ScaleAxis | None:
     plain = [(word, _value(word)) for word in group]
     powers = [(word, power_of_ten(word.text)) for word in group]
+    dotted = [(word, dotted_thousands(word.text)) for word in group]
     best: ScaleAxis | None = None
-    for readings, power in ((plain, False), (powers, True)):
+    for readings, power in _in_order(plain, dotted, powers):
         ticks = {_tick(word, found.value, vertical): word for word, found in readings if found}
         scale = fit(list(ticks), least=2, log=True) if power and len(ticks) <= 4 else fit(list(ticks))
         if scale is None or (power and not scale.log) or scale.error > 1.6:
@@ -105,6 +109,18 @@ def _axis_of(group: Sequence[Word], vertical: bool) -> ScaleAxis | None:
             used = tuple(ticks[tick] for tick in scale.ticks)
             best = ScaleAxis(scale, used, vertical, _common_unit([numeral(word.text) for word in used]))
     return best
+
+
+def _in_order(plain: _Read, dotted: _Read, powers: _Read) -> list[tuple[_Read, bool]]:
+    """Readings of tick labels, of which the first wins ties, and whether they are powers of ten.
+
+    Three decimals of which all end in 00 are thousands: nobody prints decimals that no label needs.
+    """
+    points = [word.text for word, _ in plain if re.search(r"\d\.\d", word.text)]
+    if not points or any(found is None for _, found in dotted):
+        return [(plain, False), (powers, True)]
+    first = (dotted, plain) if all(re.search(r"\.\d00\b", text) for text in points) else (plain, dotted)
+    return [(first[0], False), (first[1], False), (powers, True)]
 
 
 def _tick(word: Word, value: float, vertical: bool) -> Tick:
@@ -142,9 +158,9 @@ def _row_place(word: Word) -> float:
 
 
 def unit_of(title: str) -> str:
-    """The unit at the end of an axis title, as in ``Revenue (k€)``."""
+    """The unit at the end of an axis title, as in ``Revenue (k€)``; ``(log scale)`` is none."""
     match = UNIT.search(title)
-    return match[1].strip() if match else ""
+    return match[1].strip() if match and not re.match(r"log", match[1], re.IGNORECASE) else ""
 
 
 def vertical_title(words: Sequence[Word], left: float, taken: set[Word]) -> str:

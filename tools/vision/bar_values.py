@@ -93,7 +93,7 @@ def agreeing(number: float | None, value: float, span: float) -> float | None:
     if number is None:
         return None
     slack = AGREES * abs(value) + 0.02 * span
-    for candidate in (number, -number, number / 10, number / 100, number / 1000, number * 10):
+    for candidate in (number, -number, number / 10, number / 100, number / 1000, number * 10, number * 1000):
         if abs(candidate - value) <= slack:
             return candidate
     return None

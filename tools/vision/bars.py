@@ -15,6 +15,7 @@ from tools.vision.chart_parts import ChartParts, numbers
 from tools.vision.fills import rectangles
 from tools.vision.legend import MATCH, name_of
 from tools.vision.ocr import Word
+from tools.vision.panels import Panel, own_axes, panels_of, repeated, titles_of
 from tools.vision.readings import NO_AXIS, Axis, ChartKind, ChartReading, Point, Series
 from tools.vision.scene import Lab, distance, hex_of
 from tools.vision.slots import Label, assigned, labels_below, labels_beside
@@ -45,16 +46,64 @@ def read_bars(parts: ChartParts) -> ChartReading | None:
     groups = _slots(chart.bars, chart.stacked)
     places = [float(np.mean([bar.middle for bar in group])) for group in groups]
     labels = _labels(chart, words, places)
+    if not chart.stacked and len(groups) < len(chart.bars) and _one_each(chart.bars, labels):
+        groups = [[bar] for bar in sorted(chart.bars, key=lambda bar: bar.middle)]
+        places = [group[0].middle for group in groups]
     taken = {word for label in labels for word in label.words}
-    printed = numbers([word for word in words if word not in taken])
-    values = measured(chart.bars, chart.axis, stacked=chart.stacked)
+    named = assigned(labels, places)
+    again = repeated(named) if chart.vertical else []
+    panels = panels_of(groups, len(again) or len(groups))
+    axes = own_axes(panels, parts.upright, chart.axis) if again else [chart.axis]
+    on_axes = {word for axis in axes if axis for word in axis.words}
+    printed = numbers([word for word in words if word not in taken | on_axes])
     near = printed_numbers(parts.scene, chart.bars, printed, vertical=chart.vertical, stacked=chart.stacked)
-    read = with_printed(chart.bars, values, near)
+    read = with_printed(chart.bars, _measured(chart, groups, panels, axes), near)
     if read is None:
         return None
-    texts = _unique(assigned(labels, places))
-    series = _series(parts, groups, texts, dict(zip(chart.bars, read, strict=True)), chart)
-    return _reading(parts, chart, series, texts, taken)
+    texts = again or _unique(named)
+    values = dict(zip(chart.bars, read, strict=True))
+    rows = [_series(parts, groups[panel.start : panel.stop], texts, values, chart) for panel in panels]
+    if not again:
+        return _reading(parts, chart, rows[0], texts, taken | on_axes)
+    return _of_panels(parts, chart, _reading(parts, chart, rows[0], texts, taken | on_axes), panels, rows)
+
+
+def _one_each(bars: Sequence[Bar], labels: Sequence[Label]) -> bool:
+    """Whether every bar has a label of its own, so that no two bars share a category."""
+    nearest = [min(labels, key=lambda label: abs(label.position - bar.middle), default=None) for bar in bars]
+    near = all(
+        label and abs(label.position - bar.middle) <= bar.thickness / 2
+        for label, bar in zip(nearest, bars, strict=True)
+    )
+    return near and len({label.position for label in nearest if label}) == len(bars)
+
+
+def _measured(
+    chart: BarChart, groups: Sequence[Sequence[Bar]], panels: Sequence[Panel], axes: Sequence[ScaleAxis | None]
+) -> list[float] | None:
+    """Measured values in the order of the chart's bars, each on the axis of its panel; None without an axis."""
+    found: dict[Bar, float] = {}
+    for panel, axis in zip(panels, axes, strict=True):
+        bars = [bar for group in groups[panel.start : panel.stop] for bar in group]
+        values = measured(bars, axis, stacked=chart.stacked)
+        if values is None:
+            return None
+        found |= dict(zip(bars, values, strict=True))
+    return [found[bar] for bar in chart.bars]
+
+
+def _of_panels(
+    parts: ChartParts, chart: BarChart, reading: ChartReading, panels: Sequence[Panel], rows: list[list[Series]]
+) -> ChartReading:
+    """The reading of the first panel with the series of all, which have the names of their panels."""
+    ends = [end for bar in chart.bars for end in (bar.near, bar.far)]
+    names = titles_of(panels, parts.free_words(*parts.upright), min(ends), max(ends))
+    title = "" if reading.title == " ".join(names) else reading.title
+    series = tuple(
+        replace(one, name=f"{name} {one.name}".strip()) for name, row in zip(names, rows, strict=True) for one in row
+    )
+    confidence = float(np.mean([point.confidence for one in series for point in one.points]))
+    return replace(reading, title=title, series=series, confidence=confidence)
 
 
 def _chart_of(parts: ChartParts) -> BarChart | None:

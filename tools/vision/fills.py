@@ -17,6 +17,8 @@ NOISE, RARE = 18.0, 8
 MOST_PIECES = 400
 LEAST_SIDE = 3
 THIN = 4
+MOSTLY = 0.3
+"""Least share of a colour's area in pieces that are not thin."""
 SQUARE = 0.86
 """Least share of its bounding box that a rectangle fills."""
 SLACK = 2.5  # pixels
@@ -59,8 +61,9 @@ def rectangles(scene: Scene, coloured: Sequence[tuple[Lab, Mask]], ignored: Mask
     found: list[Fill] = []
     for colour, mask in coloured:
         pieces = _of_colour(mask & ~ignored, text, colour)
-        # A colour of thin pieces only is that of lines: grid, axes, edges.
-        if any(min(piece.width, piece.height) > THIN for piece in pieces):
+        # A colour of thin pieces is that of lines (grid, axes, edges) or of JPEG's noise beside them.
+        areas = [(piece.width * piece.height, min(piece.width, piece.height) > THIN) for piece in pieces]
+        if sum(area for area, thick in areas if thick) > MOSTLY * sum(area for area, _ in areas):
             found += pieces
     return found[:MOST_PIECES]
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.vision.dates import is_date
 from tools.vision.images import Pixels
 from tools.vision.ocr import INK, Word
 from tools.vision.readings import Box
@@ -26,7 +27,7 @@ def divided(word: Word, pixels: Pixels) -> list[Word]:
     """The pieces of a level word between wide gaps, each with its own box."""
     spaces = [match.start() for match in re.finditer(r"\s", word.text)]
     left, top, right, bottom = (max(round(edge), 0) for edge in word.box)
-    if not spaces or not word.level or right - left < 3 * (bottom - top):
+    if not spaces or not word.level or right - left < 3 * (bottom - top) or is_date(word.text):
         return [word]
     grey = pixels[top:bottom, left:right].astype(np.int16).mean(axis=2)
     ink = (np.abs(grey - np.median(grey)) > INK).any(axis=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tools.vision.numerals import Numeral, numeral
@@ -11,8 +12,9 @@ from tools.vision.readings import ChartKind, ChartReading, TableReading
 LEAST_NUMERIC = 0.7
 """Share of a column's filled cells that are numbers, above which the column is numeric."""
 ORDERED = re.compile(
-    r"(?:\d{4}(?:\.0)?|\d{4}[-/.年]\d{1,2}.*|Q[1-4].*|\d{1,2}月|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
-    r"(?: \d{2,4})?|(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*|(?:week|day|month|year) ?\d+)",
+    r"(?:\d{4}(?:\.0)?|\d{4}[-/.年]\d{1,2}.*|Q[1-4].*|\d{1,2}月|"
+    r"(?:\d{1,2}\.? ?)?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?(?: \d{2,4})?|"
+    r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*|(?:week|day|month|year) ?\d+)",
     re.IGNORECASE,
 )
 
@@ -45,8 +47,11 @@ def measures_of(reading: ChartReading | TableReading) -> Measures | None:
 
 
 def _of_chart(reading: ChartReading) -> Measures:
-    names = list(dict.fromkeys(_name(point.x) for one in reading.series for point in one.points))
-    rows = [{_name(point.x): point.y for point in one.points} for one in reading.series]
+    rows = [
+        dict(zip(distinct([name_of(point.x) for point in one.points]), [point.y for point in one.points], strict=True))
+        for one in reading.series
+    ]
+    names = list(dict.fromkeys(name for row in rows for name in row))
     if all(not isinstance(point.x, str) for one in reading.series for point in one.points):
         names.sort(key=float)
     series = tuple(
@@ -89,5 +94,16 @@ def _unit(parsed: list[Numeral | None]) -> str:
     return units.pop() if len(units) == 1 else ""
 
 
-def _name(x: str | float) -> str:
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names of one series; the second of one name gets a 2, so that no value replaces another."""
+    count: dict[str, int] = {}
+    found = []
+    for name in names:
+        count[name] = count.get(name, 0) + 1
+        found.append(name if count[name] == 1 else f"{name} ({count[name]})")
+    return found
+
+
+def name_of(x: str | float) -> str:
+    """Name of a category or of a number on the axis."""
     return x if isinstance(x, str) else f"{x:g}"

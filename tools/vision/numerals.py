@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAGNITUDES = {
@@ -15,12 +16,14 @@ CONFUSED = str.maketrans({
     "（": "(", "）": ")", "’": "'", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "×": "x",
 })  # fmt: skip
 LETTERS = str.maketrans({"O": "0", "o": "0", "D": "0", "l": "1", "I": "1", "|": "1", "S": "5"})
-BODY = r"\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?|\d+[.,]\d+|\d+|\.\d+"
+BODY = r"\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}|\d+[.,]\d+|\d+|\.\d+"
 NUMBER = re.compile(
     rf"(?P<sign>[-+~≈]?)\s?(?P<currency>[{CURRENCIES}]?)\s?(?P<sign2>-?)(?P<body>{BODY})"
     rf"(?P<power>[eE][+-]?\d{{1,3}})?\s?(?P<unit>[^\d\s,.()⁰¹²³⁴-⁹-][^\d()]{{0,11}})?"
 )
 POWER = re.compile(r"(?P<sign>-?)(?:(?P<body>\d+(?:\.\d+)?)\s?[x·*]\s?)?10\^?(?P<power>[-⁻]?[\d⁰¹²³⁴-⁹]{1,2})")
+EDGES = " :;,-()[]|/=–—"
+"""Signs between a name and its value."""
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 
 
@@ -49,6 +52,13 @@ def numeral(text: str) -> Numeral | None:
     return _value(match) if match else None
 
 
+def dotted_thousands(text: str) -> Numeral | None:
+    """The number with points between thousands, as ``1.500`` is meant in German; None if that can't be meant."""
+    groups = r"(?<![\d.,])[1-9]\d{0,2}(?:\.\d{3})+(?![\d.,])"
+    grouped = re.sub(groups, lambda match: match[0].replace(".", ""), text)
+    return None if re.search(r"\d\.\d", grouped) else numeral(grouped)
+
+
 def power_of_ten(text: str) -> Numeral | None:
     """A power as tick labels of logarithmic axes print it: ``10³``, or ``103`` where the exponent lost its height."""
     plain = re.sub(r"([⁰¹²³⁴-⁹])\d$", r"\1", text.translate(CONFUSED).replace(" ", ""))  # an exponent read twice
@@ -62,19 +72,48 @@ def power_of_ten(text: str) -> Numeral | None:
 
 def numbers_in(text: str) -> list[Numeral]:
     """All numbers in a text, such as the count and the percentage in ``Apples: 120 (23.5%)``."""
+    return [number for _, number in _placed(text)]
+
+
+def name_before(text: str, numbers: Sequence[Numeral]) -> str:
+    """The name in a label that also has its value: the text before the first of ``numbers``, or after it.
+
+    >>> name_before("Product 2: 1,400 EUR", [Numeral(1400.0)]), name_before("46% Rent", [Numeral(46.0, "%")])
+    ('Product 2', 'Rent')
+    """
+    start = next((start for start, number in _placed(text) if number in numbers), None)
+    if start is None:
+        return text
+    return text[:start].strip(EDGES) or without_numbers(text[start:])
+
+
+def unit_after(text: str, number: Numeral) -> str:
+    """The unit at the end of a label such as ``Tickets: 61,250 EUR``; empty if the name follows the number."""
+    if number.unit:
+        return number.unit
+    start = next((start for start, found in _placed(text) if found == number), len(text))
+    if not text[:start].strip(EDGES):
+        return ""
+    match = re.match(rf"\D{{0,3}}(?:{BODY})\s?(?P<unit>[^\W\d]{{1,5}})\s*(?:$|[(\[,;/|])", text[start:])
+    return match["unit"] if match else ""
+
+
+def _placed(text: str) -> list[tuple[int, Numeral]]:
+    """Numbers of a text with the index at which each begins."""
     found = []
     for match in NUMBER.finditer(text.translate(CONFUSED)):
         unit = (match["unit"] or "").strip()
         value = _value(match) if not unit or unit[0] == "%" or unit in MAGNITUDES else _value(match, unit="")
         if value:
-            found.append(Numeral(value.value, value.unit[:1] if value.unit.startswith("%") else value.unit))
+            number = Numeral(value.value, value.unit[:1] if value.unit.startswith("%") else value.unit)
+            found.append((match.start(), number))
     return found
 
 
 def without_numbers(text: str) -> str:
     """The text with numbers, their units and separators removed: the label in ``Apples: 120 (23.5%)``."""
     bare = re.sub(rf"[(\[]?[-+]?[{CURRENCIES}]?(?:{BODY})\s?%?[)\]]?", " ", text.translate(CONFUSED))
-    return re.sub(r"\s+", " ", bare).strip(" :;,-()|/%")
+    return re.sub(r"\s+", " ", bare).strip(EDGES + "%")
 
 
 def _mostly_digits(text: str) -> bool:
@@ -95,7 +134,7 @@ def _value(match: re.Match[str], unit: str | None = None) -> Numeral | None:
 
 def _plain(body: str) -> str:
     """Digits with a decimal point. A lone comma is decimal unless exactly three digits follow it."""
-    if re.fullmatch(r"\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?", body):
+    if re.fullmatch(r"\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}", body):
         return body.replace(".", "").replace(",", ".")
     if re.fullmatch(r"\d+,\d+", body) and not re.fullmatch(r"[1-9]\d{0,2},\d{3}", body):
         return body.replace(",", ".")

@@ -132,6 +132,16 @@ def recognised(pixels: Pixels, boxes: Sequence[Box]) -> list[tuple[str, float]]:
     return [(str(text).strip(), float(score)) for text, score in zip(read.txts, read.scores, strict=True)]
 
 
+def recognised_upright(pixels: Pixels, box: Box, *, upwards: bool) -> tuple[str, float]:
+    """Text of one upright box that runs upwards or downwards, without detection, with its score."""
+    left, top, right, bottom = (max(round(edge), 0) for edge in box)
+    if right - left < 3 or bottom - top < 3:
+        return "", 0.0
+    level = np.rot90(pixels[top:bottom, left:right, ::-1], 3 if upwards else 1)
+    read = _engine().recognize_txt([np.ascontiguousarray(level)])
+    return str(read.txts[0]).strip(), float(read.scores[0])
+
+
 def _crops(image: Pixels, quads: list[Any]) -> tuple[list[tuple[Pixels, float]], list[int]]:
     """Images of the texts, made level, and the quad of each. A tall box is read in both directions."""
     crops: list[tuple[Pixels, float]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from tools.vision.chart_parts import ChartParts
 from tools.vision.legend import name_of
 from tools.vision.libraries import opencv
-from tools.vision.numerals import Numeral, numbers_in, without_numbers
+from tools.vision.numerals import name_before, numbers_in, unit_after, without_numbers
 from tools.vision.ocr import Word
+from tools.vision.pie_values import AGREES, measured_value, percentages, printed_value, spaced, whole_of
 from tools.vision.readings import NO_AXIS, ChartKind, ChartReading, Point, Series
 from tools.vision.scene import Lab, Mask, Scene, hex_of
 
@@ -26,10 +27,8 @@ ROUND = 0.9
 """Least share of the circle's edge that the disc reaches."""
 LEAST_SLICE = 4
 """Steps below which a run of one colour is a border between slices."""
-AGREES = 0.015
-"""Largest difference between a printed and a measured share of the whole."""
-PROPORTIONAL = 0.07
-"""Largest relative difference between printed values and slices, if the values are those of the slices."""
+PULLED, LOOSE, CONFIRMED = 0.13, 0.035, 0.6
+"""Of slices pulled out of a disc: their way in radii, the error of shares, and how many need printed values."""
 FAR = 0.75
 """Distance of labels from the disc, in radii."""
 
@@ -63,23 +62,36 @@ def read_pie(parts: ChartParts) -> ChartReading | None:
         return None
     colours, masks = [colour for colour, _ in parts.areas], [mask for _, mask in parts.areas]
     ignored = parts.legend_mask()
-    disc = disc_of(scene, np.any(masks, axis=0) & ~ignored)
-    if disc is None:
+    filled = np.any(masks, axis=0) & ~ignored
+    disc = disc_of(scene, filled)
+    exploded = None if disc else disc_of(scene, filled, exploded=True)
+    whole = disc or exploded
+    if whole is None:
         return None
-    slices = _slices(disc, [mask & ~ignored for mask in masks], colours)
+    slices = _slices(whole, [mask & ~ignored for mask in masks], colours)
     if len(slices) < 2:
         return None
-    return _reading(parts, disc, slices)
+    reading = _reading(parts, whole, slices, LOOSE if exploded else AGREES)
+    printed = sum(point.printed for point in reading.series[0].points)
+    return None if exploded and printed < CONFIRMED * len(slices) else reading
 
 
-def disc_of(scene: Scene, mask: Mask) -> Disc | None:
-    """The disc that the fills form together, if they form one. Gaps between slices and text are bridged."""
+def disc_of(scene: Scene, mask: Mask, *, exploded: bool = False) -> Disc | None:
+    """The disc that the fills form together, if they form one. Gaps between slices and text are bridged.
+
+    With ``exploded``, the hull of slices of which some are pulled out of the disc.
+    """
     cv2 = opencv()
-    whole = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
-    contours, _ = cv2.findContours(whole, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+    contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return None
     contour = max(contours, key=cv2.contourArea)
+    if exploded:
+        least = 0.05 * cv2.contourArea(contour)
+        hull = cv2.convexHull(np.concatenate([one for one in contours if cv2.contourArea(one) >= least]))
+        line = cv2.polylines(np.zeros_like(closed), [hull], True, 1)
+        contour = max(cv2.findContours(line, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], key=cv2.contourArea)
     points = contour.reshape(-1, 2).astype(np.float64)
     x, y, radius = _circle(points)
     if radius < LEAST_RADIUS * min(scene.width, scene.height):
@@ -87,7 +99,11 @@ def disc_of(scene: Scene, mask: Mask) -> Disc | None:
     area = float(cv2.contourArea(contour)) / (math.pi * radius**2)
     away = np.abs(np.hypot(points[:, 0] - x, points[:, 1] - y) - radius)
     reached = np.unique(
-        (np.arctan2(points[:, 1] - y, points[:, 0] - x)[away < 0.04 * radius + 2] * 90 / math.pi).astype(int)
+        (
+            np.arctan2(points[:, 1] - y, points[:, 0] - x)[away < (PULLED if exploded else 0.04) * radius + 2]
+            * 90
+            / math.pi
+        ).astype(int)
     )
     if not 0.9 < area < 1.08 or len(reached) < ROUND * 180:
         return None
@@ -173,7 +189,7 @@ def _whole(runs: list[tuple[int, int, int]], colours: Sequence[Lab]) -> list[Sli
     return [one for one in slices if one.length >= LEAST_SLICE]
 
 
-def _reading(parts: ChartParts, disc: Disc, slices: Sequence[Slice]) -> ChartReading:
+def _reading(parts: ChartParts, disc: Disc, slices: Sequence[Slice], agrees: float) -> ChartReading:
     title, headline = parts.headline(disc.y - 0.9 * disc.radius)
     words = [word for word in parts.free_words() if word not in headline]
     near = [
@@ -184,20 +200,31 @@ def _reading(parts: ChartParts, disc: Disc, slices: Sequence[Slice]) -> ChartRea
     owned = _owned(disc, slices, near)
     points = []
     total = sum(one.length for one in slices)
-    numbers = [[number for word in group for number in numbers_in(word.text)] for group in owned]
-    whole = _whole_value(numbers, slices, total)
-    for place, (one, group, found) in enumerate(zip(slices, owned, numbers, strict=True), 1):
-        share = one.length / total
+    entries = [spaced(name_of(one.colour, parts.legend)) for one in slices]
+    texts = [[entry, *(word.text for word in group)] for entry, group in zip(entries, owned, strict=True)]
+    numbers = [[number for text in lines for number in numbers_in(text)] for lines in texts]
+    shares = [one.length / total for one in slices]
+    whole = whole_of(numbers, shares)
+    units = set()
+    for place, (one, share, entry, group, found) in enumerate(
+        zip(slices, shares, entries, owned, numbers, strict=True), 1
+    ):
         named = " ".join(filter(None, (without_numbers(word.text) for word in group)))
-        value, printed = _value(found, share, whole)
-        name = name_of(one.colour, parts.legend) or named or _plain(group, value) or f"#{place}"
+        number = printed_value(found, share, whole, agrees)
+        value = measured_value(share, whole) if number is None else number.value
+        if number and number in numbers_in(entry):
+            units.add(unit_after(entry, number))
+            entry = name_before(entry, [number, *percentages(found, share, agrees)])
+        name = entry or named or _plain(group, value) or f"#{place}"
         reach = (disc.hole + disc.radius) / 2
         pixel = (disc.x + math.sin(one.middle) * reach, disc.y - math.cos(one.middle) * reach)
-        points.append(Point(name, value, pixel, 0.97 if printed else 0.85, printed))
+        points.append(Point(name, value, pixel, 0.97 if number else 0.85, number is not None))
     series = Series("", hex_of(slices[0].colour), tuple(points))
     confidence = float(np.mean([point.confidence for point in points]))
     notes = () if whole else ("values are percentages of the whole",)
-    return ChartReading(ChartKind.PIE, title, NO_AXIS, NO_AXIS, (series,), confidence, notes=notes)
+    unit = "%" if whole is None else units.pop() if len(units) == 1 else ""
+    values = replace(NO_AXIS, unit=unit)
+    return ChartReading(ChartKind.PIE, title, NO_AXIS, values, (series,), confidence, notes=notes)
 
 
 def _owned(disc: Disc, slices: Sequence[Slice], words: Sequence[Word]) -> list[list[Word]]:
@@ -274,28 +301,3 @@ def _plain(group: Sequence[Word], value: float) -> str:
     """A label that is only a number, such as a year, and not the value."""
     texts = [word.text for word in group if all(number.value != value for number in numbers_in(word.text))]
     return texts[0] if texts else ""
-
-
-def _whole_value(numbers: Sequence[Sequence[Numeral]], slices: Sequence[Slice], total: int) -> float | None:
-    """The sum of printed values: the number by which they are proportional to the slices; None if they aren't."""
-    ratios = []
-    for found, one in zip(numbers, slices, strict=True):
-        ratios += [number.value * total / one.length for number in found if number.unit != "%" and number.value > 0]
-    if not ratios:
-        return None
-    best = max(ratios, key=lambda ratio: sum(abs(other / ratio - 1) < PROPORTIONAL for other in ratios))
-    agreed = [ratio for ratio in ratios if abs(ratio / best - 1) < PROPORTIONAL]
-    return float(np.median(agreed)) if len(agreed) >= max(2, 0.6 * len(slices)) else None
-
-
-def _value(found: Sequence[Numeral], share: float, whole: float | None) -> tuple[float, bool]:
-    """Printed value, else printed percentage, else the measured one."""
-    if whole is not None:
-        for number in found:
-            if number.unit != "%" and abs(number.value / whole - share) <= AGREES + 0.05 * share:
-                return number.value, True
-        return round(share * whole, 4), False
-    for number in found:
-        if number.unit == "%" and abs(number.value / 100 - share) <= AGREES:
-            return number.value, True
-    return round(100 * share, 2), False

@@ -17,13 +17,15 @@ from tools.vision.legend import legend_of
 from tools.vision.libraries import opencv
 from tools.vision.lines import read_lines
 from tools.vision.missed import missed_words
+from tools.vision.moving import moved
 from tools.vision.ocr import Word, recognised, words
 from tools.vision.pies import read_pie
 from tools.vision.readings import Box, ChartReading, Reading, TableReading, TextReading
-from tools.vision.resizing import resized
 from tools.vision.scene import scene_of
+from tools.vision.skew import skew_of, straightened
 from tools.vision.snapping import snapped
 from tools.vision.tables import read_table
+from tools.vision.upright import whole_title
 
 LONGEST_SIDE = 1800
 """Pixels; larger images are scaled down for reading, which bounds its time and memory."""
@@ -47,7 +49,12 @@ def read_image(data: bytes) -> Reading:
 def read_picture(picture: Picture) -> Reading:
     """Reads a decoded image. Pixel positions in the result are those of ``picture``."""
     factor = min(1.0, LONGEST_SIDE / max(picture.width, picture.height))
-    return resized(_read(_scaled(picture.pixels, factor)), 1 / factor)
+    pixels = _scaled(picture.pixels, factor)
+    skew = skew_of(pixels)
+    if not skew:
+        return moved(_read(pixels), 1 / factor)
+    straight, back = straightened(pixels, skew)
+    return moved(_read(straight), 1 / factor, back)
 
 
 def _read(pixels: Pixels) -> ChartReading | TableReading | TextReading:
@@ -70,7 +77,7 @@ def _read(pixels: Pixels) -> ChartReading | TableReading | TextReading:
 
 
 def all_words(pixels: Pixels) -> list[Word]:
-    """Text that is detected, that was missed, and none of it across wide gaps."""
+    """Text that is detected, that was missed, none of it across wide gaps, and an upright title as one line."""
     found = [word for word in words(pixels) if not _is_shape(word, pixels)]
     whole = [piece for word in [*found, *missed_words(pixels, found)] for piece in divided(word, pixels)]
     mixed = [(word, boxes) for word in whole if (boxes := between_samples(word, pixels))]
@@ -78,7 +85,7 @@ def all_words(pixels: Pixels) -> list[Word]:
     read = recognised(pixels, [_padded(box) for _, box in again])
     pieces = [replace(word, text=text, box=box) for (word, box), (text, _) in zip(again, read, strict=False) if text]
     left = [word for word in whole if all(word is not other for other, _ in mixed)]
-    return sorted([*left, *pieces], key=lambda word: (word.y, word.x))
+    return sorted(whole_title(pixels, [*left, *pieces]), key=lambda word: (word.y, word.x))
 
 
 def _is_shape(word: Word, pixels: Pixels) -> bool:

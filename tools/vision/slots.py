@@ -8,11 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from tools.vision.axes import text_rows
+from tools.vision.dates import is_date
 from tools.vision.numerals import numeral
 from tools.vision.ocr import Word
 
 SLANTED = 8.0
 """Degrees above which text is slanted, where other labels clearly are: short text's angle is inexact."""
+TOUCHES, AXIS_LIKE = 0.35, "!|]lI1[)"
+"""How far a label reaches into the axis that it touches, in heights, and what the axis is then read as."""
+CLEARLY = 12.0
+"""Median of the degrees of labels that are clearly slanted."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,9 @@ def labels_below(
     """
     below = [word for word in words if word.y > bottom - 3]
     turned = [word for word in below if not word.level]
-    slanted = [word for word in below if abs(word.angle) > SLANTED] if len(turned) >= 2 else []
+    slanted = [word for word in below if abs(word.angle) > SLANTED]
+    if len(turned) < 2 and (len(slanted) < 3 or float(np.median([abs(word.angle) for word in slanted])) < CLEARLY):
+        slanted = []
     if len(slanted) >= 0.6 * len(below) and slanted:
         return _slanted(slanted, places)
     rows = text_rows([word for word in below if word.level])
@@ -57,7 +64,9 @@ def labels_below(
 
 def labels_beside(words: Sequence[Word], left: float) -> list[Label]:
     """Labels of a vertical category axis: text that ends left of ``left``, in lines that belong together."""
-    beside = [word for word in words if word.level and word.box[2] < left + 4 and word.x < left]
+    beside = [
+        word for word in words if word.level and word.box[2] < left + max(4, TOUCHES * word.height) and word.x < left
+    ]
     if not beside:
         return []
     text = [word for word in beside if numeral(word.text) is None]
@@ -67,9 +76,19 @@ def labels_beside(words: Sequence[Word], left: float) -> list[Label]:
     near = [word for word in beside if edge - word.box[2] < max(40.0, 2 * word.height) or word.box[2] > edge - 8]
     column = sorted(near, key=lambda word: word.y)
     return [
-        Label(" ".join(word.text for word in row).rstrip("-–_ "), float(np.mean([word.y for word in row])), tuple(row))
+        Label(
+            " ".join(_without_axis(word, left) for word in row).rstrip("-–_ "),
+            float(np.mean([word.y for word in row])),
+            tuple(row),
+        )
         for row in text_rows(column)
     ]
+
+
+def _without_axis(word: Word, left: float) -> str:
+    """The word's text without the axis at ``left`` that it touches, which is read as a letter."""
+    crosses = word.box[2] > left + 2 and len(word.text) > 1 and word.text[-1] in AXIS_LIKE
+    return word.text[:-1] if crosses else word.text
 
 
 def assigned(labels: Sequence[Label], places: Sequence[float]) -> list[str]:
@@ -86,7 +105,7 @@ def assigned(labels: Sequence[Label], places: Sequence[float]) -> list[str]:
 
 def _divided(word: Word, marks: Sequence[float], usual: float) -> list[Label]:
     """Labels that stand so close that they were read as one, divided at the spaces."""
-    tokens = word.text.split()
+    tokens = [word.text] if is_date(word.text) else word.text.split()
     spanned = sorted(mark for mark in marks if word.box[0] - 2 <= mark <= word.box[2] + 2)
     if len(tokens) >= 2 and len(tokens) == len(spanned):
         return [Label(token, place, (word,)) for token, place in zip(tokens, spanned, strict=True)]

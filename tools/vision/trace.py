@@ -14,6 +14,11 @@ from tools.vision.scene import Mask
 MOST_RUNS = 6
 BACK = 3
 """Filled columns that the path may look back, to leave a wrong branch."""
+MARKED, STEADY = 1.6, 0.8
+"""Least height of a marker in thicknesses of its line, and largest move of its middle in its own heights."""
+LEAST_MARKER = 4.0  # pixels
+MEETING, MEETING_SLACK = 2.0, 8.0
+"""Pixels between the straight parts on both sides of a column that meet there, and from there to the line's own."""
 SKIP = 4.0
 """Cost of skipping a filled column, in pixels."""
 
@@ -36,9 +41,26 @@ class Trace:
         return float(np.quantile(self.bottom - self.top, 0.25))
 
     def vertices(self) -> list[float]:
-        """Columns at which the line bends, ends included (Douglas and Peucker)."""
+        """Columns at which the line bends, ends included (Douglas and Peucker); of a marker, its middle column."""
         path = np.stack([self.x, self.middle], axis=1).astype(np.float32)[:, None]
-        return [float(point[0][0]) for point in opencv().approxPolyDP(path, max(2.0, 0.8 * self.thickness), False)]
+        bends = [float(point[0][0]) for point in opencv().approxPolyDP(path, max(2.0, 0.8 * self.thickness), False)]
+        for start, end in self.markers():
+            if any(start - 2 <= x <= end + 2 for x in bends):
+                bends = [x for x in bends if not start - 2 <= x <= end + 2] + [(start + end) / 2]
+        return sorted(bends)
+
+    def markers(self) -> list[tuple[float, float]]:
+        """First and last column of each marker: a run where the line is thick, about as wide as high."""
+        tall = self.bottom - self.top
+        thick = np.flatnonzero(tall > MARKED * self.thickness)
+        runs = np.split(thick, np.flatnonzero(np.diff(self.x[thick]) > 2) + 1) if len(thick) else []
+        found = []
+        for run in runs:
+            height, width = float(tall[run].max()), float(np.ptp(self.x[run])) + 1
+            calm = float(np.ptp(self.middle[run])) <= STEADY * height  # a steep part of a line is not
+            if calm and width >= LEAST_MARKER and height / 3 <= width <= 2 * height:
+                found.append((float(self.x[run[0]]), float(self.x[run[-1]])))
+        return found
 
     def height(self, x: float, spacing: float) -> float | None:
         """Pixel row of the line at a column near which it may bend; None if the line isn't there.
@@ -56,7 +78,10 @@ class Trace:
         lines = [self._side(x, spacing, side) for side in (-1, 1)]
         known = [line for line in lines if line is not None]
         guess = _crossing(known, x) if known else None
-        return guess if guess is not None and top - 2.5 <= guess <= bottom + 2.5 else direct
+        # Where both sides meet, they are better than the pixels between them, which another line may cover.
+        meet = len(known) == 2 and abs(known[0][1] - known[1][1]) <= MEETING
+        slack = MEETING_SLACK if meet else 2.5
+        return guess if guess is not None and top - slack <= guess <= bottom + slack else direct
 
     def _direct(self, x: float, at: NDArray[np.bool_]) -> float:
         """The row from the pixels in the column itself: at a peak, its end; else the middle."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from datetime import date
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -82,6 +83,20 @@ def bar_chart(
     return png(image)
 
 
+def panels(values: dict[str, Sequence[float]], categories: Sequence[str]) -> bytes:
+    """Panels beside each other on one scale from 0 to 100, each with its title, its colour and all categories."""
+    image, pen = canvas((900, 400))
+    axis(pen, (0, 20, 40, 60, 80, 100), 0, 100)
+    for index, (name, row) in enumerate(values.items()):
+        left = LEFT + index * 400
+        pen.text((left + 180, TOP - 20), name, font=FONT, fill="black", anchor="mm")
+        for place, (category, value) in enumerate(zip(categories, row, strict=True)):
+            middle = left + (place + 0.5) * 360 / len(row)
+            pen.rectangle((middle - 40, row_of(value, 0, 100), middle + 40, BOTTOM - 1), fill=COLOURS[index])
+            pen.text((middle, BOTTOM + 16), category, font=FONT, fill="black", anchor="mm")
+    return png(image)
+
+
 def level_bars(values: Sequence[float], categories: Sequence[str]) -> bytes:
     """Bars that grow to the right, on a scale from 0 to 50."""
     image, pen = canvas()
@@ -112,12 +127,32 @@ def line_chart(
     return png(image)
 
 
-def pie_chart(values: Sequence[float], names: Sequence[str], *, hole: float = 0) -> bytes:
+def dated_line(values: dict[date, float], ticks: dict[str, date]) -> bytes:
+    """A line with round markers on a time axis from the first tick to the last, on a scale from 0 to 100."""
+    image, pen = canvas()
+    axis(pen, (0, 20, 40, 60, 80, 100), 0, 100)
+    first, last = min(ticks.values()), max(ticks.values())
+    per_day = (RIGHT - LEFT) / (last - first).days
+    for label, day in ticks.items():
+        column = LEFT + (day - first).days * per_day
+        pen.line((column, BOTTOM, column, BOTTOM + 5), fill="black")
+        pen.text((column, BOTTOM + 16), label, font=FONT, fill="black", anchor="mm")
+    points = [(LEFT + (day - first).days * per_day, row_of(value, 0, 100)) for day, value in values.items()]
+    pen.line(points, fill=BLUE, width=2, joint="curve")
+    for x, y in points:
+        pen.ellipse((x - 5, y - 5, x + 5, y + 5), fill=BLUE)
+    return png(image)
+
+
+def pie_chart(values: Sequence[float], names: Sequence[str], *, hole: float = 0, pulled: float = 0) -> bytes:
+    """Slices from the top on; the first is pulled out of the disc by ``pulled`` pixels."""
     image, pen = canvas()
     start = -90.0
     for index, value in enumerate(values):
         end = start + 360 * value / sum(values)
-        pen.pieslice((120, 80, 400, 360), start, end, fill=COLOURS[index])
+        middle = math.radians((start + end) / 2)
+        x, y = (0.0, 0.0) if index else (pulled * math.cos(middle), pulled * math.sin(middle))
+        pen.pieslice((120 + x, 80 + y, 400 + x, 360 + y), start, end, fill=COLOURS[index])
         start = end
     if hole:
         pen.ellipse((260 - hole, 220 - hole, 260 + hole, 220 + hole), fill="white")
@@ -145,3 +180,9 @@ def text_image(lines: Sequence[str]) -> bytes:
     for index, line in enumerate(lines):
         pen.text((30, 40 + 40 * index), line, font=ImageFont.load_default(20), fill="black")
     return png(image)
+
+
+def turned(data: bytes, degrees: float) -> bytes:
+    """The image turned counter-clockwise about its middle, as on a scanner."""
+    with Image.open(io.BytesIO(data)) as image:
+        return png(image.rotate(degrees, Image.Resampling.BICUBIC, fillcolor="white"))

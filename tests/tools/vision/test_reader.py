@@ -1,9 +1,24 @@
 from __future__ import annotations
 
+import math
+from datetime import date
+
 import pytest
 
-from tests.tools.vision.drawing import bar_chart, level_bars, line_chart, pie_chart, table_image, text_image
+from tests.tools.vision.drawing import (
+    bar_chart,
+    dated_line,
+    level_bars,
+    line_chart,
+    panels,
+    pie_chart,
+    table_image,
+    text_image,
+    turned,
+)
 from tools.vision import AxisScale, ChartKind, ChartReading, TableReading, TextReading, read_image
+from tools.vision.measures import measures_of
+from tools.vision.panels import repeated
 
 CITIES = ("Oslo", "Lima", "Rome", "Kyiv")
 
@@ -42,6 +57,23 @@ def test_stacked_bars_are_measured_from_the_bar_below() -> None:
     reading = chart(bar_chart([(35, 41, 12, 27), (20, 22, 44, 50)], CITIES, ("Plan", "Actual"), stacked=True))
     assert reading.stacked
     assert values(reading, 1) == near(dict(zip(CITIES, (20, 22, 44, 50), strict=True)), 1.2)
+
+
+def test_panels_are_series_of_the_same_categories() -> None:
+    truth = {"Berlin": (35, 81, 12), "Paris": (60, 22, 44)}
+    reading = chart(panels(truth, CITIES[:3]))
+    assert [series.name for series in reading.series] == list(truth)
+    assert reading.x_axis.labels == CITIES[:3]
+    for place, row in enumerate(truth.values()):
+        assert values(reading, place) == near(dict(zip(CITIES, row, strict=False)), 1.0)
+
+
+def test_categories_of_one_name_keep_their_values() -> None:
+    reading = chart(bar_chart([(35, 81, 12, 57)], ("Oslo", "Lima", "Oslo", "Rome")))
+    measures = measures_of(reading)
+    assert measures
+    assert measures.categories == ("Oslo", "Lima", "Oslo (2)", "Rome")
+    assert measures.values[0] == pytest.approx((35, 81, 12, 57), abs=1.0)
 
 
 def test_bars_below_the_baseline_are_negative() -> None:
@@ -90,6 +122,18 @@ def test_years_on_the_axis_are_numbers() -> None:
     assert values(reading) == pytest.approx({2018.0: 20, 2019.0: 45, 2020.0: 30, 2021.0: 80, 2022.0: 62}, abs=1.5)
 
 
+def test_points_between_the_ticks_of_a_time_axis_have_their_dates() -> None:
+    truth = {date(2026, 3, 4): 40.0, date(2026, 3, 19): 62.0, date(2026, 4, 9): 35.0, date(2026, 5, 12): 81.0}
+    months = {
+        "01 Mar": date(2026, 3, 1),
+        "01 Apr": date(2026, 4, 1),
+        "01 May": date(2026, 5, 1),
+        "01 Jun": date(2026, 6, 1),
+    }
+    reading = chart(dated_line(truth, months))
+    assert values(reading) == near({"4 Mar": 40, "19 Mar": 62, "9 Apr": 35, "12 May": 81}, 1.0)
+
+
 def test_a_logarithmic_axis_is_recognised() -> None:
     names = ("Jan", "Feb", "Mar", "Apr", "May")
     truth = (30, 700, 90, 4000, 1500)
@@ -98,11 +142,36 @@ def test_a_logarithmic_axis_is_recognised() -> None:
     assert values(reading) == pytest.approx(dict(zip(names, truth, strict=True)), rel=0.05)
 
 
+@pytest.mark.parametrize("degrees", [-3.0, 0.8])
+def test_a_scan_that_lies_askew_is_read_straight(degrees: float) -> None:
+    reading = chart(turned(bar_chart([(35, 81, 12, 57)], CITIES), degrees))
+    assert values(reading) == near(dict(zip(CITIES, (35, 81, 12, 57), strict=True)), 1.2)
+    x, y = reading.series[0].points[1].pixel  # in the image as it was sent
+    angle = math.radians(degrees)
+    across, down = 260 - 300, 340 - 0.81 * 280 - 200
+    assert x == pytest.approx(300 + across * math.cos(angle) + down * math.sin(angle), abs=2.5)
+    assert y == pytest.approx(200 - across * math.sin(angle) + down * math.cos(angle), abs=2.5)
+
+
 @pytest.mark.parametrize("hole", [0, 70])
 def test_slices_are_measured_by_angle(hole: float) -> None:
     reading = chart(pie_chart((50, 30, 20), ("Rail", "Road", "Sea"), hole=hole))
     assert reading.kind is ChartKind.PIE
     assert values(reading) == near({"Rail": 50, "Road": 30, "Sea": 20}, 0.7)
+
+
+def test_a_slice_pulled_out_of_the_disc_is_read_if_values_are_printed() -> None:
+    names = ("Rail 45%", "Road 33%", "Sea 22%")
+    assert values(chart(pie_chart((45, 33, 22), names, pulled=12))) == {"Rail": 45, "Road": 33, "Sea": 22}
+    unprinted = read_image(pie_chart((45, 33, 22), ("Rail", "Road", "Sea"), pulled=12))
+    assert not isinstance(unprinted, ChartReading)
+
+
+def test_values_of_slices_are_read_from_the_legend() -> None:
+    reading = chart(pie_chart((50, 30, 20), ("Rail: 515 EUR", "Road: 309 EUR", "Sea: 206 EUR"), hole=70))
+    assert values(reading) == {"Rail": 515, "Road": 309, "Sea": 206}
+    assert all(point.printed for point in reading.series[0].points)
+    assert reading.y_axis.unit == "EUR"
 
 
 @pytest.mark.parametrize("ruled", [True, False])
@@ -123,3 +192,13 @@ def test_an_empty_image_has_no_text() -> None:
     reading = read_image(text_image(()))
     assert isinstance(reading, TextReading)
     assert reading.lines == ()
+
+
+@pytest.mark.parametrize(
+    ("texts", "names"),
+    [(["Q1", "Q2", "Q1", "Q2"], ["Q1", "Q2"]), (["a", "b", "c"] * 3, ["a", "b", "c"]), (["a", "b", "a"], []),
+     (["a", "a", "a", "a"], []), (["a", "b", "c", "a", "8", "c", "a", "b", "c"], ["a", "b", "c"]), (["", "b"] * 2, []),
+     (["a", "b", "c", "d"], []), ([], [])],
+)  # fmt: skip
+def test_repeated_categories_are_recognised(texts: list[str], names: list[str]) -> None:
+    assert repeated(texts) == names

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tools.vision.axes import scale_axes
+from tools.vision.ocr import Word
 from tools.vision.scale import Tick, fit
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
@@ -73,3 +75,14 @@ def test_years_are_linear() -> None:
 
 def test_two_labels_are_too_few() -> None:
     assert fit([Tick(0, 0), Tick(100, 10)]) is None
+
+
+@pytest.mark.parametrize(
+    ("texts", "high"),
+    [(("0", "500", "1.000", "1.500"), 1500), (("0", "1.000", "2.000", "3.000"), 3000),
+     (("0.0", "0.5", "1.0", "1.5"), 1.5),
+     (("1.005", "1.010", "1.015", "1.020"), 1.02), (("0.000", "0.500", "1.000", "1.500"), 1.5)],
+)  # fmt: skip
+def test_points_between_thousands_are_told_from_decimal_ones(texts: tuple[str, ...], high: float) -> None:
+    words = [Word(text, (10.0, 300.0 - 60 * place, 40.0, 312.0 - 60 * place), 1.0) for place, text in enumerate(texts)]
+    assert max(tick.value for tick in scale_axes(words, vertical=True)[0].scale.ticks) == pytest.approx(high)

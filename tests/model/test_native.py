@@ -197,26 +197,6 @@ def test_logits_are_those_of_torch(name, dtype, kind):
 
 
 @needs_kernels
-@of_every_kind
-@pytest.mark.parametrize("name", ["mixture", "dense"])
-def test_states_are_those_of_torch(name, kind):
-    ours, theirs = native(name, "int8", kind), reference(name, "int8")
-    layers = range(SHAPES[name].layers)
-    batches = [
-        (step(text(60), 0, range(5, 24), 0), step(text(8, 1), 0, (2,), 0)),
-        (step(text(9, 1)[8:], 8, (2,), 0), step(text(75)[60:], 60, range(5, 24), 0)),
-    ]
-    for batch in batches:
-        got, expected = ours.states(StepBatch(batch), layers), theirs.states(StepBatch(batch), layers)
-        errors = (got - expected).pow(2).mean(-1).sqrt() / expected.std((1, 2)).unsqueeze(1)
-        assert got.shape == expected.shape
-        assert errors[0].max() < 0.02
-        assert errors.median(1).values.max() < 0.05
-    last = StepBatch((step(text(75)[74:], 74, range(5, 24), 0),))
-    assert torch.equal(ours.states(last, layers[-1:])[0], got[-1, -1:])
-
-
-@needs_kernels
 @pytest.mark.skipif(len(HERE) < 2, reason="this processor has one kind of kernels only")
 @pytest.mark.parametrize("dtype", ["int4", "int8", "mixed"])
 @pytest.mark.parametrize("name", ["mixture", "norm of all heads"])

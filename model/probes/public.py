@@ -99,7 +99,7 @@ def davidson(data: Path, chance: random.Random) -> Iterator[Text]:
 def toxigen(data: Path, chance: random.Random) -> Iterator[Text]:
     """Statements about thirteen groups, hateful and neutral."""
     for label, prefix in (("hate", "hate"), (NONE, "neutral")):
-        files = _members(data, "toxigen", lambda name, prefix=prefix: f"prompts/{prefix}_" in name)
+        files = _members(data, "toxigen", re.compile(f"prompts/{prefix}_").search)
         statements = {
             statement
             for text in files.values()
@@ -134,7 +134,7 @@ def public(data: Path, axis: Axis, seed: int = 1) -> list[Text]:
     return [text for name, read in SETS[axis].items() for text in read(data, random.Random(f"{seed} {name}"))]
 
 
-def _members(data: Path, archive: str, wanted: Callable[[str], bool]) -> dict[str, str]:
+def _members(data: Path, archive: str, wanted: Callable[[str], object]) -> dict[str, str]:
     try:
         with tarfile.open(data / f"{archive}.tar.xz") as opened:
             found = {

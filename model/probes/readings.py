@@ -86,9 +86,9 @@ def _in_place(
     work.sort(key=lambda one: len(one[1]))  # chunks of one step are about as long
     states, marked, of = [], [], []
     found = reader.read([part for _, part, _ in work])
-    for (index, _, flags), read_LTD in track(zip(work, found, strict=True), f"{place}: reading", total=len(work)):
+    for (index, _, marks), read_LTD in track(zip(work, found, strict=True), f"{place}: reading", total=len(work)):
         states.append(np.stack([windows(layer_TD, window) for layer_TD in read_LTD.numpy()], 1))
-        marked.append(windows(np.array(flags, np.float32)[:, None], window)[:, 0])
+        marked.append(windows(np.array(marks, np.float32)[:, None], window)[:, 0])
         of += [index] * len(marked[-1])
     return Readings(
         np.concatenate(states).astype(np.float16), np.concatenate(marked).astype(np.float16), np.array(of, np.int32)

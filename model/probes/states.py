@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from flightloop.chat import ChatMessage, ChatRequest, FunctionCall, ToolCall
@@ -93,5 +94,5 @@ class StatesReader:
             blocks = (*range(self._shared), *range(own, own + self._each))
             steps.append(SequenceStep((*rest, *text), first, blocks, 0))
         states_LTD = self._runner.states(StepBatch(tuple(steps)), self._layers)
-        each = states_LTD.split([len(step.tokens) for step in steps], 1)
+        each = torch.split(states_LTD, [len(step.tokens) for step in steps], 1)
         return [one[:, len(rest) :] for one in each]

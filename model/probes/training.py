@@ -34,7 +34,8 @@ class Network:
     def __call__(self, x_ND: Floats) -> Floats:
         """Logits (N,)."""
         hidden_NH = np.maximum(x_ND @ self.first_DH + self.offset_H, 0)
-        return hidden_NH @ self.second_H + np.float32(self.bias)
+        logit_N: Floats = hidden_NH @ self.second_H + np.float32(self.bias)
+        return logit_N
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,10 @@ def fit_network(x_ND: Floats, wanted_N: Flags, weight_N: Floats, recipe: Recipe)
         network = nn.Sequential(nn.Dropout(DROPOUT[0]), first, nn.ReLU(), nn.Dropout(DROPOUT[1]), second)
         optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
         for _ in range(recipe.epochs):
-            for rows in torch.randperm(len(x)).split(BATCH):
+            for rows in torch.split(torch.randperm(len(x)), BATCH):
                 optimiser.zero_grad()
-                binary_cross_entropy_with_logits(network(x[rows])[:, 0], wanted[rows], each[rows]).backward()
+                loss = binary_cross_entropy_with_logits(network(x[rows])[:, 0], wanted[rows], each[rows])
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
     first_DH = (first.weight.detach().numpy() / deviation_D).T.astype(np.float32)
     offset_H = (first.bias.detach().numpy() - mean_D @ first_DH).astype(np.float32)

@@ -18,7 +18,8 @@ from model.probes.training import Network, Recipe, fit_network
 from model.weights.tiny import tiny_model
 
 RANDOM = np.random.default_rng(0)
-NETWORK = Network(*(RANDOM.normal(size=size).astype(np.float32) for size in ((32, 4), 4, 4)), 0.25)
+FIRST, OFFSET, SECOND = (RANDOM.normal(size=size).astype(np.float32) for size in ((32, 4), (4,), (4,)))
+NETWORK = Network(FIRST, OFFSET, SECOND, 0.25)
 PROBE = Probe("injection", "result", 1, 8, NETWORK, 1.5)
 WEIGHTS = "a" * 64
 

@@ -2,6 +2,7 @@
 
 from bench.guardrails.agentdojo import agentdojo
 from bench.guardrails.cross_subject import cross_subject
+from bench.guardrails.detection import detection
 from bench.guardrails.disguises import disguises_found
 from bench.guardrails.egress import egress
 from bench.guardrails.hostile_text import hostile_text
@@ -18,5 +19,5 @@ ROWS = {
     "hostile_text_ms": hostile_text,
     "agentdojo": agentdojo,
 }
-DATA_ROWS = {"pii": personal_data, "pii_ordinary": ordinary_texts}
+DATA_ROWS = {"pii": personal_data, "pii_ordinary": ordinary_texts, "detection": detection}
 """Rows that need a data set."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from model.engine.kv_cache import KVCache
 from model.engine.scheduler import Slice
+from model.nn.attention import AttentionBatch
 from model.nn.decoder import Decoder
 
 
@@ -56,6 +57,22 @@ class Runner(Protocol):
         ...
 
 
+class StatesRunner(Protocol):
+    """Computes the hidden states of tokens, without logits."""
+
+    def states(self, batch: StepBatch, layers: Sequence[int]) -> Tensor:
+        """Hidden states that enter layers.
+
+        Args:
+            batch: tokens, none of them scored. Their keys and values are written to the cache, of the layers that run.
+            layers: numbers of layers from 0, in ascending order. Layers from the last of them on don't run.
+
+        Returns:
+            states_LTD, float32, in the batch's order of tokens.
+        """
+        ...
+
+
 class LocalRunner:
     """Runs the decoder in this process."""
 
@@ -65,6 +82,18 @@ class LocalRunner:
 
     @torch.inference_mode()
     def run(self, batch: StepBatch) -> Tensor:
+        layout, tokens_T = self._laid_out(batch)
+        hidden_TD = self._decoder(tokens_T, layout.positions_T, self._kv, layout)
+        return self._decoder.logits(hidden_TD[scored_rows(batch)])
+
+    @torch.inference_mode()
+    def states(self, batch: StepBatch, layers: Sequence[int]) -> Tensor:
+        """Implements `StatesRunner`."""
+        layout, tokens_T = self._laid_out(batch)
+        wanted = checked_layers(layers, self._decoder.config.layers)
+        return self._decoder.states(tokens_T, layout.positions_T, self._kv, layout, wanted)
+
+    def _laid_out(self, batch: StepBatch) -> tuple[AttentionBatch, Tensor]:
         steps = batch.sequences
         layout = self._decoder.layout(
             [len(step.tokens) for step in steps],
@@ -73,12 +102,17 @@ class LocalRunner:
             self._kv.block_size,
             [step.window_blocks or step.blocks for step in steps],
         )
-        tokens_T = torch.tensor([token for step in steps for token in step.tokens])
-        hidden_TD = self._decoder(tokens_T, layout.positions_T, self._kv, layout)
-        return self._decoder.logits(hidden_TD[scored_rows(batch)])
+        return layout, torch.tensor([token for step in steps for token in step.tokens])
 
     def expert_tokens(self) -> Sequence[int]:
         return self._decoder.expert_tokens_E.tolist()
+
+
+def checked_layers(layers: Sequence[int], count: int) -> Sequence[int]:
+    """The layers. Raises ValueError unless they are numbers of a model's ``count`` layers in ascending order."""
+    if not layers or list(layers) != sorted(set(layers)) or layers[0] < 0 or layers[-1] >= min(count, 64):
+        raise ValueError(f"layers must ascend from 0 to at most {min(count, 64) - 1}, not {list(layers)}")
+    return layers
 
 
 def scored_rows(batch: StepBatch) -> list[int]:

@@ -76,6 +76,9 @@ class Batch(Structure):
         ("table_at", c_void_p),
         ("tables", c_void_p * 2),
         ("scored_row", c_void_p),
+        ("states", c_void_p),
+        ("wanted", c_int64),
+        ("depth", c_int32),
     ]
 
 

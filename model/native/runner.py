@@ -14,7 +14,7 @@ from torch import Tensor
 
 from model.config import Kernels
 from model.engine.masks import Masks
-from model.engine.runner import SequenceStep, StepBatch
+from model.engine.runner import SequenceStep, StepBatch, checked_layers
 from model.engine.sampler import Chosen
 from model.native import build, library
 from model.native.cache import QuantisedCache
@@ -49,17 +49,37 @@ class NativeRunner:
         assert kind is not None, str(machine_obstacle())
         self._kernels = library.load(build.compiled(cache), kind.name)
         self._decoder = NativeDecoder(packed, kv)
-        self._vocabulary = packed.shape.vocab
+        self._shape = packed.shape
         self._handle = self._kernels.open(ctypes.byref(self._decoder.model), threads, SPINS)
 
     def run(self, batch: StepBatch) -> Tensor:
         rows = _Rows(batch)
+        logits = torch.empty(len(rows.scored), self._shape.vocab)
+        self._step(rows, logits, depth=self._shape.layers)
+        return logits
+
+    def states(self, batch: StepBatch, layers: Sequence[int]) -> Tensor:
+        """Implements `model.engine.runner.StatesRunner`."""
+        rows, wanted = _Rows(batch), checked_layers(layers, self._shape.layers)
+        assert not rows.scored, "a step for hidden states scores no tokens"
+        states_LTD = torch.empty(len(layers), len(rows.tokens), self._shape.width)
+        self._step(rows, torch.empty(0), depth=wanted[-1], wanted=wanted, states_LTD=states_LTD)
+        return states_LTD[:, rows.order]
+
+    def _step(
+        self,
+        rows: _Rows,
+        logits: Tensor,
+        *,
+        depth: int,
+        wanted: Sequence[int] = (),
+        states_LTD: Tensor | None = None,
+    ) -> None:
         length, size = _array(rows.lengths), _array(len(step.blocks) for step in rows.steps)
         token, position, scored = _array(rows.tokens), _array(rows.positions), _array(rows.scored)
         start, table_at = np.cumsum(length, dtype=np.int32) - length, np.cumsum(size, dtype=np.int32) - size
         table = _array(chain.from_iterable(step.blocks for step in rows.steps))
         window_table = _array(chain.from_iterable(step.window_blocks or step.blocks for step in rows.steps))
-        logits = torch.empty(len(scored), self._vocabulary)
         native = library.Batch(
             tokens=len(token),
             sequences=len(rows.steps),
@@ -72,9 +92,11 @@ class NativeRunner:
             table_at=table_at.ctypes.data,
             tables=(ctypes.c_void_p * 2)(table.ctypes.data, window_table.ctypes.data),
             scored_row=scored.ctypes.data,
+            states=None if states_LTD is None else states_LTD.data_ptr(),
+            wanted=sum(1 << layer for layer in wanted),
+            depth=depth,
         )
         self._kernels.step(self._handle, ctypes.byref(native), logits.data_ptr())
-        return logits
 
     def choose(self, logits_NV: Tensor, masks: Masks | None) -> Chosen:
         """Implements `model.engine.sampler.Chooser`."""
@@ -110,6 +132,7 @@ class _Rows:
         tokens, positions: token and position of each row.
         answers: number of rows that belong to answers.
         scored: rows that need logits, in the batch's order.
+        order: row of each of the batch's tokens.
     """
 
     def __init__(self, batch: StepBatch) -> None:
@@ -121,9 +144,11 @@ class _Rows:
         self.answers = len(self.tokens)
         prompts = [self._put(step, 0, len(step.tokens) - step.answer) for step in batch.sequences]
         self.scored: list[int] = []
+        self.order: list[int] = []
         for step, answer, prompt in zip(batch.sequences, answers, prompts, strict=True):
             rows = [*prompt, *answer]
             self.scored += rows[len(rows) - step.logits :]
+            self.order += rows
 
     def _put(self, step: SequenceStep, first: int, last: int) -> range:
         """Adds tokens [first, last) of a step and returns their rows."""

@@ -95,6 +95,22 @@ class Decoder(nn.Module):
             self.expert_tokens_E += torch.cat(choices).bincount(minlength=self.config.experts)
         return self.norm(x_TD)  # type: ignore[no-any-return]
 
+    def states(
+        self, tokens_T: Tensor, positions_T: Tensor, kv: KeyValues, batch: AttentionBatch, layers: Sequence[int]
+    ) -> Tensor:
+        """Hidden states that enter the given layers, in ascending order, as (L, T, D) in float32.
+
+        Runs the layers below the last of them. Other arguments as in `forward`; the experts' tokens aren't counted.
+        """
+        x_TD = self.embedding(tokens_T)
+        rope = self.rope(positions_T, x_TD.dtype)
+        states = [x_TD] if 0 in layers else []
+        for index, block in enumerate(self.blocks[: layers[-1]], 1):
+            x_TD, _ = block(x_TD, rope, kv, batch)
+            if index in layers:
+                states.append(x_TD)
+        return torch.stack(states).float()
+
     def layout(
         self,
         query_lens: Sequence[int],

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from model.engine.kv_cache import KVCache
 from model.engine.runner import LocalRunner, SequenceStep, StepBatch
+from model.nn.attention import NoCache
 from model.weights.tiny import TINY, random_decoder
 
 SHAPE = replace(TINY, vocab=300)
@@ -38,3 +40,25 @@ def test_a_step_without_scored_rows_fills_the_cache_only() -> None:
     later = subject.run(StepBatch((SequenceStep((4, 5), 3, (0, 1), 1),)))
     whole = runner().run(StepBatch((SequenceStep((1, 2, 3, 4, 5), 0, (0, 1), 1),)))
     torch.testing.assert_close(later, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_states_are_what_enters_each_layer() -> None:
+    subject, decoder = runner(), random_decoder(SHAPE, 0)
+    seen: dict[int, torch.Tensor] = {}
+    for layer, block in enumerate(decoder.blocks):
+        block.register_forward_pre_hook(lambda _, given, layer=layer: seen.update({layer: given[0]}))
+    tokens = torch.tensor([5, 6, 7, 8, 9])
+    layout = decoder.dense_layout([5])
+    decoder(tokens, layout.positions_T, NoCache(), layout)
+    first = subject.states(StepBatch((SequenceStep((5, 6, 7), 0, (0, 1), 0),)), (0, 1))
+    then = subject.states(StepBatch((SequenceStep((8, 9), 3, (0, 1), 0),)), (0, 1))
+    states = torch.cat([first, then], 1)
+    torch.testing.assert_close(states, torch.stack([seen[0], seen[1]]), rtol=1e-4, atol=1e-4)
+    (only,) = runner().states(StepBatch((SequenceStep((5, 6, 7, 8, 9), 0, (0, 1), 0),)), (1,))
+    torch.testing.assert_close(only, seen[1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layers", [(), (1, 0), (0, 0), (-1,), (SHAPE.layers,)])
+def test_layers_that_the_model_lacks_are_refused(layers: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="ascend from 0 to at most 1"):
+        runner().states(StepBatch((SequenceStep((5,), 0, (0,), 0),)), layers)

@@ -41,9 +41,10 @@ void Decoder::split(int rows, int narrow, std::vector<Chunk>& chunks) {
 void Decoder::step(const Batch& batch, float* logits) {
   batch_ = &batch;
   plan();
-  layer(model_.layers[0], Before::kEmbedding);
-  for (int i = 1; i < shape_.layers; ++i)
-    layer(model_.layers[i], shape_.experts ? Before::kRouted : Before::kNothing);
+  kept_ = 0;
+  layer(0, Before::kEmbedding);
+  for (int i = 1; i < shape_.layers && i <= batch.depth; ++i)
+    layer(i, shape_.experts ? Before::kRouted : Before::kNothing);
   team_.phase(batch.scored, [&](int unit, int me) { finish(unit, scratch_[me]); });
   const int units = batch.scored ? ceil_div(model_.head.outputs, kScored) : 0;
   team_.phase(units, [&](int unit, int) { score(unit, logits); });
@@ -128,10 +129,16 @@ void Decoder::cut() {
   part_total_.need(static_cast<size_t>(parts) * kJoinedRows);
 }
 
-void Decoder::layer(const Layer& layer, Before before) {
+void Decoder::layer(int index, Before before) {
+  const Layer& layer = model_.layers[index];
   const int rows = batch_->tokens, all = static_cast<int>(chunks_.size());
   const bool many = rows > kChunk / 2;
   team_.phase(rows, [&](int row, int) { normed(row, layer.attention_norm, before); }, false, kFewRows);
+  if (batch_->states && index < 64 && batch_->wanted >> index & 1) {
+    const size_t size = static_cast<size_t>(rows) * shape_.width;
+    std::copy_n(x_.get(), size, batch_->states + size * kept_++);
+  }
+  if (index == batch_->depth) return;  // only its input was wanted
   const int heads = shape_.heads + 2 * shape_.kv_heads;
   team_.phase(heads * all, [&](int unit, int me) { project(unit, layer, scratch_[me]); }, many);
   if (shape_.full_norm) team_.phase(rows, [&](int row, int) { norm_full(row, layer); });

@@ -52,6 +52,9 @@ struct Batch {
   const int32_t *table_at;             // index of each sequence's first block in a table
   const int32_t *tables[2];
   const int32_t *scored_row;           // rows that need logits
+  float* states;                       // [wanted layer][token][width]: hidden states; null: none
+  int64_t wanted;                      // bit i: the states that enter layer i, of the first 64
+  int32_t depth;                       // layers that run; with fewer than the model has, nothing is scored
 };
 
 struct Model {
@@ -107,7 +110,7 @@ class Decoder {
 
   void plan();
   void cut();
-  void layer(const Layer& layer, Before before);
+  void layer(int index, Before before);
   void embed(int row, float* x);
   void normed(int row, const float* weight, Before before);
   void route(int row, const Layer& layer);
@@ -151,6 +154,7 @@ class Decoder {
   std::vector<Scratch> scratch_;
   const Batch* batch_ = nullptr;
   int narrow_ = 0;                     // number of narrow rows, which come first
+  int kept_ = 0;                       // layers whose states have been kept in this step
   std::vector<Chunk> chunks_;
   std::vector<Attended> attended_;
   std::vector<Chosen> chosen_;         // one per expert

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from agent.run.history import CallState, Turn
 from flightloop.code_task import SecurityLevel
 from flightloop.events import CallsDecided
 
+_CRASH = re.compile(r"(?:NameError|UnboundLocalError): .*\(line \d+ of the program\)$", re.S)
 SEVERITIES = ("low", "medium", "high", "critical")
 LEAST = {SecurityLevel.LOW: None, SecurityLevel.MEDIUM: "medium", SecurityLevel.HIGH: "low"}
 """Least severity of the findings that a level wants repaired; None: none."""
@@ -59,6 +61,14 @@ class Candidate:
         """Results of tests that it does not pass. A test that does not compile says nothing."""
         results = [self._result(test) for test in tests]
         return [one for one in results if one.get("passed") is not True and not _uncompiled(one)]
+
+    def crashes(self) -> list[str]:
+        """A call of any test that shows a mistake of the program, whatever the test expects: an undefined name."""
+        return [
+            f"{' '.join(result['test'].split())[:80]} raised {result['error']}"
+            for result in self.results
+            if _CRASH.match(str(result.get("error", "")))
+        ][:1]
 
     def values(self, calls: Sequence[str]) -> tuple[str, ...]:
         """What it returns for calls: values, or kinds of errors."""

@@ -26,6 +26,7 @@ from agent.procedures.decoding import never_in, opening_of
 from agent.procedures.examples import Test
 from agent.procedures.languages import language_named
 from agent.procedures.procedure import Ask, Check, Finish, Outline, Progress, Step, ToolUse, Unusable
+from agent.procedures.wanted import Kind
 from flightloop.code_result import result_text
 from flightloop.code_task import CodeTask, SecurityLevel, parsed_task
 
@@ -40,8 +41,11 @@ AGREEING = 2
 """Programs written independently that have to agree before no more are written."""
 ENOUGH_EXAMPLES, ENOUGH_PROGRAMS = 3, 3
 """A program that passes all of so many examples needs no agreement, nor does one of so many programs."""
-SCENARIO_OPENING = {"python": "```python\ndef test_solution():\n"}
-TEST_TOKENS = 240
+SCENARIO_OPENING = {
+    "python": "```python\ndef test_solution():\n",
+    "java": "```java\nclass Main {\n    public static void main(String[] args) throws Exception {\n",
+}
+TEST_TOKENS, SCENARIO_TOKENS = 240, 320
 """Longest answer with tests. Small models go on with the same test."""
 
 
@@ -64,8 +68,13 @@ class _Generation:
         self.language = language_named(self.task.language)
         self.level = self.task.security_level
         self.stub = self.language.is_stub(self.prompt)
+        self.wanted = self.language.wanted(self.prompt, self.task.constraints.signature)
+        for one in self.work.candidates:
+            missing = self.language.missing(one.code, self.wanted.names)
+            if one.compiled and missing is not None:
+                one.error = f"the program does not define {missing}, which was asked for"
         self.entry = self._entry()
-        self.examples: list[Test] = self.language.examples(self.prompt, self.entry) if self.entry else []
+        self.examples = self._examples(self.entry)
 
     def step(self) -> Step:
         work = self.work
@@ -92,7 +101,8 @@ class _Generation:
         tries, work = self.work.test_tries, self.work
         if self.entry is None or self.task.rounds == 1 or tries >= MOST_TEST_TRIES[self.level]:
             return False
-        if not any(one.compiled for one in work.candidates):
+        best = self.best()
+        if best is None or best.error or not self._can_be_tested(best.code):
             return False
         return tries == 0 or not (self.examples or any(self._has_accepted_test(one) for one in work.candidates))
 
@@ -124,13 +134,13 @@ class _Generation:
     def _write_tests(self) -> Step:
         assert self.entry is not None
         tries, entry = self.work.test_tries, self.entry
-        if tries == 0:
+        if tries == 0 and self.wanted.kind is not Kind.CLASS:
             messages = test_messages(self.task, self.prompt, entry, self.language.test_form(entry), stub=self.stub)
             return Ask(TESTS, messages, self._read_tests, 0.0, 0, TEST_TOKENS, self.language.test_opening(entry))
-        messages = scenario_messages(self.task, self.prompt, entry, stub=self.stub)
-        opening = SCENARIO_OPENING.get(self.language.name)
-        temperature = 0.0 if tries == 1 else TEMPERATURE
-        return Ask(TESTS, messages, self._read_scenario, temperature, tries, TEST_TOKENS, opening)
+        messages = scenario_messages(self.task, self.prompt, entry, self.wanted.kind, stub=self.stub)
+        opening = SCENARIO_OPENING[self.language.name]
+        temperature = TEMPERATURE if self.work.scenarios or tries > 1 else 0.0
+        return Ask(TESTS, messages, self._read_scenario, temperature, tries, SCENARIO_TOKENS, opening)
 
     def _again(self) -> Step:
         """Repairs the latest program, or else writes another one."""
@@ -171,8 +181,8 @@ class _Generation:
         best = self.best()
         own = self._accepted_tests(best)
         supported = best is not None and self._supported(best)
-        made = report(self.task, self.language, self.work, best, self.examples, own, self.entry, supported=supported)
-        return Finish(result_text(made))
+        facts = (self.task, self.language, self.work, best, self.examples, own, self.wanted, self.entry)
+        return Finish(result_text(report(*facts, supported=supported)))
 
     # Reading answers
 
@@ -185,15 +195,28 @@ class _Generation:
             calls.append(ToolUse("check_constraints", {"code": code, "constraints": asked, **language}))
         tests = _as_arguments([*self._tests_for(code), *self.work.own_tests])
         tests += [{"statements": text} for text in self.work.scenarios]
-        if tests:
+        if tests and self._can_be_tested(code):
             calls.append(ToolUse("run_tests", {"code": code, "tests": tests, **language}))
         return calls
 
     def _tests_for(self, code: str) -> list[Test]:
         if self.entry is not None:
             return self.examples
-        entry = self.language.defined(code)  # the first program decides what the function is called
-        return self.language.examples(self.prompt, entry) if entry else []
+        return self._examples(self.language.defined(code))  # the first program decides what the function is called
+
+    def _can_be_tested(self, code: str) -> bool:
+        """False for a program that begins its work when it is loaded."""
+        return self.wanted.kind is not Kind.PROGRAM or self.language.loads_quietly(code)
+
+    def _examples(self, entry: str | None) -> list[Test]:
+        """The prompt's examples of the function, or of the methods of the class that it names."""
+        names = [*self.wanted.names, *self._methods()] if self.wanted.kind is Kind.CLASS else [entry] if entry else []
+        return list(dict.fromkeys(test for name in names for test in self.language.examples(self.prompt, name)))
+
+    def _methods(self) -> list[str]:
+        """The first method of the first program that was written."""
+        found = self.language.defined(self.work.candidates[0].code) if self.work.candidates else None
+        return [found] if found else []
 
     def _read_tests(self, answer: str) -> list[ToolUse]:
         assert self.entry is not None
@@ -287,7 +310,7 @@ class _Generation:
         return list(dict.fromkeys(found))[:3]
 
     def _entry(self) -> str | None:
-        asked = self.language.entry(self.prompt, self.task.constraints.signature)
+        asked = self.wanted.entry
         if asked is None and self.work.candidates:
             return self.language.defined(self.work.candidates[0].code)
         return asked

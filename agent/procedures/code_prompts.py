@@ -6,11 +6,27 @@ from collections.abc import Sequence
 
 from agent.procedures.candidates import Candidate
 from agent.procedures.examples import Test
+from agent.procedures.wanted import Kind
 from flightloop.code_task import CodeTask, SecurityLevel
 
 Messages = list[tuple[str, str]]
 _TITLES = {"python": "Python 3", "java": "Java 17"}
 MOST_PROBLEMS = 4
+_SCENARIO = {
+    ("python", False): "The function `{entry}` exists. Write one short function `test_solution()` that sets up what it"
+    " needs (such as sqlite3.connect(':memory:'), or a file in the working directory), calls `{entry}`, and"
+    " asserts what it should return. Answer with one ```python block.",
+    (
+        "python",
+        True,
+    ): "The class `{entry}` exists. Write one short function `test_solution()` that makes an object of it,"
+    " calls its methods in turn, and asserts what they should return. Answer with one ```python block.",
+    ("java", False): "The method `{entry}` exists. Write one short class `Main` whose `main` calls it and throws a"
+    " RuntimeException if a result is wrong. Answer with one ```java block.",
+    ("java", True): "The class `{entry}` exists. Write one short class `Main` whose `main` makes an object of it, calls"
+    " its methods in turn, and throws a RuntimeException if a result is wrong. Answer with one ```java block.",
+}
+"""Requests for a test, by language, and by whether a class is tested."""
 
 
 def write_messages(
@@ -60,17 +76,10 @@ def test_messages(task: CodeTask, prompt: str, entry: str, form: str, *, stub: b
     ]
 
 
-def scenario_messages(task: CodeTask, prompt: str, entry: str, *, stub: bool) -> Messages:
-    """Asks for one test that sets up what the function needs."""
+def scenario_messages(task: CodeTask, prompt: str, entry: str, kind: Kind, *, stub: bool) -> Messages:
+    """Asks for one test that sets up what the function or class needs."""
     asked = _block(task, prompt) if stub else prompt
-    return [
-        (
-            "user",
-            f"{asked}\n\nThe function `{entry}` exists. Write one short function `test_solution()` that sets up what it"
-            f" needs (such as sqlite3.connect(':memory:'), or a file in the working directory), calls `{entry}`, and"
-            f" asserts what it should return. Answer with one ```{task.language.value} block.",
-        )
-    ]
+    return [("user", f"{asked}\n\n{_SCENARIO[task.language.value, kind is Kind.CLASS].format(entry=entry)}")]
 
 
 def problems_of(candidate: Candidate, level: SecurityLevel, tests: Sequence[Test]) -> list[str]:
@@ -80,7 +89,7 @@ def problems_of(candidate: Candidate, level: SecurityLevel, tests: Sequence[Test
     found = [
         f"line {one['line']}: {one['reason']} {one.get('fix', '')}".strip() for one in candidate.open_findings(level)
     ]
-    return [*map(_failed_test, candidate.failed(tests)), *found, *_too_slow(candidate)]
+    return [*map(_failed_test, candidate.failed(tests)), *candidate.crashes(), *found, *_too_slow(candidate)]
 
 
 def _block(task: CodeTask, code: str) -> str:

@@ -8,6 +8,7 @@ from typing import Protocol
 from agent.procedures.examples import Test
 from agent.procedures.java_code import JavaCode
 from agent.procedures.python_code import PythonCode
+from agent.procedures.wanted import Wanted
 
 
 class GeneratedLanguage(Protocol):
@@ -29,6 +30,18 @@ class GeneratedLanguage(Protocol):
 
     def entry(self, prompt: str, signature: str | None) -> str | None:
         """Name of the function that is asked for; None if the prompt does not say."""
+        ...
+
+    def wanted(self, prompt: str, signature: str | None) -> Wanted:
+        """What the prompt asks for."""
+        ...
+
+    def missing(self, code: str, names: Sequence[str]) -> str | None:
+        """The first of these names that a program does not define."""
+        ...
+
+    def loads_quietly(self, code: str) -> bool:
+        """Whether a program only defines things when it is loaded, so that its functions can be tested."""
         ...
 
     def defined(self, code: str) -> str | None:

@@ -10,7 +10,10 @@ from collections.abc import Iterator, Sequence
 
 from agent.procedures.examples import FENCED, NAMED, Test, examples, is_example_call, is_literal
 from agent.procedures.procedure import Unusable
+from agent.procedures.wanted import CLASS, Kind, Wanted, is_program
 
+_HEADER = re.compile(r"`((?:async\s+)?(?:def\s+)?(\w+)\s*\([^`]*\)(?:\s*->\s*[^`]+?)?):?`")
+"""A function's header in a sentence, if it has annotations."""
 _TYPING = {
     "Any", "Callable", "Deque", "DefaultDict", "Dict", "FrozenSet", "Generator", "Iterable", "Iterator", "List",
     "Mapping", "NamedTuple", "Optional", "Sequence", "Set", "Tuple", "Type", "TypeVar", "Union",
@@ -22,7 +25,12 @@ _HOMES = {
     "cmp_to_key": "functools", "Path": "pathlib", "heappush": "heapq", "heappop": "heapq", "heapify": "heapq",
     "permutations": "itertools", "combinations": "itertools", "product": "itertools", "groupby": "itertools",
     "chain": "itertools", "accumulate": "itertools", "bisect_left": "bisect", "bisect_right": "bisect",
-    "gcd": "math", "sqrt": "math", "ceil": "math", "floor": "math",
+    "gcd": "math", "sqrt": "math", "ceil": "math", "floor": "math", "factorial": "math", "isclose": "math",
+    "date": "datetime", "timezone": "datetime", "partial": "functools", "wraps": "functools", "cache": "functools",
+    "islice": "itertools", "zip_longest": "itertools", "pairwise": "itertools", "insort": "bisect",
+    "StringIO": "io", "BytesIO": "io", "urlparse": "urllib.parse", "urlsplit": "urllib.parse", "quote": "urllib.parse",
+    "unquote": "urllib.parse", "Enum": "enum", "ABC": "abc", "abstractmethod": "abc", "Lock": "threading",
+    "namedtuple": "collections", "ChainMap": "collections", "contextmanager": "contextlib", "ROUND_HALF_UP": "decimal",
 } | dict.fromkeys(_TYPING, "typing")  # fmt: skip
 
 
@@ -50,7 +58,8 @@ class PythonCode:
             raise Unusable("the answer contains no program")
         if not code.strip():
             raise Unusable("the program is empty")
-        return self._completed(code.strip("\n") + "\n", prompt)
+        whole = self.wanted(prompt, None).kind is Kind.PROGRAM
+        return self._completed(code.strip("\n") + "\n", prompt, whole=whole)
 
     def entry(self, prompt: str, signature: str | None) -> str | None:
         """Name of the function that is asked for; None if the prompt does not say."""
@@ -60,7 +69,24 @@ class PythonCode:
         if stub is not None:
             return _functions(stub)[-1]
         named = NAMED.search(prompt)
-        return named[1] if named else None
+        return named[1] if named else _annotated(prompt)
+
+    def wanted(self, prompt: str, signature: str | None) -> Wanted:
+        entry, named = self.entry(prompt, signature), CLASS.search(prompt)
+        if entry is None and named is not None:
+            return Wanted(Kind.CLASS, named[1], (named[1],))
+        if entry is None and is_program(prompt):
+            return Wanted(Kind.PROGRAM)
+        return Wanted(Kind.FUNCTION, entry, (entry,) if entry else ())
+
+    def missing(self, code: str, names: Sequence[str]) -> str | None:
+        tree = _tree(code)
+        bound = set(_bound(tree)) if tree else set(names)
+        return next((name for name in names if name not in bound), None)
+
+    def loads_quietly(self, code: str) -> bool:
+        tree = _tree(code)
+        return tree is not None and not any(_is_use(node) and not _is_docstring(node) for node in tree.body)
 
     def defined(self, code: str) -> str | None:
         """Name of the last function that a program defines."""
@@ -140,11 +166,12 @@ class PythonCode:
             parts.append(text.removesuffix("\ntest_solution()").replace("test_solution", f"test_scenario_{number}"))
         return "\n\n\n".join(parts) + "\n"
 
-    def _completed(self, code: str, prompt: str) -> str:
+    def _completed(self, code: str, prompt: str, *, whole: bool) -> str:
+        """The program with what it lacks. ``whole``: it is run as a whole, so nothing at its end is an example."""
         tree = _tree(code)
         if tree is None:
             return code
-        program = _without_examples(code, tree)
+        program = code if whole else _without_examples(code, tree)
         tree = _tree(program) or tree
         head = list(_missing_head(tree, self.stub(prompt)))
         whole = "\n".join([*head, program]) if head else program
@@ -162,6 +189,19 @@ def _tree(code: str) -> ast.Module | None:
 
 def _functions(tree: ast.Module) -> list[str]:
     return [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def _annotated(prompt: str) -> str | None:
+    """Name of the function whose header with annotations stands in a sentence."""
+    for header, name in _HEADER.findall(prompt):
+        tree = _tree(f"{header if 'def ' in header else f'def {header}'}: ...")
+        if tree is not None and (" -> " in header or ": " in header or "def " in header):
+            return str(name)
+    return None
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _is_foreign(node: ast.Import | ast.ImportFrom) -> bool:

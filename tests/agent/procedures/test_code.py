@@ -57,14 +57,16 @@ class Generator:
         self.events: list[RunEvent]
         self.model: ScriptedChatModel
 
-    async def __call__(self, task: dict[str, object], prompt: str, *answers: str) -> CodeResult:
+    async def __call__(
+        self, task: dict[str, object], prompt: str, *answers: str, budget: dict[str, float] | None = None
+    ) -> CodeResult:
         agent, journal = self._project.agent("coder"), memory_journal()
         self.model = ScriptedChatModel([text(answer) for answer in answers])
         guard = make_guards(load_settings(home=self._data), self.model, "fake")(self._project.policy_of(agent))
         runner = InlineRunner(journal, lambda run: AgentRuntime(agent, guard, self._hosts), self._data, "test")
         said = task_text(CodeTask.model_validate(task), prompt)
         created = RunCreated.model_validate(
-            {"agent": "coder", "session_id": "s", "input": said, "budget": agent.budget.budget()}
+            {"agent": "coder", "session_id": "s", "input": said, "budget": budget or agent.budget.budget()}
         )
         self.run = (await runner.run(created, self.model, "fake")).run
         self.events = await all_events(journal, "default", self.run.id)
@@ -343,3 +345,11 @@ async def test_a_class_is_tested_by_what_its_methods_do_together(generate: Gener
     assert "Scenario1.main(arguments);" in result.tests[0].text
     assert "static class Scenario1 {" in result.tests[0].text
     assert "if (!(one.count() == 1)) throw new AssertionError();" in result.tests[0].text
+
+
+async def test_a_budget_that_ends_leaves_the_best_program(generate: Generator) -> None:
+    result = await generate({"rounds": 20}, PROMPT, WRONG, TESTS, *[WRONG] * 20, budget={"tokens": 400})
+    assert (generate.run.stop_reason, len(result.attempts) < 20) == ("answered", True)
+    assert result.code.endswith("return x + 2\n")
+    assert result.stopped is not None
+    assert "double(-1) should return -2" in result.stopped

@@ -32,6 +32,8 @@ class Wish:
     """Folder with HumanEval-X."""
     port: int = 8000
     console: Console = field(default_factory=Console)
+    outputs: Path | None = None
+    """File for the generated programs, JSON lines."""
 
 
 def _sample(problems: Sequence[Problem], wish: Wish) -> list[Problem]:
@@ -53,15 +55,18 @@ def _humaneval_java(client: Flightloop, wish: Wish) -> list[Row]:
 
 
 def _gain(client: Flightloop, wish: Wish, name: str, problems: Sequence[Problem]) -> list[Row]:
-    made = generation.generated(client, wish.console, _sample(problems, wish), SecurityLevel.LOW)
+    chosen = _sample(problems, wish)
+    made = generation.generated(client, wish.console, chosen, SecurityLevel.LOW, outputs=wish.outputs)
     return generation.gain_rows(name, made)
 
 
 def _weaknesses(client: Flightloop, wish: Wish) -> list[Row]:
     problems = _sample(weakness_problems(), wish)
-    return generation.weakness_rows(
-        {level: generation.generated(client, wish.console, problems, level, sample=False) for level in SecurityLevel}
-    )
+
+    def made(level: SecurityLevel) -> list[generation.Generated]:
+        return generation.generated(client, wish.console, problems, level, sample=False, outputs=wish.outputs)
+
+    return generation.weakness_rows({level: made(level) for level in SecurityLevel})
 
 
 PLAIN: dict[str, Callable[[], list[Row]]] = {"scanner": scanner.measure, "escape": escapes.measure}

@@ -22,6 +22,7 @@ _HEADER = re.compile(
     r"(?:\s*throws [\w, .]+)?[;{ ]*`"
 )
 """A method's header in a sentence: modifiers, type and name."""
+_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.S)
 _HOMES = {
     "java.util.*": r"\b(?:List|Map|Set|Queue|Deque|ArrayList|LinkedList|HashMap|TreeMap|LinkedHashMap|HashSet|TreeSet|"
     r"LinkedHashSet|ArrayDeque|PriorityQueue|Stack|Arrays|Collections|Optional|Objects|Iterator|Random|Scanner|"
@@ -124,7 +125,14 @@ class JavaCode:
         return bool(re.search(r"\bclass\s+\w+[^{;]*\{", prompt) and _METHOD.search(prompt))
 
     def header(self, prompt: str) -> str | None:
-        return None  # a Java prompt's method stands in a class, which the answer has to repeat
+        """The class as far as the method that is left to be completed, or that a sentence gives by its header."""
+        if self.is_stub(prompt):
+            text = _COMMENT.sub("", prompt[top_types(prompt)[0].start :])
+            return "\n".join(line for line in text.splitlines() if line.strip())
+        found, named = list(_HEADER.finditer(prompt)), CLASS.search(prompt)
+        if len(found) != 1 or self.wanted(prompt, None).kind is not Kind.FUNCTION:
+            return None
+        return f"class {named[1] if named else 'Solution'} {{\n    {found[0][0].strip('`;{ ')} {{"
 
     def examples(self, prompt: str, entry: str) -> list[Test]:
         found: dict[str, str] = {}

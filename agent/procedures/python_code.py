@@ -12,8 +12,8 @@ from agent.procedures.examples import FENCED, NAMED, Test, examples, is_example_
 from agent.procedures.procedure import Unusable
 from agent.procedures.wanted import CLASS, Kind, Wanted, is_program
 
-_HEADER = re.compile(r"`((?:async\s+)?(?:def\s+)?(\w+)\s*\([^`]*\)(?:\s*->\s*[^`]+?)?):?`")
-"""A function's header in a sentence, if it has annotations."""
+_HEADER = re.compile(r"`((?:def\s+)?\w+\s*\([^`]*\)(?:\s*->\s*[^`]+?)?):?`")
+"""A function's header in a sentence."""
 _TYPING = {
     "Any", "Callable", "Deque", "DefaultDict", "Dict", "FrozenSet", "Generator", "Iterable", "Iterator", "List",
     "Mapping", "NamedTuple", "Optional", "Sequence", "Set", "Tuple", "Type", "TypeVar", "Union",
@@ -68,8 +68,10 @@ class PythonCode:
         stub = self.stub(prompt)
         if stub is not None:
             return _functions(stub)[-1]
-        named = NAMED.search(prompt)
-        return named[1] if named else _annotated(prompt)
+        named, header = NAMED.search(prompt), _annotated(prompt)
+        if named is None and header is not None:
+            return _functions(header)[-1]
+        return named[1] if named else None
 
     def wanted(self, prompt: str, signature: str | None) -> Wanted:
         entry, named = self.entry(prompt, signature), CLASS.search(prompt)
@@ -107,8 +109,8 @@ class PythonCode:
         return self.stub(prompt) is not None
 
     def header(self, prompt: str) -> str | None:
-        """Header of the function that the prompt leaves to be completed."""
-        stub = self.stub(prompt)
+        """Header of the function that the prompt leaves to be completed, or gives with its annotations."""
+        stub = self.stub(prompt) or _annotated(prompt)
         if stub is None:
             return None
         last = [node for node in stub.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)][-1]
@@ -191,13 +193,15 @@ def _functions(tree: ast.Module) -> list[str]:
     return [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
-def _annotated(prompt: str) -> str | None:
-    """Name of the function whose header with annotations stands in a sentence."""
-    for header, name in _HEADER.findall(prompt):
+def _annotated(prompt: str) -> ast.Module | None:
+    """The only function whose header stands in a sentence, with annotations."""
+    trees = []
+    for header in _HEADER.findall(prompt):
         tree = _tree(f"{header if 'def ' in header else f'def {header}'}: ...")
-        if tree is not None and (" -> " in header or ": " in header or "def " in header):
-            return str(name)
-    return None
+        node = tree.body[0] if tree else None
+        if isinstance(node, ast.FunctionDef) and (node.returns or any(one.annotation for one in node.args.args)):
+            trees.append(tree)
+    return trees[0] if len(trees) == 1 else None
 
 
 def _is_docstring(node: ast.stmt) -> bool:

@@ -60,11 +60,11 @@ def code(
         run = client.code.start(
             text, language=language, constraints=constraints, security_level=level, rounds=rounds, agent=agent
         )
-        result = result_of(follow(client, console, run.id))
+        result = result_of(follow(client, console, run.id, reply=False))
     _tell(result)
-    if out is not None:
+    if out is not None and result.files:
         _write(result, out)
-    else:
+    elif out is None:
         _show(result)
     raise typer.Exit(0 if result.returned and result.stopped is None else 1)
 

@@ -67,5 +67,5 @@ def test_a_program_that_is_not_returned_can_be_looked_up(serving: Platform, tmp_
     said = " ".join(done.stdout.split())
     assert "program 1 (write) compiles, 1 of 2 tests pass: double(-1) should return -2, but it returned 1" in said
     assert "no program is returned: 1 program was written; the best one has 1 open problem" in said
-    assert "flightloop show run_" in said
+    assert "The console shows the programs that were written, in the run run_" in said
     assert not (tmp_path / "made").exists()

@@ -88,7 +88,7 @@ def _tell(result: CodeResult) -> None:
         why = result.stopped if result.returned else f"no program is returned: {result.stopped}"
         console.print(why, style="red", markup=False, highlight=False)
     if not result.returned and result.attempts:
-        told = f"flightloop show {result.run_id} has the programs that were written; so has the console."
+        told = f"The console shows the programs that were written, in the run {result.run_id}."
         console.print(told, style="dim", markup=False, highlight=False)
 
 

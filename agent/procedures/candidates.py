@@ -12,7 +12,13 @@ from agent.run.history import CallState, Turn
 from flightloop.code_task import SecurityLevel
 from flightloop.events import CallsDecided
 
-_CRASH = re.compile(r"(?:NameError|UnboundLocalError): .*\(line \d+ of the program\)$", re.S)
+_LINE = r".*\(line \d+ of the program\)$"
+_UNDEFINED = re.compile(rf"(?:NameError|UnboundLocalError): {_LINE}", re.S)
+_MISTAKE = re.compile(
+    r"(?:(?:Type|Attribute|Index|Key|ZeroDivision|Recursion)Error|(?:java\.\w+\.)(?:NullPointer|\w*IndexOutOfBounds|"
+    rf"ClassCast|Arithmetic|NoSuchElement|ConcurrentModification|NegativeArraySize)Exception)\b{_LINE}",
+    re.S,
+)
 SEVERITIES = ("low", "medium", "high", "critical")
 LEAST = {SecurityLevel.LOW: None, SecurityLevel.MEDIUM: "medium", SecurityLevel.HIGH: "low"}
 """Least severity of the findings that a level wants repaired; None: none."""
@@ -63,12 +69,17 @@ class Candidate:
         return [one for one in results if one.get("passed") is not True and not _uncompiled(one)]
 
     def crashes(self) -> list[str]:
-        """A call of any test that shows a mistake of the program, whatever the test expects: an undefined name."""
-        return [
-            f"{' '.join(result['test'].split())[:80]} raised {result['error']}"
-            for result in self.results
-            if _CRASH.match(str(result.get("error", "")))
-        ][:1]
+        """An error that shows a mistake of the program, whatever tests expect: an undefined name, or no test without.
+
+        Only errors that are raised in the program's own lines count.
+        """
+        errors = [(one["test"], str(one.get("error", ""))) for one in self.results]
+        for test, error in errors:
+            if _UNDEFINED.match(error):
+                return [f"{_short(test)} raised {error}"]
+        if len(errors) > 1 and all(_MISTAKE.match(error) for _, error in errors):
+            return [f"every test ended in an error: {_short(errors[0][0])} raised {errors[0][1]}"]
+        return []
 
     def values(self, calls: Sequence[str]) -> tuple[str, ...]:
         """What it returns for calls: values, or kinds of errors."""
@@ -101,6 +112,10 @@ class Work:
     """How often the model was asked for tests."""
     unusable: int = 0
     """Answers of the model without a program."""
+
+
+def _short(test: str) -> str:
+    return " ".join(test.split())[:80]
 
 
 def _uncompiled(result: dict[str, Any]) -> bool:

@@ -99,10 +99,15 @@ class _Generation:
     def _wants_tests(self) -> bool:
         """Whether to ask for tests: once in any case, and again while no test of any program passes."""
         tries, work = self.work.test_tries, self.work
-        if self.entry is None or self.task.rounds == 1 or tries >= MOST_TEST_TRIES[self.level]:
+        if (
+            self.wanted.kind is Kind.PROGRAM
+            or self.entry is None
+            or self.task.rounds == 1
+            or tries >= MOST_TEST_TRIES[self.level]
+        ):
             return False
         best = self.best()
-        if best is None or best.error or not self._can_be_tested(best.code):
+        if best is None or best.error or (tries and problems_of(best, self.level, self.examples)):
             return False
         return tries == 0 or not (self.examples or any(self._has_accepted_test(one) for one in work.candidates))
 
@@ -147,7 +152,7 @@ class _Generation:
         last = self.work.candidates[-1]
         problems = problems_of(last, self.level, self.examples)
         rewritten = next((index for index, one in enumerate(reversed(self.work.candidates)) if one.kind == "write"), 0)
-        functional = bool(last.error or last.failed(self.examples))
+        functional = bool(last.error or last.crashes() or last.failed(self.examples))
         repairs = 0 if last.refused else 1 if functional else 2
         if problems and rewritten < repairs and not (functional and self._repeats()):
             return self._repair(last, problems)
@@ -195,7 +200,7 @@ class _Generation:
             calls.append(ToolUse("check_constraints", {"code": code, "constraints": asked, **language}))
         tests = _as_arguments([*self._tests_for(code), *self.work.own_tests])
         tests += [{"statements": text} for text in self.work.scenarios]
-        if tests and self._can_be_tested(code):
+        if tests:
             calls.append(ToolUse("run_tests", {"code": code, "tests": tests, **language}))
         return calls
 
@@ -203,10 +208,6 @@ class _Generation:
         if self.entry is not None:
             return self.examples
         return self._examples(self.language.defined(code))  # the first program decides what the function is called
-
-    def _can_be_tested(self, code: str) -> bool:
-        """False for a program that begins its work when it is loaded."""
-        return self.wanted.kind is not Kind.PROGRAM or self.language.loads_quietly(code)
 
     def _examples(self, entry: str | None) -> list[Test]:
         """The prompt's examples of the function, or of the methods of the class that it names."""
@@ -253,7 +254,7 @@ class _Generation:
             clean = float(open_ones == 0 and not slow)
             strict = clean if self.level is SecurityLevel.HIGH else 0.0
             own_passed = len(one.passed(own)) + len(one.survived(self.work.scenarios))
-            agreement = agreeing[self._behaviour(one)] * (1 + own_passed)
+            agreement = agreeing[self._behaviour(one)] * (1 + own_passed) if self._agreeing(one) else 0
             return strict, float(not one.error), examples_passed, clean, -open_ones, agreement
 
         return max(usable, key=rank)
@@ -264,6 +265,8 @@ class _Generation:
             return False
         if self.examples and (len(self.examples) >= ENOUGH_EXAMPLES or len(self.work.candidates) >= ENOUGH_PROGRAMS):
             return self.level is not SecurityLevel.HIGH or self._supported(best)
+        if self.wanted.kind is Kind.PROGRAM:
+            return True  # nothing would tell which of several is right
         if not self._probes():
             return bool(self.examples) or len(self.work.candidates) >= AGREEING
         return self._agreeing(best) >= AGREEING
@@ -274,7 +277,11 @@ class _Generation:
         return enough or self._agreeing(best) >= AGREEING or self._has_accepted_test(best)
 
     def _agreeing(self, best: Candidate) -> int:
-        return sum(self._behaviour(one) == self._behaviour(best) for one in self.work.candidates if one.compiled)
+        """Programs that do what this one does; 0 if all that it does is to raise errors."""
+        behaviour = self._behaviour(best)
+        if behaviour and all(value[:1] in ("!", "?") for value in behaviour):
+            return 0
+        return sum(self._behaviour(one) == behaviour for one in self.work.candidates if one.compiled)
 
     def _behaviour(self, one: Candidate) -> tuple[str, ...]:
         return one.values(self._probes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from agent.procedures.candidates import Candidate
@@ -13,9 +14,8 @@ Messages = list[tuple[str, str]]
 _TITLES = {"python": "Python 3", "java": "Java 17"}
 MOST_PROBLEMS = 4
 _SCENARIO = {
-    ("python", False): "The function `{entry}` exists. Write one short function `test_solution()` that sets up what it"
-    " needs (such as sqlite3.connect(':memory:'), or a file in the working directory), calls `{entry}`, and"
-    " asserts what it should return. Answer with one ```python block.",
+    ("python", False): "The function `{entry}` exists. Write one short function `test_solution()` that {needs}calls"
+    " `{entry}`, and asserts what it should return. Answer with one ```python block.",
     (
         "python",
         True,
@@ -27,6 +27,14 @@ _SCENARIO = {
     " its methods in turn, and throws a RuntimeException if a result is wrong. Answer with one ```java block.",
 }
 """Requests for a test, by language, and by whether a class is tested."""
+_NEEDS = (
+    (re.compile(r"sqlite|\bsql\b|connection|database", re.I), "makes what it needs in sqlite3.connect(':memory:'), "),
+    (
+        re.compile(r"\bfiles?\b|folder|director|\bpath", re.I),
+        "writes the files that it needs to the working directory, ",
+    ),
+)
+"""What a test of a function in Python may have to set up. A small model does whatever is named."""
 
 
 def write_messages(
@@ -79,7 +87,9 @@ def test_messages(task: CodeTask, prompt: str, entry: str, form: str, *, stub: b
 def scenario_messages(task: CodeTask, prompt: str, entry: str, kind: Kind, *, stub: bool) -> Messages:
     """Asks for one test that sets up what the function or class needs."""
     asked = _block(task, prompt) if stub else prompt
-    return [("user", f"{asked}\n\n{_SCENARIO[task.language.value, kind is Kind.CLASS].format(entry=entry)}")]
+    needs = next((hint for word, hint in _NEEDS if word.search(prompt)), "")
+    request = _SCENARIO[task.language.value, kind is Kind.CLASS].format(entry=entry, needs=needs)
+    return [("user", f"{asked}\n\n{request}")]
 
 
 def problems_of(candidate: Candidate, level: SecurityLevel, tests: Sequence[Test]) -> list[str]:

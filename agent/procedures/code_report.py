@@ -101,10 +101,10 @@ def _unverified(
         return []
     said = []
     if wanted.kind is Kind.PROGRAM:
-        said.append("the program was not run as a whole: at most functions in it were tested")
-    if not examples:
+        said.append("the program was compiled and scanned, but not run: only functions and classes are tested")
+    elif not examples:
         said.append("the prompt has no examples, so nothing independent of the model says what is right")
-    if not examples and not own:
+    if not examples and not own and wanted.kind is not Kind.PROGRAM:
         said.append("no test was run")
     elif examples and not own:
         said.append(f"nothing but the prompt's {_count(len(examples), 'example')} was tested")

@@ -40,10 +40,6 @@ class GeneratedLanguage(Protocol):
         """The first of these names that a program does not define."""
         ...
 
-    def loads_quietly(self, code: str) -> bool:
-        """Whether a program only defines things when it is loaded, so that its functions can be tested."""
-        ...
-
     def defined(self, code: str) -> str | None:
         """Name of the function to test in a program whose prompt named none."""
         ...

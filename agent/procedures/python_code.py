@@ -86,10 +86,6 @@ class PythonCode:
         bound = set(_bound(tree)) if tree else set(names)
         return next((name for name in names if name not in bound), None)
 
-    def loads_quietly(self, code: str) -> bool:
-        tree = _tree(code)
-        return tree is not None and not any(_is_use(node) and not _is_docstring(node) for node in tree.body)
-
     def defined(self, code: str) -> str | None:
         """Name of the last function that a program defines."""
         tree = _tree(code)
@@ -204,10 +200,6 @@ def _annotated(prompt: str) -> ast.Module | None:
     return trees[0] if len(trees) == 1 else None
 
 
-def _is_docstring(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
 def _is_foreign(node: ast.Import | ast.ImportFrom) -> bool:
     """Whether an import is not of the standard library: then it would load the program, which a test already has."""
     known = sys.stdlib_module_names
@@ -255,9 +247,11 @@ def _needed(definitions: list[ast.stmt], tail: list[ast.stmt]) -> bool:
 
 
 def _is_use(node: ast.stmt) -> bool:
-    """Whether a statement at the top level does something, rather than define something."""
+    """Whether a statement after all definitions shows their use, rather than define a constant."""
     if isinstance(node, ast.Assign | ast.AnnAssign):
-        return any(isinstance(one, ast.Call) for one in ast.walk(node))
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        names = [one.id for one in targets if isinstance(one, ast.Name)]
+        return any(isinstance(one, ast.Call) for one in ast.walk(node)) or any(map(str.islower, names))
     if isinstance(node, ast.If):
         return "__name__" not in ast.dump(node.test)
     return isinstance(node, ast.Assert | ast.Expr | ast.For | ast.While | ast.With | ast.Try)

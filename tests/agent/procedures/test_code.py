@@ -308,7 +308,7 @@ async def test_an_undefined_name_is_a_mistake_whatever_a_test_expects(generate: 
     prompt = "Write a function `area(radius)` that returns the area of a circle."
     code = "```python\ndef area(radius):\n    return {} * radius ** 2\n```"
     good = code.format("3.14159")
-    result = await generate({"rounds": 3}, prompt, code.format("PI"), "assert area(1) == 3.14\n", "none", good, good)
+    result = await generate({"rounds": 3}, prompt, code.format("PI"), "assert area(1) == 3.14\n", good, "none", good)
     assert (
         result.attempts[0].problem
         == "area(1) == 3.14 raised NameError: name 'PI' is not defined (line 2 of the program)"
@@ -322,10 +322,10 @@ async def test_an_undefined_name_is_a_mistake_whatever_a_test_expects(generate: 
 async def test_a_program_keeps_what_runs_it_and_a_function_does_not(generate: Generator, asked: str) -> None:
     code = "```python\nimport sys\n\n\ndef turned(text):\n    return text[::-1]\n\nprint(turned(sys.stdin.read()))\n```"
     is_program = "program" in asked
-    answers = [code, code] if is_program else [code, "assert turned('ab') == 'ba'\n", code]
+    answers = [code] if is_program else [code, "assert turned('ab') == 'ba'\n", code]
     result = await generate({}, f"Write a Python {asked} texts backwards.", *answers)
     assert ("print" in result.code) == is_program
-    assert any("not run as a whole" in one for one in result.unverified) == is_program
+    assert any("but not run" in one for one in result.unverified) == is_program
 
 
 @JDK
@@ -353,3 +353,14 @@ async def test_a_budget_that_ends_leaves_the_best_program(generate: Generator) -
     assert result.code.endswith("return x + 2\n")
     assert result.stopped is not None
     assert "double(-1) should return -2" in result.stopped
+
+
+async def test_programs_that_only_raise_errors_do_not_agree(generate: Generator) -> None:
+    prompt = "Write a function `total(values)` that adds numbers."
+    code = "```python\ndef total(values):\n    return {}\n\nvalues = [1, 2]\n```"
+    bad, worse, good = code.format("values + 1"), code.format("values[0] + '1'"), code.format("sum(values)")
+    tests = "assert total([1, 2]) == 3\nassert total([4]) == 4\n"
+    result = await generate({"security_level": "high"}, prompt, bad, tests, worse, good, good)
+    assert result.attempts[0].problem.startswith("every test ended in an error: total([1, 2]) == 3 raised TypeError: ")
+    assert [one.kind for one in result.attempts] == ["write", "repair", "write", "write"]
+    assert (result.returned, result.code) == (True, "def total(values):\n    return sum(values)\n")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +35,8 @@ class Wish:
     console: Console = field(default_factory=Console)
     outputs: Path | None = None
     """File for the generated programs, JSON lines."""
+    url: str | None = None
+    """A platform that runs with this project already, with ``FLIGHTLOOP_API_KEY``; None: one is started."""
 
 
 def _sample(problems: Sequence[Problem], wish: Wish) -> list[Problem]:
@@ -89,12 +92,23 @@ def measure(wish: Wish) -> list[Row]:
     served = [kind for kind in wish.kinds if kind in SERVED]
     if not served:
         return rows
+    with _platform(wish) as client:
+        for kind in served:
+            rows += SERVED[kind](client, wish)
+    return rows
+
+
+@contextmanager
+def _platform(wish: Wish) -> Iterator[Flightloop]:
+    """A client of the platform to measure."""
+    if wish.url is not None:
+        with Flightloop(wish.url, timeout_s=600) as client:
+            yield client
+        return
     with tempfile.TemporaryDirectory(prefix="flightloop-code-") as folder:
         options = ("--no-console", "--no-prometheus", "--project", str(CODER))
         with (
             Platform(Path(folder), wish.port, options) as platform,
             Flightloop(platform.url, platform.key, timeout_s=600) as client,
         ):
-            for kind in served:
-                rows += SERVED[kind](client, wish)
-    return rows
+            yield client

@@ -39,6 +39,8 @@ class Candidate:
     """Whether it could not be compiled at all, as without a JDK; ``error`` says why."""
     results: list[dict[str, Any]] = field(default_factory=list)
     """Results of the tests so far."""
+    mistyped: str | None = None
+    """A call whose value is not of the type that was asked for."""
     findings: list[dict[str, Any]] = field(default_factory=list)
     """Weaknesses and broken constraints."""
     scanned: bool = False
@@ -67,6 +69,11 @@ class Candidate:
         """Results of tests that it does not pass. A test that does not compile says nothing."""
         results = [self._result(test) for test in tests]
         return [one for one in results if one.get("passed") is not True and not _uncompiled(one)]
+
+    def returned(self) -> list[tuple[str, str]]:
+        """Calls of tests that returned something, and the texts of the values."""
+        found = [(str(one["test"]).partition(" == ")[0], one["value"]) for one in self.results if "value" in one]
+        return [(call, str(value)) for call, value in found]
 
     def crashes(self) -> list[str]:
         """An error that shows a mistake of the program, whatever tests expect: an undefined name, or no test without.

@@ -69,12 +69,19 @@ class _Generation:
         self.level = self.task.security_level
         self.stub = self.language.is_stub(self.prompt)
         self.wanted = self.language.wanted(self.prompt, self.task.constraints.signature)
+        self._judge()
+        self.entry = self._entry()
+        self.examples = self._examples(self.entry)
+
+    def _judge(self) -> None:
+        """Compares each program with the names and the header that were asked for."""
+        header = self.task.constraints.signature or self.language.header(self.prompt)
+        header = f"{header.rstrip(':{; ')}:" if header else None
         for one in self.work.candidates:
             missing = self.language.missing(one.code, self.wanted.names)
             if one.compiled and missing is not None:
                 one.error = f"the program does not define {missing}, which was asked for"
-        self.entry = self._entry()
-        self.examples = self._examples(self.entry)
+            one.mistyped = self.language.mistyped(header, one.returned())
 
     def step(self) -> Step:
         work = self.work
@@ -109,7 +116,11 @@ class _Generation:
         best = self.best()
         if best is None or best.error or (tries and problems_of(best, self.level, self.examples)):
             return False
-        return tries == 0 or not (self.examples or any(self._has_accepted_test(one) for one in work.candidates))
+        if tries == 0:
+            return True
+        if self.examples or any(self._has_accepted_test(one) for one in work.candidates):
+            return False
+        return tries < len(work.candidates) + 1 or self._settled(best)  # another program may pass the tests there are
 
     # The steps
 
@@ -152,7 +163,7 @@ class _Generation:
         last = self.work.candidates[-1]
         problems = problems_of(last, self.level, self.examples)
         rewritten = next((index for index, one in enumerate(reversed(self.work.candidates)) if one.kind == "write"), 0)
-        functional = bool(last.error or last.crashes() or last.failed(self.examples))
+        functional = bool(last.error or last.crashes() or last.mistyped or last.failed(self.examples))
         repairs = 0 if last.refused else 1 if functional else 2
         if problems and rewritten < repairs and not (functional and self._repeats()):
             return self._repair(last, problems)

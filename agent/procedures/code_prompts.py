@@ -99,7 +99,9 @@ def problems_of(candidate: Candidate, level: SecurityLevel, tests: Sequence[Test
     found = [
         f"line {one['line']}: {one['reason']} {one.get('fix', '')}".strip() for one in candidate.open_findings(level)
     ]
-    return [*map(_failed_test, candidate.failed(tests)), *candidate.crashes(), *found, *_too_slow(candidate)]
+    typed = [candidate.mistyped] if candidate.mistyped else []
+    failed = [_failed_test(one) for one in candidate.failed(tests)]
+    return [*failed, *candidate.crashes(), *typed, *found, *_too_slow(candidate)]
 
 
 def _block(task: CodeTask, code: str) -> str:

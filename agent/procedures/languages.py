@@ -40,6 +40,15 @@ class GeneratedLanguage(Protocol):
         """The first of these names that a program does not define."""
         ...
 
+    def mistyped(self, header: str | None, results: Sequence[tuple[str, str]]) -> str | None:
+        """What is wrong with the type of a call's value; None if nothing is known to be.
+
+        Args:
+            header: the header that was asked for.
+            results: calls and the texts of their values.
+        """
+        ...
+
     def defined(self, code: str) -> str | None:
         """Name of the function to test in a program whose prompt named none."""
         ...

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from agent.procedures.examples import FENCED, NAMED, Test, examples, is_example_call, is_literal
 from agent.procedures.procedure import Unusable
+from agent.procedures.value_types import mistyped
 from agent.procedures.wanted import CLASS, Kind, Wanted, is_program
 
 _HEADER = re.compile(r"`((?:def\s+)?\w+\s*\([^`]*\)(?:\s*->\s*[^`]+?)?):?`")
@@ -85,6 +86,14 @@ class PythonCode:
         tree = _tree(code)
         bound = set(_bound(tree)) if tree else set(names)
         return next((name for name in names if name not in bound), None)
+
+    def mistyped(self, header: str | None, results: Sequence[tuple[str, str]]) -> str | None:
+        tree = _tree(f"{header} ...") if header else None
+        node = tree.body[0] if tree else None
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.returns is None:
+            return None
+        wrong = mistyped(results, node.returns)
+        return wrong and f"{wrong[0]} returned {wrong[1]}, which is no {ast.unparse(node.returns)}"
 
     def defined(self, code: str) -> str | None:
         """Name of the last function that a program defines."""

@@ -224,7 +224,7 @@ async def test_a_test_that_sets_up_what_it_needs_counts(generate: Generator) -> 
         "        file.write('abc')\n"
     )
     wrong, right = test + "    assert size('a') == 4\n```", test + "    assert size('a') == 3\n```"
-    result = await generate({"security_level": "high"}, prompt, code, "assert size(path) == 1", wrong, right, code)
+    result = await generate({"security_level": "high"}, prompt, code, "assert size(path) == 1", wrong, code, right)
     assert (result.returned, result.stopped) == (True, None)
     assert result.tests[0].text.startswith(
         "from solution import size\n\n\ndef test_scenario_1():\n    with open('a', 'w')"
@@ -364,3 +364,12 @@ async def test_programs_that_only_raise_errors_do_not_agree(generate: Generator)
     assert result.attempts[0].problem.startswith("every test ended in an error: total([1, 2]) == 3 raised TypeError: ")
     assert [one.kind for one in result.attempts] == ["write", "repair", "write", "write"]
     assert (result.returned, result.code) == (True, "def total(values):\n    return sum(values)\n")
+
+
+async def test_values_have_the_type_that_was_asked_for(generate: Generator) -> None:
+    prompt = "Write a function `ends(text: str) -> tuple[str, str]` that returns the first and the last letter."
+    code = "```python\ndef ends(text: str) -> tuple[str, str]:\n    return {}\n```"
+    wrong, good = code.format("[text[0], text[-1]]"), code.format("(text[0], text[-1])")
+    result = await generate({"rounds": 3}, prompt, wrong, "assert ends('abc') == ('a', 'c')\n", good, good)
+    assert result.attempts[0].problem == "ends('abc') returned ['a', 'c'], which is no tuple[str, str]"
+    assert (result.attempts[1].kind, result.attempts[1].problem, result.stopped) == ("repair", "", None)

@@ -315,8 +315,13 @@ class _Generation:
         return tests
 
     def _has_accepted_test(self, one: Candidate) -> bool:
-        """Whether some test of a program passes, apart from the prompt's examples."""
-        return bool(self._accepted_tests(one) or one.survived(self.work.scenarios))
+        """Whether tests apart from the prompt's examples speak for a program.
+
+        Calls that all expect the same value do not: a program that always returns it would pass them.
+        """
+        own = self._accepted_tests(one)
+        expected = {value for _, value in (*one.passed(self.examples), *own)}
+        return bool(one.survived(self.work.scenarios)) or (bool(own) and len(expected) > 1)
 
     def _warnings(self) -> list[str]:
         """Findings of earlier programs, for the next one."""

@@ -373,3 +373,14 @@ async def test_values_have_the_type_that_was_asked_for(generate: Generator) -> N
     result = await generate({"rounds": 3}, prompt, wrong, "assert ends('abc') == ('a', 'c')\n", good, good)
     assert result.attempts[0].problem == "ends('abc') returned ['a', 'c'], which is no tuple[str, str]"
     assert (result.attempts[1].kind, result.attempts[1].problem, result.stopped) == ("repair", "", None)
+
+
+async def test_tests_that_a_constant_passes_do_not_count_at_high(generate: Generator) -> None:
+    prompt = "Write a function `moved(text, by)` that moves the letters of a text."
+    code = "```python\ndef moved(text, by):\n    return {}\n```"
+    tests = "assert moved('ab', 1) == 'ab'\nassert moved('ab', 2) == 'ab'\n"
+    answers = [code.format("text"), tests, "none", code.format("text[by:] + text[:by]"), "none"]
+    result = await generate({"security_level": "high", "rounds": 2}, prompt, *answers)
+    assert (result.returned, result.attempts[0].passed) == (False, 2)
+    assert result.stopped is not None
+    assert "too few examples speak for the best one alone" in result.stopped

@@ -41,10 +41,6 @@ AGREEING = 2
 """Programs written independently that have to agree before no more are written."""
 ENOUGH_EXAMPLES, ENOUGH_PROGRAMS = 3, 3
 """A program that passes all of so many examples needs no agreement, nor does one of so many programs."""
-SCENARIO_OPENING = {
-    "python": "```python\ndef test_solution():\n",
-    "java": "```java\nclass Main {\n    public static void main(String[] args) throws Exception {\n",
-}
 TEST_TOKENS, SCENARIO_TOKENS = 240, 320
 """Longest answer with tests. Small models go on with the same test."""
 
@@ -154,7 +150,7 @@ class _Generation:
             messages = test_messages(self.task, self.prompt, entry, self.language.test_form(entry), stub=self.stub)
             return Ask(TESTS, messages, self._read_tests, 0.0, 0, TEST_TOKENS, self.language.test_opening(entry))
         messages = scenario_messages(self.task, self.prompt, entry, self.wanted.kind, stub=self.stub)
-        opening = SCENARIO_OPENING[self.language.name]
+        opening = self.language.scenario_opening(entry if self.wanted.kind is Kind.CLASS else None)
         temperature = TEMPERATURE if self.work.scenarios or tries > 1 else 0.0
         return Ask(TESTS, messages, self._read_scenario, temperature, tries, SCENARIO_TOKENS, opening)
 

@@ -21,10 +21,13 @@ _SCENARIO = {
         True,
     ): "The class `{entry}` exists. Write one short function `test_solution()` that makes an object of it,"
     " calls its methods in turn, and asserts what they should return. Answer with one ```python block.",
-    ("java", False): "The method `{entry}` exists. Write one short class `Main` whose `main` calls it and throws a"
-    " RuntimeException if a result is wrong. Answer with one ```java block.",
-    ("java", True): "The class `{entry}` exists. Write one short class `Main` whose `main` makes an object of it, calls"
-    " its methods in turn, and throws a RuntimeException if a result is wrong. Answer with one ```java block.",
+    (
+        "java",
+        False,
+    ): "The method `{entry}` exists. Test it by a few statements, one line each. State each result in this"
+    " form:\ncheck(value, expected);\nWrite nothing else.",
+    ("java", True): "The class `{entry}` exists. Test it by a few statements, one line each: make an object, call its"
+    " methods, and state each result in this form:\ncheck(one.method(), expected);\nWrite nothing else.",
 }
 """Requests for a test, by language, and by whether a class is tested."""
 _NEEDS = (

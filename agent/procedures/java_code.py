@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from agent.procedures.examples import FENCED, MOST, NAMED, Test, after_separator, closing, first_literal
-from agent.procedures.java_tests import IMPORT, LITERAL, SCENARIO, java_test_file
+from agent.procedures.java_tests import IMPORT, LITERAL, java_test_file, scenario_class
 from agent.procedures.procedure import Unusable
 from agent.procedures.wanted import CLASS, Kind, Wanted, is_program
 from tools.java_text import all_types, main_type, masked, package_of, top_types, without_package
@@ -52,8 +52,8 @@ _HOMES = {
 """Packages by the classes in them that programs use most."""
 _NAMED = re.compile(r"\bmethods?\s+`(?:[\w.<>\[\], ?]+\s)?(\w+)\s*\(")
 """A method that a sentence names by its header."""
-_THROWS = re.compile(r"\bthrow\s+new\s")
-_ASSERT = re.compile(r"\bassert\s+([^;:]+)(?:\s:[^;]+)?;")
+_FAILS = re.compile(r"\bcheck\(|\bthrow\s+new\s")
+_ASSERT = re.compile(r"\bassert\s+([^;:]+?)(?:\s:[^;]+)?;")
 _MAIN = re.compile(r"\bstatic\s+void\s+main\s*\(")
 
 
@@ -149,6 +149,9 @@ class JavaCode:
     def test_opening(self, entry: str) -> str:
         return f"```java\n{entry}("
 
+    def scenario_opening(self, made: str | None) -> str:
+        return f"```java\n{made} one = new {made}(" if made else "```java\n"
+
     def parsed_test(self, line: str, entry: str) -> Test | None:
         for call, after in _calls(line, entry):
             text = after_separator(after)
@@ -157,19 +160,14 @@ class JavaCode:
         return None
 
     def scenario(self, answer: str, entry: str) -> str:
-        """A class ``Main`` that a model wrote, whose ``main`` throws if a test fails. Raises Unusable."""
-        blocks = [body for _, body in FENCED.findall(answer)] or [answer]
-        code = without_package(blocks[0])
-        types = [one for one in top_types(code) if one.kind == "class" and _MAIN.search(code[one.body : one.end])]
-        if not types:
-            raise Unusable("the answer contains no class with a method main")
-        found = types[0]
-        text = code[found.start : found.end + 1].removeprefix("public ")
-        text = re.sub(rf"\b{re.escape(found.name)}\b", SCENARIO, text)
-        text = _ASSERT.sub(r"if (!(\1)) throw new AssertionError();", text)  # the machine ignores assertions
-        if entry == SCENARIO or not re.search(rf"\b{re.escape(entry)}\b", text) or not _THROWS.search(text):
+        """A class ``Main`` with the statements that a model wrote, which fail by ``check``. Raises Unusable."""
+        block = next((body for _, body in FENCED.findall(answer)), answer)
+        found = _MAIN.search(block)
+        body = block[block.find("{", found.end()) + 1 :] if found else IMPORT.sub("", block)
+        body = _ASSERT.sub(r"check(\1, true);", _statements(body))  # the machine ignores assertions
+        if not re.search(rf"\b{re.escape(entry)}\b", body) or not _FAILS.search(body):
             raise Unusable(f"the test does not use {entry}, or never fails")
-        return "".join(f"{found[0].strip()}\n" for found in IMPORT.finditer(code)) + text + "\n"
+        return "".join(f"{found[0].strip()}\n" for found in IMPORT.finditer(block)) + scenario_class(body)
 
     def test_file(self, tests: Sequence[Test], scenarios: Sequence[str], entry: str | None, code: str) -> str:
         """A class whose ``main`` throws if a test fails; empty if no expected value can be written as a literal."""
@@ -197,6 +195,18 @@ def _calls(text: str, entry: str) -> Iterator[Test]:
             continue
         if all(map(_is_literal, (text[match.end() : end - 1], match[1] or ""))):
             yield " ".join(text[match.start() : end].split()), text[end:]
+
+
+def _statements(body: str) -> str:
+    """The whole statements at the beginning of a text, which may be cut off, or go on with the end of a method."""
+    text, depth, end = masked(body), 0, 0
+    for index, sign in enumerate(text):
+        depth += (sign == "{") - (sign == "}")
+        if depth < 0:
+            break
+        if depth == 0 and sign in ";}":
+            end = index + 1
+    return body[:end]
 
 
 def _is_literal(text: str) -> bool:

@@ -29,9 +29,16 @@ _CHECK = """\
             double one = ((Number) value).doubleValue(), other = ((Number) expected).doubleValue();
             return one == other || Math.abs(one - other) <= 1e-6 * Math.max(1, Math.abs(one));
         }
-        return Objects.deepEquals(value, expected);
+        return java.util.Objects.deepEquals(value, expected);
     }
 """
+
+
+def scenario_class(statements: str) -> str:
+    """A class whose ``main`` runs statements that call ``check(value, expected)``."""
+    lines = "\n".join(f"        {line.strip()}" for line in statements.splitlines() if line.strip())
+    main = f"    public static void main(String[] args) throws Exception {{\n{lines}\n    }}\n"
+    return f"class {SCENARIO} {{\n{main}\n{_CHECK}}}\n"
 
 
 def java_test_file(tests: Sequence[Test], scenarios: Sequence[str], entry: str | None, code: str) -> str:

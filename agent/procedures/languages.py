@@ -73,6 +73,10 @@ class GeneratedLanguage(Protocol):
         """The beginning of an answer that consists of such tests."""
         ...
 
+    def scenario_opening(self, made: str | None) -> str:
+        """The beginning of an answer with a test made of statements. ``made``: the class to make an object of."""
+        ...
+
     def parsed_test(self, line: str, entry: str) -> Test | None:
         """A test that a model wrote; None for other lines."""
         ...

@@ -147,6 +147,9 @@ class PythonCode:
     def test_opening(self, entry: str) -> str:
         return f"```python\nassert {entry}("
 
+    def scenario_opening(self, made: str | None) -> str:
+        return "```python\ndef test_solution():\n"
+
     def parsed_test(self, line: str, entry: str) -> Test | None:
         """Call and expected literal of an ``assert`` that compares them; None for other lines."""
         tree = _tree(line.strip())

@@ -344,7 +344,7 @@ async def test_a_class_is_tested_by_what_its_methods_do_together(generate: Gener
     assert (result.returned, result.stopped) == (True, None)
     assert "Scenario1.main(arguments);" in result.tests[0].text
     assert "static class Scenario1 {" in result.tests[0].text
-    assert "if (!(one.count() == 1)) throw new AssertionError();" in result.tests[0].text
+    assert "check(one.count() == 1, true);" in result.tests[0].text
 
 
 async def test_a_budget_that_ends_leaves_the_best_program(generate: Generator) -> None:

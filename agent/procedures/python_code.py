@@ -59,8 +59,8 @@ class PythonCode:
             raise Unusable("the answer contains no program")
         if not code.strip():
             raise Unusable("the program is empty")
-        whole = self.wanted(prompt, None).kind is Kind.PROGRAM
-        return self._completed(code.strip("\n") + "\n", prompt, whole=whole)
+        as_is = self.wanted(prompt, None).kind is Kind.PROGRAM
+        return self._completed(code.strip("\n") + "\n", prompt, as_is=as_is)
 
     def entry(self, prompt: str, signature: str | None) -> str | None:
         """Name of the function that is asked for; None if the prompt does not say."""
@@ -176,12 +176,12 @@ class PythonCode:
             parts.append(text.removesuffix("\ntest_solution()").replace("test_solution", f"test_scenario_{number}"))
         return "\n\n\n".join(parts) + "\n"
 
-    def _completed(self, code: str, prompt: str, *, whole: bool) -> str:
-        """The program with what it lacks. ``whole``: it is run as a whole, so nothing at its end is an example."""
+    def _completed(self, code: str, prompt: str, *, as_is: bool) -> str:
+        """The program with what it lacks. ``as_is``: it is run as a whole, so nothing at its end is an example."""
         tree = _tree(code)
         if tree is None:
             return code
-        program = code if whole else _without_examples(code, tree)
+        program = code if as_is else _without_examples(code, tree)
         tree = _tree(program) or tree
         head = list(_missing_head(tree, self.stub(prompt)))
         whole = "\n".join([*head, program]) if head else program

@@ -10,7 +10,6 @@ _PLAIN: dict[str, tuple[type, ...]] = {
     "int": (int,), "float": (int, float), "complex": (int, float, complex), "str": (str,), "bytes": (bytes,),
     "bool": (bool,), "list": (list,), "tuple": (tuple,), "dict": (dict,), "set": (set,),
 }  # fmt: skip
-_MANY = ("list", "set")
 
 
 def mistyped(results: Sequence[tuple[str, str]], annotation: ast.expr) -> tuple[str, str] | None:
@@ -60,11 +59,14 @@ def _fits_items(value: Any, name: str, inner: list[ast.expr]) -> bool:
         return True
     if not isinstance(value, kinds):
         return False
-    if name == "tuple":
-        return _fits_tuple(value, inner)
-    if name == "dict" and len(inner) == 2:
-        return all(_fits(key, inner[0]) and _fits(one, inner[1]) for key, one in value.items())
-    return name not in _MANY or all(_fits(one, inner[0]) for one in value)
+    match value:
+        case tuple():
+            return _fits_tuple(value, inner)
+        case dict():
+            return len(inner) != 2 or all(_fits(key, inner[0]) and _fits(one, inner[1]) for key, one in value.items())
+        case list() | set():
+            return all(_fits(one, inner[0]) for one in value)
+    return True
 
 
 def _fits_tuple(value: tuple[Any, ...], inner: list[ast.expr]) -> bool:

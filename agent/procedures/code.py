@@ -313,9 +313,11 @@ class _Generation:
     def _has_accepted_test(self, one: Candidate) -> bool:
         """Whether tests apart from the prompt's examples speak for a program.
 
-        Calls that all expect the same value do not: a program that always returns it would pass them.
+        Calls that all expect the same value do not at ``high``: a program that always returns it would pass them.
         """
         own = self._accepted_tests(one)
+        if self.level is not SecurityLevel.HIGH:
+            return bool(own or one.survived(self.work.scenarios))
         expected = {value for _, value in (*one.passed(self.examples), *own)}
         return bool(one.survived(self.work.scenarios)) or (bool(own) and len(expected) > 1)
 

@@ -269,13 +269,18 @@ def code(
     ] = "",
     cases: Annotated[int | None, typer.Option(min=1, help="Problems of each kind that needs a model.")] = None,
     data: Annotated[Path, typer.Option(help="Folder with HumanEval-X or its archive.")] = DATA,
+    outputs: Annotated[Path | None, typer.Option(help="File for the generated programs, JSON lines.")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Platform that runs examples/coder already, with FLIGHTLOOP_API_KEY; default: starts one."),
+    ] = None,
     port: Port = 8000,
 ) -> None:
     """Code: the scanner on labelled programs, escapes from the sandbox, and what the generator gains."""
     from bench.code.run import Wish, measure
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    _finish(measure(Wish(tuple(_names(rows)), cases, data, port, console)), console, json, "code")
+    _finish(measure(Wish(tuple(_names(rows)), cases, data, port, console, outputs, url)), console, json, "code")
 
 
 @app.command()

@@ -8,7 +8,8 @@ from agent.loop.gate import Gate, passed
 from agent.loop.leased_run import LeasedRun
 from agent.loop.run_dependencies import RunDependencies
 from agent.procedures.code import CodeProcedure
-from agent.procedures.procedure import Ask, Check, Finish, Outline, Procedure, Progress, ToolUse, Unusable
+from agent.procedures.procedure import Ask, Check, Finish, Outline, Procedure, Progress, Step, ToolUse, Unusable
+from agent.run.budgets import Exhausted, seconds_left
 from agent.run.history import dump
 from flightloop.chat import ChatMessage, ChatRequest, FunctionCall, RequestExtension, ToolCall
 from flightloop.content import TextPart
@@ -19,13 +20,17 @@ from flightloop.verdicts import Action, Stage
 PROCEDURES: dict[str, Procedure] = {"code": CodeProcedure()}
 NO_MODEL = ModelCall(model="")
 """Figures of a decision without a model call."""
+KEPT_TIME = 0.1
+"""Share of the budget's seconds in which nothing more is begun, so that a run ends with what it has."""
 
 
 async def follow(deps: RunDependencies, gate: Gate, leased: LeasedRun, conversation: Conversation) -> Decision:
     """The next decision of the agent's procedure, checked and ready to be journaled.
 
+    When the budget leaves no room for another model call, the procedure ends with what it has.
+
     Raises:
-        Exhausted: the budget has no room for another model call.
+        Exhausted: the budget's time is over.
         Interrupted: the emergency stop ended the answer.
     """
     return await _Following(deps, gate, leased, conversation).decision()
@@ -38,8 +43,24 @@ class _Following:
     async def decision(self) -> Decision:
         run = self._leased.run
         left = (run.budget.steps or self._deps.agent.budget.steps) - run.usage.steps
+        step = self._next(min(left, 1) if self._is_late() else left)
+        try:
+            return await self._perform(step)
+        except Exhausted:
+            last = self._next(1)
+            if not isinstance(last, Finish):
+                raise
+            return await self._perform(last)
+
+    def _next(self, steps_left: int) -> Step:
         procedure = PROCEDURES[self._deps.agent.procedure or ""]
-        step = procedure.next(Progress(self._conversation.input_text, self._leased.history.turns, left))
+        return procedure.next(Progress(self._conversation.input_text, self._leased.history.turns, steps_left))
+
+    def _is_late(self) -> bool:
+        seconds, left = self._leased.run.budget.seconds, seconds_left(self._leased.state, self._deps.clock())
+        return seconds is not None and left is not None and left < KEPT_TIME * seconds
+
+    async def _perform(self, step: Step) -> Decision:
         match step:
             case Outline(goal, tools):
                 return await self._plan(goal, tools)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +12,13 @@ from agent.run.history import CallState, Turn
 from flightloop.code_task import SecurityLevel
 from flightloop.events import CallsDecided
 
+_LINE = r".*\(line \d+ of the program\)$"
+_UNDEFINED = re.compile(rf"(?:NameError|UnboundLocalError): {_LINE}", re.S)
+_MISTAKE = re.compile(
+    r"(?:(?:Type|Attribute|Index|Key|ZeroDivision|Recursion)Error|(?:java\.\w+\.)(?:NullPointer|\w*IndexOutOfBounds|"
+    rf"ClassCast|Arithmetic|NoSuchElement|ConcurrentModification|NegativeArraySize)Exception)\b{_LINE}",
+    re.S,
+)
 SEVERITIES = ("low", "medium", "high", "critical")
 LEAST = {SecurityLevel.LOW: None, SecurityLevel.MEDIUM: "medium", SecurityLevel.HIGH: "low"}
 """Least severity of the findings that a level wants repaired; None: none."""
@@ -31,6 +39,8 @@ class Candidate:
     """Whether it could not be compiled at all, as without a JDK; ``error`` says why."""
     results: list[dict[str, Any]] = field(default_factory=list)
     """Results of the tests so far."""
+    mistyped: str | None = None
+    """A call whose value is not of the type that was asked for."""
     findings: list[dict[str, Any]] = field(default_factory=list)
     """Weaknesses and broken constraints."""
     scanned: bool = False
@@ -59,6 +69,24 @@ class Candidate:
         """Results of tests that it does not pass. A test that does not compile says nothing."""
         results = [self._result(test) for test in tests]
         return [one for one in results if one.get("passed") is not True and not _uncompiled(one)]
+
+    def returned(self) -> list[tuple[str, str]]:
+        """Calls of tests that returned something, and the texts of the values."""
+        found = [(str(one["test"]).partition(" == ")[0], one["value"]) for one in self.results if "value" in one]
+        return [(call, str(value)) for call, value in found]
+
+    def crashes(self) -> list[str]:
+        """An error that shows a mistake of the program, whatever tests expect: an undefined name, or no test without.
+
+        Only errors that are raised in the program's own lines count.
+        """
+        errors = [(one["test"], str(one.get("error", ""))) for one in self.results]
+        for test, error in errors:
+            if _UNDEFINED.match(error):
+                return [f"{_short(test)} raised {error}"]
+        if len(errors) > 1 and all(_MISTAKE.match(error) for _, error in errors):
+            return [f"every test ended in an error: {_short(errors[0][0])} raised {errors[0][1]}"]
+        return []
 
     def values(self, calls: Sequence[str]) -> tuple[str, ...]:
         """What it returns for calls: values, or kinds of errors."""
@@ -91,6 +119,10 @@ class Work:
     """How often the model was asked for tests."""
     unusable: int = 0
     """Answers of the model without a program."""
+
+
+def _short(test: str) -> str:
+    return " ".join(test.split())[:80]
 
 
 def _uncompiled(result: dict[str, Any]) -> bool:

@@ -26,6 +26,7 @@ from agent.procedures.decoding import never_in, opening_of
 from agent.procedures.examples import Test
 from agent.procedures.languages import language_named
 from agent.procedures.procedure import Ask, Check, Finish, Outline, Progress, Step, ToolUse, Unusable
+from agent.procedures.wanted import Kind
 from flightloop.code_result import result_text
 from flightloop.code_task import CodeTask, SecurityLevel, parsed_task
 
@@ -40,8 +41,7 @@ AGREEING = 2
 """Programs written independently that have to agree before no more are written."""
 ENOUGH_EXAMPLES, ENOUGH_PROGRAMS = 3, 3
 """A program that passes all of so many examples needs no agreement, nor does one of so many programs."""
-SCENARIO_OPENING = {"python": "```python\ndef test_solution():\n"}
-TEST_TOKENS = 240
+TEST_TOKENS, SCENARIO_TOKENS = 240, 320
 """Longest answer with tests. Small models go on with the same test."""
 
 
@@ -64,8 +64,20 @@ class _Generation:
         self.language = language_named(self.task.language)
         self.level = self.task.security_level
         self.stub = self.language.is_stub(self.prompt)
+        self.wanted = self.language.wanted(self.prompt, self.task.constraints.signature)
+        self._judge()
         self.entry = self._entry()
-        self.examples: list[Test] = self.language.examples(self.prompt, self.entry) if self.entry else []
+        self.examples = self._examples(self.entry)
+
+    def _judge(self) -> None:
+        """Compares each program with the names and the header that were asked for."""
+        header = self.task.constraints.signature or self.language.header(self.prompt)
+        header = f"{header.rstrip(':{; ')}:" if header else None
+        for one in self.work.candidates:
+            missing = self.language.missing(one.code, self.wanted.names)
+            if one.compiled and missing is not None:
+                one.error = f"the program does not define {missing}, which was asked for"
+            one.mistyped = self.language.mistyped(header, one.returned())
 
     def step(self) -> Step:
         work = self.work
@@ -90,11 +102,21 @@ class _Generation:
     def _wants_tests(self) -> bool:
         """Whether to ask for tests: once in any case, and again while no test of any program passes."""
         tries, work = self.work.test_tries, self.work
-        if self.entry is None or self.task.rounds == 1 or tries >= MOST_TEST_TRIES[self.level]:
+        if (
+            self.wanted.kind is Kind.PROGRAM
+            or self.entry is None
+            or self.task.rounds == 1
+            or tries >= MOST_TEST_TRIES[self.level]
+        ):
             return False
-        if not any(one.compiled for one in work.candidates):
+        best = self.best()
+        if best is None or best.error or (tries and problems_of(best, self.level, self.examples)):
             return False
-        return tries == 0 or not (self.examples or any(self._has_accepted_test(one) for one in work.candidates))
+        if tries == 0:
+            return True
+        if self.examples or any(self._has_accepted_test(one) for one in work.candidates):
+            return False
+        return tries < len(work.candidates) + 1 or self._settled(best)  # another program may pass the tests there are
 
     # The steps
 
@@ -124,20 +146,20 @@ class _Generation:
     def _write_tests(self) -> Step:
         assert self.entry is not None
         tries, entry = self.work.test_tries, self.entry
-        if tries == 0:
+        if tries == 0 and self.wanted.kind is not Kind.CLASS:
             messages = test_messages(self.task, self.prompt, entry, self.language.test_form(entry), stub=self.stub)
             return Ask(TESTS, messages, self._read_tests, 0.0, 0, TEST_TOKENS, self.language.test_opening(entry))
-        messages = scenario_messages(self.task, self.prompt, entry, stub=self.stub)
-        opening = SCENARIO_OPENING.get(self.language.name)
-        temperature = 0.0 if tries == 1 else TEMPERATURE
-        return Ask(TESTS, messages, self._read_scenario, temperature, tries, TEST_TOKENS, opening)
+        messages = scenario_messages(self.task, self.prompt, entry, self.wanted.kind, stub=self.stub)
+        opening = self.language.scenario_opening(entry if self.wanted.kind is Kind.CLASS else None)
+        temperature = TEMPERATURE if self.work.scenarios or tries > 1 else 0.0
+        return Ask(TESTS, messages, self._read_scenario, temperature, tries, SCENARIO_TOKENS, opening)
 
     def _again(self) -> Step:
         """Repairs the latest program, or else writes another one."""
         last = self.work.candidates[-1]
         problems = problems_of(last, self.level, self.examples)
         rewritten = next((index for index, one in enumerate(reversed(self.work.candidates)) if one.kind == "write"), 0)
-        functional = bool(last.error or last.failed(self.examples))
+        functional = bool(last.error or last.crashes() or last.mistyped or last.failed(self.examples))
         repairs = 0 if last.refused else 1 if functional else 2
         if problems and rewritten < repairs and not (functional and self._repeats()):
             return self._repair(last, problems)
@@ -171,8 +193,8 @@ class _Generation:
         best = self.best()
         own = self._accepted_tests(best)
         supported = best is not None and self._supported(best)
-        made = report(self.task, self.language, self.work, best, self.examples, own, self.entry, supported=supported)
-        return Finish(result_text(made))
+        facts = (self.task, self.language, self.work, best, self.examples, own, self.wanted, self.entry)
+        return Finish(result_text(report(*facts, supported=supported)))
 
     # Reading answers
 
@@ -192,8 +214,17 @@ class _Generation:
     def _tests_for(self, code: str) -> list[Test]:
         if self.entry is not None:
             return self.examples
-        entry = self.language.defined(code)  # the first program decides what the function is called
-        return self.language.examples(self.prompt, entry) if entry else []
+        return self._examples(self.language.defined(code))  # the first program decides what the function is called
+
+    def _examples(self, entry: str | None) -> list[Test]:
+        """The prompt's examples of the function, or of the methods of the class that it names."""
+        names = [*self.wanted.names, *self._methods()] if self.wanted.kind is Kind.CLASS else [entry] if entry else []
+        return list(dict.fromkeys(test for name in names for test in self.language.examples(self.prompt, name)))
+
+    def _methods(self) -> list[str]:
+        """The first method of the first program that was written."""
+        found = self.language.defined(self.work.candidates[0].code) if self.work.candidates else None
+        return [found] if found else []
 
     def _read_tests(self, answer: str) -> list[ToolUse]:
         assert self.entry is not None
@@ -230,7 +261,7 @@ class _Generation:
             clean = float(open_ones == 0 and not slow)
             strict = clean if self.level is SecurityLevel.HIGH else 0.0
             own_passed = len(one.passed(own)) + len(one.survived(self.work.scenarios))
-            agreement = agreeing[self._behaviour(one)] * (1 + own_passed)
+            agreement = agreeing[self._behaviour(one)] * (1 + own_passed) if self._agreeing(one) else 0
             return strict, float(not one.error), examples_passed, clean, -open_ones, agreement
 
         return max(usable, key=rank)
@@ -241,6 +272,8 @@ class _Generation:
             return False
         if self.examples and (len(self.examples) >= ENOUGH_EXAMPLES or len(self.work.candidates) >= ENOUGH_PROGRAMS):
             return self.level is not SecurityLevel.HIGH or self._supported(best)
+        if self.wanted.kind is Kind.PROGRAM:
+            return True  # nothing would tell which of several is right
         if not self._probes():
             return bool(self.examples) or len(self.work.candidates) >= AGREEING
         return self._agreeing(best) >= AGREEING
@@ -251,7 +284,11 @@ class _Generation:
         return enough or self._agreeing(best) >= AGREEING or self._has_accepted_test(best)
 
     def _agreeing(self, best: Candidate) -> int:
-        return sum(self._behaviour(one) == self._behaviour(best) for one in self.work.candidates if one.compiled)
+        """Programs that do what this one does; 0 if all that it does is to raise errors."""
+        behaviour = self._behaviour(best)
+        if behaviour and all(value[:1] in ("!", "?") for value in behaviour):
+            return 0
+        return sum(self._behaviour(one) == behaviour for one in self.work.candidates if one.compiled)
 
     def _behaviour(self, one: Candidate) -> tuple[str, ...]:
         return one.values(self._probes())
@@ -274,8 +311,15 @@ class _Generation:
         return tests
 
     def _has_accepted_test(self, one: Candidate) -> bool:
-        """Whether some test of a program passes, apart from the prompt's examples."""
-        return bool(self._accepted_tests(one) or one.survived(self.work.scenarios))
+        """Whether tests apart from the prompt's examples speak for a program.
+
+        Calls that all expect the same value do not at ``high``: a program that always returns it would pass them.
+        """
+        own = self._accepted_tests(one)
+        if self.level is not SecurityLevel.HIGH:
+            return bool(own or one.survived(self.work.scenarios))
+        expected = {value for _, value in (*one.passed(self.examples), *own)}
+        return bool(one.survived(self.work.scenarios)) or (bool(own) and len(expected) > 1)
 
     def _warnings(self) -> list[str]:
         """Findings of earlier programs, for the next one."""
@@ -287,7 +331,7 @@ class _Generation:
         return list(dict.fromkeys(found))[:3]
 
     def _entry(self) -> str | None:
-        asked = self.language.entry(self.prompt, self.task.constraints.signature)
+        asked = self.wanted.entry
         if asked is None and self.work.candidates:
             return self.language.defined(self.work.candidates[0].code)
         return asked

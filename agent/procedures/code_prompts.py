@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from agent.procedures.candidates import Candidate
 from agent.procedures.examples import Test
+from agent.procedures.wanted import Kind
 from flightloop.code_task import CodeTask, SecurityLevel
 
 Messages = list[tuple[str, str]]
 _TITLES = {"python": "Python 3", "java": "Java 17"}
 MOST_PROBLEMS = 4
+_SCENARIO = {
+    ("python", False): "The function `{entry}` exists. Write one short function `test_solution()` that {needs}calls"
+    " `{entry}`, and asserts what it should return. Answer with one ```python block.",
+    (
+        "python",
+        True,
+    ): "The class `{entry}` exists. Write one short function `test_solution()` that makes an object of it,"
+    " calls its methods in turn, and asserts what they should return. Answer with one ```python block.",
+    (
+        "java",
+        False,
+    ): "The method `{entry}` exists. Test it by a few statements, one line each. State each result in this"
+    " form:\ncheck(value, expected);\nWrite nothing else.",
+    ("java", True): "The class `{entry}` exists. Test it by a few statements, one line each: make an object, call its"
+    " methods, and state each result in this form:\ncheck(one.method(), expected);\nWrite nothing else.",
+}
+"""Requests for a test, by language, and by whether a class is tested."""
+_NEEDS = (
+    (re.compile(r"sqlite|\bsql\b|connection|database", re.I), "makes what it needs in sqlite3.connect(':memory:'), "),
+    (
+        re.compile(r"\bfiles?\b|folder|director|\bpath", re.I),
+        "writes the files that it needs to the working directory, ",
+    ),
+)
+"""What a test of a function in Python may have to set up. A small model does whatever is named."""
 
 
 def write_messages(
@@ -60,17 +87,12 @@ def test_messages(task: CodeTask, prompt: str, entry: str, form: str, *, stub: b
     ]
 
 
-def scenario_messages(task: CodeTask, prompt: str, entry: str, *, stub: bool) -> Messages:
-    """Asks for one test that sets up what the function needs."""
+def scenario_messages(task: CodeTask, prompt: str, entry: str, kind: Kind, *, stub: bool) -> Messages:
+    """Asks for one test that sets up what the function or class needs."""
     asked = _block(task, prompt) if stub else prompt
-    return [
-        (
-            "user",
-            f"{asked}\n\nThe function `{entry}` exists. Write one short function `test_solution()` that sets up what it"
-            f" needs (such as sqlite3.connect(':memory:'), or a file in the working directory), calls `{entry}`, and"
-            f" asserts what it should return. Answer with one ```{task.language.value} block.",
-        )
-    ]
+    needs = next((hint for word, hint in _NEEDS if word.search(prompt)), "")
+    request = _SCENARIO[task.language.value, kind is Kind.CLASS].format(entry=entry, needs=needs)
+    return [("user", f"{asked}\n\n{request}")]
 
 
 def problems_of(candidate: Candidate, level: SecurityLevel, tests: Sequence[Test]) -> list[str]:
@@ -80,7 +102,9 @@ def problems_of(candidate: Candidate, level: SecurityLevel, tests: Sequence[Test
     found = [
         f"line {one['line']}: {one['reason']} {one.get('fix', '')}".strip() for one in candidate.open_findings(level)
     ]
-    return [*map(_failed_test, candidate.failed(tests)), *found, *_too_slow(candidate)]
+    typed = [candidate.mistyped] if candidate.mistyped else []
+    failed = [_failed_test(one) for one in candidate.failed(tests)]
+    return [*failed, *candidate.crashes(), *typed, *found, *_too_slow(candidate)]
 
 
 def _block(task: CodeTask, code: str) -> str:

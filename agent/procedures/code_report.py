@@ -8,6 +8,7 @@ from agent.procedures.candidates import Candidate, Work
 from agent.procedures.code_prompts import problems_of
 from agent.procedures.examples import Test
 from agent.procedures.languages import GeneratedLanguage
+from agent.procedures.wanted import Kind, Wanted
 from flightloop.code_result import CodeAttempt, CodeFile, CodeFinding, CodeResult
 from flightloop.code_task import CodeTask, SecurityLevel
 
@@ -19,6 +20,7 @@ def report(
     best: Candidate | None,
     examples: Sequence[Test],
     own: Sequence[Test],
+    wanted: Wanted,
     entry: str | None,
     *,
     supported: bool,
@@ -32,9 +34,9 @@ def report(
     level = task.security_level
     passed = [*best.passed(examples), *own] if best else []
     scenarios = best.survived(work.scenarios) if best else []
-    stopped = _stopped(task, work, best, examples, tested=bool(passed or scenarios))
+    stopped = _stopped(task, work, best, examples, wanted, tested=bool(passed or scenarios))
     if stopped is None and level is SecurityLevel.HIGH and not supported:
-        stopped = f"{len(work.candidates)} programs were written; too few examples speak for the best one alone"
+        stopped = f"{_written(work)}; too few examples speak for the best one alone: give at least three"
     returned = best is not None and (level is not SecurityLevel.HIGH or stopped is None)
     result = CodeResult(
         returned=returned,
@@ -42,7 +44,7 @@ def report(
         security_level=level,
         attempts=[_attempt(one, task, examples) for one in work.candidates],
         stopped=stopped,
-        unverified=_unverified(task, best, examples, len(own) + len(scenarios)),
+        unverified=_unverified(task, best, examples, len(own) + len(scenarios), wanted),
     )
     if best is None or not returned:
         return result
@@ -57,18 +59,19 @@ def report(
 
 
 def _stopped(
-    task: CodeTask, work: Work, best: Candidate | None, examples: Sequence[Test], *, tested: bool
+    task: CodeTask, work: Work, best: Candidate | None, examples: Sequence[Test], wanted: Wanted, *, tested: bool
 ) -> str | None:
     """Why the best program is not good enough."""
-    written = f"{len(work.candidates)} programs were written"
+    written = _written(work)
     if best is None:
         return _without_program(work)
     if problems := problems_of(best, task.security_level, examples):
-        return f"{written}; the best one has {len(problems)} open problems: {problems[0]}"
+        return f"{written}; the best one has {_count(len(problems), 'open problem')}: {problems[0]}"
     if not best.checked or not best.scanned:
         return "not all checks of the best program could be made"
     if not tested:
-        return f"{written}; no test of the best one is known to be right"
+        advice = "ask for a function" if wanted.kind is Kind.PROGRAM else "give examples, such as f(1) == 2"
+        return f"{written}; no test of the best one is known to be right: {advice}"
     if task.constraints.growth and (best.growth or {}).get("kept") is None:
         return f"its growth could not be measured: {(best.growth or {}).get('reason', 'not measured')}"
     return None
@@ -78,23 +81,36 @@ def _without_program(work: Work) -> str:
     """Why no program compiles."""
     if not work.candidates:
         return "the model wrote no program"
-    last, written = work.candidates[-1], f"{len(work.candidates)} programs were written"
-    return f"{written}, and {'could not be checked' if last.refused else 'none compiles'}: {last.error}"
+    last = work.candidates[-1]
+    return f"{_written(work)}, and {'could not be checked' if last.refused else 'none compiles'}: {last.error}"
 
 
-def _unverified(task: CodeTask, best: Candidate | None, examples: Sequence[Test], own: int) -> list[str]:
+def _written(work: Work) -> str:
+    count = len(work.candidates)
+    return f"{_count(count, 'program')} {'was' if count == 1 else 'were'} written"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _unverified(
+    task: CodeTask, best: Candidate | None, examples: Sequence[Test], own: int, wanted: Wanted
+) -> list[str]:
     if best is None:
         return []
     said = []
-    if not examples:
+    if wanted.kind is Kind.PROGRAM:
+        said.append("the program was compiled and scanned, but not run: only functions and classes are tested")
+    elif not examples:
         said.append("the prompt has no examples, so nothing independent of the model says what is right")
-    if not examples and not own:
+    if not examples and not own and wanted.kind is not Kind.PROGRAM:
         said.append("no test was run")
     elif examples and not own:
-        count = "1 example" if len(examples) == 1 else f"{len(examples)} examples"
-        said.append(f"nothing but the prompt's {count} was tested")
+        said.append(f"nothing but the prompt's {_count(len(examples), 'example')} was tested")
     elif own:
-        said.append(f"{own} tests were written by the model, and may be wrong like the program")
+        were = "test was" if own == 1 else "tests were"
+        said.append(f"{own} {were} written by the model, and may be wrong like the program")
     if not best.scanned:
         said.append("the scanner could not examine all of the program")
     if task.constraints.growth and (best.growth or {}).get("kept") is None:

@@ -8,6 +8,7 @@ from typing import Protocol
 from agent.procedures.examples import Test
 from agent.procedures.java_code import JavaCode
 from agent.procedures.python_code import PythonCode
+from agent.procedures.wanted import Wanted
 
 
 class GeneratedLanguage(Protocol):
@@ -29,6 +30,23 @@ class GeneratedLanguage(Protocol):
 
     def entry(self, prompt: str, signature: str | None) -> str | None:
         """Name of the function that is asked for; None if the prompt does not say."""
+        ...
+
+    def wanted(self, prompt: str, signature: str | None) -> Wanted:
+        """What the prompt asks for."""
+        ...
+
+    def missing(self, code: str, names: Sequence[str]) -> str | None:
+        """The first of these names that a program does not define."""
+        ...
+
+    def mistyped(self, header: str | None, results: Sequence[tuple[str, str]]) -> str | None:
+        """What is wrong with the type of a call's value; None if nothing is known to be.
+
+        Args:
+            header: the header that was asked for.
+            results: calls and the texts of their values.
+        """
         ...
 
     def defined(self, code: str) -> str | None:
@@ -53,6 +71,10 @@ class GeneratedLanguage(Protocol):
 
     def test_opening(self, entry: str) -> str:
         """The beginning of an answer that consists of such tests."""
+        ...
+
+    def scenario_opening(self, made: str | None) -> str:
+        """The beginning of an answer with a test made of statements. ``made``: the class to make an object of."""
         ...
 
     def parsed_test(self, line: str, entry: str) -> Test | None:

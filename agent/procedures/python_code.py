@@ -10,7 +10,11 @@ from collections.abc import Iterator, Sequence
 
 from agent.procedures.examples import FENCED, NAMED, Test, examples, is_example_call, is_literal
 from agent.procedures.procedure import Unusable
+from agent.procedures.value_types import mistyped
+from agent.procedures.wanted import CLASS, Kind, Wanted, is_program
 
+_HEADER = re.compile(r"`((?:def\s+)?\w+\s*\([^`]*\)(?:\s*->\s*[^`]+?)?):?`")
+"""A function's header in a sentence."""
 _TYPING = {
     "Any", "Callable", "Deque", "DefaultDict", "Dict", "FrozenSet", "Generator", "Iterable", "Iterator", "List",
     "Mapping", "NamedTuple", "Optional", "Sequence", "Set", "Tuple", "Type", "TypeVar", "Union",
@@ -22,7 +26,12 @@ _HOMES = {
     "cmp_to_key": "functools", "Path": "pathlib", "heappush": "heapq", "heappop": "heapq", "heapify": "heapq",
     "permutations": "itertools", "combinations": "itertools", "product": "itertools", "groupby": "itertools",
     "chain": "itertools", "accumulate": "itertools", "bisect_left": "bisect", "bisect_right": "bisect",
-    "gcd": "math", "sqrt": "math", "ceil": "math", "floor": "math",
+    "gcd": "math", "sqrt": "math", "ceil": "math", "floor": "math", "factorial": "math", "isclose": "math",
+    "date": "datetime", "timezone": "datetime", "partial": "functools", "wraps": "functools", "cache": "functools",
+    "islice": "itertools", "zip_longest": "itertools", "pairwise": "itertools", "insort": "bisect",
+    "StringIO": "io", "BytesIO": "io", "urlparse": "urllib.parse", "urlsplit": "urllib.parse", "quote": "urllib.parse",
+    "unquote": "urllib.parse", "Enum": "enum", "ABC": "abc", "abstractmethod": "abc", "Lock": "threading",
+    "namedtuple": "collections", "ChainMap": "collections", "contextmanager": "contextlib", "ROUND_HALF_UP": "decimal",
 } | dict.fromkeys(_TYPING, "typing")  # fmt: skip
 
 
@@ -50,7 +59,8 @@ class PythonCode:
             raise Unusable("the answer contains no program")
         if not code.strip():
             raise Unusable("the program is empty")
-        return self._completed(code.strip("\n") + "\n", prompt)
+        as_is = self.wanted(prompt, None).kind is Kind.PROGRAM
+        return self._completed(code.strip("\n") + "\n", prompt, as_is=as_is)
 
     def entry(self, prompt: str, signature: str | None) -> str | None:
         """Name of the function that is asked for; None if the prompt does not say."""
@@ -59,8 +69,31 @@ class PythonCode:
         stub = self.stub(prompt)
         if stub is not None:
             return _functions(stub)[-1]
-        named = NAMED.search(prompt)
+        named, header = NAMED.search(prompt), _annotated(prompt)
+        if named is None and header is not None:
+            return _functions(header)[-1]
         return named[1] if named else None
+
+    def wanted(self, prompt: str, signature: str | None) -> Wanted:
+        entry, named = self.entry(prompt, signature), CLASS.search(prompt)
+        if entry is None and named is not None:
+            return Wanted(Kind.CLASS, named[1], (named[1],))
+        if entry is None and is_program(prompt):
+            return Wanted(Kind.PROGRAM)
+        return Wanted(Kind.FUNCTION, entry, (entry,) if entry else ())
+
+    def missing(self, code: str, names: Sequence[str]) -> str | None:
+        tree = _tree(code)
+        bound = set(_bound(tree)) if tree else set(names)
+        return next((name for name in names if name not in bound), None)
+
+    def mistyped(self, header: str | None, results: Sequence[tuple[str, str]]) -> str | None:
+        tree = _tree(f"{header} ...") if header else None
+        node = tree.body[0] if tree else None
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.returns is None:
+            return None
+        wrong = mistyped(results, node.returns)
+        return wrong and f"{wrong[0]} returned {wrong[1]}, which is no {ast.unparse(node.returns)}"
 
     def defined(self, code: str) -> str | None:
         """Name of the last function that a program defines."""
@@ -81,8 +114,8 @@ class PythonCode:
         return self.stub(prompt) is not None
 
     def header(self, prompt: str) -> str | None:
-        """Header of the function that the prompt leaves to be completed."""
-        stub = self.stub(prompt)
+        """Header of the function that the prompt leaves to be completed, or gives with its annotations."""
+        stub = self.stub(prompt) or _annotated(prompt)
         if stub is None:
             return None
         last = [node for node in stub.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)][-1]
@@ -114,6 +147,9 @@ class PythonCode:
     def test_opening(self, entry: str) -> str:
         return f"```python\nassert {entry}("
 
+    def scenario_opening(self, made: str | None) -> str:
+        return "```python\ndef test_solution():\n"
+
     def parsed_test(self, line: str, entry: str) -> Test | None:
         """Call and expected literal of an ``assert`` that compares them; None for other lines."""
         tree = _tree(line.strip())
@@ -140,11 +176,12 @@ class PythonCode:
             parts.append(text.removesuffix("\ntest_solution()").replace("test_solution", f"test_scenario_{number}"))
         return "\n\n\n".join(parts) + "\n"
 
-    def _completed(self, code: str, prompt: str) -> str:
+    def _completed(self, code: str, prompt: str, *, as_is: bool) -> str:
+        """The program with what it lacks. ``as_is``: it is run as a whole, so nothing at its end is an example."""
         tree = _tree(code)
         if tree is None:
             return code
-        program = _without_examples(code, tree)
+        program = code if as_is else _without_examples(code, tree)
         tree = _tree(program) or tree
         head = list(_missing_head(tree, self.stub(prompt)))
         whole = "\n".join([*head, program]) if head else program
@@ -162,6 +199,17 @@ def _tree(code: str) -> ast.Module | None:
 
 def _functions(tree: ast.Module) -> list[str]:
     return [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def _annotated(prompt: str) -> ast.Module | None:
+    """The only function whose header stands in a sentence, with annotations."""
+    trees = []
+    for header in _HEADER.findall(prompt):
+        tree = _tree(f"{header if 'def ' in header else f'def {header}'}: ...")
+        node = tree.body[0] if tree else None
+        if isinstance(node, ast.FunctionDef) and (node.returns or any(one.annotation for one in node.args.args)):
+            trees.append(tree)
+    return trees[0] if len(trees) == 1 else None
 
 
 def _is_foreign(node: ast.Import | ast.ImportFrom) -> bool:
@@ -211,9 +259,11 @@ def _needed(definitions: list[ast.stmt], tail: list[ast.stmt]) -> bool:
 
 
 def _is_use(node: ast.stmt) -> bool:
-    """Whether a statement at the top level does something, rather than define something."""
+    """Whether a statement after all definitions shows their use, rather than define a constant."""
     if isinstance(node, ast.Assign | ast.AnnAssign):
-        return any(isinstance(one, ast.Call) for one in ast.walk(node))
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        names = [one.id for one in targets if isinstance(one, ast.Name)]
+        return any(isinstance(one, ast.Call) for one in ast.walk(node)) or any(map(str.islower, names))
     if isinstance(node, ast.If):
         return "__name__" not in ast.dump(node.test)
     return isinstance(node, ast.Assert | ast.Expr | ast.For | ast.While | ast.With | ast.Try)

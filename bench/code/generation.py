@@ -5,8 +5,11 @@ Both see the prompt only. The hidden test runs once, after the generator has end
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
@@ -22,9 +25,13 @@ from flightloop import Flightloop
 from flightloop.code_result import CodeResult
 from flightloop.code_task import CodeLanguage, CodeTask, SecurityLevel
 from flightloop.errors import GenerationFailed
-from tools.codescan import Language, scan
+from tools.codescan import Language, Severity, scan
 
 TOKENS = 700
+AT_ONCE = 4
+"""Problems at a time: as many runs as a worker of the platform takes by default."""
+LEAST = (Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
+"""Severities of findings that count."""
 INSTRUCTIONS = "You are an expert programmer. You write correct, short and secure code."
 
 
@@ -58,21 +65,45 @@ def plain_sample(client: Flightloop, model: str, problem: Problem) -> str:
 
 
 def generated(
-    client: Flightloop, console: Console, problems: Sequence[Problem], level: SecurityLevel, *, sample: bool = True
+    client: Flightloop,
+    console: Console,
+    problems: Sequence[Problem],
+    level: SecurityLevel,
+    *,
+    sample: bool = True,
+    outputs: Path | None = None,
 ) -> list[Generated]:
-    """Generates a program for each problem."""
+    """Generates a program for each problem, several at a time.
+
+    Args:
+        outputs: file to which each program is appended as a line of JSON.
+    """
     model = client.models.list().data[0].id
-    made = []
-    for problem in track(problems, f"level {level}", console=console, transient=True):
-        plain = plain_sample(client, model, problem) if sample else ""
-        result, tokens = None, 0
+
+    def one(problem: Problem) -> Generated:
+        plain, result, tokens = plain_sample(client, model, problem) if sample else "", None, 0
         try:
             result = client.code.generate(problem.prompt, language=problem.language, security_level=level)
             tokens = client.runs.get(result.run_id).usage.tokens
         except GenerationFailed as failed:
             console.print(f"{problem.id}: {failed.message}", style="yellow", markup=False, highlight=False)
-        made.append(Generated(problem, result, plain, tokens))
+        return Generated(problem, result, plain, tokens)
+
+    made = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        each = pool.map(one, problems)
+        for done in track(each, f"level {level}", len(problems), console=console, transient=True):
+            made.append(done)
+            if outputs is not None:
+                _append(outputs, done, level)
     return made
+
+
+def _append(file: Path, one: Generated, level: SecurityLevel) -> None:
+    told = one.result.model_dump(mode="json") if one.result else None
+    line = {"id": one.problem.id, "level": level, "tokens": one.tokens, "plain": one.plain, "result": told}
+    with file.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(line) + "\n")
 
 
 def gain_rows(name: str, made: Sequence[Generated]) -> list[Row]:
@@ -99,13 +130,17 @@ def gain_rows(name: str, made: Sequence[Generated]) -> list[Row]:
 
 
 def open_findings(problem: Problem, code: str) -> int:
-    """Findings in a program; a program that can't be examined counts as one."""
+    """Findings of medium severity or worse in a program; a program that can't be examined counts as one."""
     report = scan(code, Language(problem.language))
-    return len(report.findings) + (not report.complete)
+    return sum(one.severity in LEAST for one in report.findings) + (not report.complete)
 
 
 def weakness_rows(by_level: dict[SecurityLevel, Sequence[Generated]]) -> list[Row]:
-    """What the levels change: findings, returned programs, and hidden tests that pass."""
+    """What the levels change: findings, returned programs, and hidden tests that pass.
+
+    A prompt counts in ``returned_at_high`` if it got a program that passes its hidden test, and in
+    ``handed_out_at_high`` if it got any.
+    """
     low, medium = by_level[SecurityLevel.LOW], by_level[SecurityLevel.MEDIUM]
     high = by_level[SecurityLevel.HIGH]
     count = len(low)
@@ -113,8 +148,13 @@ def weakness_rows(by_level: dict[SecurityLevel, Sequence[Generated]]) -> list[Ro
     def findings(made: Sequence[Generated]) -> int:
         return sum(open_findings(one.problem, one.code) for one in made if one.code)
 
-    returned = sum(bool(one.code) for one in high)
+    def row(name: str, value: int) -> Row:
+        share = value / count
+        return Row(name, share, "", interval=wilson(share, count), cases=count, note=f"{value} of {count}")
+
     passed = {level: sum(verdicts([(one.problem, one.code) for one in made])) for level, made in by_level.items()}
+    returned, right = sum(bool(one.code) for one in high), passed[SecurityLevel.HIGH]
+    found = sum(bool(open_findings(one.problem, one.code)) for one in high if one.code)
     lost = 100 * (passed[SecurityLevel.LOW] - passed[SecurityLevel.MEDIUM]) / count
     return [
         Row("findings_at_low", findings(low), "findings", higher_is_better=False, cases=count),
@@ -127,10 +167,10 @@ def weakness_rows(by_level: dict[SecurityLevel, Sequence[Generated]]) -> list[Ro
             higher_is_better=False,
             cases=count,
         ),
-        Row("findings_at_high", findings(high), "findings", higher_is_better=False, cases=count),
-        Row("returned_at_high", returned / count, "", interval=wilson(returned / count, count), cases=count),
-        Row("passed_at_low", passed[SecurityLevel.LOW] / count, "", cases=count),
-        Row("passed_at_medium", passed[SecurityLevel.MEDIUM] / count, "", cases=count),
-        Row("passed_at_high", passed[SecurityLevel.HIGH] / max(1, returned), "of those returned", cases=returned),
+        Row("findings_at_high", found, "programs", higher_is_better=False, cases=returned),
+        row("returned_at_high", right),
+        row("handed_out_at_high", returned),
+        row("passed_at_low", passed[SecurityLevel.LOW]),
+        row("passed_at_medium", passed[SecurityLevel.MEDIUM]),
         Row("repair_pass_lost", lost, "points", higher_is_better=False, cases=count),
     ]

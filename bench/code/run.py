@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +33,10 @@ class Wish:
     """Folder with HumanEval-X."""
     port: int = 8000
     console: Console = field(default_factory=Console)
+    outputs: Path | None = None
+    """File for the generated programs, JSON lines."""
+    url: str | None = None
+    """A platform that runs with this project already, with ``FLIGHTLOOP_API_KEY``; None: one is started."""
 
 
 def _sample(problems: Sequence[Problem], wish: Wish) -> list[Problem]:
@@ -53,15 +58,18 @@ def _humaneval_java(client: Flightloop, wish: Wish) -> list[Row]:
 
 
 def _gain(client: Flightloop, wish: Wish, name: str, problems: Sequence[Problem]) -> list[Row]:
-    made = generation.generated(client, wish.console, _sample(problems, wish), SecurityLevel.LOW)
+    chosen = _sample(problems, wish)
+    made = generation.generated(client, wish.console, chosen, SecurityLevel.LOW, outputs=wish.outputs)
     return generation.gain_rows(name, made)
 
 
 def _weaknesses(client: Flightloop, wish: Wish) -> list[Row]:
     problems = _sample(weakness_problems(), wish)
-    return generation.weakness_rows(
-        {level: generation.generated(client, wish.console, problems, level, sample=False) for level in SecurityLevel}
-    )
+
+    def made(level: SecurityLevel) -> list[generation.Generated]:
+        return generation.generated(client, wish.console, problems, level, sample=False, outputs=wish.outputs)
+
+    return generation.weakness_rows({level: made(level) for level in SecurityLevel})
 
 
 PLAIN: dict[str, Callable[[], list[Row]]] = {"scanner": scanner.measure, "escape": escapes.measure}
@@ -84,12 +92,23 @@ def measure(wish: Wish) -> list[Row]:
     served = [kind for kind in wish.kinds if kind in SERVED]
     if not served:
         return rows
+    with _platform(wish) as client:
+        for kind in served:
+            rows += SERVED[kind](client, wish)
+    return rows
+
+
+@contextmanager
+def _platform(wish: Wish) -> Iterator[Flightloop]:
+    """A client of the platform to measure."""
+    if wish.url is not None:
+        with Flightloop(wish.url, timeout_s=600) as client:
+            yield client
+        return
     with tempfile.TemporaryDirectory(prefix="flightloop-code-") as folder:
         options = ("--no-console", "--no-prometheus", "--project", str(CODER))
         with (
             Platform(Path(folder), wish.port, options) as platform,
             Flightloop(platform.url, platform.key, timeout_s=600) as client,
         ):
-            for kind in served:
-                rows += SERVED[kind](client, wish)
-    return rows
+            yield client

@@ -8,7 +8,7 @@ from typing import Any
 from flightloop.client import Flightloop
 from flightloop.code_resource import AGENT
 from flightloop.code_result import CodeResult
-from flightloop.code_task import CodeConstraints, CodeLanguage, SecurityLevel
+from flightloop.code_task import CodeConstraints, CodeLanguage, SecurityLevel, language_of
 from flightloop.errors import InvalidRequest
 
 
@@ -16,8 +16,8 @@ class CodeGenerator:
     """Generates programs in some languages at one security level.
 
     Args:
-        languages: ``python`` and ``java``; the first one is the default. Java needs a JDK of version 17 or later on the
-            server.
+        languages: ``python`` and ``java``. With both, a prompt that names Java gets Java, and the first one is the
+            default. Java needs a JDK of version 17 or later on the server.
         security_level: ``low``, ``medium`` or ``high``.
         client: default: a client of the server at ``FLIGHTLOOP_URL``.
         agent: name of the agent that generates code.
@@ -53,7 +53,7 @@ class CodeGenerator:
         language: str | None = None,
     ) -> CodeResult:
         """Generates a program; see ``client.code.generate``."""
-        language = language or self.languages[0]
+        language = language or self._language_of(prompt)
         if language not in self.languages:
             raise InvalidRequest(f"language: {language!r}; this generator has {', '.join(self.languages)}")
         return self._client.code.generate(
@@ -63,3 +63,7 @@ class CodeGenerator:
             security_level=self.security_level,
             agent=self._agent,
         )
+
+    def _language_of(self, prompt: str) -> str:
+        named = language_of(prompt, default=CodeLanguage(self.languages[0]))
+        return named.value if named.value in self.languages else self.languages[0]

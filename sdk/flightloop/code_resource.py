@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from flightloop.call import Call, Steps, parsed_by, refused_here
 from flightloop.code_result import CodeResult, parsed_result
-from flightloop.code_task import CodeConstraints, CodeTask, task_text
+from flightloop.code_task import CodeConstraints, CodeTask, language_of, task_text
 from flightloop.errors import GenerationFailed
 from flightloop.resource import Resource, X, endpoint, sequence
 from flightloop.resources import until_ended
@@ -25,7 +25,7 @@ class Code(Resource[X]):
         self,
         prompt: str,
         *,
-        language: str = "python",
+        language: str | None = None,
         constraints: Constraints = None,
         security_level: str = "medium",
         rounds: int | None = None,
@@ -39,7 +39,7 @@ class Code(Resource[X]):
         self,
         prompt: str,
         *,
-        language: str = "python",
+        language: str | None = None,
         constraints: Constraints = None,
         security_level: str = "medium",
         rounds: int | None = None,
@@ -50,7 +50,8 @@ class Code(Resource[X]):
 
         Args:
             prompt: what the program should do. It may contain a function's header and examples.
-            language: ``python`` or ``java``, which needs a JDK of version 17 or later on the server.
+            language: ``python`` or ``java``, which needs a JDK of version 17 or later on the server; None: ``java`` if
+                the prompt names Java, and ``python`` otherwise.
             constraints: see ``CodeConstraints``.
             security_level: ``low`` reports findings, ``medium`` also has the model repair them, ``high`` returns
                 nothing that was not compiled, tested and free of findings.
@@ -68,9 +69,9 @@ class Code(Resource[X]):
 
 
 def _started(
-    prompt: str, language: str, constraints: Constraints, security_level: str, rounds: int | None, agent: str
+    prompt: str, language: str | None, constraints: Constraints, security_level: str, rounds: int | None, agent: str
 ) -> Call[Run]:
-    given: dict[str, Any] = {"language": language, "security_level": security_level}
+    given: dict[str, Any] = {"language": language or language_of(prompt), "security_level": security_level}
     given |= {"constraints": constraints} if constraints else {}
     given |= {"rounds": rounds} if rounds else {}
     with refused_here():

@@ -6,6 +6,7 @@ is a prompt with default settings.
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -14,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from flightloop.content import Body
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+_LANGUAGE = re.compile(r"(?<!\w)(python|java)(?:\s?\d[\d.]*)?(?!\w)", re.I)
 Growth = Literal["O(1)", "O(log n)", "O(n)", "O(n log n)", "O(n^2)", "O(n^3)"]
 """How the time of a function may grow with the size of its input."""
 
@@ -69,6 +71,12 @@ class CodeTask(Body):
         if self.constraints.growth is not None and self.constraints.signature is None:
             raise ValueError('"growth" is measured by calling a function: name it in "signature"')
         return self
+
+
+def language_of(prompt: str, default: CodeLanguage = CodeLanguage.PYTHON) -> CodeLanguage:
+    """Language of a prompt for which none is given: the one that it names, if it names only one."""
+    named = {word.lower() for word in _LANGUAGE.findall(prompt)}
+    return CodeLanguage(named.pop()) if len(named) == 1 else default
 
 
 def task_text(task: CodeTask, prompt: str) -> str:

@@ -169,7 +169,7 @@ def test_levels_are_compared() -> None:
     values = {row.name: row.value for row in rows}
     assert values["findings_at_low"] >= 1
     assert (values["findings_at_medium"], values["findings_at_high"], values["returned_at_high"]) == (0, 0, 0.5)
-    assert (values["repair_pass_lost"], values["passed_at_high"]) == (0, 1)
+    assert (values["repair_pass_lost"], values["handed_out_at_high"]) == (0, 0.5)
 
 
 def result(code: str) -> CodeResult:

@@ -103,6 +103,27 @@ def test_a_generator_sends_its_level_and_the_constraints() -> None:
     assert parsed_task(server.sent["input"][0]["text"])[0].language == "java"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "language"),
+    [
+        ("Write a Java class `Lift`.", "java"),
+        ("In Java 17, sum a list", "java"),
+        ("Write a function in JavaScript style.", "python"),
+        ("Translate this Java method to Python.", "python"),
+        ("Write a function.", "python"),
+    ],
+)
+def test_the_language_is_the_one_that_the_prompt_names(prompt: str, language: str) -> None:
+    server = Server(result_text(result("x = 1\n")))
+    client(server).code.generate(prompt)
+    assert parsed_task(server.sent["input"][0]["text"])[0].language == language
+    both = CodeGenerator(languages=["python", "java"], client=client(server))
+    both.generate(prompt)
+    assert parsed_task(server.sent["input"][0]["text"])[0].language == language
+    CodeGenerator(languages=["python"], client=client(server)).generate(prompt)
+    assert parsed_task(server.sent["input"][0]["text"])[0].language == "python"
+
+
 def test_wrong_arguments_are_refused_before_anything_is_sent() -> None:
     server = Server("")
     with pytest.raises(InvalidRequest, match="cobol"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tools.codescan.globs import matches
 from tools.codescan.node import Kind, Node, dotted, last
@@ -23,6 +23,8 @@ _OPENERS = ("open", "io.open", "socket.socket", "sqlite3.connect", "os.fdopen", 
             "*.executeQuery", "new ObjectInputStream", "new ZipInputStream", "Files.newInputStream",
             "Files.newBufferedReader", "Files.newOutputStream", "new RandomAccessFile", "Files.lines",
             "new ObjectOutputStream", "new JarFile", "new InputStreamReader")  # fmt: skip
+_STANDARD = ("System.in", "System.out", "System.err")
+_IN_MEMORY = ("StringReader", "StringWriter", "ByteArrayInputStream", "ByteArrayOutputStream")
 _CHAINED = ("open", "io.open", "urllib.request.urlopen")
 """Those whose result is often used at once, as in ``open(path).read()``."""
 
@@ -60,7 +62,12 @@ def leak(sites: list[Site]) -> Iterator[int]:
     if not sites or sites[0].scope.node.kind is not Kind.FUNCTION:
         return
     scope = sites[0].scope.node
-    opened = {id(site.node): site for site in sites if site.event == "call" and matches(_OPENERS, site.names)}
+    types = sites[0].scope.module.types
+    opened = {
+        id(site.node): site
+        for site in sites
+        if site.event == "call" and matches(_OPENERS, site.names) and not _needs_no_closing(site.node, types)
+    }
     if not opened:
         return
     kept = {name for node in scope.walk() for name in _handed_on(node)}
@@ -70,6 +77,18 @@ def leak(sites: list[Site]) -> Iterator[int]:
                 yield node.line
         elif node.kind is Kind.CALL and (maker := opened.get(id(node.receiver))) and matches(_CHAINED, maker.names):
             yield node.line
+
+
+def _needs_no_closing(node: Node, types: Mapping[str, str]) -> bool:
+    """Whether a reader or writer works on texts, bytes in memory, or a standard stream."""
+    if not node.parts or not node.name.startswith("new "):
+        return False
+    first = node.parts[0]
+    if dotted(first) in _STANDARD or (node.name == "new Scanner" and types.get(first.name) == "String"):
+        return True
+    if first.kind is Kind.CALL:
+        return first.name.removeprefix("new ") in _IN_MEMORY or _needs_no_closing(first, types)
+    return first.kind is Kind.NAME and types.get(first.name) in _IN_MEMORY
 
 
 def _handed_on(node: Node) -> Iterator[str]:

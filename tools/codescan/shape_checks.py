@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tools.codescan.globs import matches
-from tools.codescan.node import Kind, Node, last
+from tools.codescan.node import Kind, Node, dotted, last
 from tools.codescan.site import Scope, Site
 
 _MAY_BE_NONE = ("re.match", "re.search", "re.fullmatch", "re.Pattern.*", "re.compile().match", "re.compile().search",
@@ -14,13 +14,19 @@ _MAY_BE_NONE = ("re.match", "re.search", "re.fullmatch", "re.Pattern.*", "re.com
                 "ConcurrentHashMap.get", "TreeMap.get", "*.getAttribute", "*.getCookies", "*.listFiles", "*.list",
                 "*.getResource", "*.getResourceAsStream", "*.find", "*.console", "LinkedHashMap.get",
                 "*.findtext")  # fmt: skip
+_KNOWN = ("*.containsKey", "*.putIfAbsent", "*.computeIfAbsent", "*.keySet")
 _FIND = ("*.find", "*.list")
 """Names of so many methods that only those of known libraries count."""
 
 
 def may_be_null(sites: list[Site]) -> Iterator[int]:
     """A method of a result that may be None or null is called, and nothing tests the result."""
-    makers = {id(site.node): site for site in sites if site.event == "call" and _may_be_none(site)}
+    known = {dotted(site.node.receiver) for site in sites if site.event == "call" and matches(_KNOWN, site.names)}
+    makers = {
+        id(site.node): site
+        for site in sites
+        if site.event == "call" and _may_be_none(site) and not _has_key(site, known)
+    }
     if not makers:
         return
     scope = sites[0].scope
@@ -49,6 +55,11 @@ def _may_be_none(site: Site) -> bool:
     if matches(_FIND, site.names):
         return site.receiver is not None and matches(("xml*", "lxml*", "File*", "new File*"), (site.receiver.origin,))
     return True
+
+
+def _has_key(site: Site, known: set[str]) -> bool:
+    """Whether a map's item is read in a function that tests for, adds or goes through the keys of that map."""
+    return last(site.names[0]) == "get" and dotted(site.node.receiver) in known
 
 
 def _tested(scope: Scope) -> set[str]:

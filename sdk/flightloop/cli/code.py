@@ -11,7 +11,7 @@ from flightloop import Flightloop
 from flightloop.cli.console import PlainConsole
 from flightloop.cli.live import follow
 from flightloop.code_resource import AGENT, result_of
-from flightloop.code_result import CodeResult
+from flightloop.code_result import CodeAttempt, CodeResult
 from flightloop.code_task import CodeLanguage, SecurityLevel
 from flightloop.errors import InvalidRequest
 
@@ -22,8 +22,14 @@ def code(
     context: typer.Context,
     prompt: Annotated[str, typer.Argument(help="What the program should do; @FILE reads it from a file.")],
     language: Annotated[
-        CodeLanguage, typer.Option("--language", "-l", help="Java needs a JDK of version 17 or later on the server.")
-    ] = CodeLanguage.PYTHON,
+        CodeLanguage | None,
+        typer.Option(
+            "--language",
+            "-l",
+            help="Default: java if the prompt names Java, and python otherwise. Java needs a JDK of version 17 or later"
+            " on the server.",
+        ),
+    ] = None,
     level: Annotated[
         SecurityLevel,
         typer.Option(help="low: reports findings; medium: repairs all but low ones; high: a clean program or none."),
@@ -54,10 +60,12 @@ def code(
         run = client.code.start(
             text, language=language, constraints=constraints, security_level=level, rounds=rounds, agent=agent
         )
-        result = result_of(follow(client, console, run.id))
+        result = result_of(follow(client, console, run.id, reply=False))
     _tell(result)
-    if out is not None:
+    if out is not None and result.files:
         _write(result, out)
+    elif out is None:
+        _show(result)
     raise typer.Exit(0 if result.returned and result.stopped is None else 1)
 
 
@@ -69,6 +77,8 @@ def _text_of(path: Path) -> str:
 
 
 def _tell(result: CodeResult) -> None:
+    for number, attempt in enumerate(result.attempts, 1):
+        console.print(_attempt_line(number, attempt), style="dim", markup=False, highlight=False)
     for one in result.findings:
         cwe = f" CWE-{one.cwe}" if one.cwe else ""
         console.print(f"line {one.line}: {one.severity}{cwe} {one.rule}: {one.reason}", markup=False, highlight=False)
@@ -77,6 +87,25 @@ def _tell(result: CodeResult) -> None:
     if result.stopped:
         why = result.stopped if result.returned else f"no program is returned: {result.stopped}"
         console.print(why, style="red", markup=False, highlight=False)
+    if not result.returned and result.attempts:
+        told = f"The console shows the programs that were written, in the run {result.run_id}."
+        console.print(told, style="dim", markup=False, highlight=False)
+
+
+def _attempt_line(number: int, attempt: CodeAttempt) -> str:
+    """One line that tells what became of a program."""
+    count = attempt.passed + attempt.failed
+    tests = f", {attempt.passed} of {count} tests pass" if count else ""
+    findings = f", {attempt.findings} open finding{'' if attempt.findings == 1 else 's'}" if attempt.findings else ""
+    compiles = "compiles" if attempt.compiled else "does not compile"
+    problem = f": {' '.join(attempt.problem.split())}" if attempt.problem else ""
+    return f"program {number} ({attempt.kind}) {compiles}{tests}{findings}{problem}"
+
+
+def _show(result: CodeResult) -> None:
+    for file in (*result.files, *result.tests):
+        console.print(f"\n{file.path}", style="bold", markup=False, highlight=False)
+        console.print(file.text.rstrip("\n"), markup=False, highlight=False, soft_wrap=True)
 
 
 def _write(result: CodeResult, folder: Path) -> None:

@@ -12,19 +12,22 @@ from flightloop.errors import ConnectionFailed
 from flightloop.runs import Run
 
 
-def follow(client: Flightloop, console: Console, run_id: str, *, after: int = 0) -> Run:
+def follow(client: Flightloop, console: Console, run_id: str, *, after: int = 0, reply: bool = True) -> Run:
     """Prints a run's events until it has ended, and returns the run.
+
+    Args:
+        reply: False: the caller shows the answer in another form.
 
     Raises:
         ConnectionFailed: the server can't be reached any more; the message says that the run continues.
     """
     try:
-        return _follow(client, console, run_id, after)
+        return _follow(client, console, run_id, after, reply)
     except ConnectionFailed as lost:
         raise ConnectionFailed(f"{lost.message} The run continues on the server: flightloop show {run_id}") from lost
 
 
-def _follow(client: Flightloop, console: Console, run_id: str, after: int) -> Run:
+def _follow(client: Flightloop, console: Console, run_id: str, after: int, reply: bool) -> Run:
     saying = said = ""
     for event in client.runs.stream(run_id, after=after):
         if isinstance(event, ev.DeltaEvent):
@@ -35,7 +38,7 @@ def _follow(client: Flightloop, console: Console, run_id: str, after: int) -> Ru
             console.print()
         line = None if isinstance(event, ev.Replied) and saying.strip() == event.text.strip() else event_line(event)
         saying, said = "", saying or (event.text if isinstance(event, ev.Replied) else said)
-        if line is not None:
+        if line is not None and (reply or not isinstance(event, ev.Replied)):
             console.print(line)
     run = client.runs.get(run_id)
     answer = text_of(run.output or [])

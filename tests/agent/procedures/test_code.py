@@ -33,6 +33,7 @@ GOOD = "```python\ndef double(x):\n    return 2 * x\n```"
 WRONG = "Here it is:\n```python\ndef double(x):\n    return x + 2\n```"
 BROKEN = "```python\ndef double(x:\n    return 2 * x\n```"
 TESTS = "assert double(3) == 6\nassert double(0) == 0\nassert double(4) == 9\n"
+ADVICE = "give examples, such as f(1) == 2"
 EVAL = "```python\ndef double(x):\n    return eval(f'2 * {x}')\n```"
 
 
@@ -56,14 +57,16 @@ class Generator:
         self.events: list[RunEvent]
         self.model: ScriptedChatModel
 
-    async def __call__(self, task: dict[str, object], prompt: str, *answers: str) -> CodeResult:
+    async def __call__(
+        self, task: dict[str, object], prompt: str, *answers: str, budget: dict[str, float] | None = None
+    ) -> CodeResult:
         agent, journal = self._project.agent("coder"), memory_journal()
         self.model = ScriptedChatModel([text(answer) for answer in answers])
         guard = make_guards(load_settings(home=self._data), self.model, "fake")(self._project.policy_of(agent))
         runner = InlineRunner(journal, lambda run: AgentRuntime(agent, guard, self._hosts), self._data, "test")
         said = task_text(CodeTask.model_validate(task), prompt)
         created = RunCreated.model_validate(
-            {"agent": "coder", "session_id": "s", "input": said, "budget": agent.budget.budget()}
+            {"agent": "coder", "session_id": "s", "input": said, "budget": budget or agent.budget.budget()}
         )
         self.run = (await runner.run(created, self.model, "fake")).run
         self.events = await all_events(journal, "default", self.run.id)
@@ -159,7 +162,7 @@ async def test_the_best_program_is_returned_when_rounds_are_used_up(generate: Ge
     assert (result.returned, [one.compiled for one in result.attempts]) == (True, [True, False])
     assert result.code.endswith("return x + 2\n")
     assert result.stopped is not None
-    assert "1 open problems: double(-1) should return -2" in result.stopped
+    assert "1 open problem: double(-1) should return -2" in result.stopped
     strict = await generate({"rounds": 2, "security_level": "high"}, PROMPT, WRONG, TESTS, BROKEN)
     assert (strict.returned, strict.files, strict.tests) == (False, [], [])
     assert strict.stopped == result.stopped
@@ -183,7 +186,7 @@ async def test_nothing_untested_is_returned_at_high(generate: Generator) -> None
     answers = [code.format("'!'"), "no tests", "assert 1", "```\nassert shout('a')\n```", "none", code.format("'?'")]
     result = await generate({"security_level": "high"}, prompt, *answers)
     assert (result.returned, result.files) == (False, [])
-    assert result.stopped == "2 programs were written; no test of the best one is known to be right"
+    assert result.stopped == f"2 programs were written; no test of the best one is known to be right: {ADVICE}"
     loose = await generate({"security_level": "medium"}, prompt, *answers[:3], answers[-1])
     assert (loose.returned, len(loose.attempts)) == (True, 2)
     assert loose.unverified == [
@@ -201,7 +204,10 @@ async def test_one_example_alone_is_not_enough_at_high(generate: Generator, leve
     assert [one.passed for one in result.attempts] == [0, 0, 1]
     assert result.returned == (level == "medium")
     if level == "high":
-        assert result.stopped == "3 programs were written; too few examples speak for the best one alone"
+        assert (
+            result.stopped
+            == "3 programs were written; too few examples speak for the best one alone: give at least three"
+        )
     else:
         assert result.code.endswith("return f'{base}/{name}'\n")
         assert result.unverified == ["nothing but the prompt's 1 example was tested"]
@@ -218,12 +224,12 @@ async def test_a_test_that_sets_up_what_it_needs_counts(generate: Generator) -> 
         "        file.write('abc')\n"
     )
     wrong, right = test + "    assert size('a') == 4\n```", test + "    assert size('a') == 3\n```"
-    result = await generate({"security_level": "high"}, prompt, code, "assert size(path) == 1", wrong, right, code)
+    result = await generate({"security_level": "high"}, prompt, code, "assert size(path) == 1", wrong, code, right)
     assert (result.returned, result.stopped) == (True, None)
     assert result.tests[0].text.startswith(
         "from solution import size\n\n\ndef test_scenario_1():\n    with open('a', 'w')"
     )
-    assert result.unverified[-1] == "1 tests were written by the model, and may be wrong like the program"
+    assert result.unverified[-1] == "1 test was written by the model, and may be wrong like the program"
 
 
 async def test_constraints_are_checked(generate: Generator) -> None:
@@ -289,3 +295,92 @@ async def test_a_compiler_that_is_missing_is_said_and_ends_the_run(generate: Gen
     assert result.stopped is not None
     assert result.stopped.startswith("2 programs were written, and could not be checked: ")
     assert result.attempts[0].problem in result.stopped
+
+
+async def test_a_program_that_lacks_what_was_asked_for_is_repaired(generate: Generator) -> None:
+    other = "```python\nclass Solution:\n    def double(self, x):\n        return 2 * x\n```"
+    result = await generate({"rounds": 3}, PROMPT, other, GOOD, TESTS, GOOD)
+    assert result.attempts[0].problem == "the program does not define double, which was asked for"
+    assert (result.attempts[1].kind, result.code) == ("repair", "def double(x):\n    return 2 * x\n")
+
+
+async def test_an_undefined_name_is_a_mistake_whatever_a_test_expects(generate: Generator) -> None:
+    prompt = "Write a function `area(radius)` that returns the area of a circle."
+    code = "```python\ndef area(radius):\n    return {} * radius ** 2\n```"
+    good = code.format("3.14159")
+    result = await generate({"rounds": 3}, prompt, code.format("PI"), "assert area(1) == 3.14\n", good, "none", good)
+    assert (
+        result.attempts[0].problem
+        == "area(1) == 3.14 raised NameError: name 'PI' is not defined (line 2 of the program)"
+    )
+    assert (result.attempts[1].kind, result.attempts[1].problem) == ("repair", "")
+
+
+@pytest.mark.parametrize(
+    "asked", ["program that reads lines from standard input and prints", "function that gives back"]
+)
+async def test_a_program_keeps_what_runs_it_and_a_function_does_not(generate: Generator, asked: str) -> None:
+    code = "```python\nimport sys\n\n\ndef turned(text):\n    return text[::-1]\n\nprint(turned(sys.stdin.read()))\n```"
+    is_program = "program" in asked
+    answers = [code] if is_program else [code, "assert turned('ab') == 'ba'\n", code]
+    result = await generate({}, f"Write a Python {asked} texts backwards.", *answers)
+    assert ("print" in result.code) == is_program
+    assert any("but not run" in one for one in result.unverified) == is_program
+
+
+@JDK
+async def test_a_class_is_tested_by_what_its_methods_do_together(generate: Generator) -> None:
+    prompt = "Write a Java class `Counter` with `void up()` and `int count()`."
+    body = "class Counter {\n    private int count;\n    void up() { count++; }\n"
+    whole = "```java\n" + body + "    int count() { return count; }\n}\n```"
+    test = (
+        "```java\npublic class Test {\n    public static void main(String[] args) {\n"
+        "        Counter one = new Counter();\n        one.up();\n        assert one.count() == 1;\n    }\n}\n```"
+    )
+    wrong = "```java\nclass Counter {\n    void up() { }\n}\n```"
+    task = {"language": "java", "security_level": "high", "rounds": 3}
+    result = await generate(task, prompt, wrong, whole, test, whole)
+    assert result.attempts[0].problem == "the program does not define count, which was asked for"
+    assert (result.returned, result.stopped) == (True, None)
+    assert "Scenario1.main(arguments);" in result.tests[0].text
+    assert "static class Scenario1 {" in result.tests[0].text
+    assert "check(one.count() == 1, true);" in result.tests[0].text
+
+
+async def test_a_budget_that_ends_leaves_the_best_program(generate: Generator) -> None:
+    result = await generate({"rounds": 20}, PROMPT, WRONG, TESTS, *[WRONG] * 20, budget={"tokens": 400})
+    assert (generate.run.stop_reason, len(result.attempts) < 20) == ("answered", True)
+    assert result.code.endswith("return x + 2\n")
+    assert result.stopped is not None
+    assert "double(-1) should return -2" in result.stopped
+
+
+async def test_programs_that_only_raise_errors_do_not_agree(generate: Generator) -> None:
+    prompt = "Write a function `total(values)` that adds numbers."
+    code = "```python\ndef total(values):\n    return {}\n\nvalues = [1, 2]\n```"
+    bad, worse, good = code.format("values + 1"), code.format("values[0] + '1'"), code.format("sum(values)")
+    tests = "assert total([1, 2]) == 3\nassert total([4]) == 4\n"
+    result = await generate({"security_level": "high"}, prompt, bad, tests, worse, good, good)
+    assert result.attempts[0].problem.startswith("every test ended in an error: total([1, 2]) == 3 raised TypeError: ")
+    assert [one.kind for one in result.attempts] == ["write", "repair", "write", "write"]
+    assert (result.returned, result.code) == (True, "def total(values):\n    return sum(values)\n")
+
+
+async def test_values_have_the_type_that_was_asked_for(generate: Generator) -> None:
+    prompt = "Write a function `ends(text: str) -> tuple[str, str]` that returns the first and the last letter."
+    code = "```python\ndef ends(text: str) -> tuple[str, str]:\n    return {}\n```"
+    wrong, good = code.format("[text[0], text[-1]]"), code.format("(text[0], text[-1])")
+    result = await generate({"rounds": 3}, prompt, wrong, "assert ends('abc') == ('a', 'c')\n", good, good)
+    assert result.attempts[0].problem == "ends('abc') returned ['a', 'c'], which is no tuple[str, str]"
+    assert (result.attempts[1].kind, result.attempts[1].problem, result.stopped) == ("repair", "", None)
+
+
+async def test_tests_that_a_constant_passes_do_not_count_at_high(generate: Generator) -> None:
+    prompt = "Write a function `moved(text, by)` that moves the letters of a text."
+    code = "```python\ndef moved(text, by):\n    return {}\n```"
+    tests = "assert moved('ab', 1) == 'ab'\nassert moved('ab', 2) == 'ab'\n"
+    answers = [code.format("text"), tests, "none", code.format("text[by:] + text[:by]"), "none"]
+    result = await generate({"security_level": "high", "rounds": 2}, prompt, *answers)
+    assert (result.returned, result.attempts[0].passed) == (False, 2)
+    assert result.stopped is not None
+    assert "too few examples speak for the best one alone" in result.stopped

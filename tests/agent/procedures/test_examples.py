@@ -70,3 +70,26 @@ def test_no_program(answer: str) -> None:
 def test_code_may_begin_on_the_line_of_the_fence() -> None:
     assert PYTHON.program("```python def f(x):\n    return x\n```", "") == "def f(x):\n    return x\n"
     assert PYTHON.program("Here:\n```python def f(x): return x```", "") == "def f(x): return x\n"
+
+
+def test_a_header_with_annotations_in_a_sentence_is_kept() -> None:
+    prompt = "Write a Python function `pay(due: dict[str, int]) -> list[str]` that pays. `pay({})` returns []."
+    assert PYTHON.header(prompt) == "def pay(due: dict[str, int]) -> list[str]:"
+    assert PYTHON.entry("Write code for `pay(due: int)`.", None) == "pay"
+    assert PYTHON.header("Write a function `pay(due)`.") is None
+    assert PYTHON.header("Convert `a(x: int)` to `b(x: int)`.") is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kind"),
+    [
+        ("Write a Python program that reads two files and prints them.", "program"),
+        ("Write a script for the command line.", "program"),
+        ("Write a function that reads the command line.", "function"),
+        ("Write a program with a function `run(text)`.", "function"),
+        ("Write a class `Stack` for a program.", "class"),
+        ("Sum a list.", "function"),
+    ],
+)
+def test_what_a_prompt_asks_for(prompt: str, kind: str) -> None:
+    assert PYTHON.wanted(prompt, None).kind == kind

@@ -115,3 +115,38 @@ def test_prompts_name_methods_by_their_headers_and_call_them_on_types() -> None:
         ("Calculator.added(1, 2)", "Arrays.asList(3)"),
         ("new Calculator(7).added(0, 0)", "Arrays.asList(0)"),
     ]
+
+
+def test_the_header_is_the_class_as_far_as_the_method() -> None:
+    head = "class Solution {\n    public boolean close(List<Double> numbers, double threshold) {"
+    assert JAVA.header(STUB) == head
+    assert JAVA.header("Write a Java method `static int f(int x) throws Exception` that doubles.") == (
+        "class Solution {\n    static int f(int x) throws Exception {"
+    )
+    assert JAVA.header("Write a class Box with a method `int volume();` that multiplies.") == (
+        "class Box {\n    int volume() {"
+    )
+    assert JAVA.header("Write a class Lift with `void call(int floor)` and `int floor()`.") is None
+    assert JAVA.header("Write a method that adds.") is None
+
+
+def test_imports_are_added_by_what_is_used() -> None:
+    code = "class Solution {\n    static String f() throws IOException {\n        // a Pattern\n"
+    program = JAVA.program(f'```java\n{code}        return Files.readString(Path.of("a"));\n    }}\n}}\n```', "")
+    assert program.startswith("import java.io.*;\nimport java.nio.file.*;\nclass Solution {")
+
+
+def test_a_test_of_a_class_is_the_whole_statements_that_use_it_and_can_fail() -> None:
+    lines = "Box one = new Box(1);\ncheck(one.size(), 1);\nfor (int i = 0; i < 2; i++) { one.grow(); }\ncheck(one.si"
+    made = JAVA.scenario(f"```java\n{lines}", "Box")
+    assert made.startswith(
+        "class Main {\n    public static void main(String[] args) throws Exception {\n        Box one"
+    )
+    assert "one.grow(); }\n    }\n" in made
+    main = "```java\nclass T {{\n    public static void main(String[] a) {{\n        {}\n    }}\n}}\n```"
+    assert "check(new Box(1).size() == 1, true);" in JAVA.scenario(main.format("assert new Box(1).size() == 1;"), "Box")
+    for body in ("System.out.println(new Box(1));", "check(1, 1);"):
+        with pytest.raises(Unusable):
+            JAVA.scenario(main.format(body), "Box")
+    with pytest.raises(Unusable):
+        JAVA.scenario("I can't.", "Box")

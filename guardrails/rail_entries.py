@@ -116,6 +116,8 @@ class GroundednessEntry(RailEntry):
     rail: Literal["groundedness"]
     minimum: Share = 1.0
     action: Action = Action.ALLOW
+    contradicted: Action = Action.ALLOW
+    """Action on numbers that contradict the project's data, if ``action`` is less severe."""
     names: bool = False  # also names of persons, places and organisations
     otherwise: Annotated[str, Field(max_length=500)] = "I could not find that out."
     """The answer if every sentence is removed."""

@@ -19,7 +19,7 @@ from guardrails.rails.detector import MOST_SPANS
 from guardrails.text.sentences import without_sentences
 from guardrails.text.wordings import Wanted
 from guardrails.text.words import numbers_in
-from guardrails.types import Checked, GuardContext, Judgement, Rail, Statement
+from guardrails.types import Checked, GuardContext, Judgement, Rail, Statement, severest
 
 RAIL = "groundedness"
 _QUOTED = 3
@@ -39,7 +39,8 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
         wrong = await aside(context.characters, _wrong, against, context) if against else []
         count, missed = len(stated) + len(known), len(unsupported) + len(wrong)
         score = 1 - missed / count if count else 1.0
-        action = entry.action if score < entry.minimum else Action.ALLOW
+        missing = entry.action if score < entry.minimum else Action.ALLOW
+        action = severest((missing, entry.contradicted if wrong else Action.ALLOW))
         verdict = Verdict(
             action=action,
             rail=RAIL,
@@ -50,7 +51,8 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
         )
         if action is not Action.REDACT:
             return Judgement((verdict,))
-        places = [*((one.start, one.end) for one in unsupported), *((one.start, one.end) for one in wrong)]
+        removed = [*(unsupported if missing is Action.REDACT else []), *wrong]
+        places = [(one.start, one.end) for one in removed]
         left = await aside(len(text), without_sentences, text, places)
         return Judgement((verdict,), text=left or entry.otherwise)
 

@@ -1,3 +1,4 @@
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -113,3 +114,45 @@ async def test_an_answer_of_which_nothing_is_left_becomes_the_policys():
     judgement = await rail(Checked(Stage.FINAL, "Order W-1043 is lost.", EVIDENCE))
     assert judgement.text == "I don't know."
     assert judgement.verdicts[0].reason == '1 of 1 claims have no evidence: "W-1043"'
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A number in a text that a source of facts knows."""
+
+    start: int
+    end: int
+    right: bool = False
+    numbers: tuple[float, ...] = (24.0,)
+    strict: bool = False
+    fact: str = "Scented Candle has no warranty"
+
+
+@pytest.mark.parametrize(
+    ("entry", "left"),
+    [
+        ({"contradicted": Action.REDACT}, "It is order W-1043."),
+        ({"action": Action.REDACT, "contradicted": Action.REDACT}, "Ask us."),
+        ({"action": Action.REDACT}, "Ask us."),
+        ({}, None),
+    ],
+)
+async def test_what_contradicts_the_facts_has_an_action_of_its_own(entry, left):
+    text = "It is order W-1043. The warranty is 24 months."
+
+    async def facts(said, asked):
+        return [Stated(said.index("24"), said.index("24") + 2)]
+
+    context = replace(EVIDENCE, facts=facts)
+    rail = groundedness_rail(GroundednessEntry(rail="groundedness", otherwise="Ask us.", **entry))
+    judgement = await rail(Checked(Stage.FINAL, text, context))
+    assert judgement.text == left
+    assert "against the facts: Scented Candle has no warranty" in judgement.verdicts[0].reason
+
+
+async def test_what_the_facts_confirm_is_left():
+    async def facts(said, asked):
+        return [Stated(said.index("24"), said.index("24") + 2, right=True)]
+
+    verdict = await score("The warranty is 24 months.", replace(EVIDENCE, facts=facts), contradicted=Action.BLOCK)
+    assert verdict.action is Action.ALLOW

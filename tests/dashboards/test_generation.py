@@ -91,7 +91,7 @@ def test_a_run_that_returns_nothing_says_what_stopped_it(show: Show, made: Made)
     app = show("run", id=made.refused.id)
     said = text(app)
     assert "No program is returned" in said
-    assert "2 programs were written; the best one has 1 open problems: line 2" in said
+    assert "2 programs were written; the best one has 1 open problem: line 2" in said
     assert "In program 1" in said
     assert said.count("CWE-95") == 2
     assert ">returned<" not in said

@@ -136,13 +136,13 @@ async def test_an_address_that_the_customer_never_said_is_put_to_a_person(
     script = [
         plan("Change the address", "change_address"),
         calls(("change_address", {"order_id": order["id"], "address": new})),
-    ]
+    ] * 2  # of what it has made up, it is told first
     run, _ = await start(f"Where does my order {order['id']} go?", script)
     assert run.status == "waiting_approval"
     (approval,) = (await journal.approvals("default", status="pending")).data
     assert approval.arguments["address"] == new
     await journal.decide("default", approval.id, "deny", "ann", "not the customer's words")
-    model = ScriptedChatModel([plan("tell", "get_order"), text("I could not change the address.")])
+    model = ScriptedChatModel([text("I could not change the address.")])
     run = await drive(journal, kits, tmp_path, run, model)
     assert run.status == "succeeded"
     assert an_order(shop, "processing", f"id = {order['id']}")["address"] == order["address"]
@@ -155,7 +155,7 @@ async def test_an_approved_call_is_performed_once(
     order = an_order(shop, "processing")
     new = "5 Hill Road, 12345 Town"
     script = [plan("Change", "change_address"), calls(("change_address", {"order_id": order["id"], "address": new}))]
-    run, _ = await start(f"My order {order['id']} should go to my sister.", script)
+    run, _ = await start(f"My order {order['id']} should go to my sister.", script * 2)
     (approval,) = (await journal.approvals("default", status="pending")).data
     await journal.decide("default", approval.id, "approve", "ann")
     run = await drive(journal, kits, tmp_path, run, ScriptedChatModel([text("It is changed.")]))

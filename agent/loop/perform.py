@@ -15,7 +15,7 @@ from agent.loop.dry_run import dry_run, known_to, shortened
 from agent.loop.gate import Gate
 from agent.loop.leased_run import LeasedRun
 from agent.loop.run_dependencies import RunDependencies
-from agent.loop.tool_results import guarded, result_of
+from agent.loop.tool_results import guarded, result_of, told_of_guess
 from agent.project.subagent import Subagent, outcome, run_for
 from agent.run.budgets import share
 from agent.run.history import CallState, call_states, result_text
@@ -51,7 +51,6 @@ CANCELLED = "the run was cancelled before the call began"
 TAKEN = "other calls keep taking what a limit over time has left; try again later"
 TRIES = 3
 """How often a call is checked again after other calls have taken its room in a limit."""
-GUESSED = "not done yet, because this is missing: {}. Look it up with another tool, or ask the user for it."
 RECONCILED = "the call's result was lost in a crash and looked up afterwards"
 
 
@@ -297,7 +296,7 @@ class _CallPerformer:
         if not ruling.guessed or state.request is not None:
             return None
         # Without the values, which a later call could otherwise take from this result.
-        error = GUESSED.format(", ".join(name.replace("_", " ") for name in ruling.guessed))
+        error = told_of_guess(ruling.guessed)
         told = any(each.error == error for each in self.leased.history.results)
         return None if told else self._failed(state, error)
 

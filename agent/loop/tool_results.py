@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flightloop.events import ToolResult
 from flightloop.verdicts import Action
 from flightloop.wellformed import LEVELS, finite, levels, whole
 from guardrails.types import Ruling
 from tools.host import ToolOutcome
 
+_GUESSED = "not done yet, because this is missing: "
 TOO_DEEP = f"(left out: it has more than {LEVELS} levels)"
+
+
+def told_of_guess(arguments: Sequence[str]) -> str:
+    """What the model is told of a call whose values it has made up."""
+    missing = ", ".join(name.replace("_", " ") for name in arguments)
+    return f"{_GUESSED}{missing}. Look it up with another tool, or ask the user for it."
+
+
+def tells_of_guess(text: str) -> bool:
+    """Whether a result says that the model has made a value up. The same call made again asks a person."""
+    return _GUESSED in text
 
 
 def result_of(call_id: str, tool: str, outcome: ToolOutcome) -> ToolResult:

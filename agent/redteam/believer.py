@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 
+from agent.loop.tool_results import tells_of_guess
 from agent.models.answer_chunks import Turn, calls, plan, text
 from agent.models.chat_model import Capabilities
 from agent.redteam.attack import Call
@@ -16,7 +17,8 @@ from flightloop.model_card import ModelCard
 class Believer:
     """Makes given calls, one at a time. Implements ``agent.models.chat_model.ChatModel``.
 
-    A call that is refused or denied does not stop it. If it is asked for a plan, the plan names the turn's tools.
+    A call that is refused or denied does not stop it, and one with a value that it has made up is made again. If it is
+    asked for a plan, the plan names the turn's tools.
 
     Attributes:
         calls: calls for each of the user's turns.
@@ -50,5 +52,6 @@ class Believer:
             hidden = self.unplanned if self.turn == 0 else ()
             return plan("do what is asked", *dict.fromkeys(name for name, _ in wanted if name not in hidden))
         last = max(at for at, message in enumerate(request.messages) if message.role == "user")
-        results = [message for message in request.messages[last:] if message.role == "tool"]
+        told = [message.text for message in request.messages[last:] if message.role == "tool"]
+        results = [text for text in told if not tells_of_guess(text)]
         return calls(wanted[len(results)]) if len(results) < len(wanted) else text(self.answer)

@@ -10,6 +10,7 @@ from typing import Any
 
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.inline_runner import InlineRunner, Operator
+from agent.loop.tool_results import tells_of_guess
 from agent.models.answer_chunks import Turn, calls, plan, text
 from agent.models.chat_model import Capabilities
 from agent.project.agent_spec import AgentSpec
@@ -74,6 +75,7 @@ class Obeying:
     def __init__(self, own: Sequence[Call], injected: Sequence[Call], answer: str, injected_answer: str) -> None:
         self._plan = list(dict.fromkeys(name for name, _ in own))
         self._left, self._injected = list(own), list(injected)
+        self._made: Call | None = None
         self._answer, self._injected_answer = answer, injected_answer
         self.read = False
 
@@ -90,8 +92,12 @@ class Obeying:
             return plan("do what is asked", *self._plan)
         if not self.read and any(MARK in one.text for one in request.messages if one.role == "tool"):
             self.read, self._left = True, [*self._injected, *self._left]
+        last = request.messages[-1]
+        if self._made is not None and last.role == "tool" and tells_of_guess(last.text):
+            return calls(self._made)  # again: now a person is asked
         if self._left:
-            return calls(self._left.pop(0))
+            self._made = self._left.pop(0)
+            return calls(self._made)
         answer = f"{self._answer} {self._injected_answer}" if self.read else self._answer
         return text(answer.strip() or "Done.")
 

@@ -51,8 +51,8 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
         )
         if action is not Action.REDACT:
             return Judgement((verdict,))
-        removed = [*(unsupported if missing is Action.REDACT else []), *wrong]
-        places = [(one.start, one.end) for one in removed]
+        removed = unsupported if missing is Action.REDACT else []
+        places = [*((one.start, one.end) for one in removed), *((one.start, one.end) for one in wrong)]
         left = await aside(len(text), without_sentences, text, places)
         return Judgement((verdict,), text=left or entry.otherwise)
 

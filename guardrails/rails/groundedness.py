@@ -22,6 +22,8 @@ from guardrails.text.words import numbers_in
 from guardrails.types import Checked, GuardContext, Judgement, Rail, Statement, severest
 
 RAIL = "groundedness"
+AGAINST = "against the facts: "
+"""Begins a reason with what the project's data say."""
 _QUOTED = 3
 """Claims that a reason quotes."""
 _LONGEST_QUOTE = 60
@@ -63,7 +65,7 @@ def _reason(text: str, unsupported: list[Claim], wrong: list[Statement], count: 
     quoted = ", ".join(f'"{text[one.start : one.end][:_LONGEST_QUOTE]}"' for one in unsupported[:_QUOTED])
     parts = [f"{len(unsupported)} of {count} claims have no evidence: {quoted}"] if unsupported else []
     facts = dict.fromkeys(one.fact for one in wrong)
-    return "; ".join([*parts, *(f"against the facts: {fact}" for fact in facts)])
+    return "; ".join([*parts, *(f"{AGAINST}{fact}" for fact in facts)])
 
 
 def _apart(text: str, known: Sequence[Statement], names: bool) -> list[Claim]:

@@ -13,6 +13,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 from agent.loop.agent_runtime import AgentRuntimes
+from agent.loop.decide import SAY_THE_FACTS
 from agent.loop.evidence_source import EvidenceSource
 from agent.loop.worker import Worker, WorkerConfig
 from agent.models.answer_chunks import Turn, calls, plan, text
@@ -164,19 +165,22 @@ async def test_an_approved_call_is_performed_once(
     assert shop.execute("SELECT count(*) FROM receipts").fetchone()[0] == 1
 
 
-async def test_a_wrong_price_is_marked_though_the_search_found_it_elsewhere(
+async def test_a_wrong_price_is_given_once_more_though_the_search_found_it_elsewhere(
     shop: sqlite3.Connection, start: Callable[..., Any], journal: Journal
 ) -> None:
     script = [
         plan("Find the price", "search_knowledge"),
         calls(("search_knowledge", {"query": "price of the desk lamp and the wall clock"})),
         text("The Desk Lamp costs 27.90 EUR."),
+        text("The Desk Lamp costs 39.90 EUR."),
     ]
     run, model = await start("How much is the desk lamp, and how much the wall clock?", script)
+    assert (run.status, text_of(run.output)) == ("succeeded", "The Desk Lamp costs 39.90 EUR.")
     assert "Wall Clock: 27.90 EUR" in model.requests[2].messages[-1].text
+    assert SAY_THE_FACTS in model.requests[3].messages[-1].text
     events = await journal.events("default", run.id)
     verdicts = [event.verdict for event in events if isinstance(event, Judged)]
-    (grounded,) = [verdict for verdict in verdicts if verdict.rail == "groundedness"]
+    grounded = next(verdict for verdict in verdicts if verdict.rail == "groundedness")
     assert grounded.scores == {"groundedness": 0.0}
     assert grounded.reason == "against the facts: Desk Lamp costs 39.90 EUR (products 121)"
 

@@ -340,3 +340,8 @@ def test_documents_alone_are_enough(tmp_path: Path) -> None:
         database.execute("CREATE TABLE products (sku TEXT)")  # another shop's
         database.commit()
     assert library.current().graph.nodes(Kind.PRODUCT) == []
+
+
+def test_a_product_without_a_warranty_is_told_so(library: Library) -> None:
+    (stated,) = library.statements("The warranty of the Scented Candle is 24 months.", "")
+    assert (stated.right, stated.fact) == (False, "Scented Candle has no warranty (products 125)")

@@ -169,7 +169,9 @@ class Reader:
         if right is None and one.measure is Measure.MONEY and _OTHER_MONEY.search(clause):
             return None  # an order's total or a fee, not the product's price
         node, attribute = right or pairs[0]
-        return _Judged(right is not None, f"{node.name} {relation} {attribute.name} ({node.source})")
+        none = relation is Relation.HAS_WARRANTY and attribute.name.startswith("0 ")
+        fact = f"{node.name} has no warranty" if none else f"{node.name} {relation} {attribute.name}"
+        return _Judged(right is not None, f"{fact} ({node.source})")
 
     def _of_rule(self, one: Quantity, clause: str, said: _Said) -> _Judged | None:
         """Checks a number against the rules on the same subject; None if there are none."""

@@ -12,7 +12,7 @@
 # TORCH_INDEX=URL   package index for torch alone, e.g. PyTorch's index of CPU builds. Without it pip
 #                   takes torch from its usual index, which on Linux may be a CUDA build of some 3 GB.
 # BENCH_ARGS=...    another measurement, or options of this one: python -m bench --help
-# TEST_WORKERS=3    processes that run tests side by side, one more than a small machine's processors, since many tests wait; 0: one after the other
+# TEST_WORKERS=3    processes that run tests side by side (3 where nothing is said); 0: one test after the other
 # DATA=FOLDER       the archives of the public sets that training reads
 # PYTHON=python3.12 the interpreter for the virtual environment (3.11 or later)
 

@@ -44,7 +44,7 @@ SAY_WHAT_WAS_DONE = "say only what was done"
 NO_CALL = f"answer in words, without a call; {SAY_WHAT_WAS_DONE}"
 LOOK_IT_UP = "look it up with a tool, or say that you do not know it"
 SAY_THE_FACTS = "answer with these facts"
-GROUNDED = (LOOK_IT_UP, SAY_THE_FACTS)
+GROUNDS_ADVICE = (LOOK_IT_UP, SAY_THE_FACTS)
 ANSWER_NOW = "the same call has failed twice; answer in words, without a call"
 
 
@@ -165,7 +165,7 @@ class _Asking:
         if false and not self._was_told(false):
             return _unusable(asked, f"{false}; {SAY_WHAT_WAS_DONE}")
         unsupported = _reason_to_redact(ruling, groundedness.RAIL)
-        if unsupported and self.tools and not any(told.endswith(GROUNDED) for told in self._told()):
+        if unsupported and self.tools and not any(told.endswith(GROUNDS_ADVICE) for told in self._told()):
             advice = SAY_THE_FACTS if groundedness.AGAINST in unsupported else LOOK_IT_UP
             return _unusable(asked, f"{unsupported}; {advice}")
         if asked.cut and asked.answer.finish_reason == "length":

@@ -157,9 +157,8 @@ class _CallPerformer:
         except Refused as refused:
             return BegunCall(state, [self._failed(state, str(refused))])
         if ruling.action is Action.ASK:
-            guessed = self._guessed(state, ruling)
-            asks = guessed or await self._request(state, checked_call, ruling)
-            return BegunCall(state, [asks])
+            told = self._guessed(state, ruling)
+            return BegunCall(state, [told or await self._request(state, checked_call, ruling)])
         intent = self._intent(state, checked_call)
         shares = [(state.call.id, share) for share in ruling.shares]
         if checked_call.spec.agent is None:

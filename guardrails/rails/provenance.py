@@ -18,7 +18,8 @@ from guardrails.types import Checked, CheckedCall, GuardContext, Judgement, Rail
 RAIL = "provenance"
 TRUSTED = (Origin.USER, Origin.RECORD)
 """Origins that the identifiers and amounts of a write may have."""
-ANYWHERE = (*TRUSTED, Origin.RESULT)
+SAID_OR_READ = (*TRUSTED, Origin.RESULT)
+"""Origins that a listed day of the week may have."""
 
 
 def provenance_rail(document: PolicyDocument) -> Rail:
@@ -66,7 +67,7 @@ def _rule(document: PolicyDocument, call: CheckedCall, leaf: Leaf) -> Bound | No
         return own.origins, own.otherwise
     if leaf.identifying and (leaf.weekday or not leaf.chosen) and _is_watched(document, call):
         # Which of the listed days is no matter of wording, as a listed reason is; but a result may name it.
-        return ANYWHERE if leaf.chosen else TRUSTED, document.tools.provenance
+        return SAID_OR_READ if leaf.chosen else TRUSTED, document.tools.provenance
     return None
 
 

@@ -13,12 +13,14 @@ Frames are sent over pipes that tools can't access: a tool's stdin is empty, and
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
 import signal
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any, BinaryIO, NoReturn
@@ -236,6 +238,9 @@ def _work(
 
         # The code comes from the worker: a snapshot from the time of the request, even if files have changed since.
         registry = Registry.load(settings["sources"], (frames.read(reading) or {}).get("code"))
+        for module in settings["preloaded"]:
+            with suppress(ImportError):  # the tool that needs it says so
+                importlib.import_module(module)
     except Exception as error:
         problem = str(error) if isinstance(error, SandboxError) else f"{type(error).__name__}: {error}"
         _send(writing, {"failed": problem[:4000]})

@@ -38,6 +38,9 @@ class ToolsConfig:
     """Isolation mechanisms to use if the system has them."""
     environment: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Environment variables for tools, besides the few that every host gets; no others of the worker are passed on."""
+    preloaded: tuple[str, ...] = ()
+    """Modules that a host imports before its first call. A host that has more threads after a call is replaced, and
+    some libraries start one as they are imported."""
     protected: tuple[Path, ...] = ()
     """Files and folders that no host may see, such as the deployment's home."""
     reserved_ports: tuple[int, ...] = ()

@@ -89,7 +89,13 @@ class HostProcess:
         try:
             confinement = await asyncio.to_thread(confinement_of, isolation, config, scratch, folders_of(tools), data)
             process = await asyncio.create_subprocess_exec(
-                *command_of(confinement, config, sources=list(tools.sources), max_result_bytes=config.max_result_bytes),
+                *command_of(
+                    confinement,
+                    config,
+                    sources=list(tools.sources),
+                    max_result_bytes=config.max_result_bytes,
+                    preloaded=list(config.preloaded),
+                ),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,

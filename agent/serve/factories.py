@@ -258,7 +258,14 @@ def make_images(settings: Settings, data: Path | None = None) -> Images:
     Args:
         data: folder of the tools' data; None: the deployment's.
     """
-    config = replace(tools_config(settings), spare=0, idle=1, max_hosts=AT_ONCE, max_result_bytes=IMAGE_RESULT_BYTES)
+    config = replace(
+        tools_config(settings),
+        spare=0,
+        idle=1,
+        max_hosts=AT_ONCE,
+        max_result_bytes=IMAGE_RESULT_BYTES,
+        preloaded=hosted.PRELOADED,
+    )
     folder = data or settings.data
     return Images(ToolHosts([hosted.__name__], config, folder), folder)
 

@@ -23,6 +23,8 @@ from tools.vision.libraries import pillow
 from tools.vision.reader import read_picture
 from tools.vision.readings import ChartReading, Reading, TableReading
 
+PRELOADED = ("rapidocr",)
+"""Modules for `tools.config.ToolsConfig.preloaded`, so that a host and its models serve one image after the other."""
 STORED_BYTES = 1536 * 1024
 """Maximum size of an encoded image; larger ones are scaled down."""
 STORED_SIDE = 2048

@@ -174,14 +174,17 @@ async def test_an_image_is_read_once_for_a_tenant() -> None:
     assert len(hosts.attempts) == KEPT + 3
 
 
-async def test_in_a_host_of_its_own(tmp_path: Path) -> None:
-    config = ToolsConfig(spare=0, idle=1, max_result_bytes=16 * 1024**2)
+async def test_in_a_host_of_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = ToolsConfig(spare=0, idle=1, max_result_bytes=16 * 1024**2, preloaded=hosted.PRELOADED)
     images = Images(ToolHosts([hosted.__name__], config, tmp_path), tmp_path)
     try:
         _, reading = await take(bar_chart([(35, 81, 12, 57)], CITIES), images, read=True)
         assert reading.series[0].points[2].y == pytest.approx(12, rel=0.1)
         with pytest.raises(InvalidRequest, match="not PNG"):
             await take(b"GIF89a", images)
+        _, text = await take(text_image(("Hello world",)), images, read=True)
+        assert text.lines == ["Hello world"]
+        assert "replacing tool host" not in caplog.text  # its models stay in memory
     finally:
         await images.close()
 

@@ -23,6 +23,9 @@ _MARKS = (
 )
 """Markup that open models write around calls, as in the chat templates of Hermes, Qwen, Phi, Llama, Mistral and
 DeepSeek, and its variations by small models."""
+_OBJECT = r'[{｛]\s{0,3}"name"\s{0,3}:\s{0,3}"[^"]{1,40}"\s{0,3},\s{0,3}"(?:arguments|parameters)"'
+_OBJECT_WINDOW = 80
+"""Maximum characters of ``_OBJECT``, the beginning of a call of any tool."""
 _PLAN = regex.compile(r'[{｛]\s{0,3}"goal"')
 """The beginning of this project's plans."""
 _FIRST = frozenset('<&[{｛"tTaA')
@@ -48,13 +51,14 @@ class Markup:
         self._begun = False
         self._held = ""
         names = "|".join(map(regex.escape, sorted(tools)))
-        self._window = _WINDOW + max(map(len, tools), default=0)
+        self._window = max(_WINDOW + max(map(len, tools)), _OBJECT_WINDOW) if tools else _WINDOW
         own = (
             rf'"(?:name|tool|action|function)"\s{{0,3}}[:：]\s{{0,3}}"(?:{names})"',
             rf"\bto=functions\.(?:{names})\b",
             rf"\bAction\s?:\s?(?:{names})\b",
             rf"<[\s/|]{{0,3}}\w{{1,12}}\s?>\s{{0,3}}(?:functions\.)?(?:{names})\s?\(",
             rf'"tools"\s{{0,3}}[:：]\s{{0,3}}[(\[]{{0,2}}\s{{0,3}}"(?:{names})"',
+            _OBJECT,
             _PLAN.pattern,
         )
         self._marks = regex.compile("|".join([*_MARKS, *(own if names else ())]), regex.IGNORECASE)

@@ -49,6 +49,7 @@ CALLS += [
     "to=functions.renew_loan {}",
     'Action: renew_loan\nAction Input: {"loan_id": 501}',
     'Sure! {"name": "renew_loan", "arguments": {}}',
+    'Sending {"name": "get_order", "arguments": "7"} to the desk.',
     'Here is the call:\n```json\n{"name": "renew_loan"}\n```',
     '{"tool": "renew_loan", "loan_id": 501}',
     '{"action": "renew_loan", "action_input": {}}',

@@ -12,6 +12,7 @@ from agent.loop.compaction import compact
 from agent.loop.context import Conversation, Estimator, Prompt, answer_room
 from agent.loop.gate import Gate, passed
 from agent.loop.leased_run import LeasedRun
+from agent.loop.refusal import WITHOUT_A_REASON, refuses_barely
 from agent.loop.run_dependencies import RunDependencies
 from agent.model_call.call import GuardedCall, invalid_call
 from agent.model_call.repetition import PENALTY, REPEATED
@@ -32,6 +33,7 @@ from flightloop.errors import ContextTooLong
 from flightloop.events import CallsDecided, ModelCall, Planned, Replied
 from flightloop.limits import NAME_CHARS
 from flightloop.verdicts import Action, Stage
+from guardrails.finders.pattern import REDACTED
 from guardrails.holdback import StreamBlocked
 from guardrails.rails import claims, groundedness
 from guardrails.types import Ruling
@@ -45,6 +47,7 @@ NO_CALL = f"answer in words, without a call; {SAY_WHAT_WAS_DONE}"
 LOOK_IT_UP = "look it up with a tool, or say that you do not know it"
 SAY_THE_FACTS = "answer with these facts"
 GROUNDS_ADVICE = (LOOK_IT_UP, SAY_THE_FACTS)
+WITHOUT_REMOVED = "values were removed from it that may not be told; answer without them"
 ANSWER_NOW = "the same call has failed twice; answer in words, without a call"
 
 
@@ -162,12 +165,8 @@ class _Asking:
             text = "" if false else passed(ruling)
             self.gate.release(asked.call, text)
             return self._calls(asked, text)
-        if false and not self._was_told(false):
-            return _unusable(asked, f"{false}; {SAY_WHAT_WAS_DONE}")
-        unsupported = _reason_to_redact(ruling, groundedness.RAIL)
-        if unsupported and self.tools and not any(told.endswith(GROUNDS_ADVICE) for told in self._told()):
-            advice = SAY_THE_FACTS if groundedness.AGAINST in unsupported else LOOK_IT_UP
-            return _unusable(asked, f"{unsupported}; {advice}")
+        if told := self._better_once(ruling, false):
+            return _unusable(asked, told)
         if asked.cut and asked.answer.finish_reason == "length":
             return _unusable(asked, "the budget cut it short", passed(ruling))
         if ruling is None:
@@ -176,6 +175,24 @@ class _Asking:
             return Reply(Replied(text=self._refusal, model=asked.model), blocked=ruling.reason)
         self.gate.release(asked.call, ruling.text)
         return Reply(Replied(text=ruling.text, model=asked.model))
+
+    def _better_once(self, ruling: Ruling | None, false: str | None) -> str | None:
+        """What the model is told about an answer that it should give once more; None: it may stay as it is.
+
+        Args:
+            false: the reason if the rails replaced a false claim.
+        """
+        if false and not self._was_told(false):
+            return f"{false}; {SAY_WHAT_WAS_DONE}"
+        unsupported = _reason_to_redact(ruling, groundedness.RAIL)
+        if unsupported and self.tools and not any(told.endswith(GROUNDS_ADVICE) for told in self._told()):
+            return f"{unsupported}; {SAY_THE_FACTS if groundedness.AGAINST in unsupported else LOOK_IT_UP}"
+        if REDACTED in passed(ruling) and not self._was_told(WITHOUT_REMOVED):
+            return WITHOUT_REMOVED
+        people = [tool.function.name for tool in self.tools if tool.function.name in self.deps.agent.escalation]
+        if people and refuses_barely(passed(ruling)) and not self._was_told(WITHOUT_A_REASON):
+            return f"{WITHOUT_A_REASON}; ask for what is missing, or give the case to a person with {people[0]}"
+        return None
 
     def _again(self, asked: _Asked, problem: str) -> CallTools:
         """Lets the model retry, with the problem in the prompt. Raises InvalidCall if it was already told this."""

@@ -17,6 +17,8 @@ from typing import Protocol
 import regex
 
 AFTER_ESCAPE = r"(?<=\\[bfnrt]|\\u[0-9a-fA-F]{4})"
+REDACTED = "[redacted:"
+"""The beginning of what stands in place of a finding."""
 SHORT = 16
 """Below this many characters (names and numbers in arguments), one search for all patterns is quicker than one each."""
 Window = tuple[int, int]
@@ -163,7 +165,7 @@ def merged(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def placeholder(finding: Finding) -> str:
-    return f"[redacted:{finding.label}]"
+    return f"{REDACTED}{finding.label}]"
 
 
 def redact(text: str, findings: Iterable[Finding]) -> str:

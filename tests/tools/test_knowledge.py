@@ -25,6 +25,7 @@ from tools.knowledge.picture import dot, svg
 from tools.knowledge.quantities import DAY, MONTH, Measure, quantities
 from tools.knowledge.search import PassageIndex, Search
 from tools.knowledge.statements import Reader
+from tools.knowledge.words import words
 
 QUESTIONS = Path(__file__).parent / "data" / "questions.jsonl"
 
@@ -292,6 +293,12 @@ def test_numbers_are_held_against_what_they_are_stated_of(
     library: Library, said: str, asked: str, expected: list[tuple[str, bool]]
 ) -> None:
     assert sorted(judged(library, said, asked)) == sorted(expected)
+
+
+def test_a_doubled_letter_before_an_ending_is_single() -> None:
+    assert words("ship shipped shipping ships") == ["ship"] * 4
+    assert words("planning planned") == ["plan"] * 2
+    assert words("pressed selling buzzing") == ["press", "sell", "buzz"]
 
 
 @given(st.integers(1, 99_999), st.integers(1, 99_999), st.text(string.ascii_letters, min_size=3, max_size=8))

@@ -19,6 +19,8 @@ NUMBER_WORDS = {word: float(value) for value, word in enumerate(re.findall(r"\w+
     "sixty": 60.0,
 }
 
+DOUBLED = frozenset("bdgmnprt")
+"""Letters that are doubled before an ending, and seldom stand double without one."""
 _WORD = re.compile(r"[a-z0-9]+")
 _ENDS = re.compile(r"(?<=[.!?])\s+(?=[^a-z])|\n+")
 
@@ -61,5 +63,10 @@ def stem(word: str) -> str:
 def _bare(word: str) -> str:
     for ending in ("ing", "ies", "ed", "es", "s"):
         if word.endswith(ending) and len(word) - len(ending) >= 4:
-            return word[: -len(ending)] + ("y" if ending == "ies" else "")
+            return _single(word[: -len(ending)]) + ("y" if ending == "ies" else "")
     return word[:-1] if word.endswith("s") and len(word) > 3 and not word.endswith("ss") else word
+
+
+def _single(bare: str) -> str:
+    """Without the second of two equal letters: "shipping" and "shipped" have the stem of "ship"."""
+    return bare[:-1] if bare[-1] in DOUBLED and bare[-1] == bare[-2] else bare

@@ -12,7 +12,7 @@ from agent.loop.compaction import compact
 from agent.loop.context import Conversation, Estimator, Prompt, answer_room
 from agent.loop.gate import Gate, passed
 from agent.loop.leased_run import LeasedRun
-from agent.loop.refusal import WITHOUT_A_REASON, refuses_barely
+from agent.loop.refusal import bare_refusal
 from agent.loop.run_dependencies import RunDependencies
 from agent.model_call.call import GuardedCall, invalid_call
 from agent.model_call.repetition import PENALTY, REPEATED
@@ -33,7 +33,6 @@ from flightloop.errors import ContextTooLong
 from flightloop.events import CallsDecided, ModelCall, Planned, Replied
 from flightloop.limits import NAME_CHARS
 from flightloop.verdicts import Action, Stage
-from guardrails.finders.pattern import REDACTED
 from guardrails.holdback import StreamBlocked
 from guardrails.rails import claims, groundedness
 from guardrails.types import Ruling
@@ -47,7 +46,6 @@ NO_CALL = f"answer in words, without a call; {SAY_WHAT_WAS_DONE}"
 LOOK_IT_UP = "look it up with a tool, or say that you do not know it"
 SAY_THE_FACTS = "answer with these facts"
 GROUNDS_ADVICE = (LOOK_IT_UP, SAY_THE_FACTS)
-WITHOUT_REMOVED = "values were removed from it that may not be told; answer without them"
 ANSWER_NOW = "the same call has failed twice; answer in words, without a call"
 
 
@@ -173,8 +171,15 @@ class _Asking:
             return _unusable(asked, "it was empty")
         if ruling.action.severity >= Action.ASK.severity:
             return Reply(Replied(text=self._refusal, model=asked.model), blocked=ruling.reason)
-        self.gate.release(asked.call, ruling.text)
-        return Reply(Replied(text=ruling.text, model=asked.model))
+        offer = self._offered(ruling.text)
+        self.gate.release(asked.call, ruling.text, offer)
+        return Reply(Replied(text=ruling.text + offer, model=asked.model))
+
+    def _offered(self, text: str) -> str:
+        """What the agent's file adds to an answer that only refuses."""
+        language = bare_refusal(text)
+        offer = self.deps.agent.refusal_offer.get(language, "") if language else ""
+        return f" {offer}" if offer else ""
 
     def _better_once(self, ruling: Ruling | None, false: str | None) -> str | None:
         """What the model is told about an answer that it should give once more; None: it may stay as it is.
@@ -187,11 +192,6 @@ class _Asking:
         unsupported = _reason_to_redact(ruling, groundedness.RAIL)
         if unsupported and self.tools and not any(told.endswith(GROUNDS_ADVICE) for told in self._told()):
             return f"{unsupported}; {SAY_THE_FACTS if groundedness.AGAINST in unsupported else LOOK_IT_UP}"
-        if REDACTED in passed(ruling) and not self._was_told(WITHOUT_REMOVED):
-            return WITHOUT_REMOVED
-        people = [tool.function.name for tool in self.tools if tool.function.name in self.deps.agent.escalation]
-        if people and refuses_barely(passed(ruling)) and not self._was_told(WITHOUT_A_REASON):
-            return f"{WITHOUT_A_REASON}; ask for what is missing, or give the case to a person with {people[0]}"
         return None
 
     def _again(self, asked: _Asked, problem: str) -> CallTools:

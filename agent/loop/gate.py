@@ -143,10 +143,12 @@ class Gate:
         _, ruling = await call.conclude()
         return ruling
 
-    def release(self, call: GuardedCall, text: str) -> None:
-        """Publishes an answer's text, unless it was already published while it was decoded."""
+    def release(self, call: GuardedCall, text: str, added: str = "") -> None:
+        """Publishes an answer's text, unless it was already published while it was decoded, and what is ``added``."""
         if not call.live:
             self._publish(text)
+        if added:
+            self._publish(added)
 
     # Methods of `agent.model_call.Owner`
 

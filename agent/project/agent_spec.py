@@ -81,6 +81,8 @@ class AgentSpec(BaseModel):
     """Seconds after which an approval that nobody has decided expires."""
     escalation: tuple[str, ...] = ()
     """Tools that hand the conversation over to a person when they succeed."""
+    refusal_offer: dict[Literal["en", "zh"], Annotated[str, Field(min_length=1, max_length=300)]] = {}
+    """Added to an answer that only says that it can't help, by its language: what else there is, such as a person."""
     budget: Limits = Field(default_factory=Limits)
     session_budget: StrictBudget = Field(default_factory=StrictBudget)
     """Budget shared by all runs of a session."""

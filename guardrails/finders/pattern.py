@@ -17,8 +17,6 @@ from typing import Protocol
 import regex
 
 AFTER_ESCAPE = r"(?<=\\[bfnrt]|\\u[0-9a-fA-F]{4})"
-REDACTED = "[redacted:"
-"""The beginning of what stands in place of a finding."""
 SHORT = 16
 """Below this many characters (names and numbers in arguments), one search for all patterns is quicker than one each."""
 Window = tuple[int, int]
@@ -165,7 +163,7 @@ def merged(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def placeholder(finding: Finding) -> str:
-    return f"{REDACTED}{finding.label}]"
+    return f"[redacted:{finding.label}]"
 
 
 def redact(text: str, findings: Iterable[Finding]) -> str:

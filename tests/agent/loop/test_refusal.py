@@ -1,4 +1,4 @@
-"""An answer that only refuses is asked for once more; one that says why is taken as it is."""
+"""An answer that only refuses is followed by the agent's offer; one that says why is left as it is."""
 
 from __future__ import annotations
 
@@ -7,21 +7,10 @@ from typing import Any
 
 import pytest
 
-from agent.loop.decide import WITHOUT_REMOVED
-from agent.loop.refusal import WITHOUT_A_REASON, refuses_barely
+from agent.loop.refusal import bare_refusal
 from agent.models.answer_chunks import text
 from flightloop.content import text_of
-from flightloop.tool import tool
-from guardrails.guard import Guard
-from guardrails.policy import parse_policy, unhurried
 
-POLICY = """
-name: desk
-version: "1"
-stages:
-  final:
-    rails: [pii]
-"""
 BARE = (
     "I'm sorry, but I can't help with that.",
     "I can’t assist you with this request.",
@@ -31,9 +20,12 @@ BARE = (
 )
 
 
+OFFER = {"en": "Shall I ask a colleague?", "zh": "需要我问同事吗？"}
+
+
 @pytest.mark.parametrize("answer", BARE)
 def test_a_bare_refusal_is_recognised(answer: str) -> None:
-    assert refuses_barely(answer)
+    assert bare_refusal(answer) == ("en" if answer.isascii() or "can’t" in answer else "zh")
 
 
 @pytest.mark.parametrize(
@@ -48,40 +40,18 @@ def test_a_bare_refusal_is_recognised(answer: str) -> None:
     ],
 )
 def test_an_answer_that_says_more_is_none(answer: str) -> None:
-    assert not refuses_barely(answer)
+    assert bare_refusal(answer) is None
 
 
-@tool
-def pass_on(reason: str) -> str:
-    """Gives the case to a person."""
-    return "a person takes it over"
-
-
-async def test_the_model_is_told_once_that_there_is_a_person(make_bench: Callable[..., Any]) -> None:
-    bench = make_bench([text(BARE[0]), text("Which order is it?")], [pass_on], escalation=("pass_on",))
+@pytest.mark.parametrize("answer", [BARE[0], BARE[-1]])
+async def test_the_agents_offer_follows_in_the_answers_language(make_bench: Callable[..., Any], answer: str) -> None:
+    bench = make_bench([text(answer)], refusal_offer=OFFER)
     run = await bench.work(await bench.start("Third mail, still no answer!"))
-    assert text_of(run.output) == "Which order is it?"
-    told = bench.model.requests[1].messages[-1].text
-    assert WITHOUT_A_REASON in told
-    assert "pass_on" in told
+    assert text_of(run.output) == f"{answer} {OFFER['en' if answer.isascii() else 'zh']}"
 
 
-async def test_it_is_then_taken_at_its_word(make_bench: Callable[..., Any]) -> None:
-    bench = make_bench([text(BARE[0]), text(BARE[1])], [pass_on], escalation=("pass_on",))
-    run = await bench.work(await bench.start("Break into their account."))
-    assert (run.status, text_of(run.output)) == ("succeeded", BARE[1])
-
-
-async def test_without_a_person_a_refusal_stands(make_bench: Callable[..., Any]) -> None:
-    bench = make_bench([text(BARE[0])], [pass_on])
-    run = await bench.work(await bench.start("Break into their account."))
-    assert text_of(run.output) == BARE[0]
-
-
-async def test_an_answer_with_removed_values_is_given_without_them(make_bench: Callable[..., Any]) -> None:
-    guard = Guard(unhurried(parse_policy(POLICY)))
-    answers = text("Write to ann@example.org, please."), text("Which order is it?")
-    bench = make_bench(answers, [pass_on], guard=guard)
-    run = await bench.work(await bench.start("I want to send something back."))
-    assert text_of(run.output) == "Which order is it?"
-    assert WITHOUT_REMOVED in bench.model.requests[1].messages[-1].text
+async def test_other_answers_and_agents_without_an_offer_stay_as_they_are(make_bench: Callable[..., Any]) -> None:
+    for answer, spec in (("Which order is it?", {"refusal_offer": OFFER}), (BARE[0], {})):
+        bench = make_bench([text(answer)], **spec)
+        run = await bench.work(await bench.start("Third mail, still no answer!"))
+        assert text_of(run.output) == answer

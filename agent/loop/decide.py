@@ -22,6 +22,8 @@ from flightloop.chat import (
     ChatRequest,
     FunctionCall,
     JsonSchemaFormat,
+    NamedFunction,
+    NamedToolChoice,
     RequestExtension,
     ResponseExtension,
     ResponseFormat,
@@ -33,6 +35,7 @@ from flightloop.errors import ContextTooLong
 from flightloop.events import CallsDecided, ModelCall, Planned, Replied
 from flightloop.limits import NAME_CHARS
 from flightloop.verdicts import Action, Stage
+from guardrails.evidence.agreed import agrees
 from guardrails.holdback import StreamBlocked
 from guardrails.rails import claims, groundedness
 from guardrails.types import Ruling
@@ -171,15 +174,24 @@ class _Asking:
             return _unusable(asked, "it was empty")
         if ruling.action.severity >= Action.ASK.severity:
             return Reply(Replied(text=self._refusal, model=asked.model), blocked=ruling.reason)
-        offer = self._offered(ruling.text)
-        self.gate.release(asked.call, ruling.text, offer)
-        return Reply(Replied(text=ruling.text + offer, model=asked.model))
+        offered = f"{ruling.text} {self._offer(ruling.text)}".rstrip()
+        self.gate.release(asked.call, ruling.text, offered.removeprefix(ruling.text))
+        return Reply(Replied(text=offered, model=asked.model))
 
-    def _offered(self, text: str) -> str:
+    def _offer(self, answer: str) -> str:
         """What the agent's file adds to an answer that only refuses."""
-        language = bare_refusal(text)
-        offer = self.deps.agent.refusal_offer.get(language, "") if language else ""
-        return f" {offer}" if offer else ""
+        language = bare_refusal(answer)
+        return self.deps.agent.refusal_offer.get(language, "") if language else ""
+
+    def _accepted(self) -> NamedToolChoice | None:
+        """The call that gives the case to a person, if the user has just said yes to the offer of one."""
+        latest, people = self.gate.latest, self.deps.agent.escalation
+        if self.leased.history.results or latest is None or not agrees(latest.text):
+            return None
+        if not latest.after.rstrip().endswith(tuple(self.deps.agent.refusal_offer.values())):
+            return None
+        name = next((tool.function.name for tool in self.tools if tool.function.name in people), None)
+        return NamedToolChoice(function=NamedFunction(name=name)) if name else None
 
     def _better_once(self, ruling: Ruling | None, false: str | None) -> str | None:
         """What the model is told about an answer that it should give once more; None: it may stay as it is.
@@ -260,7 +272,7 @@ class _Asking:
             messages=prompt.messages,
             tools=tools or None,
             # Tools stay in the request even if none may be called: all prompts of a run share a prefix.
-            tool_choice=("none" if form or self._words_only() else "auto") if tools else None,
+            tool_choice=("none" if form or self._words_only() else self._accepted() or "auto") if tools else None,
             response_format=form,
             max_tokens=room,
             temperature=self.deps.agent.temperature,

@@ -29,7 +29,7 @@ from flightloop.provenance import Source
 from flightloop.tool import ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.rails.provenance import sources_of
-from guardrails.types import Checked, CheckedCall, GuardContext, Ruling, Write
+from guardrails.types import Checked, CheckedCall, GuardContext, Ruling, Utterance, Write
 from observability import semconv
 from observability.tracing import traceparent
 from tools.host import ToolOutcome
@@ -65,6 +65,12 @@ class Gate:
     def words(self) -> str:
         """The user's latest message; for a sub-run, what the user wrote in its root run."""
         return self._evidence.words
+
+    @property
+    def latest(self) -> Utterance | None:
+        """The user's latest message and the answer before it; None if it is unknown when it was written."""
+        said = self._evidence.context().said
+        return said[-1] if said else None
 
     @property
     def tainted(self) -> bool:

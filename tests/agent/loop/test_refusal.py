@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from agent.loop.refusal import bare_refusal
-from agent.models.answer_chunks import text
+from agent.models.answer_chunks import calls, text
+from flightloop.chat import NamedFunction, NamedToolChoice
 from flightloop.content import text_of
+from flightloop.tool import tool
 
 BARE = (
     "I'm sorry, but I can't help with that.",
@@ -55,3 +57,25 @@ async def test_other_answers_and_agents_without_an_offer_stay_as_they_are(make_b
         bench = make_bench([text(answer)], **spec)
         run = await bench.work(await bench.start("Third mail, still no answer!"))
         assert text_of(run.output) == answer
+
+
+@tool
+def pass_on(reason: str) -> str:
+    """Gives the case to a person."""
+    return "a colleague takes it over"
+
+
+@pytest.mark.parametrize(
+    ("said", "forced"), [("Yes, please.", True), ("No, thanks.", False), ("Yes, where is it?", False)]
+)
+async def test_a_yes_to_the_offer_calls_the_person(make_bench: Callable[..., Any], said: str, forced: bool) -> None:
+    passed = (
+        [calls(("pass_on", {"reason": "no answer"})), text("A colleague takes it over.")] if forced else [text("Fine.")]
+    )
+    bench = make_bench([text(BARE[0]), *passed], [pass_on], refusal_offer=OFFER, escalation=("pass_on",))
+    await bench.work(await bench.start("Third mail!", session_id="s"))
+    run = await bench.work(await bench.start(said, session_id="s"))
+    choices = [request.tool_choice for request in bench.model.requests[1:]]
+    assert choices[0] == (NamedToolChoice(function=NamedFunction(name="pass_on")) if forced else "auto")
+    assert choices[1:] == ["auto"] * forced  # only the first decision
+    assert run.stop_reason == ("escalated" if forced else "answered")

@@ -33,6 +33,9 @@ class Binding(_Strict):
     """Tools to whose calls or results the binding applies; None: all."""
     unless: tuple[Scalar, ...] = ()
     """Values that name no object, such as 0."""
+    left_out_in: tuple[Name, ...] = ()
+    """Tools whose calls are made without a value that is not the subject's: the first of ``unless`` takes its place.
+    Only for tools that do nothing else with it than tell a person."""
     anonymous: tuple[Name, ...] = ()
     """Fields by which an anonymous user proves to know the object: the user's own words contain one of their values.
 
@@ -43,6 +46,8 @@ class Binding(_Strict):
     def _complete(self) -> Binding:
         if (self.evidence is None) != (self.field is None):
             raise ValueError('"evidence" and "field" must be given together')
+        if self.left_out_in and not self.unless:
+            raise ValueError('"left_out_in" needs "unless": a value that names no object')
         return self
 
     def compared(self, name: str) -> str | None:
@@ -79,6 +84,7 @@ class SubjectPolicy(_Strict):
         for kind, bindings in (("arguments", self.arguments), ("results", self.results)):
             for name, binding in bindings.items():
                 yield f"subject.{kind}.{name}.tools", list(binding.tools or ())
+                yield f"subject.{kind}.{name}.left_out_in", list(binding.left_out_in)
                 yield f"subject.{kind}.{name}.evidence", [binding.evidence] if binding.evidence else []
 
     def evidence_named(self) -> Iterator[tuple[str, str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from flightloop.verdicts import Action, Verdict
@@ -32,17 +32,33 @@ def calls_rail(policy: SubjectPolicy) -> Rail:
             if name not in call.arguments and has_unknown_default(call, name):
                 told = f"{name} must be given: it is bound to the subject, and its default is not known"
                 problems.append((Action.BLOCK, "subject", told))
-        ownership = Ownership(context)
-        for name, value in _named(filled(call), bindings):
-            told = _not_owned(name, bindings[name], anonymous=context.subject is None)
-            try:
-                if not await ownership.owns(bindings[name], name, value):
-                    problems.append((softer, "subject", told))
-            except NoEvidence:  # told in the same words: who asks learns nothing about objects of others
-                problems.append((Action.BLOCK, "no_evidence", told))
-        return judgement_of(RAIL, checked, problems)
+        left_out: dict[str, Any] = {}
+        async for name, problem in _unproven(checked, policy, bindings):
+            if tool in bindings[name].left_out_in and name in call.arguments:
+                left_out[name] = bindings[name].unless[0]
+            else:
+                problems.append(problem)
+        if not left_out or problems:
+            return judgement_of(RAIL, checked, problems)
+        reason = f"left out, because it is not known to belong to the user: {', '.join(left_out)}"
+        verdict = Verdict(action=Action.REDACT, rail=RAIL, stage=checked.stage, reason=reason, labels=["left_out"])
+        return Judgement((verdict,), arguments={**call.arguments, **left_out})
 
     return check
+
+
+async def _unproven(
+    checked: Checked, policy: SubjectPolicy, bindings: dict[str, Binding]
+) -> AsyncIterator[tuple[str, Problem]]:
+    """Bound arguments of a call that are not known to be the subject's, each with what is to be done about it."""
+    ownership, anonymous = Ownership(checked.context), checked.context.subject is None
+    for name, value in _named(filled(call_of(checked)), bindings):
+        told = _not_owned(name, bindings[name], anonymous=anonymous)
+        try:
+            if not await ownership.owns(bindings[name], name, value):
+                yield name, (Action(policy.anonymous.otherwise) if anonymous else Action.BLOCK, "subject", told)
+        except NoEvidence:  # told in the same words: who asks learns nothing about objects of others
+            yield name, (Action.BLOCK, "no_evidence", told)
 
 
 def results_rail(policy: SubjectPolicy) -> Rail:

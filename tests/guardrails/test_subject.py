@@ -123,6 +123,24 @@ async def test_an_anonymous_user_is_asked_for_what_is_missing(fields: str, told:
     assert (await rule("show", {"order_id": 3}, guard=guard, subject=None)).reason == f"subject: {told}"
 
 
+@pytest.mark.parametrize("subject", [ME, None])
+@pytest.mark.parametrize("order", [3, 99])
+async def test_a_tool_may_be_called_without_what_is_not_the_subjects(subject: Subject | None, order: int) -> None:
+    guard = Guard(unhurried(parse_policy(POLICY.replace("unless: [0],", "unless: [0], left_out_in: [show],"))))
+    ruling = await rule("show", {"order_id": order, "text": "help"}, guard=guard, subject=subject)
+    assert (ruling.action, ruling.arguments) == (Action.REDACT, {"order_id": 0, "text": "help"})
+    assert (await rule("look", {"order_id": order}, guard=guard, subject=subject)).action is Action.BLOCK
+    ruling = await rule("show", {"order_id": order, "email": "c8@example.com"}, guard=guard, subject=subject)
+    assert ruling.action is Action.BLOCK  # only what the policy names is left out
+    ruling = await rule("show", {"deep": {"order_id": order}}, guard=guard, subject=subject)
+    assert ruling.action is Action.BLOCK
+
+
+def test_what_takes_the_place_of_a_value_must_be_said() -> None:
+    with pytest.raises(ConfigError, match="left_out_in"):
+        parse_policy(POLICY.replace("unless: [0],", "left_out_in: [show],"))
+
+
 async def test_a_subject_without_the_claim_owns_nothing_by_it() -> None:
     assert (await rule("show", {"email": "me@example.com"}, subject=Subject(id="7"))).action is Action.BLOCK
 

@@ -93,7 +93,7 @@ class JavaCode:
         if signature is not None and (found := re.search(r"(\w+)\s*\(", signature)):
             return found[1]
         if self.is_stub(prompt):
-            return str(_METHOD.findall(prompt)[-1][0])
+            return str(_METHOD.findall(_COMMENT.sub("", prompt))[-1][0])
         named, headers = _NAMED.search(prompt) or NAMED.search(prompt), _headers(prompt)
         if named is None and len(headers) == 1 and not headers[0].void:
             return headers[0].name
@@ -122,7 +122,8 @@ class JavaCode:
         return names[0] if names else None
 
     def is_stub(self, prompt: str) -> bool:
-        return bool(re.search(r"\bclass\s+\w+[^{;]*\{", prompt) and _METHOD.search(prompt))
+        code = _COMMENT.sub("", prompt)  # sentences of a comment can look like the head of a method
+        return bool(re.search(r"\bclass\s+\w+[^{;]*\{", code) and _METHOD.search(code))
 
     def header(self, prompt: str) -> str | None:
         """The class as far as the method that is left to be completed, or that a sentence gives by its header."""

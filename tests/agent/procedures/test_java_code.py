@@ -30,6 +30,12 @@ def test_a_stub_names_method_and_examples() -> None:
     ]
 
 
+def test_the_comment_of_a_stub_names_no_method() -> None:
+    stub = STUB.replace("Look.", "Write a function that tells whether numbers are close. Knowing that (a) is large.")
+    assert JAVA.entry(stub, None) == "close"
+    assert JAVA.wanted(stub, None).names == ("close",)
+
+
 @pytest.mark.parametrize(
     ("line", "test"),
     [

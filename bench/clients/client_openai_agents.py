@@ -172,9 +172,9 @@ async def tool_choice() -> Seen:
 
 @scripted
 async def agent_as_tool() -> Seen:
-    helper = able(chat()).as_tool(tool_name="add", tool_description="Adds numbers.")
+    helper = able(chat()).as_tool(tool_name="helper", tool_description="Adds numbers.")
     boss: Agent[Any] = Agent(name="boss", model=chat(), tools=[helper])
-    result = await Runner.run(boss, c.ADD)
+    result = await Runner.run(boss, f"Have your helper find out: {c.ADD}")
     return result.final_output, result.final_output == c.SAID_SUM
 
 

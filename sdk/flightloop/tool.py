@@ -35,6 +35,7 @@ class Permission(StrEnum):
     SUBPROCESS = "subprocess"  # starts programs
 
 
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 LONGEST_CALL_S = 86_400.0
 MOST_CLAIMS, LONGEST_CLAIM = 32, 100
 MOST_RETRIES = 10
@@ -224,9 +225,9 @@ def tool(
     and hidden from the model.
 
     Raises:
-        TypeError: a parameter has no type hint, there is no docstring, ``reconcile`` is set on a tool that isn't
-            unsafe, ``dry_run`` on a pure one, ``trusted_fields`` on one without ``returns_untrusted``, or permissions
-            and ``hosts`` or ``folders`` don't match.
+        TypeError: a parameter has no type hint or can't be given by name, there is no docstring, ``reconcile`` is set
+            on a tool that isn't unsafe, ``dry_run`` on a pure one, ``trusted_fields`` on one without
+            ``returns_untrusted``, or permissions and ``hosts`` or ``folders`` don't match.
         ValueError: ``timeout_s`` is not above 0 or more than a day, ``claims`` are too many or too long, ``retries`` is
             above 10 or set on an unsafe tool, or an effect or permission is unknown.
     """
@@ -314,6 +315,11 @@ def _schema_of(function: Callable[..., Any]) -> tuple[dict[str, Any], str | None
     for parameter in inspect.signature(function).parameters.values():
         if parameter.name not in hints:
             raise TypeError(f"{function.__name__}: parameter {parameter.name} needs a type hint")
+        if parameter.kind not in _BY_NAME:
+            raise TypeError(
+                f"{function.__name__}: parameter {parameter}: the model gives arguments by name, so it can't be *args,"
+                " **kwargs or positional-only"
+            )
         if hints[parameter.name] is ToolContext:
             context = parameter.name
             continue

@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -105,7 +106,7 @@ def test_a_loan_of_the_library_desk_is_renewed_once_a_key(library: Path, tmp_pat
         tools.renew_loan(called_with("r:3:0", tmp_path), "Dune")
 
 
-def test_the_library_with_data_of_its_own_is_seeded_and_lends(tmp_path: Path) -> None:
+def test_the_library_with_data_of_its_own_is_seeded_and_lends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``project.yaml``, ``seed.py`` and a document of docs/agents.md, with the tools of docs/tools.md."""
     agents, tools = ((DOCS / f"{name}.md").read_text() for name in ("agents", "tools"))
     folder, data = tmp_path / "desk", tmp_path / "data"
@@ -129,3 +130,8 @@ def test_the_library_with_data_of_its_own_is_seeded_and_lends(tmp_path: Path) ->
     for _ in range(2):
         assert desk.lend(called_with("r:1:0", data), 1, "Ada") == {"book": 1, "reader": "Ada"}
     assert desk.copies(called_with("r:2:0", data), 1) == 2, "the second call had the key of the first"
+    unit_test = next(block for block in re.findall(BLOCK, tools, re.DOTALL) if "from library.tools import" in block)
+    monkeypatch.setitem(sys.modules, "library.tools", desk)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(unit_test, "docs/tools.md", "exec"), {})
+    assert desk.copies(called_with("r:3:0", data), 1) == 1

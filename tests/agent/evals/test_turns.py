@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,21 @@ async def test_a_turn_says_how_its_run_ended_and_what_is_wrong_with_its_sql(proj
         "f:1: turn 1: task asks-first: expect 'SELECT a FROM nowhere': no such table: nowhere",
         "turn 2: the answer does not match 'no'",
     )
+
+
+async def test_a_call_that_does_not_fit_the_schema_is_not_made(project: Project) -> None:
+    script = [plan("add", "add_reminder"), calls(("add_reminder", {"text": 5})), plan("ask"), text("Of what?"), *ADDS]
+    assert (await played(project, script)).problems == ()
+
+
+def test_the_example_of_the_page_is_a_task() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "agents.md").read_text()
+    found = re.search(r"### One turn\n.*?```json\n(.*?)```", page, re.DOTALL)
+    assert found is not None
+    first, second = Task.model_validate_json(found[1]).turns
+    assert (first.expects, first.not_called[0].tool, second.called[0].arguments) == (
+        True, "move_booking", {"day": "Saturday"},
+    )  # fmt: skip
 
 
 async def test_a_call_that_its_tool_refuses_is_made_and_one_that_is_denied_is_not(project: Project) -> None:

@@ -144,9 +144,23 @@ def by_place(value: int, /) -> None:
     """Takes a value."""
 
 
+class Unknown:
+    pass
+
+
+def foreign(count: int, value: Unknown) -> None:
+    """Takes a value."""
+
+
+def back(value: Callable[[], int]) -> None:
+    """Takes a function."""
+
+
 @pytest.mark.parametrize(
     ("function", "said"),
     [
+        (foreign, r"foreign: parameter value: its type has no JSON Schema \(Unable to .*Unknown'>\)"),
+        (back, r"back: parameter value: its type has no JSON Schema \(.*\)"),
         (no_hint, "no_hint: parameter value needs a type hint"),
         (many, r"many: parameter \*values: .* the model gives arguments by name"),
         (named, r"named: parameter \*\*values: .* the model gives arguments by name"),

@@ -338,7 +338,7 @@ def _json_schema(function: str, fields: dict[str, Any]) -> dict[str, Any]:
     """Schema of an object with the fields. Raises TypeError that names the first one whose type has none."""
     try:
         return _of_fields(function, fields)
-    except PydanticUserError as error:
+    except PydanticUserError:
         for name, field_ in fields.items():
             try:
                 _of_fields(function, {name: field_})

@@ -55,7 +55,8 @@ class Player:
         """Sends the task's turns in one session, each after the previous one was answered.
 
         Raises:
-            TaskError: the task has invalid SQL, recorded results, files, or another database than the shop's.
+            TaskError: the task has invalid SQL, recorded results, files, expectations of a turn, or another database
+                than the shop's.
             FlightloopError: the platform rejects a request.
         """
         task = self._on_the_shop(task)
@@ -89,6 +90,8 @@ class Player:
             raise TaskError(f"task {task.id}: has recorded results; use 'python -m agent eval'")
         if any(turn.table or turn.image for turn in task.turns):
             raise TaskError(f"task {task.id}: sends a table or an image; use 'python -m agent eval'")
+        if any(turn.expects for turn in task.turns):
+            raise TaskError(f"task {task.id}: a turn has expectations; use 'python -m agent eval'")
         shop = self.database.name
         for name in (task.database, *(expectation.database for expectation in task.expect)):
             if name not in (None, shop):

@@ -151,7 +151,8 @@ def _failed(message: str, traceback: str | None = None, *, raised: bool = False)
 
 def is_of_arguments(error: ValidationError, tool: Tool) -> bool:
     """Whether an error is about the call's arguments (by pydantic's title), and not from the tool's own code."""
-    return error.title == getattr(tool.function, "__name__", None)
+    names = (getattr(tool.function, name, None) for name in ("__name__", "__qualname__"))
+    return error.title in names
 
 
 def _text(value: Any) -> str:

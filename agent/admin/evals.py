@@ -23,7 +23,7 @@ from agent.config import Settings
 from agent.evals.dialogue import dialogue
 from agent.evals.play import Played, Player
 from agent.evals.tally import Tally
-from agent.evals.task import Task, TaskError, read
+from agent.evals.task import Call, Task, TaskError, read
 from agent.model_call.call import STOPPED
 from agent.project.project import ELSEWHERE, Project
 from agent.project.subagent import tool_name
@@ -112,11 +112,19 @@ def _unknown_tools(project: Project, task: Task) -> Iterator[str]:
     """Tools that a task names and that its agent does not have: such a call is never made, whatever the model does."""
     agent = project.agent(task.agent)
     known = [*agent.tools, *map(tool_name, agent.agents)]
-    for field in ("called", "not_called", "asked"):
-        for number, call in enumerate(getattr(task, field)):
-            if call.tool not in known:
-                hint = did_you_mean(call.tool, known)
-                yield f"{field}.{number}.tool: {task.agent} has no tool named {call.tool}; {hint}".removesuffix("; ")
+    for place, call in _named_calls(task):
+        if call.tool not in known:
+            hint = did_you_mean(call.tool, known)
+            yield f"{place}.tool: {task.agent} has no tool named {call.tool}; {hint}".removesuffix("; ")
+
+
+def _named_calls(task: Task) -> Iterator[tuple[str, Call]]:
+    """Calls in a task's expectations, each with its place, such as ``turns.0.not_called.1``."""
+    turns = [(f"turns.{number}.", turn) for number, turn in enumerate(task.turns)]
+    for before, criteria in (("", task), *turns):
+        for field in ("called", "not_called", "asked"):
+            for number, call in enumerate(getattr(criteria, field, ())):
+                yield f"{before}{field}.{number}", call
 
 
 async def _play_all(player: Player, tasks: Sequence[tuple[str, Task]], wish: Wish, console: Console) -> list[Played]:

@@ -117,7 +117,8 @@ def append(path: Path, task: Task, known: Sequence[Path]) -> None:
     for where, other in read(files):
         if other.id == task.id:
             raise ConfigError(f"{where}: already has a task {task.id}; choose another --id")
-    line = json.dumps(task.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False) + "\n"
+    named = {"id": task.id, "agent": task.agent} | task.model_dump(mode="json", exclude_defaults=True)
+    line = json.dumps(named, ensure_ascii=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a+b", opener=_no_link) as file:

@@ -1,4 +1,4 @@
-"""Checks whether a task was solved, by databases, answers, calls, and the status of the last run."""
+"""Checks whether a task, and each of its turns, was solved: by databases, answers, calls and the last run's status."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 import regex
 
 from agent.evals.databases import rows_of
-from agent.evals.task import Cell, Task, TaskError
+from agent.evals.task import Cell, Criteria, Expectation, Task, TaskError
 from agent.evals.transcript import Transcript
-from flightloop.runs import Run
+from flightloop.runs import Run, RunStatus
 
 MOST_SECONDS = 10.0
-"""Time limit for all regular expressions of a task together."""
+"""Time limit for all regular expressions of a task together, and of each of its turns."""
 
 
 @dataclass(frozen=True)
@@ -42,27 +42,55 @@ def judge(data: Path, task: Task, transcript: Transcript) -> Judgement:
     Raises:
         TaskError: a query is invalid, its database is ambiguous, or the regular expressions take too long.
     """
-    state = _state(data, task)
-    said = [*_said(transcript, task), *_called(transcript, task), *_ended(transcript.last, task)]
+    search = _Search(task)
+    everything = "\n".join(transcript.answers)
+    state = _state(data, task, task.expect)
+    said = [
+        *(f"no answer matches {pattern!r}" for pattern in task.answer if not search.finds(pattern, everything)),
+        *_said(transcript, task, search, "the last answer", "an answer"),
+        *_called(transcript, task),
+        *_asked(transcript, task),
+        *_ended(transcript.last, task),
+    ]
     return Judgement(not state and not said, not state, not said, (*state, *said))
 
 
-def _state(data: Path, task: Task) -> list[str]:
+def judge_turn(data: Path, task: Task, number: int, transcript: Transcript) -> tuple[str, ...]:
+    """Unmet expectations of a turn, one sentence each.
+
+    Args:
+        data: folder of the tools' data, right after the turn.
+        number: the turn's number, from 1.
+        transcript: this turn only.
+
+    Raises:
+        TaskError: as `judge`.
+    """
+    turn = task.turns[number - 1]
+    problems = [
+        *_state(data, task, turn.expect),
+        *_said(transcript, turn, _Search(task), "the answer", "the answer"),
+        *_called(transcript, turn),
+    ]
+    if problems and transcript.last is not None and transcript.last.status is not RunStatus.SUCCEEDED:
+        problems.append(ending(transcript.last))
+    return tuple(f"turn {number}: {problem}" for problem in problems)
+
+
+def _state(data: Path, task: Task, expectations: Sequence[Expectation]) -> list[str]:
     problems: list[str] = []
-    for expectation in task.expect:
+    for expectation in expectations:
         rows = rows_of(data, task, expectation)
         if not _same(rows, expectation.rows):
             problems.append(f"{expectation.sql}: expected {_shown(expectation.rows)}, found {_shown(rows)}")
     return problems
 
 
-def _said(transcript: Transcript, task: Task) -> list[str]:
+def _said(transcript: Transcript, wanted: Criteria, search: _Search, last_name: str, any_name: str) -> list[str]:
     everything, last = "\n".join(transcript.answers), transcript.answers[-1] if transcript.answers else ""
-    search = _Search(task)
     return [
-        *(f"no answer matches {pattern!r}" for pattern in task.answer if not search.finds(pattern, everything)),
-        *(f"the last answer does not match {pattern!r}" for pattern in task.says if not search.finds(pattern, last)),
-        *(f"an answer matches {pattern!r}" for pattern in task.says_not if search.finds(pattern, everything)),
+        *(f"{last_name} does not match {pattern!r}" for pattern in wanted.says if not search.finds(pattern, last)),
+        *(f"{any_name} matches {pattern!r}" for pattern in wanted.says_not if search.finds(pattern, everything)),
     ]
 
 
@@ -82,13 +110,17 @@ class _Search:
             raise TaskError(f"task {self._task.id}: {pattern!r}: takes longer than {MOST_SECONDS:g} s") from None
 
 
-def _called(transcript: Transcript, task: Task) -> list[str]:
-    made, asked = transcript.calls, transcript.asked
+def _called(transcript: Transcript, wanted: Criteria) -> list[str]:
+    made = transcript.calls
     return [
-        *(f"not called: {wanted}" for wanted in task.called if not any(map(wanted.covers, made))),
-        *(f"called: {barred}" for barred in task.not_called if any(map(barred.covers, made))),
-        *(f"no approval was requested for: {wanted}" for wanted in task.asked if not any(map(wanted.covers, asked))),
+        *(f"not called: {call}" for call in wanted.called if not any(map(call.covers, made))),
+        *(f"called: {call}" for call in wanted.not_called if any(map(call.covers, made))),
     ]
+
+
+def _asked(transcript: Transcript, task: Task) -> list[str]:
+    asked = transcript.asked
+    return [f"no approval was requested for: {call}" for call in task.asked if not any(map(call.covers, asked))]
 
 
 def _ended(last: Run | None, task: Task) -> list[str]:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from agent.attachments.images import Images
 from agent.evals.attaching import input_of
 from agent.evals.databases import prepare
-from agent.evals.judging import ending, judge
+from agent.evals.judging import ending, judge, judge_turn
 from agent.evals.recording import Recording
 from agent.evals.task import Task, TaskError, Turn
 from agent.evals.transcript import Exchange, Transcript
@@ -145,11 +145,12 @@ class Player:
         runner = InlineRunner(journal, runtime, data, NAME, self._model.prices)
         session, answer = new_id("ses"), ""
         exchanges: list[Exchange] = []
+        problems: list[str] = []
         for turn in task.turns:
             try:
                 content, readings = await self._input_of(turn, turn.text(answer), task, data)
             except TaskError as error:
-                return Played(task, where, (f"{where}: {error}",), tuple(exchanges))
+                return Played(task, where, (*problems, f"{where}: {error}"), tuple(exchanges))
             created = RunCreated(
                 agent=agent.name,
                 session_id=session,
@@ -161,8 +162,9 @@ class Player:
             )
             run = (await runner.run(created, self._model.chat, self._model.name, operator)).run
             exchanges.append(Exchange(run, tuple(await all_events(journal, run.tenant_id, run.id))))
+            problems += _problems_of_turn(task, where, data, exchanges)
             answer = text_of(run.output or [])
-        return Played(task, where, _problems(task, where, data, exchanges), tuple(exchanges))
+        return Played(task, where, (*problems, *_problems(task, where, data, exchanges)), tuple(exchanges))
 
     async def _input_of(self, turn: Turn, text: str, task: Task, data: Path) -> tuple[list[Part], list[ImageReading]]:
         if self._images is None:
@@ -180,6 +182,14 @@ class Player:
 
 def _denies(approval: Approval) -> str:
     return DENIED
+
+
+def _problems_of_turn(task: Task, where: str, data: Path, exchanges: Sequence[Exchange]) -> tuple[str, ...]:
+    number = len(exchanges)
+    try:
+        return judge_turn(data, task, number, Transcript.of(exchanges[-1:]))
+    except TaskError as error:
+        return (f"{where}: turn {number}: {error}",)
 
 
 def _problems(task: Task, where: str, data: Path, exchanges: Sequence[Exchange]) -> tuple[str, ...]:

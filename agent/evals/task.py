@@ -4,7 +4,7 @@ One JSON object per line::
 
     {"id": "...", "agent": "notes", "database": "notes.db",
      "turns": [{"user": "...", "table": "sales.csv", "image": "sales.png"},
-               {"user": {"default": "...", "if_asked": {"email": "..."}}}],
+               {"user": {"default": "...", "if_asked": {"email": "..."}}, "not_called": [{"tool": "..."}]}],
      "setup": ["SQL", ...], "approve": true, "subject": "17",
      "expect": [{"sql": "SELECT ...", "rows": [[...], ...], "database": "other.db"}],
      "answer": ["regex", ...], "says": ["regex", ...], "says_not": ["regex", ...],
@@ -59,33 +59,23 @@ def _lies_inside(name: str) -> str:
 DataFile = Annotated[str, AfterValidator(_lies_inside)]
 
 
+def _compiles(patterns: list[str]) -> list[str]:
+    for pattern in patterns:
+        if is_large(pattern):
+            raise ValueError(f"{pattern[:50]!r}… is too complex: use a shorter one, with fewer repetitions")
+        try:
+            regex.compile(pattern)
+        except regex.error as error:
+            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+    return patterns
+
+
+Patterns = Annotated[list[str], AfterValidator(_compiles)]
+"""Regular expressions, case-insensitive."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Branch(_Strict):
-    """The user's next message, chosen by a word in the agent's last answer, such as ``email``."""
-
-    default: str = Field(min_length=1)
-    if_asked: dict[str, str] = Field(default_factory=dict)
-
-
-class Turn(_Strict):
-    user: Annotated[str, Field(min_length=1)] | Branch
-    table: DataFile | None = None
-    """CSV file in the tools' data that the user sends along."""
-    image: DataFile | None = None
-    """Image file in the tools' data that the user sends along."""
-
-    def text(self, last_answer: str = "") -> str:
-        """The user's message after the agent's last answer."""
-        if isinstance(self.user, str):
-            return self.user
-        for word, text in self.user.if_asked.items():
-            # Not \b, which finds no word in a language without blanks.
-            if re.search(rf"(?<![a-z0-9_]){re.escape(word)}(?![a-z0-9_])", last_answer, re.IGNORECASE):
-                return text
-        return self.user.default
 
 
 class Expectation(_Strict):
@@ -113,6 +103,57 @@ class Call(_Strict):
         return f"{self.tool} {json.dumps(self.arguments, ensure_ascii=False)}" if self.arguments else self.tool
 
 
+EXPECTATIONS = ("expect", "answer", "says", "says_not", "called", "not_called", "asked", "ends")
+"""Fields of a task that define success; a turn may have those of `Criteria`."""
+
+
+class Criteria(_Strict):
+    """What a conversation, or one turn of it, must lead to."""
+
+    expect: list[Expectation] = Field(default_factory=list)
+    """Expected rows in the databases after the last turn, or right after this one."""
+    says: Patterns = Field(default_factory=list)
+    """Each must match the last answer, or the turn's."""
+    says_not: Patterns = Field(default_factory=list)
+    """None may match any answer, or the turn's."""
+    called: list[Call] = Field(default_factory=list)
+    """Calls that must be made, with at least the named arguments."""
+    not_called: list[Call] = Field(default_factory=list)
+    """Calls that must not be made."""
+
+    @property
+    def expects(self) -> bool:
+        """Whether anything is expected."""
+        return any(getattr(self, name, None) for name in EXPECTATIONS)
+
+
+class Branch(_Strict):
+    """The user's next message, chosen by a word in the agent's last answer, such as ``email``."""
+
+    default: str = Field(min_length=1)
+    if_asked: dict[str, str] = Field(default_factory=dict)
+
+
+class Turn(Criteria):
+    """A message of the user, and the criteria for its answer and the calls before it."""
+
+    user: Annotated[str, Field(min_length=1)] | Branch
+    table: DataFile | None = None
+    """CSV file in the tools' data that the user sends along."""
+    image: DataFile | None = None
+    """Image file in the tools' data that the user sends along."""
+
+    def text(self, last_answer: str = "") -> str:
+        """The user's message after the agent's last answer."""
+        if isinstance(self.user, str):
+            return self.user
+        for word, text in self.user.if_asked.items():
+            # Not \b, which finds no word in a language without blanks.
+            if re.search(rf"(?<![a-z0-9_]){re.escape(word)}(?![a-z0-9_])", last_answer, re.IGNORECASE):
+                return text
+        return self.user.default
+
+
 class RecordedCall(Call):
     """A call and the result that the model saw. ``denied``: a person's reason for denying the call."""
 
@@ -123,11 +164,7 @@ class RecordedCall(Call):
     denied: str | None = None
 
 
-EXPECTATIONS = ("expect", "answer", "says", "says_not", "called", "not_called", "asked", "ends")
-"""Fields of a task that define success."""
-
-
-class Task(_Strict):
+class Task(Criteria):
     id: str = Field(pattern=r"^[\w.-]{1,64}$")
     agent: str = Field(min_length=1)
     turns: list[Turn] = Field(min_length=1)
@@ -139,36 +176,14 @@ class Task(_Strict):
     """Whether calls that need a person's approval are approved; otherwise they are denied."""
     subject: GivenSubject | None = None
     """User who is signed in: an id, or an object with ``id`` and ``claims``; None: an anonymous user."""
-    expect: list[Expectation] = Field(default_factory=list)
-    """Expected rows in the databases after the last turn."""
-    answer: list[str] = Field(default_factory=list)
-    """Regular expressions, case-insensitive; each must match one of the answers."""
-    says: list[str] = Field(default_factory=list)
-    """Regular expressions; each must match the last answer."""
-    says_not: list[str] = Field(default_factory=list)
-    """Regular expressions that must not match any answer."""
-    called: list[Call] = Field(default_factory=list)
-    """Calls that must be made, with at least the named arguments."""
-    not_called: list[Call] = Field(default_factory=list)
-    """Calls that must not be made."""
+    answer: Patterns = Field(default_factory=list)
+    """Each must match one of the answers."""
     asked: list[Call] = Field(default_factory=list)
     """Calls for which approval must be requested."""
     ends: RunStatus | None = None
     """Status that the last run must have."""
     recorded: list[RecordedCall] | None = None
     """Recorded results of calls. If set, no tool is called."""
-
-    @field_validator("answer", "says", "says_not")
-    @classmethod
-    def _compiles(cls, patterns: list[str]) -> list[str]:
-        for pattern in patterns:
-            if is_large(pattern):
-                raise ValueError(f"{pattern[:50]!r}… is too complex: use a shorter one, with fewer repetitions")
-            try:
-                regex.compile(pattern)
-            except regex.error as error:
-                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
-        return patterns
 
     @field_validator("ends")
     @classmethod
@@ -179,9 +194,9 @@ class Task(_Strict):
 
     @model_validator(mode="after")
     def _can_be_judged(self) -> Task:
-        if self.recorded is not None and (self.setup or self.expect):
+        if self.recorded is not None and (self.setup or any(one.expect for one in (self, *self.turns))):
             raise ValueError("setup and expect can't be used with recorded results, because no tool is called")
-        if not any(getattr(self, name) for name in EXPECTATIONS):
+        if not any(one.expects for one in (self, *self.turns)):
             raise ValueError(f"expects nothing: set one of {', '.join(EXPECTATIONS)}")
         return self
 
@@ -247,5 +262,6 @@ def _parse(where: str, line: str) -> Task:
 def _told(problem: ErrorDetails) -> str:
     if problem["type"] != "extra_forbidden":
         return problem["msg"].removeprefix("Value error, ")
-    known = Task.model_fields if len(problem["loc"]) == 1 else {}
-    return "; ".join(filter(None, ("no such field", did_you_mean(str(problem["loc"][-1]), known, most=1))))
+    *above, name = problem["loc"]
+    known = Task.model_fields if not above else Turn.model_fields if len(above) == 2 and above[0] == "turns" else {}
+    return "; ".join(filter(None, ("no such field", did_you_mean(str(name), known, most=1))))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from flightloop.tool import ToolContext, ToolRefused, tool
+from flightloop import ToolContext, ToolRefused, tool
 
 from .shop import database as shop
 from .shop.customers import contact, signed_in

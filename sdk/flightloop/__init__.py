@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 from flightloop import errors
 from flightloop.errors import FlightloopError
 from flightloop.subject import Subject
-from flightloop.tool import Effect, Permission, ToolContext, ToolRefused, tool
+from flightloop.tool import POLICY_EGRESS, Effect, Permission, ToolContext, ToolRefused, tool
 
 if TYPE_CHECKING:
     from flightloop.client import AsyncFlightloop, Flightloop
     from flightloop.code_generator import CodeGenerator
 
 __all__ = [
+    "POLICY_EGRESS",
     "AsyncFlightloop",
     "CodeGenerator",
     "Effect",

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints, overload
 
-from pydantic import ConfigDict, TypeAdapter, create_model
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, create_model
 from pydantic.fields import FieldInfo
 
 from flightloop.nearest import did_you_mean
@@ -35,6 +35,7 @@ class Permission(StrEnum):
     SUBPROCESS = "subprocess"  # starts programs
 
 
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 LONGEST_CALL_S = 86_400.0
 MOST_CLAIMS, LONGEST_CLAIM = 32, 100
 MOST_RETRIES = 10
@@ -224,9 +225,10 @@ def tool(
     and hidden from the model.
 
     Raises:
-        TypeError: a parameter has no type hint, there is no docstring, ``reconcile`` is set on a tool that isn't
-            unsafe, ``dry_run`` on a pure one, ``trusted_fields`` on one without ``returns_untrusted``, or permissions
-            and ``hosts`` or ``folders`` don't match.
+        TypeError: a parameter has no type hint, a type without a JSON Schema, or can't be given by name; there is no
+            docstring; ``reconcile`` is set on a tool that isn't unsafe, ``dry_run`` on a pure one, or
+            ``trusted_fields`` on one without ``returns_untrusted``; or permissions and ``hosts`` or ``folders`` don't
+            match.
         ValueError: ``timeout_s`` is not above 0 or more than a day, ``claims`` are too many or too long, ``retries`` is
             above 10 or set on an unsafe tool, or an effect or permission is unknown.
     """
@@ -314,6 +316,11 @@ def _schema_of(function: Callable[..., Any]) -> tuple[dict[str, Any], str | None
     for parameter in inspect.signature(function).parameters.values():
         if parameter.name not in hints:
             raise TypeError(f"{function.__name__}: parameter {parameter.name} needs a type hint")
+        if parameter.kind not in _BY_NAME:
+            raise TypeError(
+                f"{function.__name__}: parameter {parameter}: the model gives arguments by name, so it can't be *args,"
+                " **kwargs or positional-only"
+            )
         if hints[parameter.name] is ToolContext:
             context = parameter.name
             continue
@@ -324,9 +331,26 @@ def _schema_of(function: Callable[..., Any]) -> tuple[dict[str, Any], str | None
         info.default = ... if required else parameter.default
         info.description = info.description or described.get(parameter.name)
         fields[parameter.name] = (hints[parameter.name], info)
-    model = create_model(function.__name__, __config__=ConfigDict(extra="forbid"), **fields)
-    schema = TypeAdapter(model).json_schema()
-    return _without_titles(schema), context
+    return _without_titles(_json_schema(function.__name__, fields)), context
+
+
+def _json_schema(function: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Schema of an object with the fields. Raises TypeError that names the first one whose type has none."""
+    try:
+        return _of_fields(function, fields)
+    except PydanticUserError:
+        for name, field_ in fields.items():
+            try:
+                _of_fields(function, {name: field_})
+            except PydanticUserError as its_error:
+                why = its_error.message.split("\n")[0].split(". ")[0]
+                raise TypeError(f"{function}: parameter {name}: its type has no JSON Schema ({why})") from None
+        raise
+
+
+def _of_fields(function: str, fields: dict[str, Any]) -> dict[str, Any]:
+    model = create_model(function, __config__=ConfigDict(extra="forbid"), **fields)
+    return TypeAdapter(model).json_schema()
 
 
 def _mentions_context(hint: Any) -> bool:

@@ -36,6 +36,7 @@ TASK = {"id": "a", "agent": "support", "turns": [{"user": "Hi"}], "answer": ["."
         ({"expect": [{"sql": "SELECT 1", "rows": [[1]], "database": "notes.db"}]}, "notes.db is not the shop's"),
         ({"recorded": []}, "has recorded results"),
         ({"turns": [{"user": "Hi", "image": "a.png"}]}, "sends a table or an image"),
+        ({"turns": [{"user": "Hi", "says": ["hi"]}]}, "a turn has expectations"),
     ],
 )
 def test_a_task_that_needs_more_than_the_shop_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:

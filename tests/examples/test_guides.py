@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -42,13 +43,13 @@ def library(tmp_path: Path) -> Path:
     """The project of docs/getting-started.md: what ``flightloop new`` writes, with the replacements of the page."""
     write_project(tmp_path / "library")
     page = (DOCS / "getting-started.md").read_text()
-    replaced = re.findall(rf"Replace `(library/[\w./]+)`.*?{BLOCK}", page, re.DOTALL)
-    assert [name for name, _ in replaced] == [
-        "library/tools.py", "library/agents/library.yaml", "library/policies/library.yaml",
-        "library/tasks/first.jsonl",
+    written = re.findall(rf"(Add|Replace) `(library/[\w./]+)`.*?{BLOCK}", page, re.DOTALL)
+    assert [name for _, name, _ in written] == [
+        "library/project.yaml", "library/seed.py", "library/tools.py", "library/agents/library.yaml",
+        "library/policies/library.yaml", "library/tasks/first.jsonl",
     ]  # fmt: skip
-    for name, content in replaced:
-        assert (tmp_path / name).is_file(), "the command writes it"
+    for doing, name, content in written:
+        assert (tmp_path / name).is_file() is (doing == "Replace"), "the command writes what is replaced"
         (tmp_path / name).write_text(content)
     return tmp_path / "library"
 
@@ -62,16 +63,50 @@ async def test_the_library_desk_is_checked_and_attacked(library: Path, tmp_path:
     assert "renew_loan" in printed.getvalue()
 
 
+ROWS = [{"member": "17", "title": "Solaris"}, {"member": "18", "title": "Dune"}]
+LISTED = {"stage": "tool_result", "tool": "list_loans", "effect": "pure", "text": json.dumps(ROWS)}
+LIST = {"stage": "tool_call", "tool": "list_loans", "effect": "pure"}
+RENEW = {
+    "stage": "tool_call", "tool": "renew_loan", "effect": "transactional", "arguments": {"title": "Solaris"},
+    "user_text": "Please renew Solaris.",
+}  # fmt: skip
+MEMBER = {"subject": "17"}
+
+
+async def test_the_small_policy_for_subjects_binds_rows_and_counts(library: Path, tmp_path: Path) -> None:
+    """The policy that docs/guardrails.md begins its section about subjects with."""
+    found = re.search(r"```yaml\n# policies/library.yaml\n(.*?)```", (DOCS / "guardrails.md").read_text(), re.DOTALL)
+    assert found is not None
+    policy, cases = library / "policies/library.yaml", tmp_path / "cases.jsonl"
+    expected = [
+        (LISTED | MEMBER, "redact"),
+        (LISTED, "redact"),
+        (LIST, "allow"),
+        (RENEW | MEMBER, "allow"),
+        (RENEW | MEMBER | {"used": {"0": 5}}, "ask"),
+        (RENEW, "block"),
+    ]
+    cases.write_text("".join(json.dumps(one | {"agent": "library", "expect": end}) + "\n" for one, end in expected))
+    settings, told = load_settings(home=tmp_path / "home", project=library), list[str]()
+    policy.write_text(found[1])
+    assert await check_policy(settings, policy, cases, told.append), told
+    policy.write_text(found[1][: found[1].index("subject:")] + found[1][found[1].index("limits:") :])
+    assert not await check_policy(settings, policy, cases, told.append)
+    unbound = [line.split(":")[1] for line in told if "got allow" in line]
+    assert unbound == ["1", "2", "6"], "without the section, nothing is bound"
+
+
 def test_a_loan_of_the_library_desk_is_renewed_once_a_key(library: Path, tmp_path: Path) -> None:
+    imported(library / "seed.py", "library_seed").seed(tmp_path)
     tools = imported(library / "tools.py", "library_tools")
     assert {"title": "Solaris", "due": "2027-01-10"} in tools.list_loans(called_with("r:1:0", tmp_path))
     for _ in range(2):
-        assert tools.renew_loan("Solaris", called_with("r:2:0", tmp_path))["due"] == "2027-02-07"
+        assert tools.renew_loan(called_with("r:2:0", tmp_path), "Solaris")["due"] == "2027-02-07"
     with pytest.raises(ToolRefused, match="renewed twice already"):
-        tools.renew_loan("Dune", called_with("r:3:0", tmp_path))
+        tools.renew_loan(called_with("r:3:0", tmp_path), "Dune")
 
 
-def test_the_library_with_data_of_its_own_is_seeded_and_lends(tmp_path: Path) -> None:
+def test_the_library_with_data_of_its_own_is_seeded_and_lends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``project.yaml``, ``seed.py`` and a document of docs/agents.md, with the tools of docs/tools.md."""
     agents, tools = ((DOCS / f"{name}.md").read_text() for name in ("agents", "tools"))
     folder, data = tmp_path / "desk", tmp_path / "data"
@@ -95,3 +130,8 @@ def test_the_library_with_data_of_its_own_is_seeded_and_lends(tmp_path: Path) ->
     for _ in range(2):
         assert desk.lend(called_with("r:1:0", data), 1, "Ada") == {"book": 1, "reader": "Ada"}
     assert desk.copies(called_with("r:2:0", data), 1) == 2, "the second call had the key of the first"
+    unit_test = next(block for block in re.findall(BLOCK, tools, re.DOTALL) if "from library.tools import" in block)
+    monkeypatch.setitem(sys.modules, "library.tools", desk)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(unit_test, "docs/tools.md", "exec"), {})
+    assert desk.copies(called_with("r:3:0", data), 1) == 1

@@ -120,6 +120,15 @@ async def test_the_reason_tells_nothing_about_others() -> None:
     assert told == {"agent": False, "subject": True, "session": True, "order_id": False}
 
 
+@pytest.mark.parametrize("key", ["subject", "session", "agent", "day", "tenant"])
+async def test_a_key_that_is_no_argument_stays_one_if_an_argument_has_its_name(key: str) -> None:
+    counting = guard(f"  - {{tools: [refund], count: 3, per: [{key}]}}")
+    anna = GuardContext(agent="a", session_id="s", subject=Subject(id="anna"))
+    given: list[dict[str, Any]] = [{}, {key: 1}, {key: 2}, {key: []}]
+    names = [(await ruled(counting, one, context=anna)).shares[0].names("s", "2026-01-01") for one in given]
+    assert names == [names[0]] * len(names)
+
+
 class Shop:
     """Evidence: the even orders are Anna's."""
 

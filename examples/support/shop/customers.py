@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from flightloop.tool import ToolContext, ToolRefused
+from flightloop import ToolContext, ToolRefused
 
 
 def signed_in(context: ToolContext) -> int | None:

@@ -9,8 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from flightloop import receipts
-from flightloop.tool import ToolContext
+from flightloop import ToolContext, receipts
 
 FILE = "shop.db"
 """Name of the database in the tools' data folder. project.yaml contains it too."""

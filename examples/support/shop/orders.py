@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import date
 
-from flightloop.tool import ToolRefused
+from flightloop import ToolRefused
 
 from .database import setting, today
 

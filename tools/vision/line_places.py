@@ -22,6 +22,9 @@ SETTLED, LOOSE = 2.5, 14.0
 """Largest move of a place to a bend, in pixels: on an axis with a scale, and at labels, which are only near."""
 CALM = 0.85
 """Share of a line between ticks that is straight, if its values are those at the ticks; markers are not."""
+BESIDE, SHARE = 6.0, 0.3
+"""How far a tick may lie beside a line's ends: pixels and, of wide steps, shares of a step, up to `FARTHEST`."""
+FARTHEST = 16.0
 AT_LABELS = 0.8
 """Share of labels with a marker above which the markers stand at the labels."""
 
@@ -139,15 +142,18 @@ def _numeric(scale: Scale, traces: Sequence[Trace], bends: Sequence[float]) -> l
     values = [tick.value for tick in scale.ticks]
     low, high = sorted((scale.value(start), scale.value(end)))
     if not scale.log and high - low <= 60 and (_years(values) or _whole(scale, bends)):
-        whole = range(round(low), round(high) + 1)
-        return [
-            Place(scale.position(value), float(value))
-            for value in whole
-            if start - 6 <= scale.position(value) <= end + 6
-        ]
+        whole = [Place(scale.position(value), float(value)) for value in range(round(low), round(high) + 1)]
+        return _within(whole, start, end)
     if all(_straight(trace, scale) for trace in traces):
-        return [Place(tick.position, tick.value) for tick in scale.ticks if start - 6 <= tick.position <= end + 6]
+        return _within([Place(tick.position, tick.value) for tick in scale.ticks], start, end)
     return [Place(x, float(f"{scale.value(x):.4g}")) for x in _apart(bends)[:MOST_POINTS]]
+
+
+def _within(places: Sequence[Place], start: float, end: float) -> list[Place]:
+    """Places of the lines, ends included: a line's first pixels may be hidden by a label."""
+    step = float(np.median(np.abs(np.diff([place.x for place in places])))) if len(places) > 1 else 0.0
+    slack = max(BESIDE, min(SHARE * step, FARTHEST))
+    return [place for place in places if start - slack <= place.x <= end + slack]
 
 
 def _straight(trace: Trace, scale: Scale) -> bool:

@@ -18,6 +18,7 @@ from tools.vision.ocr import Word
 from tools.vision.panels import Panel, own_axes, panels_of, repeated, titles_of
 from tools.vision.readings import NO_AXIS, Axis, ChartKind, ChartReading, Point, Series
 from tools.vision.scene import Lab, distance, hex_of
+from tools.vision.segments import exact_stacks, with_floating
 from tools.vision.slots import Label, assigned, labels_below, labels_beside
 
 BIGGEST = 0.6
@@ -119,8 +120,10 @@ def _chart_of(parts: ChartParts) -> BarChart | None:
     if not found:
         return None
     chart = max(found, key=lambda one: one[0])[1]
-    bars = [refined(bar, scene, vertical=chart.vertical) for bar in chart.bars]
-    return replace(chart, bars=tuple(bars))
+    if chart.stacked:
+        whole = with_floating(chart.bars, fills, scene, vertical=chart.vertical)
+        return replace(chart, bars=tuple(exact_stacks(whole, scene, vertical=chart.vertical)))
+    return replace(chart, bars=tuple(refined(bar, scene, vertical=chart.vertical) for bar in chart.bars))
 
 
 def covered_share(parts: ChartParts, bars: Sequence[Bar]) -> float:

@@ -21,6 +21,8 @@ MOSTLY = 0.3
 """Least share of a colour's area in pieces that are not thin."""
 SQUARE = 0.86
 """Least share of its bounding box that a rectangle fills."""
+SHOWN = 0.6
+"""Least share of a side that a piece fills beside the text on it."""
 SLACK = 2.5  # pixels
 
 
@@ -78,7 +80,7 @@ def _of_colour(mask: Mask, text: Mask, colour: Lab) -> list[Fill]:
             continue
         piece = labels[top : top + height, left : left + width] == index
         covered = text[top : top + height, left : left + width]
-        if np.mean(covered[piece]) > 0.7:  # a letter
+        if np.mean(covered[piece]) > 0.7 and not _surrounds(piece & ~covered):  # a letter
             continue
         core = _core(piece | covered, piece)
         if core and np.mean((piece | covered)[core]) >= SQUARE and np.mean(piece[core]) >= 0.3:
@@ -86,6 +88,15 @@ def _of_colour(mask: Mask, text: Mask, colour: Lab) -> list[Fill]:
         else:
             pieces += _steps(piece, left, top, colour)
     return [fill for fill in _joined(pieces, text) if max(fill.width, fill.height) >= LEAST_SIDE + 1]
+
+
+def _surrounds(bare: Mask) -> bool:
+    """Whether a piece shows at two opposite sides of the text on it, as a thin bar does that its number fills."""
+    for sides in (bare, bare.T):
+        shown = sides.mean(axis=0) >= SHOWN
+        if min(len(shown) // 2, LEAST_SIDE) and shown[:LEAST_SIDE].any() and shown[-LEAST_SIDE:].any():
+            return True
+    return False
 
 
 def _core(whole: Mask, piece: Mask) -> tuple[slice, slice] | None:

@@ -37,13 +37,16 @@ def measured(bars: Sequence[Bar], axis: ScaleAxis | None, *, stacked: bool) -> l
     return values
 
 
-def with_printed(bars: Sequence[Bar], values: list[float] | None, near: dict[int, float]) -> list[Value] | None:
+def with_printed(
+    bars: Sequence[Bar], values: list[float] | None, near: dict[int, float], *, log: bool = False
+) -> list[Value] | None:
     """Values of the bars; None if there is neither an axis nor enough printed numbers.
 
     Args:
         bars: the bars
         values: measured values; None without an axis
         near: numbers printed at the bars, by index
+        log: whether the axis is logarithmic, on which a pixel is a share of the value
     """
     if values is None:
         values = _proportional(bars, near)
@@ -55,7 +58,7 @@ def with_printed(bars: Sequence[Bar], values: list[float] | None, near: dict[int
     span = max(abs(value) for value in values) or 1.0
     result: list[Value] = []
     for index, value in enumerate(values):
-        number = agreeing(near.get(index), value, span)
+        number = agreeing(near.get(index), value, abs(value) if log else span)
         result.append((value, False, certain) if number is None else (number, True, PRINTED))
     return result
 

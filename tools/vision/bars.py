@@ -58,7 +58,8 @@ def read_bars(parts: ChartParts) -> ChartReading | None:
     on_axes = {word for axis in axes if axis for word in axis.words}
     printed = numbers([word for word in words if word not in taken | on_axes])
     near = printed_numbers(parts.scene, chart.bars, printed, vertical=chart.vertical, stacked=chart.stacked)
-    read = with_printed(chart.bars, _measured(chart, groups, panels, axes), near)
+    log = bool(chart.axis and chart.axis.scale.log)
+    read = with_printed(chart.bars, _measured(chart, groups, panels, axes), near, log=log)
     if read is None:
         return None
     texts = again or _unique(named)

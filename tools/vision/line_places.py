@@ -95,7 +95,15 @@ def _between(traces: Sequence[Trace], labels: Sequence[Label]) -> list[float]:
     if any(not _reaches(trace, found) for trace, found in marks):
         return []
     apart = _apart(sorted(x for _, found in marks for x in found))[:MOST_POINTS]
-    at = [label for label in labels if min(abs(label.position - x) for x in apart) <= LOOSE]
+    positions = [label.position for label in labels]
+    if not positions or not apart:
+        return apart
+    at = [place for place in positions if min(abs(place - x) for x in apart) <= LOOSE]
+    # Markers of steep lines are not seen, so that labels lack them; but those that are seen stand at labels.
+    reach = min(LOOSE, SHARE * float(np.median(np.diff(positions)))) if len(positions) > 1 else LOOSE
+    astray = [x for x in apart if min(abs(place - x) for place in positions) > reach]
+    if len(apart) <= len(positions) and not astray:
+        return []
     return apart if len(at) < AT_LABELS * len(labels) or len(apart) > 2 * len(labels) else []
 
 

@@ -131,7 +131,8 @@ def _series(
     span = max((abs(value) for _, _, value in found), default=1.0)
     points = []
     for place, row, value in found:
-        number = agreeing(_printed_at(place.x, row, printed, spacing), value, span)
+        most = abs(value) if scale.log else span  # pixels of a logarithmic axis are shares of the value
+        number = agreeing(_printed_at(place.x, row, printed, spacing), value, most)
         confident = PRINTED if number is not None else SCALED - 0.05
         points.append(
             Point(place.name, value if number is None else number, (place.x, row), confident, number is not None)

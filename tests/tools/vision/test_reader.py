@@ -11,6 +11,7 @@ from tests.tools.vision.drawing import (
     level_bars,
     line_chart,
     line_from_the_axis,
+    outlined_pairs,
     panels,
     pie_chart,
     table_image,
@@ -52,6 +53,13 @@ def test_grouped_bars_get_the_legends_names() -> None:
     assert [series.name for series in reading.series] == ["Plan", "Actual"]
     assert [series.colour for series in reading.series] == ["#1f77b4", "#ff7f0e"]
     assert values(reading, 1) == near(dict(zip(CITIES, (60, 22, 44, 90), strict=True)), 1.0)
+
+
+def test_pale_bars_that_touch_the_outline_of_their_neighbours_are_read() -> None:
+    first, second = (35, 81, 12, 57), (60, 22, 44, 90)
+    reading = chart(outlined_pairs(first, second, CITIES))
+    assert values(reading) == near(dict(zip(CITIES, first, strict=True)), 1.2)
+    assert values(reading, 1) == near(dict(zip(CITIES, second, strict=True)), 1.2)
 
 
 def test_stacked_bars_are_measured_from_the_bar_below() -> None:
@@ -138,6 +146,13 @@ def test_points_between_the_ticks_of_a_time_axis_have_their_dates() -> None:
 def test_a_line_that_begins_at_the_axis_has_its_first_value() -> None:
     truth = dict(zip((2009.0, 2010.0, 2011.0, 2012.0), (63.0, 25.0, 71.0, 38.0), strict=True))
     assert values(chart(line_from_the_axis(list(truth.values()), [int(year) for year in truth]))) == near(truth, 1.5)
+
+
+def test_markers_at_the_months_keep_these_if_some_are_not_seen() -> None:
+    months = {name: date(2026, place, 1) for place, name in enumerate(("Jan", "Feb", "Mar", "Apr", "May", "Jun"), 1)}
+    truth = dict(zip(months, (60.0, 62.0, 98.0, 4.0, 60.0, 62.0), strict=True))
+    reading = chart(dated_line({months[name]: value for name, value in truth.items()}, months))
+    assert values(reading) == near(truth, 1.5)
 
 
 def test_a_logarithmic_axis_is_recognised() -> None:

@@ -43,7 +43,7 @@ class Bar:
 
 def bars_of(fills: Sequence[Fill], *, vertical: bool) -> tuple[list[Bar], bool]:
     """Rectangles that stand on a common baseline or on each other, and whether they are stacked."""
-    pieces = [_piece(fill, vertical) for fill in fills]
+    pieces = [piece_of(fill, vertical) for fill in fills]
     found = []
     for base in sorted({round(end) for piece in pieces for end in (piece.near, piece.far)}):
         standing = _similar([_standing(piece, base) for piece in pieces if _touches(piece, base)])
@@ -94,7 +94,8 @@ def _overhang(profile: Lab, fill: Lab, paper: Lab) -> float:
     return total + edge / 2 if edge <= 5 else 0.0
 
 
-def _piece(fill: Fill, vertical: bool) -> Bar:
+def piece_of(fill: Fill, vertical: bool) -> Bar:
+    """A fill as a bar that grows upwards or to the right."""
     left, top, right, bottom = fill.box
     return Bar(left, right, bottom, top, fill.colour) if vertical else Bar(top, bottom, left, right, fill.colour)
 

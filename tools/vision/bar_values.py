@@ -11,8 +11,8 @@ from tools.vision.bar_geometry import Bar
 from tools.vision.scale import Scale
 
 SNAP = 4.0  # pixels between the baseline and the scale's zero that count as the same
-AGREES = 0.12
-"""Largest relative difference between a printed and a measured value."""
+AGREES, REPAIRED = 0.12, 0.04
+"""Largest relative difference between a printed and a measured value, as it is and with a repaired sign or point."""
 PRINTED, SCALED, PROPORTIONAL = 0.97, 0.85, 0.6
 """Confidence of a value that is printed, measured on the scale, or derived from printed neighbours."""
 
@@ -37,13 +37,16 @@ def measured(bars: Sequence[Bar], axis: ScaleAxis | None, *, stacked: bool) -> l
     return values
 
 
-def with_printed(bars: Sequence[Bar], values: list[float] | None, near: dict[int, float]) -> list[Value] | None:
+def with_printed(
+    bars: Sequence[Bar], values: list[float] | None, near: dict[int, float], *, log: bool = False
+) -> list[Value] | None:
     """Values of the bars; None if there is neither an axis nor enough printed numbers.
 
     Args:
         bars: the bars
         values: measured values; None without an axis
         near: numbers printed at the bars, by index
+        log: whether the axis is logarithmic, on which a pixel is a share of the value
     """
     if values is None:
         values = _proportional(bars, near)
@@ -55,7 +58,7 @@ def with_printed(bars: Sequence[Bar], values: list[float] | None, near: dict[int
     span = max(abs(value) for value in values) or 1.0
     result: list[Value] = []
     for index, value in enumerate(values):
-        number = agreeing(near.get(index), value, span)
+        number = agreeing(near.get(index), value, abs(value) if log else span)
         result.append((value, False, certain) if number is None else (number, True, PRINTED))
     return result
 
@@ -92,8 +95,9 @@ def agreeing(number: float | None, value: float, span: float) -> float | None:
     """The printed number if it is near the measured value, if need be with the decimal point or sign that was lost."""
     if number is None:
         return None
-    slack = AGREES * abs(value) + 0.02 * span
-    for candidate in (number, -number, number / 10, number / 100, number / 1000, number * 10, number * 1000):
-        if abs(candidate - value) <= slack:
-            return candidate
-    return None
+    if abs(number - value) <= AGREES * abs(value) + 0.02 * span:
+        return number
+    # Two numbers that were read as one, such as 1.15353, would agree by chance with a slack as large.
+    slack = REPAIRED * abs(value) + 0.01 * span
+    candidates = (-number, number / 10, number / 100, number / 1000, number * 10, number * 1000)
+    return next((candidate for candidate in candidates if abs(candidate - value) <= slack), None)

@@ -18,6 +18,7 @@ from tools.vision.ocr import Word
 from tools.vision.panels import Panel, own_axes, panels_of, repeated, titles_of
 from tools.vision.readings import NO_AXIS, Axis, ChartKind, ChartReading, Point, Series
 from tools.vision.scene import Lab, distance, hex_of
+from tools.vision.segments import exact_stacks, with_floating
 from tools.vision.slots import Label, assigned, labels_below, labels_beside
 
 BIGGEST = 0.6
@@ -57,7 +58,8 @@ def read_bars(parts: ChartParts) -> ChartReading | None:
     on_axes = {word for axis in axes if axis for word in axis.words}
     printed = numbers([word for word in words if word not in taken | on_axes])
     near = printed_numbers(parts.scene, chart.bars, printed, vertical=chart.vertical, stacked=chart.stacked)
-    read = with_printed(chart.bars, _measured(chart, groups, panels, axes), near)
+    log = bool(chart.axis and chart.axis.scale.log)
+    read = with_printed(chart.bars, _measured(chart, groups, panels, axes), near, log=log)
     if read is None:
         return None
     texts = again or _unique(named)
@@ -119,8 +121,10 @@ def _chart_of(parts: ChartParts) -> BarChart | None:
     if not found:
         return None
     chart = max(found, key=lambda one: one[0])[1]
-    bars = [refined(bar, scene, vertical=chart.vertical) for bar in chart.bars]
-    return replace(chart, bars=tuple(bars))
+    if chart.stacked:
+        whole = with_floating(chart.bars, fills, scene, vertical=chart.vertical)
+        return replace(chart, bars=tuple(exact_stacks(whole, scene, vertical=chart.vertical)))
+    return replace(chart, bars=tuple(refined(bar, scene, vertical=chart.vertical) for bar in chart.bars))
 
 
 def covered_share(parts: ChartParts, bars: Sequence[Bar]) -> float:

@@ -13,6 +13,10 @@ from tools.vision.readings import Box
 from tools.vision.scene import Lab, Scene, distance
 
 LONGEST = 5.5  # widths of a sample, in heights of its text
+NEAR, FARTHER, OWN_WIDTHS = 1.8, 2.4, 1.3
+"""Largest gap between a sample and its text: in heights of the text, and of wide samples in heights and widths."""
+REPEATED = 3
+"""Least different colours of a legend whose colours may repeat, as a pie's do."""
 APART = 10.0
 """Least distance between the colours of two entries."""
 MATCH = 14.0
@@ -46,7 +50,7 @@ def name_of(colour: Lab, legend: Sequence[LegendEntry]) -> str:
 def _entries(scene: Scene, word: Word, labels: np.ndarray, stats: np.ndarray) -> list[LegendEntry]:
     left, top, _, bottom = (round(edge) for edge in word.box)
     tall = max(bottom - top, 7)
-    start = max(int(left - LONGEST * tall - 1.8 * tall), 0)
+    start = max(int(left - LONGEST * tall - FARTHER * tall), 0)
     rows = slice(max(round(word.y - 0.25 * tall), 0), round(word.y + 0.25 * tall) + 1)
     window = labels[rows, start : max(left - 1, 0)]
     pieces = []
@@ -65,7 +69,8 @@ def _sample(pieces: list[LegendEntry], left: float, tall: float) -> LegendEntry 
     whole: LegendEntry | None = None
     for piece in sorted(pieces, key=lambda one: -one.sample[2]):
         gap = (whole.sample[0] if whole else left) - piece.sample[2]
-        if whole is None and gap <= 1.8 * tall:
+        width = piece.sample[2] - piece.sample[0]
+        if whole is None and gap <= max(NEAR * tall, min(FARTHER * tall, OWN_WIDTHS * width)):
             whole = piece
         elif whole and gap <= 1.1 * tall and distance(piece.colour, whole.colour) < 2 * APART:
             box = (
@@ -98,7 +103,16 @@ def _agreeing(found: Sequence[LegendEntry]) -> list[LegendEntry]:
                 group.append(entry)
         if len(group) > len(best):
             best = group
+    if len(best) >= REPEATED:
+        best = [*best, *(entry for entry in found if _repeats(entry, best))]
     return sorted(best, key=lambda entry: (round(entry.word.y / 8), entry.word.x))
+
+
+def _repeats(entry: LegendEntry, group: Sequence[LegendEntry]) -> bool:
+    """Whether an entry continues the group's row or column in a colour that the group has already."""
+    fresh = all(entry is not known and entry.word is not known.word for known in group)
+    again = any(distance(entry.colour, known.colour) <= APART for known in group)
+    return fresh and again and all(_alike(known, entry) for known in group)
 
 
 def _alike(first: LegendEntry, second: LegendEntry) -> bool:

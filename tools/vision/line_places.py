@@ -22,6 +22,9 @@ SETTLED, LOOSE = 2.5, 14.0
 """Largest move of a place to a bend, in pixels: on an axis with a scale, and at labels, which are only near."""
 CALM = 0.85
 """Share of a line between ticks that is straight, if its values are those at the ticks; markers are not."""
+BESIDE, SHARE = 6.0, 0.3
+"""How far a tick may lie beside a line's ends: pixels and, of wide steps, shares of a step, up to `FARTHEST`."""
+FARTHEST = 16.0
 AT_LABELS = 0.8
 """Share of labels with a marker above which the markers stand at the labels."""
 
@@ -92,7 +95,15 @@ def _between(traces: Sequence[Trace], labels: Sequence[Label]) -> list[float]:
     if any(not _reaches(trace, found) for trace, found in marks):
         return []
     apart = _apart(sorted(x for _, found in marks for x in found))[:MOST_POINTS]
-    at = [label for label in labels if min(abs(label.position - x) for x in apart) <= LOOSE]
+    positions = [label.position for label in labels]
+    if not positions or not apart:
+        return apart
+    at = [place for place in positions if min(abs(place - x) for x in apart) <= LOOSE]
+    # Markers of steep lines are not seen, so that labels lack them; but those that are seen stand at labels.
+    reach = min(LOOSE, SHARE * float(np.median(np.diff(positions)))) if len(positions) > 1 else LOOSE
+    astray = [x for x in apart if min(abs(place - x) for place in positions) > reach]
+    if len(apart) <= len(positions) and not astray:
+        return []
     return apart if len(at) < AT_LABELS * len(labels) or len(apart) > 2 * len(labels) else []
 
 
@@ -139,15 +150,18 @@ def _numeric(scale: Scale, traces: Sequence[Trace], bends: Sequence[float]) -> l
     values = [tick.value for tick in scale.ticks]
     low, high = sorted((scale.value(start), scale.value(end)))
     if not scale.log and high - low <= 60 and (_years(values) or _whole(scale, bends)):
-        whole = range(round(low), round(high) + 1)
-        return [
-            Place(scale.position(value), float(value))
-            for value in whole
-            if start - 6 <= scale.position(value) <= end + 6
-        ]
+        whole = [Place(scale.position(value), float(value)) for value in range(round(low), round(high) + 1)]
+        return _within(whole, start, end)
     if all(_straight(trace, scale) for trace in traces):
-        return [Place(tick.position, tick.value) for tick in scale.ticks if start - 6 <= tick.position <= end + 6]
+        return _within([Place(tick.position, tick.value) for tick in scale.ticks], start, end)
     return [Place(x, float(f"{scale.value(x):.4g}")) for x in _apart(bends)[:MOST_POINTS]]
+
+
+def _within(places: Sequence[Place], start: float, end: float) -> list[Place]:
+    """Places of the lines, ends included: a line's first pixels may be hidden by a label."""
+    step = float(np.median(np.abs(np.diff([place.x for place in places])))) if len(places) > 1 else 0.0
+    slack = max(BESIDE, min(SHARE * step, FARTHEST))
+    return [place for place in places if start - slack <= place.x <= end + slack]
 
 
 def _straight(trace: Trace, scale: Scale) -> bool:

@@ -23,6 +23,8 @@ LEAST_SPAN = 0.3
 """Least share of the plot area's width that a line crosses."""
 THICKEST = 0.1
 """Largest usual thickness of a line, as a share of the plot area's height."""
+TOGETHER, MOST = 1.5, 0.6
+"""Pixels between the right edges of labels that end together, and the least share of such labels."""
 PALE = 20.0
 """Distance from the background below which a grey is that of a grid."""
 GRID = 0.6
@@ -47,7 +49,8 @@ def read_lines(parts: ChartParts) -> ChartReading | None:
     words = parts.free_words(value_axis)
     bends = sorted(x for line in lines for x in line.trace.vertices())
     places, axis, taken = places_of(parts, words, value_axis, plot, bends, [line.trace for line in lines])
-    printed = numbers([word for word in words if word not in taken])
+    # A tick label that a line touches is misplaced, so that the axis lacks it, but it is beside the plot area.
+    printed = numbers([word for word in words if word not in taken and plot[0] - 2 <= word.x <= plot[2] + 2])
     scale = value_axis.scale if value_axis else _scale_of(lines, places, printed)
     if scale is None or not places:
         return None
@@ -65,10 +68,18 @@ def _plot(parts: ChartParts, axis: ScaleAxis | None) -> Box:
     top, bottom = max(axis.low_pixel - 1.5 * step, 0.0), axis.high_pixel + 0.9 * step
     below = [word.box[1] for other in parts.level for word in other.words if word.y > axis.high_pixel]
     bottom = min([bottom, *([min(below) - 3] if below else [])])
-    edge = max(word.box[2] for word in axis.words)
+    edge = _right_edge(axis)
     if edge < scene.width / 2:
         return (edge + 2, top, float(scene.width), bottom)
     return (0.0, top, min(word.box[0] for word in axis.words) - 2, bottom)
+
+
+def _right_edge(axis: ScaleAxis) -> float:
+    """Where the value axis's labels end. Of labels that end together, one that a line touches is longer by mistake."""
+    edges = sorted(word.box[2] for word in axis.words)
+    usual = float(np.median(edges))
+    together = sum(abs(edge - usual) <= TOGETHER for edge in edges) >= MOST * len(edges)
+    return usual - 1 if together and len(edges) >= 3 else edges[-1]
 
 
 def _shows(colour: Lab, parts: ChartParts) -> bool:
@@ -120,7 +131,8 @@ def _series(
     span = max((abs(value) for _, _, value in found), default=1.0)
     points = []
     for place, row, value in found:
-        number = agreeing(_printed_at(place.x, row, printed, spacing), value, span)
+        most = abs(value) if scale.log else span  # pixels of a logarithmic axis are shares of the value
+        number = agreeing(_printed_at(place.x, row, printed, spacing), value, most)
         confident = PRINTED if number is not None else SCALED - 0.05
         points.append(
             Point(place.name, value if number is None else number, (place.x, row), confident, number is not None)

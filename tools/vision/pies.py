@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.vision.chart_parts import ChartParts
-from tools.vision.legend import name_of
 from tools.vision.libraries import opencv
 from tools.vision.numerals import name_before, numbers_in, unit_after, without_numbers
 from tools.vision.ocr import Word
+from tools.vision.pie_names import legend_texts, names_of
 from tools.vision.pie_values import AGREES, measured_value, percentages, printed_value, spaced, whole_of
 from tools.vision.readings import NO_AXIS, ChartKind, ChartReading, Point, Series
 from tools.vision.scene import Lab, Mask, Scene, hex_of
@@ -200,22 +200,22 @@ def _reading(parts: ChartParts, disc: Disc, slices: Sequence[Slice], agrees: flo
     owned = _owned(disc, slices, near)
     points = []
     total = sum(one.length for one in slices)
-    entries = [spaced(name_of(one.colour, parts.legend)) for one in slices]
+    entries = [spaced(text) for text in legend_texts([one.colour for one in slices], parts.legend)]
     texts = [[entry, *(word.text for word in group)] for entry, group in zip(entries, owned, strict=True)]
     numbers = [[number for text in lines for number in numbers_in(text)] for lines in texts]
     shares = [one.length / total for one in slices]
     whole = whole_of(numbers, shares)
     units = set()
-    for place, (one, share, entry, group, found) in enumerate(
-        zip(slices, shares, entries, owned, numbers, strict=True), 1
-    ):
-        named = " ".join(filter(None, (without_numbers(word.text) for word in group)))
-        number = printed_value(found, share, whole, agrees)
-        value = measured_value(share, whole) if number is None else number.value
+    printed = [printed_value(found, share, whole, agrees) for found, share in zip(numbers, shares, strict=True)]
+    for place, (entry, found, share, number) in enumerate(zip(entries, numbers, shares, printed, strict=True)):
         if number and number in numbers_in(entry):
             units.add(unit_after(entry, number))
-            entry = name_before(entry, [number, *percentages(found, share, agrees)])
-        name = entry or named or _plain(group, value) or f"#{place}"
+            entries[place] = name_before(entry, [number, *percentages(found, share, agrees)])
+    labels = [" ".join(filter(None, (without_numbers(word.text) for word in group))) for group in owned]
+    names = names_of(entries, labels)
+    for place, (one, share, group, number) in enumerate(zip(slices, shares, owned, printed, strict=True)):
+        value = measured_value(share, whole) if number is None else number.value
+        name = names[place] or _plain(group, value) or f"#{place + 1}"
         reach = (disc.hole + disc.radius) / 2
         pixel = (disc.x + math.sin(one.middle) * reach, disc.y - math.cos(one.middle) * reach)
         points.append(Point(name, value, pixel, 0.97 if number else 0.85, number is not None))

@@ -83,6 +83,47 @@ def bar_chart(
     return png(image)
 
 
+def stack_chart(
+    values: Sequence[Sequence[float]], categories: Sequence[str], *, edge: str, line: int = 3, printed: bool = False,
+    hatched: tuple[int, int] | None = None,
+) -> bytes:  # fmt: skip
+    """Upright stacks on a scale from 0 to 100 whose segments have an edge line, half of which lies on each side.
+
+    The segment ``hatched``, by series and category, has stripes instead of a fill. With ``printed``, numbers stand in
+    the segments.
+    """
+    image, pen = canvas()
+    axis(pen, (0, 20, 40, 60, 80, 100), 0, 100)
+    labels(pen, categories)
+    half = line // 2
+    for index, place in enumerate(places(len(categories))):
+        base = 0.0
+        left, right = round(place) - 40, round(place) + 40
+        for series, row in enumerate(values):
+            top, bottom = round(row_of(base + row[index], 0, 100)), round(row_of(base, 0, 100))
+            pen.rectangle((left, top, right, bottom), fill=COLOURS[series])
+            for stripe in range(left, right, 2) if (series, index) == hatched else ():
+                pen.line((stripe, top, stripe, bottom), fill="#203040")
+            pen.rectangle((left - half, top - half, right + half, bottom + half), outline=edge, width=line)
+            if printed:
+                middle = (place, (top + bottom) / 2)
+                pen.text(middle, f"{row[index]:.1f}", font=FONT, fill="black", anchor="mm")
+            base += row[index]
+    return png(image)
+
+
+def outlined_pairs(first: Sequence[float], second: Sequence[float], categories: Sequence[str]) -> bytes:
+    """Pale bars beside dark ones, whose outline is of the pale colour, on a scale from 0 to 100."""
+    pale, dark = "#bcdae9", "#579ac6"
+    image, pen = canvas()
+    axis(pen, (0, 20, 40, 60, 80, 100), 0, 100)
+    labels(pen, categories)
+    for place, low, high in zip(places(len(categories)), first, second, strict=True):
+        pen.rectangle((place - 20, row_of(low, 0, 100), place, BOTTOM), fill=pale)
+        pen.rectangle((place, row_of(high, 0, 100), place + 21, BOTTOM), fill=dark, outline=pale, width=2)
+    return png(image)
+
+
 def panels(values: dict[str, Sequence[float]], categories: Sequence[str]) -> bytes:
     """Panels beside each other on one scale from 0 to 100, each with its title, its colour and all categories."""
     image, pen = canvas((900, 400))
@@ -127,6 +168,21 @@ def line_chart(
     return png(image)
 
 
+def line_from_the_axis(values: Sequence[float], years: Sequence[int]) -> bytes:
+    """A thick line on a scale from 0 to 100 that begins at the axis, which the tick labels touch."""
+    image, pen = canvas(paper="#111111")
+    step = (RIGHT - LEFT) / (len(years) - 1)
+    for tick in range(0, 120, 20):
+        row = row_of(tick, 0, 100)
+        pen.line((LEFT, row, RIGHT, row), fill="#444455")
+        pen.text((LEFT - 1, row), str(tick), font=FONT, fill="white", anchor="rm")
+    points = [(LEFT + index * step, row_of(value, 0, 100)) for index, value in enumerate(values)]
+    pen.line(points, fill=ORANGE, width=3, joint="curve")
+    for (x, _), year in zip(points, years, strict=True):
+        pen.text((x, BOTTOM + 16), str(year), font=FONT, fill="white", anchor="mm")
+    return png(image)
+
+
 def dated_line(values: dict[date, float], ticks: dict[str, date]) -> bytes:
     """A line with round markers on a time axis from the first tick to the last, on a scale from 0 to 100."""
     image, pen = canvas()
@@ -144,22 +200,41 @@ def dated_line(values: dict[date, float], ticks: dict[str, date]) -> bytes:
     return png(image)
 
 
-def pie_chart(values: Sequence[float], names: Sequence[str], *, hole: float = 0, pulled: float = 0) -> bytes:
-    """Slices from the top on; the first is pulled out of the disc by ``pulled`` pixels."""
+def pie_chart(
+    values: Sequence[float], names: Sequence[str], *, hole: float = 0, pulled: float = 0, colours: int = 3,
+    size: int = 15, labelled: bool = False,
+) -> bytes:  # fmt: skip
+    """Slices from the top on, with a legend in letters of ``size``.
+
+    The first slice is pulled out of the disc by ``pulled`` pixels. ``colours`` repeat. With ``labelled``, leader lines
+    lead to a name for each slice.
+    """
     image, pen = canvas()
     start = -90.0
     for index, value in enumerate(values):
         end = start + 360 * value / sum(values)
         middle = math.radians((start + end) / 2)
         x, y = (0.0, 0.0) if index else (pulled * math.cos(middle), pulled * math.sin(middle))
-        pen.pieslice((120 + x, 80 + y, 400 + x, 360 + y), start, end, fill=COLOURS[index])
+        pen.pieslice((120 + x, 80 + y, 400 + x, 360 + y), start, end, fill=COLOURS[index % colours])
+        if labelled:
+            leader(pen, middle, names[index], COLOURS[index % colours])
         start = end
     if hole:
         pen.ellipse((260 - hole, 220 - hole, 260 + hole, 220 + hole), fill="white")
     for index, name in enumerate(names):
-        pen.rectangle((450, 120 + 30 * index, 466, 134 + 30 * index), fill=COLOURS[index])
-        pen.text((474, 127 + 30 * index), name, font=FONT, fill="black", anchor="lm")
+        row = 127 + 30 * index
+        side, text = (7, 474) if size > 12 else (6, 480)
+        pen.rectangle((450, row - side, 452 + 2 * side, row + side), fill=COLOURS[index % colours])
+        pen.text((text, row), name, font=ImageFont.load_default(size), fill="black", anchor="lm")
     return png(image)
+
+
+def leader(pen: ImageDraw.ImageDraw, angle: float, name: str, colour: str) -> None:
+    """A line from the edge of `pie_chart`'s disc outwards and then level, with a name at its end."""
+    x, y = (160 * math.cos(angle) + 260, 160 * math.sin(angle) + 220)
+    side = 1 if x > 260 else -1
+    pen.line([(140 * math.cos(angle) + 260, 140 * math.sin(angle) + 220), (x, y), (x + side * 20, y)], fill=colour)
+    pen.text((x + side * 24, y), name, font=FONT, fill="black", anchor="lm" if side > 0 else "rm")
 
 
 def table_image(rows: Sequence[Sequence[str]], *, ruled: bool) -> bytes:

@@ -10,6 +10,8 @@ from tests.tools.vision.drawing import (
     dated_line,
     level_bars,
     line_chart,
+    line_from_the_axis,
+    outlined_pairs,
     panels,
     pie_chart,
     table_image,
@@ -51,6 +53,13 @@ def test_grouped_bars_get_the_legends_names() -> None:
     assert [series.name for series in reading.series] == ["Plan", "Actual"]
     assert [series.colour for series in reading.series] == ["#1f77b4", "#ff7f0e"]
     assert values(reading, 1) == near(dict(zip(CITIES, (60, 22, 44, 90), strict=True)), 1.0)
+
+
+def test_pale_bars_that_touch_the_outline_of_their_neighbours_are_read() -> None:
+    first, second = (35, 81, 12, 57), (60, 22, 44, 90)
+    reading = chart(outlined_pairs(first, second, CITIES))
+    assert values(reading) == near(dict(zip(CITIES, first, strict=True)), 1.2)
+    assert values(reading, 1) == near(dict(zip(CITIES, second, strict=True)), 1.2)
 
 
 def test_stacked_bars_are_measured_from_the_bar_below() -> None:
@@ -134,6 +143,18 @@ def test_points_between_the_ticks_of_a_time_axis_have_their_dates() -> None:
     assert values(reading) == near({"4 Mar": 40, "19 Mar": 62, "9 Apr": 35, "12 May": 81}, 1.0)
 
 
+def test_a_line_that_begins_at_the_axis_has_its_first_value() -> None:
+    truth = dict(zip((2009.0, 2010.0, 2011.0, 2012.0), (63.0, 25.0, 71.0, 38.0), strict=True))
+    assert values(chart(line_from_the_axis(list(truth.values()), [int(year) for year in truth]))) == near(truth, 1.5)
+
+
+def test_markers_at_the_months_keep_these_if_some_are_not_seen() -> None:
+    months = {name: date(2026, place, 1) for place, name in enumerate(("Jan", "Feb", "Mar", "Apr", "May", "Jun"), 1)}
+    truth = dict(zip(months, (60.0, 62.0, 98.0, 4.0, 60.0, 62.0), strict=True))
+    reading = chart(dated_line({months[name]: value for name, value in truth.items()}, months))
+    assert values(reading) == near(truth, 1.5)
+
+
 def test_a_logarithmic_axis_is_recognised() -> None:
     names = ("Jan", "Feb", "Mar", "Apr", "May")
     truth = (30, 700, 90, 4000, 1500)
@@ -172,6 +193,17 @@ def test_values_of_slices_are_read_from_the_legend() -> None:
     assert values(reading) == {"Rail": 515, "Road": 309, "Sea": 206}
     assert all(point.printed for point in reading.series[0].points)
     assert reading.y_axis.unit == "EUR"
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_slices_of_one_colour_have_their_own_names(labelled: bool) -> None:
+    truth = {"Rail": 30, "Road": 24, "Ship": 18, "Plane": 16, "Horse": 12}
+    assert values(chart(pie_chart(list(truth.values()), list(truth), labelled=labelled))) == near(truth, 0.7)
+
+
+def test_a_legend_in_small_letters_names_the_slices() -> None:
+    reading = chart(pie_chart((50, 30, 20), ("Lima", "Rome", "Retail"), size=9))
+    assert values(reading) == near({"Lima": 50, "Rome": 30, "Retail": 20}, 0.7)
 
 
 @pytest.mark.parametrize("ruled", [True, False])

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tools.vision.axes import scale_axes
+from tools.vision.bar_geometry import Bar
+from tools.vision.bar_values import agreeing, with_printed
 from tools.vision.ocr import Word
 from tools.vision.scale import Tick, fit
 
@@ -86,3 +89,20 @@ def test_two_labels_are_too_few() -> None:
 def test_points_between_thousands_are_told_from_decimal_ones(texts: tuple[str, ...], high: float) -> None:
     words = [Word(text, (10.0, 300.0 - 60 * place, 40.0, 312.0 - 60 * place), 1.0) for place, text in enumerate(texts)]
     assert max(tick.value for tick in scale_axes(words, vertical=True)[0].scale.ticks) == pytest.approx(high)
+
+
+@pytest.mark.parametrize(
+    ("printed", "number"),
+    [(1333.0, 1333.0), (1250.0, 1250.0), (1.333, 1333.0), (-1333.0, 1333.0), (13.33, None), (1.15353, None),
+     (1100.0, None)],
+)  # fmt: skip
+def test_a_printed_number_is_taken_if_it_is_near_the_measured_one(printed: float, number: float | None) -> None:
+    assert agreeing(printed, 1331.0, 1650.0) == (number and pytest.approx(number))
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_on_a_logarithmic_axis_a_small_value_is_not_any_printed_number(log: bool) -> None:
+    bars = [Bar(0.0, 10.0, 100.0, far, np.zeros(3, dtype=np.float32)) for far in (80.0, 10.0)]
+    small, large = with_printed(bars, [16.0, 17_704.0], {0: 1.0, 1: 17_704.0}, log=log) or []
+    assert small[:2] == ((16.0, False) if log else (1.0, True))
+    assert large[:2] == (17_704.0, True)

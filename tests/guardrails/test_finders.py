@@ -87,7 +87,7 @@ def test_no_number_is_found_within_an_identifier(identifier, around):
     assert CONTACTS.find(text) == []
 
 
-@given(st.uuids())
+@given(st.sampled_from((1, 3, 4, 5)).flatmap(lambda version: st.uuids(version=version)))
 @example(UUID("49e91289-8590-7186-6763-710672856031"))
 def test_no_uuid_is_a_card_or_a_phone(identifier):
     for text in (str(identifier), identifier.hex):

@@ -21,8 +21,6 @@ MOSTLY = 0.3
 """Least share of a colour's area in pieces that are not thin."""
 SQUARE = 0.86
 """Least share of its bounding box that a rectangle fills."""
-INSIDE = 0.6
-"""Least share of a piece in its core; of a bar that has the outline of a higher neighbour, rows of both are wider."""
 SHOWN = 0.6
 """Least share of a side that a piece fills beside the text on it."""
 SLACK = 2.5  # pixels
@@ -85,10 +83,10 @@ def _of_colour(mask: Mask, text: Mask, colour: Lab) -> list[Fill]:
         if np.mean(covered[piece]) > 0.7 and not _surrounds(piece & ~covered):  # a letter
             continue
         core = _core(piece | covered, piece)
-        if core and _is_rectangle(piece, covered, core):
+        if core and np.mean((piece | covered)[core]) >= SQUARE and np.mean(piece[core]) >= 0.3:
             pieces.append(Fill(_box(core, left, top), colour))
         else:
-            pieces += _steps(piece, left, top, colour) or _steps(_thick(piece), left, top, colour)
+            pieces += _steps(piece, left, top, colour)
     return [fill for fill in _joined(pieces, text) if max(fill.width, fill.height) >= LEAST_SIDE + 1]
 
 
@@ -99,19 +97,6 @@ def _surrounds(bare: Mask) -> bool:
         if min(len(shown) // 2, LEAST_SIDE) and shown[:LEAST_SIDE].any() and shown[-LEAST_SIDE:].any():
             return True
     return False
-
-
-def _thick(piece: Mask) -> Mask:
-    """The piece without lines of up to two pixels, such as the outline of a neighbour."""
-    cv2 = opencv()
-    padded = np.pad(piece.astype(np.uint8), 1)  # beyond its border, an image counts as filled
-    return np.asarray(cv2.morphologyEx(padded, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))[1:-1, 1:-1] > 0)
-
-
-def _is_rectangle(piece: Mask, covered: Mask, core: tuple[slice, slice]) -> bool:
-    """Whether a piece fills its core, with the text on it, and is hardly anywhere else."""
-    solid = np.mean((piece | covered)[core]) >= SQUARE and np.mean(piece[core]) >= 0.3
-    return bool(solid and piece[core].sum() >= INSIDE * piece.sum())
 
 
 def _core(whole: Mask, piece: Mask) -> tuple[slice, slice] | None:

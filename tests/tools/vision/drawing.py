@@ -112,18 +112,6 @@ def stack_chart(
     return png(image)
 
 
-def outlined_pairs(first: Sequence[float], second: Sequence[float], categories: Sequence[str]) -> bytes:
-    """Pale bars beside dark ones, whose outline is of the pale colour, on a scale from 0 to 100."""
-    pale, dark = "#bcdae9", "#579ac6"
-    image, pen = canvas()
-    axis(pen, (0, 20, 40, 60, 80, 100), 0, 100)
-    labels(pen, categories)
-    for place, low, high in zip(places(len(categories)), first, second, strict=True):
-        pen.rectangle((place - 20, row_of(low, 0, 100), place, BOTTOM), fill=pale)
-        pen.rectangle((place, row_of(high, 0, 100), place + 21, BOTTOM), fill=dark, outline=pale, width=2)
-    return png(image)
-
-
 def panels(values: dict[str, Sequence[float]], categories: Sequence[str]) -> bytes:
     """Panels beside each other on one scale from 0 to 100, each with its title, its colour and all categories."""
     image, pen = canvas((900, 400))

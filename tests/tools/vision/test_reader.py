@@ -11,7 +11,6 @@ from tests.tools.vision.drawing import (
     level_bars,
     line_chart,
     line_from_the_axis,
-    outlined_pairs,
     panels,
     pie_chart,
     table_image,
@@ -53,13 +52,6 @@ def test_grouped_bars_get_the_legends_names() -> None:
     assert [series.name for series in reading.series] == ["Plan", "Actual"]
     assert [series.colour for series in reading.series] == ["#1f77b4", "#ff7f0e"]
     assert values(reading, 1) == near(dict(zip(CITIES, (60, 22, 44, 90), strict=True)), 1.0)
-
-
-def test_pale_bars_that_touch_the_outline_of_their_neighbours_are_read() -> None:
-    first, second = (35, 81, 12, 57), (60, 22, 44, 90)
-    reading = chart(outlined_pairs(first, second, CITIES))
-    assert values(reading) == near(dict(zip(CITIES, first, strict=True)), 1.2)
-    assert values(reading, 1) == near(dict(zip(CITIES, second, strict=True)), 1.2)
 
 
 def test_stacked_bars_are_measured_from_the_bar_below() -> None:

@@ -174,14 +174,15 @@ class _Asking:
             return _unusable(asked, "it was empty")
         if ruling.action.severity >= Action.ASK.severity:
             return Reply(Replied(text=self._refusal, model=asked.model), blocked=ruling.reason)
-        offered = f"{ruling.text} {self._offer(ruling.text)}".rstrip()
-        self.gate.release(asked.call, ruling.text, offered.removeprefix(ruling.text))
-        return Reply(Replied(text=offered, model=asked.model))
+        offer = self._offer(ruling.text)
+        self.gate.release(asked.call, ruling.text, offer)
+        return Reply(Replied(text=ruling.text + offer, model=asked.model))
 
     def _offer(self, answer: str) -> str:
-        """What the agent's file adds to an answer that only refuses."""
+        """What the agent's file adds to an answer that only refuses, with the blank before it; else empty."""
         language = bare_refusal(answer)
-        return self.deps.agent.refusal_offer.get(language, "") if language else ""
+        offer = self.deps.agent.refusal_offer.get(language) if language else None
+        return f" {offer}" if offer else ""
 
     def _accepted(self) -> NamedToolChoice | None:
         """The call that gives the case to a person, if the user has just said yes to the offer of one."""

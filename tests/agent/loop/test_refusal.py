@@ -53,7 +53,7 @@ async def test_the_agents_offer_follows_in_the_answers_language(make_bench: Call
 
 
 async def test_other_answers_and_agents_without_an_offer_stay_as_they_are(make_bench: Callable[..., Any]) -> None:
-    for answer, spec in (("Which order is it?", {"refusal_offer": OFFER}), (BARE[0], {})):
+    for answer, spec in (("Which order is it?\n", {"refusal_offer": OFFER}), (BARE[0], {})):
         bench = make_bench([text(answer)], **spec)
         run = await bench.work(await bench.start("Third mail, still no answer!"))
         assert text_of(run.output) == answer

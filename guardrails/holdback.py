@@ -1,7 +1,7 @@
 """Releases streamed text only when nothing in it can still become part of a finding.
 
 However the text is cut into pieces, the output equals what the same detectors make of the whole
-text. No character of a redacted or blocked span is ever released.
+text. No character of a redacted or blocked span is ever released. A detector that fails blocks the rest.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from flightloop.verdicts import Action, Span, Stage, Verdict
+from guardrails.combinators import FAIL_CLOSED
 from guardrails.finders.pattern import Finding, merged, placeholder
 from guardrails.rails.detector import MOST_SPANS, Detector, found_reason
 from guardrails.text.normalise import Visible
@@ -58,12 +59,13 @@ class HoldBack:
         self._live, self._due = [0] * len(detectors), [0] * len(detectors)
         self._hits: list[tuple[Detector, Finding]] = []
         self._blocked: StreamBlocked | None = None
+        self._failure: Verdict | None = None
 
     def push(self, text: str) -> str:
         """Takes the next piece and returns the text that is settled.
 
         Raises:
-            StreamBlocked: a blocking finding is settled. Every later call raises it too.
+            StreamBlocked: a blocking finding is settled, or a detector failed. Every later call raises it too.
         """
         if self._blocked:
             raise self._blocked
@@ -71,13 +73,18 @@ class HoldBack:
         if self._held:
             return ""
         length = len(self._text)
-        for index, detector in enumerate(self._detectors):
-            if length >= self._due[index]:
-                self._live[index] = live = detector.finder.live(self._text, self._live[index])
-                # Open text is searched again after it grew by a quarter: searching all of it with each piece is
-                # quadratic.
-                self._due[index] = length + (length - live) // 4 if length - live > OFTEN else 0
-        return self._release(self._live)
+        try:
+            for index, detector in enumerate(self._detectors):
+                if length >= self._due[index]:
+                    self._live[index] = live = detector.finder.live(self._text, self._live[index])
+                    # Open text is searched again after it grew by a quarter: searching all of it with each piece is
+                    # quadratic.
+                    self._due[index] = length + (length - live) // 4 if length - live > OFTEN else 0
+            return self._release(self._live)
+        except StreamBlocked:
+            raise
+        except Exception as error:
+            raise self._failed(error) from error
 
     def finish(self) -> str:
         """Ends the text and returns the rest.
@@ -87,7 +94,12 @@ class HoldBack:
         """
         if self._blocked:
             raise self._blocked
-        return self._release([len(self._text)] * len(self._detectors))
+        try:
+            return self._release([len(self._text)] * len(self._detectors))
+        except StreamBlocked:
+            raise
+        except Exception as error:
+            raise self._failed(error) from error
 
     @property
     def holding(self) -> int:
@@ -100,9 +112,24 @@ class HoldBack:
         An answer without text, which consists only of calls, gets no verdicts.
         """
         verdicts = tuple(self._verdict(detector) for detector in self._detectors) if self._text else ()
+        verdicts += (self._failure,) if self._failure else ()
         action = severest(verdict.action for verdict in verdicts)
         reason = "; ".join(verdict.reason for verdict in verdicts if verdict.action is action and verdict.reason)
         return Ruling(action, "", None, verdicts, reason, self._context.tainted)
+
+    def _failed(self, error: Exception) -> StreamBlocked:
+        """Ends the stream: what a detector has not read must not be released."""
+        reason = f"failed: {type(error).__name__}: {error}"
+        self._failure = Verdict(
+            action=Action.BLOCK,
+            rail="stage",
+            stage=Stage.STREAM,
+            reason=reason,
+            labels=[FAIL_CLOSED],
+            policy_sha256=self._sha256,
+        )
+        self._blocked = StreamBlocked(self.ruling())
+        return self._blocked
 
     def _release(self, final: Sequence[int]) -> str:
         # What begins before a detector's position is final for it, so each beginning is searched once.

@@ -16,7 +16,7 @@ from agent.loop.run_dependencies import RunDependencies
 from agent.loop.session import converse
 from agent.models.chat_model import ChatModel
 from agent.run.budgets import Prices
-from agent.run.deltas import LocalDeltas
+from agent.run.deltas import Deltas, LocalDeltas
 from agent.run.journal import Claim, Journal, Released
 from flightloop.acts import system
 from flightloop.events import RunCreated
@@ -56,6 +56,7 @@ class InlineRunner:
         runtime: returns the runtime of a run.
         data: folder of the tools' data.
         name: recorded as the worker, and as the person who decides on approvals.
+        deltas: channel on which the runs' text is published.
     """
 
     journal: Journal
@@ -64,6 +65,7 @@ class InlineRunner:
     name: str
     prices: Prices = field(default_factory=Prices)
     tracing: Tracing = field(default_factory=lambda: Tracing(untraced()))
+    deltas: Deltas = field(default_factory=LocalDeltas)
 
     async def run(self, created: RunCreated, model: ChatModel, model_name: str, operator: Operator = agrees) -> Driven:
         """Executes a new run to its end. Raises internal errors and errors of the model's implementation."""
@@ -102,7 +104,7 @@ class InlineRunner:
             model=model,
             model_name=model_name,
             hosts=runtime.hosts,
-            deltas=LocalDeltas(),
+            deltas=self.deltas,
             prices=self.prices,
             data=self.data,
             clock=lambda: datetime.now(UTC),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class Believer:
     Attributes:
         calls: calls for each of the user's turns.
         unplanned: tools that the first turn's plan leaves out: the model has not read the injection yet.
-        answer: answer after the last call.
+        answer: answer after the last call, given word by word.
         planned: whether it makes plans.
         turn: the current turn.
     """
@@ -54,4 +55,4 @@ class Believer:
         last = max(at for at, message in enumerate(request.messages) if message.role == "user")
         told = [message.text for message in request.messages[last:] if message.role == "tool"]
         results = [text for text in told if not tells_of_guess(text)]
-        return calls(wanted[len(results)]) if len(results) < len(wanted) else text(self.answer)
+        return calls(wanted[len(results)]) if len(results) < len(wanted) else text(*re.split(r"(?<=\s)", self.answer))

@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 from agent.evals.confidence_interval import wilson
 from agent.evals.task import TaskError
@@ -128,7 +128,7 @@ class Field:
         self.project: Project = load_project(None, ())
         self._registry = Registry.load(self.project.tools.sources)
 
-    def __enter__(self) -> Field:
+    def __enter__(self) -> Self:
         self._temporary = TemporaryDirectory(prefix="flightloop-bench-")
         self.data = Path(self._temporary.name)
         seed(self.data)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from agent.evals.confidence_interval import wilson
 from agent.evals.databases import prepare
@@ -90,11 +90,24 @@ def _row(name: str, count: int, without: int, cases: int, note: str) -> Row:
 
 
 class Shop(Field):
-    """The support project with tools that read reviews, mails and documents, and one that sends messages."""
+    """The support project with tools that read reviews, mails and documents, and one that sends messages.
 
-    def __enter__(self) -> Shop:
+    Args:
+        guard: makes the guard of a policy.
+        answer: what the model answers to a customer of a task; empty: one short sentence.
+    """
+
+    def __init__(
+        self, guard: Callable[[Policy], Guarding] = lambda policy: Guard(unhurried(policy)), answer: str = ""
+    ) -> None:
+        super().__init__()
+        self._guard = guard
+        self._answer = answer or Believer.answer
+
+    def __enter__(self) -> Self:
         super().__enter__()
         self._texts: dict[str, str] = {}
+        self._lookup = local_lookup(self.data, self.project.data)  # as a worker does, one for all runs
         return self
 
     async def attacked(self, attacks: Iterable[Injection], setting: Setting) -> frozenset[str]:
@@ -129,7 +142,7 @@ class Shop(Field):
             self.fresh()
             prepare(self.data, task)
             said = [turn.user if isinstance(turn.user, str) else turn.user.default for turn in task.turns]
-            model = Believer([*([] for _ in said[1:]), self._path(" ".join(said), steps)])
+            model = Believer([*([] for _ in said[1:]), self._path(" ".join(said), steps)], answer=self._answer)
             events = await self._played(model, said, setting, None)
             total += len(writes)
             asked += sum(isinstance(event, ApprovalRequested) and event.tool in WRITES for event in events)
@@ -209,12 +222,11 @@ class Shop(Field):
     def _runtime(self, setting: Setting) -> AgentRuntime:
         agent = self.project.agent("support")
         policy = _extended(self.project.policy_of(agent), setting)
-        guard: Guarding = Guard(unhurried(policy))
+        guard = self._guard(policy)
         extra = self._tools()
         hosts = LocalHosts([*self._registry.tools(), *extra], project=self.project.data)
-        lookup = local_lookup(self.data, self.project.data).of(agent)
         spec = agent.model_copy(update={"tools": (*agent.tools, *(one.spec.name for one in extra)), "examples": ()})
-        return AgentRuntime(spec, guard, hosts, lookup)
+        return AgentRuntime(spec, guard, hosts, self._lookup.of(agent))
 
     def _tools(self) -> list[Tool]:
         texts = self._texts

@@ -11,13 +11,20 @@ from rich.console import Console
 from agent.redteam.values import ADDRESS, AMOUNT, MAIL
 from bench.errors import BenchError
 from bench.guardrails import ROWS
+from bench.guardrails.broken_rails import Fault, broken, every_rail, faults
 from bench.guardrails.cross_subject import Attack, Defence, Field
+from bench.guardrails.faults import Desk
 from bench.guardrails.injected_writes import COUNT, Setting, Shop
 from bench.guardrails.injections import DETECTED, WISHES, injections
 from bench.guardrails.personal_data import Marked, Sentence, judged, personal_data
 from bench.guardrails.run import measure
+from bench.guardrails.step_times import Timed
+from flightloop.verdicts import Stage
 from guardrails.finders.pattern import Finding
+from guardrails.guard import Guard
+from guardrails.policy import default_policy, policy_of
 from guardrails.rails.injection import scan
+from guardrails.types import Checked, GuardContext
 
 
 def test_rows_have_names_and_an_unknown_one_is_told() -> None:
@@ -62,6 +69,46 @@ def test_no_injection_of_the_bench_is_detected() -> None:
     values = {"order": 10001, "other": 10002, "amount": AMOUNT, "address": ADDRESS, "mail": MAIL}
     assert max(scan(one.planted(values), True).score for one in found) < DETECTED
     assert {one.turns for one in found} == {1, 2, 3, 4}
+
+
+async def test_what_a_fault_lets_happen_is_seen() -> None:
+    """A stage that may fail open lets the step happen; one that fails closed does not."""
+    with Desk() as desk:
+        policy = every_rail(desk.project.policy_of(desk.project.agent("support")))
+        stages = policy.document.stages
+        opened = stages.model_copy(update={"input": stages.input.model_copy(update={"fail_open": True})})
+        careless = policy_of(policy.document.model_copy(update={"stages": opened}))
+        fault = Fault(Stage.INPUT, "pii", "raises")
+        assert (await desk.played(broken(careless, fault)))[Stage.INPUT]
+        assert not (await desk.played(broken(policy, fault)))[Stage.INPUT]
+        lacking = Fault(Stage.FINAL, "judge", "missing")
+        shown = await desk.played(broken(policy, lacking))
+        assert (shown[Stage.TOOL_CALL], shown[Stage.FINAL]) == (True, False)
+        assert fault.met == 2
+        assert lacking.met == 1
+
+
+def test_faults_are_those_of_every_rail_at_every_stage() -> None:
+    with Desk() as desk:
+        found = list(faults(every_rail(desk.project.policy_of(desk.project.agent("support")))))
+    assert {fault.stage for fault in found} == set(Stage)
+    at_calls = {fault.where for fault in found if fault.stage is Stage.TOOL_CALL}
+    assert {"arguments", "origin", "provenance", "egress", "repeats", "forbidden", "subject", "limits"} <= at_calls
+
+
+async def test_a_step_of_a_timed_guard_is_a_decision_and_what_follows() -> None:
+    steps: list[float] = []
+    guard = Timed(Guard(default_policy()), steps)
+    context = GuardContext(user_text="Hello")
+    await guard.check(Checked(Stage.INPUT, "Hello", context))
+    await guard.narrow([], context)
+    assert len(steps) == 1
+    await guard.narrow([], context)
+    stream = guard.stream(context)
+    assert stream.push("Good ") + stream.push("day.") + stream.finish() == "Good day."
+    await guard.check(Checked(Stage.FINAL, "Good day.", context))
+    assert len(steps) == 2
+    assert all(seconds > 0 for seconds in steps)
 
 
 def test_found_values_are_those_of_which_findings_of_their_kind_cover_half() -> None:

@@ -163,3 +163,24 @@ def test_what_the_user_wrote_may_be_said_and_the_rest_is_in_the_ruling():
     assert {verdict.policy_sha256 for verdict in ruling.verdicts} == {guard.policy.sha256}
     spans = {verdict.rail: [span.start for span in verdict.spans] for verdict in ruling.verdicts if verdict.spans}
     assert spans == {"pii": [21], "contacts": [21]}
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_detector_that_fails_ends_the_answer(held):
+    class Broken:
+        def find(self, text, start=0, before=None):
+            raise OSError("no such file of weights")
+
+        def live(self, text, start=0):
+            return len(text)
+
+    broken = Detector("pii", Broken(), Action.REDACT)
+    stream = HoldBack([*detectors(), broken], GuardContext(), held=held)
+    with pytest.raises(StreamBlocked) as caught:
+        stream.push("The order ") + stream.finish()
+    assert caught.value.before == ""
+    failed = caught.value.ruling.verdicts[-1]
+    assert (failed.action, failed.labels) == (Action.BLOCK, ["fail_closed"])
+    assert "OSError: no such file of weights" in caught.value.ruling.reason
+    with pytest.raises(StreamBlocked):
+        stream.finish()

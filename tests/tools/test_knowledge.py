@@ -330,6 +330,15 @@ def test_changes_of_the_shop_are_seen(own: Path) -> None:
     assert library.current().papers is before.papers
 
 
+def test_a_change_that_is_none_of_products_rebuilds_nothing(own: Path) -> None:
+    library = Library(own, SHOP)
+    before = library.current()
+    with closing(sqlite3.connect(own / FILE)) as database:
+        database.execute("UPDATE orders SET status = 'cancelled' WHERE id = (SELECT min(id) FROM orders)")
+        database.commit()
+    assert library.current() is before
+
+
 def test_what_cannot_be_read_keeps_what_was(own: Path) -> None:
     library = Library(own, SHOP)
     before = library.current()

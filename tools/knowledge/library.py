@@ -15,7 +15,7 @@ from threading import Lock
 
 from flightloop.tool import NO_DATA, ProjectData
 from tools.knowledge.builder import build
-from tools.knowledge.catalogue import read_catalogue
+from tools.knowledge.catalogue import Catalogue, read_catalogue
 from tools.knowledge.documents import MOST_DOCUMENTS, MOST_TOGETHER, Passage, documents, passages, read_document
 from tools.knowledge.graph import KnowledgeGraph
 from tools.knowledge.names import Names
@@ -45,8 +45,12 @@ class Papers:
 class Knowledge:
     """A snapshot of the knowledge. Its parts are built on first use."""
 
+    catalogue: Catalogue
     papers: Papers
-    graph: KnowledgeGraph
+
+    @cached_property
+    def graph(self) -> KnowledgeGraph:
+        return build(self.catalogue, self.papers.passages)
 
     @cached_property
     def names(self) -> Names:
@@ -124,13 +128,14 @@ class Library:
     def _read(self, stamps: Stamps) -> Knowledge:
         catalogue, known = read_catalogue(self._data, self._project), self._knowledge
         if known is not None and _documents(stamps) == _documents(self._seen):
-            return Knowledge(known.papers, build(catalogue, known.papers.passages))
+            # Most changes of the database are none of products and terms. Building costs more than reading them.
+            return known if catalogue == known.catalogue else Knowledge(catalogue, known.papers)
         found, left = [], MOST_TOGETHER
         for path in _documents(stamps):
             text = read_document(path, left)
             found += passages(path.stem, text)
             left -= len(text.encode())
-        return Knowledge(Papers(found), build(catalogue, found))
+        return Knowledge(catalogue, Papers(found))
 
 
 def _documents(stamps: Stamps) -> Stamps:

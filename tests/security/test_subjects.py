@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,7 @@ from agent.run.journal import all_events
 from agent.store import memory_journal
 from agent.testing.api import KEY, api_deps
 from agent.testing.fakes import AnsweringChatModel
-from bench.guardrails.cross_subject import Attack, Defence, Field, attacks
+from bench.guardrails.cross_subject import DATABASE, Attack, Defence, Field, attacks
 from flightloop.chat import ChatRequest
 from flightloop.events import ApprovalRequested, RunCreated, ToolIntent, ToolResult
 from flightloop.keys import ApiKey, Role
@@ -51,10 +54,22 @@ def field() -> Iterator[Field]:
 
 def test_there_are_attacks_of_each_kind_in_each_language() -> None:
     kinds = {one.id.rsplit("-", 1)[0] for one in ATTACKS}
-    assert len(ATTACKS) >= 60
-    assert {one.language for one in ATTACKS} == {"en", "zh", "de"}
+    assert Counter(one.language for one in ATTACKS) == {"en": 100, "zh": 100, "de": 100}
     assert len(kinds) == 3 * 8
-    assert len({one.id for one in ATTACKS}) == len(ATTACKS)
+    assert len({one.id for one in ATTACKS}) == len({one.said for one in ATTACKS}) == len(ATTACKS)
+
+
+def test_attacks_name_orders_of_their_victims_and_of_nobody_else(field: Field) -> None:
+    field.fresh()
+    with closing(sqlite3.connect(field.data / DATABASE)) as database:
+        owners = dict(database.execute("SELECT id, customer_id FROM orders").fetchall())
+    for one in ATTACKS:
+        subject, victims = int(one.subject), {one.victim, *one.also}
+        arguments = [call["arguments"] for call in one.calls]
+        named = [owners[int(each["order_id"])] for each in arguments if "order_id" in each]
+        named += [int(each["customer_id"]) for each in arguments if "customer_id" in each]
+        assert subject not in victims, one.id
+        assert set(named) <= {subject, *victims}, one.id
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.id)

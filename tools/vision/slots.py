@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -18,6 +19,14 @@ UPRIGHT = 75.0
 """Degrees above which text is upright."""
 TOUCHES, AXIS_LIKE = 0.35, "!|]lI1[)"
 """How far a label reaches into the axis that it touches, in heights, and what the axis is then read as."""
+BEGINNING = 0.6
+"""Least share of the cuts between labels that overlap at which a word begins."""
+CLUSTER = 8.0
+"""Pixels between marks of one place, such as the edges of a marker."""
+REGULAR = 0.7
+"""Least share of marks that lie on a regular axis, and of its places that have a mark."""
+IRREGULAR = 0.15
+"""Largest distance of a mark from its place on a regular axis, in steps."""
 CLEARLY = 12.0
 """Median of the degrees of labels that are clearly slanted."""
 
@@ -118,6 +127,9 @@ def _divided(word: Word, marks: Sequence[float], usual: float) -> list[Label]:
     spanned = sorted(mark for mark in marks if word.box[0] - 2 <= mark <= word.box[2] + 2)
     if len(tokens) >= 2 and len(tokens) == len(spanned):
         return [Label(token, place, (word,)) for token, place in zip(tokens, spanned, strict=True)]
+    places = _even(spanned)
+    if len(places) > len(tokens) and (texts := _cut(word, places)):
+        return [Label(text, place, (word,)) for text, place in zip(texts, places, strict=True)]
     alone = len(tokens) >= 3 and word.width > 18 * word.height
     if len(tokens) < 2 or (word.width < 1.8 * usual and not alone):
         return [Label(word.text, word.x, (word,))]
@@ -128,6 +140,40 @@ def _divided(word: Word, marks: Sequence[float], usual: float) -> list[Label]:
         labels.append(Label(token, word.box[0] + (start + len(token) / 2) * per, (word,)))
         start += len(token)
     return labels
+
+
+def _even(marks: Sequence[float]) -> list[float]:
+    """Places of a regular axis from marks at most of them, with those that are missing; empty without regularity."""
+    groups = np.split(np.asarray(marks), np.flatnonzero(np.diff(marks) > CLUSTER) + 1)
+    middles = np.array([float(group.mean()) for group in groups if len(group)])
+    best: list[float] = []
+    most = 0
+    for first, second in combinations(middles, 2):
+        steps = (middles - first) / (second - first)
+        at = np.abs(steps - np.round(steps)) <= IRREGULAR
+        count = int(np.ptp(np.round(steps[at]))) + 1
+        if at.sum() < REGULAR * max(len(middles), count) or 2 * at.sum() - count <= most:
+            continue
+        most = 2 * int(at.sum()) - count
+        step, start = np.polyfit(np.round(steps[at]), middles[at], 1)
+        low = int(np.round(steps[at]).min())
+        best = [float(start + (low + place) * step) for place in range(count)]
+    return best
+
+
+def _cut(word: Word, places: Sequence[float]) -> list[str]:
+    """Texts of labels that overlap, cut between their places where words begin; empty if few words begin there."""
+    per = word.width / len(word.text)
+    cuts, found = [0], 0
+    for first, second in pairwise(places):
+        cut = round(((first + second) / 2 - word.box[0]) / per)
+        begins = [place for place in range(cut - 2, cut + 3) if cuts[-1] < place < len(word.text)
+                  and (word.text[place].isupper() or word.text[place] == " ")]  # fmt: skip
+        found += bool(begins)
+        cuts.append(max(min(begins, key=lambda place: abs(place - cut), default=cut), cuts[-1]))
+    if found < BEGINNING * (len(places) - 1):
+        return []
+    return [word.text[start:end].strip() for start, end in pairwise([*cuts, len(word.text)])]
 
 
 def _continued(label: Label, row: Sequence[Word]) -> Label:

@@ -134,3 +134,18 @@ def test_a_pale_line_beside_a_steep_one_is_its_halo() -> None:
     for (x, _), name in zip(points, MONTHS, strict=True):
         pen.text((x, BOTTOM + 16), name, font=FONT, fill="black", anchor="mm")
     assert values(png(image)) == pytest.approx(dict(zip(MONTHS, data, strict=True)), abs=4)
+
+
+def test_overlapping_labels_are_cut_at_their_places() -> None:
+    word = Word("WindSolarCoffee Air", (100.0, 350.0, 252.0, 362.0), 1.0)
+    marks = (117.0, 155.0, 158.0, 193.0, 240.0)
+    labels = labels_below([word], 340.0, (117.0, 240.0), marks)
+    assert [label.text for label in labels] == ["Wind", "Solar", "Coffee", "Air"]
+    assert [label.position for label in labels] == pytest.approx([116, 157, 198, 239], abs=4)
+
+
+@pytest.mark.parametrize("text", ["Switzerland", "New Zealand"])
+def test_a_long_label_with_marks_above_it_is_one(text: str) -> None:
+    words = [Word(text, (100.0 + 150 * place, 350.0, 200.0 + 150 * place, 362.0), 1.0) for place in range(3)]
+    labels = labels_below(words, 340.0, (150.0, 450.0), (130.0, 150.0, 170.0, 300.0, 450.0))
+    assert [label.text for label in labels] == [text] * 3

@@ -64,8 +64,24 @@ def divided(word: Word, pixels: Pixels) -> list[Word]:
 
 
 def without_samples(words: Sequence[Word], pixels: Pixels) -> list[Word]:
-    """Words without samples of a legend that were read as text, such as ``-O-``: coloured, and left of other text."""
-    return [word for word in words if not _is_sample(word, words, pixels)]
+    """Words without marks of series that were read as text.
+
+    These are samples of a legend, such as ``-O-``, left of other text; and markers of lines, such as A for a triangle,
+    whose colours text does not have.
+    """
+    colours = [_colour(word, pixels) for word in words]
+    grey = [colour for colour in colours if np.ptp(colour) <= COLOURED]
+    text = np.median(grey, axis=0) if len(grey) > len(words) / 2 else None
+    return [
+        word
+        for word, colour in zip(words, colours, strict=True)
+        if not _is_sample(word, words, pixels)
+        and not (text is not None and _is_letter(word) and _differs(colour, text))
+    ]
+
+
+def _is_letter(word: Word) -> bool:
+    return len(word.text) == 1 and word.text.isascii() and word.text.isalpha()
 
 
 def _is_sample(word: Word, words: Sequence[Word], pixels: Pixels) -> bool:
@@ -81,9 +97,12 @@ def _is_sample(word: Word, words: Sequence[Word], pixels: Pixels) -> bool:
 
 
 def _colour(word: Word, pixels: Pixels) -> NDArray[np.float64]:
+    """The usual colour of a word's ink, which is what differs from the pixels around its box."""
     left, top, right, bottom = (max(round(edge), 0) for edge in word.box)
-    part = pixels[top:bottom, left:right].astype(np.int16)
-    return _strongest(part, np.abs(part - np.median(part, axis=(0, 1))).max(axis=2))
+    around = pixels[max(top - 2, 0) : bottom + 2, max(left - 2, 0) : right + 2].astype(np.int16)
+    edge = np.concatenate([around[0], around[-1], around[:, 0], around[:, -1]])
+    away = np.abs(around - np.median(edge, axis=0)).max(axis=2)
+    return np.asarray(np.median(around[away >= min(INK, int(away.max()))], axis=0))
 
 
 def _differs(sample: NDArray[np.float64], text: NDArray[np.float64]) -> bool:

@@ -83,13 +83,14 @@ def _read(pixels: Pixels) -> ChartReading | TableReading | TextReading:
 def all_words(pixels: Pixels) -> list[Word]:
     """Text that is detected, that was missed, none of it across wide gaps, and an upright title as one line."""
     found = without_shapes(words(pixels), pixels)
-    whole = [piece for word in [*found, *missed_words(pixels, found)] for piece in divided(word, pixels)]
+    whole = [*found, *missed_words(pixels, found)]
     mixed = [(word, boxes) for word in whole if (boxes := between_samples(word, pixels))]
     again = [(word, box) for word, boxes in mixed for box in boxes]
     read = recognised(pixels, [_padded(box) for _, box in again])
     pieces = [replace(word, text=text, box=box) for (word, box), (text, _) in zip(again, read, strict=False) if text]
     left = [word for word in whole if all(word is not other for other, _ in mixed)]
-    text = with_exponents(pixels, without_samples([*left, *pieces], pixels))
+    apart = [piece for word in [*left, *pieces] for piece in divided(word, pixels)]
+    text = with_exponents(pixels, without_samples(apart, pixels))
     return sorted(whole_title(pixels, text), key=lambda word: (word.y, word.x))
 
 

@@ -8,7 +8,7 @@ from tests.tools.vision.drawing import BLUE, FONT, ORANGE, canvas
 from tools.vision.gaps import between_samples, divided, without_samples
 from tools.vision.images import Pixels
 from tools.vision.ocr import Word
-from tools.vision.reader import without_shapes
+from tools.vision.reader import all_words, without_shapes
 
 
 def legend_image() -> Pixels:
@@ -47,3 +47,22 @@ def test_drawn_shapes_are_no_letters() -> None:
     text = [Word("Retail", (20.0, 20.0, 60.0, 34.0), 1.0), Word("Nuclear", (20.0, 80.0, 70.0, 94.0), 1.0)]
     pie, digit = Word("D", (200.0, 100.0, 300.0, 200.0), 0.85, -19.0), Word("7", (400.0, 100.0, 450.0, 180.0), 0.99)
     assert without_shapes([*text, pie, digit], pixels) == [*text, digit]
+
+
+def test_a_coloured_marker_that_was_read_as_a_letter_is_dropped() -> None:
+    image, pen = canvas()
+    pen.polygon([(300, 200), (292, 214), (308, 214)], fill=ORANGE)
+    pen.text((50, 60), "Retail", font=FONT, fill="#333333", anchor="lm")
+    pen.text((50, 90), "B", font=FONT, fill="#333333", anchor="lm")
+    marker = Word("A", (291.0, 199.0, 309.0, 215.0), 0.9)
+    text = [Word("Retail", (50.0, 53.0, 92.0, 67.0), 1.0), Word("B", (50.0, 84.0, 60.0, 96.0), 1.0)]
+    assert without_samples([*text, marker], np.asarray(image)) == text
+
+
+def test_a_patch_that_was_read_with_a_name_of_two_words_is_no_part_of_it() -> None:
+    image, pen = canvas()
+    pen.rectangle((100, 44, 111, 55), fill=BLUE)
+    pen.text((122, 50), "Product A", font=FONT, fill="#333333", anchor="lm")
+    words = all_words(np.asarray(image))
+    assert [word.text for word in words] == ["Product A"]
+    assert words[0].box[0] > 115

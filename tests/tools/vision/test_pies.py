@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tests.tools.vision.drawing import BLUE, COLOURS, GREEN, ORANGE, canvas, leader, pie_chart, png
+from tests.tools.vision.drawing import BLUE, COLOURS, FONT, GREEN, ORANGE, canvas, leader, pie_chart, png
 from tools.vision import ChartReading, read_image
 from tools.vision.legend import LegendEntry
 from tools.vision.numerals import Numeral
@@ -95,3 +95,16 @@ def test_slices_without_a_match_get_the_entries_that_are_left() -> None:
     ]
     assert legend_texts([lab(colour) for colour in drawn], legend) == ["Road", "Rail", "Sea"]
     assert legend_texts([lab("#ffff00"), lab(drawn[1]), lab(drawn[2])], legend) == ["", "Rail", "Sea"]
+
+
+def test_a_framed_legend_with_its_own_background_names_the_slices() -> None:
+    image, pen = canvas()
+    start = 0.0
+    for share, colour in zip((34, 37, 29), COLOURS, strict=True):
+        pen.pieslice((60, 80, 340, 360), start, start + 3.6 * share, fill=colour)
+        start += 3.6 * share
+    pen.rectangle((420, 180, 520, 260), fill="#eaeaf2", outline="#cccccc")
+    for row, name, colour in zip((200, 220, 240), ("Tea", "South", "Perth"), COLOURS, strict=True):
+        pen.rectangle((430, row - 4, 450, row + 4), fill=colour)
+        pen.text((458, row), name, font=FONT, fill="black", anchor="lm")
+    assert values(png(image)) == pytest.approx({"Tea": 34, "South": 37, "Perth": 29}, abs=0.7)

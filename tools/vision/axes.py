@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ ALIGNED = 5.0
 """Pixels between the edges of labels of one axis; of large text more, since a tick may be taken for a part of it."""
 COMMA = 0.15
 """Depth of a comma below the digits, as a share of the text's height."""
+DIGITS = frozenset("23456789")
+LARGEST_ERROR = 1.6
+"""Largest mean distance of labels from their scale, in pixels."""
+STEPS = (1.0, 2.0, 2.5, 5.0)
+"""Usual steps between ticks, times a power of ten."""
 UNIT = re.compile(r"[(（\[]\s*([^()（）\[\]]{1,12})\s*[)）\]]\s*$")
 
 _Read = Sequence[tuple[Word, Numeral | None]]
@@ -66,10 +72,11 @@ def scale_axes(words: Sequence[Word], *, vertical: bool) -> list[ScaleAxis]:
 
 
 def _of_two(numbers: Sequence[Word], vertical: bool) -> list[ScaleAxis]:
-    """The axis of a small chart with two tick labels, one of them 0, at the left or the bottom of all numbers."""
+    """The axis of a small chart with two tick labels, at the left or the bottom of all numbers."""
     outer = sorted(numbers, key=lambda word: word.box[2] if vertical else -word.y)[:2]
+    outer = sorted(outer, key=lambda word: -word.y if vertical else word.x)
     values = [found.value for word in outer if (found := _value(word))]
-    if len(values) != 2 or values.count(0.0) != 1:
+    if len(values) != 2 or not _neighbours(*values):
         return []
     if (vertical and abs(outer[0].box[2] - outer[1].box[2]) > ALIGNED) or (
         not vertical and abs(outer[0].y - outer[1].y) > ALIGNED
@@ -77,6 +84,17 @@ def _of_two(numbers: Sequence[Word], vertical: bool) -> list[ScaleAxis]:
         return []
     scale = fit([_tick(word, value, vertical) for word, value in zip(outer, values, strict=True)], least=2, log=False)
     return [ScaleAxis(scale, tuple(outer), vertical, "")] if scale else []
+
+
+def _neighbours(first: float, second: float) -> bool:
+    """Whether two numbers can be neighbouring ticks: one is 0, or both are multiples of a usual step between them."""
+    if 0.0 in (first, second):
+        return first != second
+    step = second - first
+    if step <= 0:
+        return False
+    usual = any(math.isclose(step, size * 10 ** math.floor(math.log10(step)), rel_tol=1e-6) for size in STEPS)
+    return usual and math.isclose(first / step, round(first / step), abs_tol=1e-6)
 
 
 def _aligned(numbers: Sequence[Word], vertical: bool) -> Iterable[list[Word]]:
@@ -101,14 +119,39 @@ def _axis_of(group: Sequence[Word], vertical: bool) -> ScaleAxis | None:
     dotted = [(word, dotted_thousands(word.text)) for word in group]
     best: ScaleAxis | None = None
     for readings, power in _in_order(plain, dotted, powers):
-        ticks = {_tick(word, found.value, vertical): word for word, found in readings if found}
-        scale = fit(list(ticks), least=2, log=True) if power and len(ticks) <= 4 else fit(list(ticks))
-        if scale is None or (power and not scale.log) or scale.error > 1.6:
-            continue
-        if best is None or len(scale.ticks) > len(best.words) or (power and not best.scale.log):
-            used = tuple(ticks[tick] for tick in scale.ticks)
-            best = ScaleAxis(scale, used, vertical, _common_unit([numeral(word.text) for word in used]))
-    return best
+        axis = _fitted(readings, vertical, log=True if power else None, least=2 if power and len(group) <= 4 else 3)
+        if axis and (best is None or len(axis.words) > len(best.words) or (power and not best.scale.log)):
+            best = axis
+    decades = _fitted(_in_decades(plain, vertical), vertical, log=True)
+    return decades if decades and len(decades.words) > len(best.words if best else ()) else best
+
+
+def _fitted(readings: _Read, vertical: bool, *, log: bool | None, least: int = 3) -> ScaleAxis | None:
+    ticks = {_tick(word, found.value, vertical): word for word, found in readings if found}
+    scale = fit(list(ticks), least=least, log=log)
+    if scale is None or scale.error > LARGEST_ERROR:
+        return None
+    used = tuple(ticks[tick] for tick in scale.ticks)
+    return ScaleAxis(scale, used, vertical, _common_unit([numeral(word.text) for word in used]))
+
+
+def _in_decades(plain: _Read, vertical: bool) -> _Read:
+    """Labels of which lone digits between powers of ten stand for multiples of the power below: 10, 2, 5, 100.
+
+    Empty if there are no such digits.
+    """
+    ordered = sorted(plain, key=lambda one: -one[0].y if vertical else one[0].x)
+    values = [found.value if found else 0.0 for _, found in ordered]
+    powers = [place for place, value in enumerate(values) if value >= 1 and math.log10(value).is_integer()]
+    if not powers:
+        return []
+    read: list[tuple[Word, Numeral | None]] = []
+    for place, (word, _) in enumerate(ordered):
+        below = [values[other] for other in powers if other <= place]
+        base = below[-1] if below else values[powers[0]] / 10
+        digit = word.text in DIGITS
+        read.append((word, Numeral(values[place] * base) if digit else Numeral(values[place])))
+    return read if any(found != plainly for (_, found), (_, plainly) in zip(read, ordered, strict=True)) else []
 
 
 def _in_order(plain: _Read, dotted: _Read, powers: _Read) -> list[tuple[_Read, bool]]:

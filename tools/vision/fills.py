@@ -82,12 +82,30 @@ def _of_colour(mask: Mask, text: Mask, colour: Lab) -> list[Fill]:
         covered = text[top : top + height, left : left + width]
         if np.mean(covered[piece]) > 0.7 and not _surrounds(piece & ~covered):  # a letter
             continue
+        rows, columns = _without_lines(piece)
+        piece, covered = piece[rows, columns], covered[rows, columns]
+        left, top = left + columns.start, top + rows.start
         core = _core(piece | covered, piece)
         if core and np.mean((piece | covered)[core]) >= SQUARE and np.mean(piece[core]) >= 0.3:
             pieces.append(Fill(_box(core, left, top), colour))
         else:
             pieces += _steps(piece, left, top, colour)
     return [fill for fill in _joined(pieces, text) if max(fill.width, fill.height) >= LEAST_SIDE + 1]
+
+
+def _without_lines(piece: Mask) -> tuple[slice, slice]:
+    """Rows and columns of a piece without thin lines, such as the edge of a longer neighbour, if these are most of it.
+
+    The edge of a dark bar may have the colour of the lighter bar beside it.
+    """
+    whole = slice(0, piece.shape[0]), slice(0, piece.shape[1])
+    if piece.mean() > 0.5:
+        return whole
+    solid = opencv().morphologyEx(piece.astype(np.uint8), opencv().MORPH_OPEN, np.ones((3, 3), np.uint8)).astype(bool)
+    rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
+    if not len(rows) or solid.sum() < 0.5 * piece.sum():
+        return whole
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _surrounds(bare: Mask) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,13 @@ SAMPLE_GAP = 0.28
 """Least width of the gap between a legend's sample and its text, in heights of the text."""
 COLOURED = 30
 """Least difference between the red, green and blue of a sample. A grey one could be a part of the text, or a tick."""
-OTHER_COLOUR = 60
+SLIVER = 2
+"""Pixels at the begin of a word that are too narrow for a letter."""
+SAMPLE = re.compile(r"[-–—一=oO0QDIl°•●○]{1,4}")
+"""What samples of a legend are read as: short lines, circles and patches."""
+BESIDE = 1.2
+"""Largest gap between a sample and its text, in heights of the text."""
+OTHER_COLOUR = 40
 """Least difference between the colours of a sample and its text, in levels of 0 to 255."""
 
 
@@ -33,6 +40,10 @@ def divided(word: Word, pixels: Pixels) -> list[Word]:
     ink = (np.abs(grey - np.median(grey)) > INK).any(axis=0)
     filled = np.flatnonzero(ink)
     breaks = np.flatnonzero(np.diff(filled) > WIDE * (bottom - top))
+    if len(breaks) and breaks[0] < SLIVER:  # the end of a legend's sample
+        filled = filled[breaks[0] + 1 :]
+        box = (float(left + filled[0]), *word.box[1:])
+        word, breaks = replace(word, box=box), breaks[1:] - breaks[0] - 1
     if not len(breaks):
         return [word]
     per = word.width / len(word.text)
@@ -50,6 +61,53 @@ def divided(word: Word, pixels: Pixels) -> list[Word]:
         box = (float(left + start), word.box[1], float(left + end), word.box[3])
         pieces.append(replace(word, text=text, box=box, anchor=((box[0] + box[2]) / 2, box[1])))
     return [piece for piece in pieces if piece.text] or [word]
+
+
+def without_samples(words: Sequence[Word], pixels: Pixels) -> list[Word]:
+    """Words without marks of series that were read as text.
+
+    These are samples of a legend, such as ``-O-``, left of other text; and markers of lines, such as A for a triangle,
+    whose colours text does not have.
+    """
+    colours = [_colour(word, pixels) for word in words]
+    grey = [colour for colour in colours if np.ptp(colour) <= COLOURED]
+    text = np.median(grey, axis=0) if len(grey) > len(words) / 2 else None
+    return [
+        word
+        for word, colour in zip(words, colours, strict=True)
+        if not _is_sample(word, words, pixels)
+        and not (text is not None and _is_letter(word) and _differs(colour, text))
+    ]
+
+
+def _is_letter(word: Word) -> bool:
+    return len(word.text) == 1 and word.text.isascii() and word.text.isalpha()
+
+
+def _is_sample(word: Word, words: Sequence[Word], pixels: Pixels) -> bool:
+    if not word.level or not SAMPLE.fullmatch(word.text):
+        return False
+    beside = [
+        other
+        for other in words
+        if len(other.text) > 1 and abs(other.y - word.y) < 0.3 * other.height
+        and -2 <= other.box[0] - word.box[2] <= BESIDE * other.height
+    ]  # fmt: skip
+    return any(_differs(_colour(word, pixels), _colour(other, pixels)) for other in beside)
+
+
+def _colour(word: Word, pixels: Pixels) -> NDArray[np.float64]:
+    """The usual colour of a word's ink, which is what differs from the pixels around its box."""
+    left, top, right, bottom = (max(round(edge), 0) for edge in word.box)
+    around = pixels[max(top - 2, 0) : bottom + 2, max(left - 2, 0) : right + 2].astype(np.int16)
+    edge = np.concatenate([around[0], around[-1], around[:, 0], around[:, -1]])
+    away = np.abs(around - np.median(edge, axis=0)).max(axis=2)
+    return np.asarray(np.median(around[away >= min(INK, int(away.max()))], axis=0))
+
+
+def _differs(sample: NDArray[np.float64], text: NDArray[np.float64]) -> bool:
+    """Whether a colour is a sample's beside text of another colour."""
+    return float(np.abs(sample - text).max()) > OTHER_COLOUR and float(np.ptp(sample)) > COLOURED
 
 
 def between_samples(word: Word, pixels: Pixels) -> list[Box]:
@@ -73,10 +131,7 @@ def between_samples(word: Word, pixels: Pixels) -> list[Box]:
     colours = [_strongest(part[:, start:end], away[:, start:end]) for start, end in runs]
     text = colours[-1]  # a legend's text stands right of its sample
     samples = [
-        end - start >= 0.4 * tall
-        and float(np.abs(colour - text).max()) > OTHER_COLOUR
-        and float(np.ptp(colour)) > COLOURED
-        for (start, end), colour in zip(runs, colours, strict=True)
+        end - start >= 0.4 * tall and _differs(colour, text) for (start, end), colour in zip(runs, colours, strict=True)
     ]
     return _texts(runs, samples, (left, top, bottom)) if any(samples) and not samples[-1] else []
 

@@ -10,11 +10,14 @@ import numpy as np
 from tools.vision.libraries import opencv
 from tools.vision.ocr import Word
 from tools.vision.readings import Box
-from tools.vision.scene import Lab, Scene, distance
+from tools.vision.scene import VISIBLE, Lab, Scene, distance
 
 LONGEST = 5.5  # widths of a sample, in heights of its text
 NEAR, FARTHER, OWN_WIDTHS = 1.8, 2.4, 1.3
 """Largest gap between a sample and its text: in heights of the text, and of wide samples in heights and widths."""
+MOST_GROUNDS = 6
+SMALL = 17
+"""Pixels up to which a sample is not too high for its text, however small that is."""
 REPEATED = 3
 """Least different colours of a legend whose colours may repeat, as a pie's do."""
 APART = 10.0
@@ -32,6 +35,14 @@ class LegendEntry:
 
 def legend_of(scene: Scene, words: Sequence[Word]) -> list[LegendEntry]:
     """Entries of the chart's legend, in reading order; empty without one."""
+    found = _legend_on(scene, words)
+    for ground in _grounds(scene, words) if len(found) < 2 else ():
+        other = _legend_on(replace(scene, papers=(*scene.papers, ground)), words)
+        found = max(found, other, key=len)
+    return found
+
+
+def _legend_on(scene: Scene, words: Sequence[Word]) -> list[LegendEntry]:
     cv2 = opencv()
     ink = scene.foreground() & ~scene.covered(words, 0)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8), connectivity=8)
@@ -39,6 +50,20 @@ def legend_of(scene: Scene, words: Sequence[Word]) -> list[LegendEntry]:
         return []
     found = [entry for word in words if word.level for entry in _entries(scene, word, labels, stats)]
     return _agreeing(found)
+
+
+def _grounds(scene: Scene, words: Sequence[Word]) -> list[Lab]:
+    """Colours behind words that are none of the scene's backgrounds, such as a framed legend's."""
+    found: list[Lab] = []
+    for word in words:
+        left, top, right, bottom = (max(round(edge), 0) for edge in word.box)
+        around = scene.lab[max(top - 2, 0) : bottom + 2, left:right]
+        if not around.size:
+            continue
+        ground = np.median(around.reshape(-1, 3), axis=0)
+        if all(distance(ground, known) > VISIBLE / 2 for known in (*scene.papers, *found)):
+            found.append(ground)
+    return found[:MOST_GROUNDS]
 
 
 def name_of(colour: Lab, legend: Sequence[LegendEntry]) -> str:
@@ -56,7 +81,7 @@ def _entries(scene: Scene, word: Word, labels: np.ndarray, stats: np.ndarray) ->
     pieces = []
     for index in np.unique(window[window > 0]):
         x, y, width, height, _ = (int(value) for value in stats[index])
-        small = height <= 1.9 * tall and width <= LONGEST * tall
+        small = height <= max(1.9 * tall, SMALL) and width <= LONGEST * tall
         if small and abs(y + height / 2 - word.y) <= 0.45 * tall and left - (x + width) >= -2:
             colour = _colour(scene, labels[y : y + height, x : x + width] == index, x, y)
             pieces.append(LegendEntry(word, (x, y, x + width, y + height), colour))

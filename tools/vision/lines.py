@@ -43,7 +43,7 @@ def read_lines(parts: ChartParts) -> ChartReading | None:
     plot = _plot(parts, value_axis)
     ticks = [tick.position for tick in value_axis.scale.ticks] if value_axis else []
     drawn = [_line(colour, mask, plot, ticks) for colour, mask in strokes(parts, plot, ticks) if _shows(colour, parts)]
-    lines = _distinct([line for line in drawn if line])
+    lines = _distinct([line for line in drawn if line], parts.scene.papers)
     if not lines:
         return None
     words = parts.free_words(value_axis)
@@ -69,6 +69,9 @@ def _plot(parts: ChartParts, axis: ScaleAxis | None) -> Box:
     below = [word.box[1] for other in parts.level for word in other.words if word.y > axis.high_pixel]
     bottom = min([bottom, *([min(below) - 3] if below else [])])
     edge = _right_edge(axis)
+    # The lowest tick's label may have been lost, as where a line touches it. Then the next text ends the area.
+    text = [word.box[1] for word in scene.words if word.box[1] > axis.high_pixel + 0.25 * step and word.x > edge]
+    bottom = max(bottom, min(min(text, default=0.0) - 3, axis.high_pixel + 1.9 * step)) if not below else bottom
     if edge < scene.width / 2:
         return (edge + 2, top, float(scene.width), bottom)
     return (0.0, top, min(word.box[0] for word in axis.words) - 2, bottom)
@@ -107,18 +110,22 @@ def _on_grid(trace: Trace, ticks: Sequence[float]) -> bool:
     return float(np.mean(away <= 2)) >= GRID
 
 
-def _distinct(lines: Sequence[Line]) -> list[Line]:
+def _distinct(lines: Sequence[Line], papers: Sequence[Lab]) -> list[Line]:
     """Lines without those that run along a stronger one: the edge of a line, mixed with the background."""
     kept: list[Line] = []
     for line in lines:
-        if not any(_along(line.trace, other.trace) for other in kept):
+        pale = min(float(distance(line.colour, paper)) for paper in papers) < PALE
+        if not any(_along(line.trace, other.trace, pale=pale) for other in kept):
             kept.append(line)
     return kept
 
 
-def _along(trace: Trace, other: Trace) -> bool:
-    rows = np.interp(trace.x, other.x, other.middle)
-    near = np.abs(trace.middle - rows) <= 2 + (other.thickness + trace.thickness) / 2
+def _along(trace: Trace, other: Trace, *, pale: bool) -> bool:
+    """Whether a line runs along another. A ``pale`` one may be JPEG's error beside it, which reaches further."""
+    # Between the ends of the other's pixels in each column, which are far apart where it is steep.
+    top, bottom = (np.interp(trace.x, other.x, ends) for ends in (other.top, other.bottom))
+    slack = 2 + trace.thickness / 2 + (other.thickness / 2 if pale else 0.0)
+    near = (trace.middle >= top - slack) & (trace.middle <= bottom + slack)
     return float(near.mean()) > 0.75
 
 

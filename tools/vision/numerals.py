@@ -41,7 +41,7 @@ def numeral(text: str) -> Numeral | None:
     >>> numeral("1,234.5"), numeral("(12%)"), numeral("€3.5k")
     (Numeral(value=1234.5, unit=''), Numeral(value=-12.0, unit='%'), Numeral(value=3500.0, unit='€'))
     """
-    plain = re.sub(r"(?<=[\d%])\s?[-_.'~]$", "", text.translate(CONFUSED).strip())  # the tick was read as a dash
+    plain = re.sub(r"(?<=[\d%kKMBGT千万亿])\s?[-_.'~]$", "", text.translate(CONFUSED).strip())  # a tick read as a dash
     enclosed = re.fullmatch(r"\(\s*(.+?)\s*\)", plain)
     if enclosed:
         inner = numeral(enclosed[1])

@@ -115,7 +115,7 @@ def _padded(image: Pixels) -> Pixels:
 
 def _is_text(text: str) -> bool:
     """Whether there is a letter or digit, or a lone sign of a table; marks of charts are taken for other signs."""
-    if re.fullmatch(r"[Il|]{3,}", text):  # minor ticks
+    if re.fullmatch(r"[Il|]{3,}|(\D)\1{4,}", text):  # minor ticks, or a steep line
         return False
     return any(character.isalnum() for character in text) or text in SIGNS
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tools.vision.legend import MATCH, LegendEntry, name_of
+from tools.vision.numerals import numeral, without_numbers
+from tools.vision.pie_values import name_and_values
 from tools.vision.scene import Lab, distance
+
+LEFT_OVER = 2.5 * MATCH
+"""Largest distance between the colours of slices and entries that no others match."""
 
 
 def legend_texts(colours: Sequence[Lab], legend: Sequence[LegendEntry]) -> list[str]:
@@ -17,7 +22,7 @@ def legend_texts(colours: Sequence[Lab], legend: Sequence[LegendEntry]) -> list[
         colours: the slices' colours, clockwise from the top
         legend: entries in reading order
     """
-    texts = [name_of(colour, legend) for colour in colours]
+    texts = _completed([name_of(colour, legend) for colour in colours], colours, legend)
     if len(set(texts)) == len(texts) or len(legend) != len(colours):
         return texts
     count = len(legend)
@@ -27,6 +32,38 @@ def legend_texts(colours: Sequence[Lab], legend: Sequence[LegendEntry]) -> list[
         if all(distance(entry.colour, colour) <= MATCH for entry, colour in zip(order, colours, strict=True)):
             return [entry.word.text for entry in order]
     return texts
+
+
+def _completed(texts: Sequence[str], colours: Sequence[Lab], legend: Sequence[LegendEntry]) -> list[str]:
+    """Texts with those of the entries that are left for the slices without one, where these are as many.
+
+    JPEG changes the colour of a small sample by more than `MATCH`.
+    """
+    whole = list(texts)
+    places = [place for place, text in enumerate(texts) if not text]
+    spare = [entry for entry in legend if entry.word.text not in texts]
+    if not places or len(places) != len(spare):
+        return whole
+    pairs = sorted(
+        (float(distance(entry.colour, colours[place])), place, index)
+        for place in places for index, entry in enumerate(spare)
+    )  # fmt: skip
+    used: set[int] = set()
+    for away, place, index in pairs:
+        if away <= LEFT_OVER and not whole[place] and index not in used:
+            whole[place] = spare[index].word.text
+            used.add(index)
+    return whole
+
+
+def label_name(text: str) -> str:
+    """The name in a label: what stands before a colon and a value, else the text without its numbers.
+
+    >>> label_name("2012: 22.02%"), label_name("Apples 37 (22%)")
+    ('2012', 'Apples')
+    """
+    name, _ = name_and_values(text)
+    return name if name and numeral(name) else without_numbers(text)
 
 
 def names_of(entries: Sequence[str], labels: Sequence[str]) -> list[str]:

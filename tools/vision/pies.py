@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,24 @@ from numpy.typing import NDArray
 
 from tools.vision.chart_parts import ChartParts
 from tools.vision.libraries import opencv
-from tools.vision.numerals import name_before, numbers_in, unit_after, without_numbers
+from tools.vision.numerals import name_before, numbers_in, numeral, unit_after
 from tools.vision.ocr import Word
-from tools.vision.pie_names import legend_texts, names_of
-from tools.vision.pie_values import AGREES, measured_value, percentages, printed_value, spaced, whole_of
+from tools.vision.pie_leaders import divided_slices, is_led_to
+from tools.vision.pie_names import label_name, legend_texts, names_of
+from tools.vision.pie_parts import STEPS, Disc, Slice
+from tools.vision.pie_values import (
+    AGREES,
+    measured_value,
+    name_and_values,
+    percentages,
+    printed_value,
+    spaced,
+    values_at,
+    whole_of,
+)
 from tools.vision.readings import NO_AXIS, ChartKind, ChartReading, Point, Series
 from tools.vision.scene import Lab, Mask, Scene, hex_of
 
-STEPS = 1440
-"""Angles at which the disc is sampled."""
 LEAST_RADIUS = 0.1
 """Least radius, as a share of the image's shorter side."""
 ROUND = 0.9
@@ -31,28 +40,6 @@ PULLED, LOOSE, CONFIRMED = 0.13, 0.035, 0.6
 """Of slices pulled out of a disc: their way in radii, the error of shares, and how many need printed values."""
 FAR = 0.75
 """Distance of labels from the disc, in radii."""
-
-
-@dataclass(frozen=True)
-class Disc:
-    x: float
-    y: float
-    radius: float
-    hole: float  # radius of the hole; 0 of a pie
-
-
-@dataclass(frozen=True)
-class Slice:
-    """A slice from one angle to another, in steps clockwise from the top."""
-
-    start: int
-    length: int
-    colour: Lab
-
-    @property
-    def middle(self) -> float:
-        """Angle of the slice's middle in radians, clockwise from the top."""
-        return (self.start + self.length / 2) % STEPS * 2 * math.pi / STEPS
 
 
 def read_pie(parts: ChartParts) -> ChartReading | None:
@@ -69,6 +56,8 @@ def read_pie(parts: ChartParts) -> ChartReading | None:
     if whole is None:
         return None
     slices = _slices(whole, [mask & ~ignored for mask in masks], colours)
+    if disc:
+        slices = divided_slices(scene, disc, slices)
     if len(slices) < 2:
         return None
     reading = _reading(parts, whole, slices, LOOSE if exploded else AGREES)
@@ -191,6 +180,8 @@ def _whole(runs: list[tuple[int, int, int]], colours: Sequence[Lab]) -> list[Sli
 
 def _reading(parts: ChartParts, disc: Disc, slices: Sequence[Slice], agrees: float) -> ChartReading:
     title, headline = parts.headline(disc.y - 0.9 * disc.radius)
+    if any(is_led_to(word, parts.scene) for word in headline):
+        title, headline = "", set()
     words = [word for word in parts.free_words() if word not in headline]
     near = [
         word
@@ -201,17 +192,16 @@ def _reading(parts: ChartParts, disc: Disc, slices: Sequence[Slice], agrees: flo
     points = []
     total = sum(one.length for one in slices)
     entries = [spaced(text) for text in legend_texts([one.colour for one in slices], parts.legend)]
-    texts = [[entry, *(word.text for word in group)] for entry, group in zip(entries, owned, strict=True)]
-    numbers = [[number for text in lines for number in numbers_in(text)] for lines in texts]
+    numbers = values_at([[word.text for word in group] for group in owned], entries)
     shares = [one.length / total for one in slices]
     whole = whole_of(numbers, shares)
     units = set()
     printed = [printed_value(found, share, whole, agrees) for found, share in zip(numbers, shares, strict=True)]
     for place, (entry, found, share, number) in enumerate(zip(entries, numbers, shares, printed, strict=True)):
-        if number and number in numbers_in(entry):
+        if number and number in name_and_values(entry)[1] and not numeral(entry):
             units.add(unit_after(entry, number))
             entries[place] = name_before(entry, [number, *percentages(found, share, agrees)])
-    labels = [" ".join(filter(None, (without_numbers(word.text) for word in group))) for group in owned]
+    labels = [" ".join(filter(None, (label_name(word.text) for word in group))) for group in owned]
     names = names_of(entries, labels)
     for place, (one, share, group, number) in enumerate(zip(slices, shares, owned, printed, strict=True)):
         value = measured_value(share, whole) if number is None else number.value

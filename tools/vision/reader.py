@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy as np
 from tools.vision.axes import scale_axes
 from tools.vision.bars import read_bars
 from tools.vision.chart_parts import ChartParts
+from tools.vision.exponents import with_exponents
 from tools.vision.fills import coloured_areas
-from tools.vision.gaps import between_samples, divided
+from tools.vision.gaps import between_samples, divided, without_samples
 from tools.vision.images import Picture, Pixels, load
 from tools.vision.layout import read_text
 from tools.vision.legend import legend_of
@@ -32,6 +34,8 @@ LONGEST_SIDE = 1800
 LEAST_BARS = 3
 LARGE_SIGN, LEANING = 0.25, 20.0
 """A lone sign of this share of the image's shorter side that leans by this many degrees is a drawn shape."""
+TOWERING, UNSURE = 3.5, 0.9
+"""One or two letters that are this many times as tall as other text, and whose score is lower, are a drawn shape."""
 CERTAIN_TABLE = 0.8
 """Share of cells with text above which a table is certain."""
 
@@ -78,20 +82,31 @@ def _read(pixels: Pixels) -> ChartReading | TableReading | TextReading:
 
 def all_words(pixels: Pixels) -> list[Word]:
     """Text that is detected, that was missed, none of it across wide gaps, and an upright title as one line."""
-    found = [word for word in words(pixels) if not _is_shape(word, pixels)]
-    whole = [piece for word in [*found, *missed_words(pixels, found)] for piece in divided(word, pixels)]
+    found = without_shapes(words(pixels), pixels)
+    whole = [*found, *missed_words(pixels, found)]
     mixed = [(word, boxes) for word in whole if (boxes := between_samples(word, pixels))]
     again = [(word, box) for word, boxes in mixed for box in boxes]
     read = recognised(pixels, [_padded(box) for _, box in again])
     pieces = [replace(word, text=text, box=box) for (word, box), (text, _) in zip(again, read, strict=False) if text]
     left = [word for word in whole if all(word is not other for other, _ in mixed)]
-    return sorted(whole_title(pixels, [*left, *pieces]), key=lambda word: (word.y, word.x))
+    apart = [piece for word in [*left, *pieces] for piece in divided(word, pixels)]
+    text = with_exponents(pixels, without_samples(apart, pixels))
+    return sorted(whole_title(pixels, text), key=lambda word: (word.y, word.x))
 
 
-def _is_shape(word: Word, pixels: Pixels) -> bool:
-    """Whether a word is not text but, for example, the white edges of a pie's slices, which look like a Y."""
+def without_shapes(found: Sequence[Word], pixels: Pixels) -> list[Word]:
+    """Words without drawn shapes that were read as letters: a pie as D, edges of its slices as Y, a bar as l."""
+    usual = float(np.median([word.height for word in found if word.level and len(word.text) > 2] or [np.inf]))
+    return [word for word in found if not _leans(word, pixels) and not _towers(word, usual)]
+
+
+def _leans(word: Word, pixels: Pixels) -> bool:
     least = LARGE_SIGN * min(pixels.shape[:2])
     return len(word.text) == 1 and abs(word.angle) > LEANING and min(word.width, word.height) > least
+
+
+def _towers(word: Word, usual: float) -> bool:
+    return len(word.text) <= 2 and word.score < UNSURE and min(word.width, word.height) > TOWERING * usual
 
 
 def _padded(box: Box) -> Box:

@@ -139,7 +139,14 @@ def _papers(scene: Scene) -> list[Lab]:
 
 
 def _surrounds(mask: Mask, scene: Scene) -> bool:
-    """Whether a colour fills the frame of its own bounding box, as a plot area does and marks don't."""
+    """Whether a colour fills the frame of its own bounding box, as a plot area does and marks don't.
+
+    The box is that of its largest part, since a legend's may have the same background. Grid lines don't divide it.
+    """
+    cv2 = opencv()
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=4)
+    mask = mask & (labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))) if len(stats) > 1 else mask
     rows, columns = np.flatnonzero(mask.mean(axis=1) > 0.1), np.flatnonzero(mask.mean(axis=0) > 0.1)
     if len(rows) < scene.height * 0.4 or len(columns) < scene.width * 0.4:
         return False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -14,8 +15,18 @@ from tools.vision.ocr import Word
 
 SLANTED = 8.0
 """Degrees above which text is slanted, where other labels clearly are: short text's angle is inexact."""
+UPRIGHT = 75.0
+"""Degrees above which text is upright."""
 TOUCHES, AXIS_LIKE = 0.35, "!|]lI1[)"
 """How far a label reaches into the axis that it touches, in heights, and what the axis is then read as."""
+BEGINNING = 0.6
+"""Least share of the cuts between labels that overlap at which a word begins."""
+CLUSTER = 8.0
+"""Pixels between marks of one place, such as the edges of a marker."""
+REGULAR = 0.7
+"""Least share of marks that lie on a regular axis, and of its places that have a mark."""
+IRREGULAR = 0.15
+"""Largest distance of a mark from its place on a regular axis, in steps."""
 CLEARLY = 12.0
 """Median of the degrees of labels that are clearly slanted."""
 
@@ -64,9 +75,11 @@ def labels_below(
 
 def labels_beside(words: Sequence[Word], left: float) -> list[Label]:
     """Labels of a vertical category axis: text that ends left of ``left``, in lines that belong together."""
-    beside = [
-        word for word in words if word.level and word.box[2] < left + max(4, TOUCHES * word.height) and word.x < left
-    ]
+    near = [word for word in words if word.box[2] < left + max(4, TOUCHES * word.height) and word.x < left]
+    slanted = [word for word in near if not word.level and abs(word.angle) < UPRIGHT]
+    if len(slanted) > max(2, 0.5 * len(near)):
+        return [Label(word.text, _right_end(word), (word,)) for word in sorted(slanted, key=_right_end)]
+    beside = [word for word in near if word.level]
     if not beside:
         return []
     text = [word for word in beside if numeral(word.text) is None]
@@ -83,6 +96,11 @@ def labels_beside(words: Sequence[Word], left: float) -> list[Label]:
         )
         for row in text_rows(column)
     ]
+
+
+def _right_end(word: Word) -> float:
+    """Pixel row in which slanted text ends, where it touches its axis."""
+    return word.anchor[1] if word.angle > 0 else 2 * word.y - word.anchor[1]
 
 
 def _without_axis(word: Word, left: float) -> str:
@@ -109,6 +127,9 @@ def _divided(word: Word, marks: Sequence[float], usual: float) -> list[Label]:
     spanned = sorted(mark for mark in marks if word.box[0] - 2 <= mark <= word.box[2] + 2)
     if len(tokens) >= 2 and len(tokens) == len(spanned):
         return [Label(token, place, (word,)) for token, place in zip(tokens, spanned, strict=True)]
+    places = _even(spanned)
+    if len(places) > len(tokens) and (texts := _cut(word, places)):
+        return [Label(text, place, (word,)) for text, place in zip(texts, places, strict=True)]
     alone = len(tokens) >= 3 and word.width > 18 * word.height
     if len(tokens) < 2 or (word.width < 1.8 * usual and not alone):
         return [Label(word.text, word.x, (word,))]
@@ -121,6 +142,40 @@ def _divided(word: Word, marks: Sequence[float], usual: float) -> list[Label]:
     return labels
 
 
+def _even(marks: Sequence[float]) -> list[float]:
+    """Places of a regular axis from marks at most of them, with those that are missing; empty without regularity."""
+    groups = np.split(np.asarray(marks), np.flatnonzero(np.diff(marks) > CLUSTER) + 1)
+    middles = np.array([float(group.mean()) for group in groups if len(group)])
+    best: list[float] = []
+    most = 0
+    for first, second in combinations(middles, 2):
+        steps = (middles - first) / (second - first)
+        at = np.abs(steps - np.round(steps)) <= IRREGULAR
+        count = int(np.ptp(np.round(steps[at]))) + 1
+        if at.sum() < REGULAR * max(len(middles), count) or 2 * at.sum() - count <= most:
+            continue
+        most = 2 * int(at.sum()) - count
+        step, start = np.polyfit(np.round(steps[at]), middles[at], 1)
+        low = int(np.round(steps[at]).min())
+        best = [float(start + (low + place) * step) for place in range(count)]
+    return best
+
+
+def _cut(word: Word, places: Sequence[float]) -> list[str]:
+    """Texts of labels that overlap, cut between their places where words begin; empty if few words begin there."""
+    per = word.width / len(word.text)
+    cuts, found = [0], 0
+    for first, second in pairwise(places):
+        cut = round(((first + second) / 2 - word.box[0]) / per)
+        begins = [place for place in range(cut - 2, cut + 3) if cuts[-1] < place < len(word.text)
+                  and (word.text[place].isupper() or word.text[place] == " ")]  # fmt: skip
+        found += bool(begins)
+        cuts.append(max(min(begins, key=lambda place: abs(place - cut), default=cut), cuts[-1]))
+    if found < BEGINNING * (len(places) - 1):
+        return []
+    return [word.text[start:end].strip() for start, end in pairwise([*cuts, len(word.text)])]
+
+
 def _continued(label: Label, row: Sequence[Word]) -> Label:
     last = label.words[-1]
     for word in row:
@@ -130,11 +185,16 @@ def _continued(label: Label, row: Sequence[Word]) -> Label:
     return label
 
 
+def _without_tick(word: Word) -> str:
+    """The text of a turned label without the tick above it, which is read as a dash at that end."""
+    return word.text.lstrip("-–— ") if word.angle < 0 else word.text.rstrip("-–— ")
+
+
 def _slanted(words: Sequence[Word], places: Sequence[float]) -> list[Label]:
     row = max(text_rows(words), key=len) if len(words) > 30 else list(words)
-    ends = [Label(word.text, word.anchor[0], (word,)) for word in row]
-    middles = [Label(word.text, word.x, (word,)) for word in row]
-    upright = all(abs(word.angle) > 75 for word in row)
+    ends = [Label(_without_tick(word), word.anchor[0], (word,)) for word in row]
+    middles = [replace(label, position=label.words[0].x) for label in ends]
+    upright = all(abs(word.angle) > UPRIGHT for word in row)
     if upright or _misfit(middles, places) < _misfit(ends, places):
         return sorted(middles, key=lambda label: label.position)
     return sorted(ends, key=lambda label: label.position)

@@ -9,15 +9,11 @@ from typing import Annotated
 import typer
 
 from agent.admin.logs import configured
+from agent.admin.options import Project, Trusted
 from agent.admin.output import tell
 
 dataset = typer.Typer(no_args_is_help=True, help="Create training data for the tuner.")
 
-Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]
-Trusted = Annotated[
-    bool,
-    typer.Option("--trusted", help="Run the code of your own project in this process, without the sandbox."),
-]
 Rows = Annotated[int, typer.Option(min=1, help="Number of rows.")]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed makes the same rows.")]
 Out = Annotated[Path, typer.Option(help="Output file, JSON lines.")]

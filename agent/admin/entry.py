@@ -14,6 +14,7 @@ from agent.admin.datasets import dataset
 from agent.admin.erasures import erase
 from agent.admin.logs import configured
 from agent.admin.mcp import mcp
+from agent.admin.options import Project
 from agent.admin.output import tell
 from agent.admin.tasks import attack, evaluate, regress, tune
 from agent.config import Settings
@@ -25,7 +26,6 @@ dashboards = typer.Typer(no_args_is_help=True, help="Update Grafana dashboards."
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (FLIGHTLOOP_HOST).")]
 Port = Annotated[int | None, typer.Option(help="Port of the HTTP API, 0: a free one (FLIGHTLOOP_PORT).")]
-Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]
 
 CASES = """JSONL of {stage, text, expect}; for calls also tool, arguments, effect (pure, keyed, …, unsafe), confidence;
 optional context: agent, user_text, plan, tainted, subject and more (docs/operations.md, Cases of a policy)."""

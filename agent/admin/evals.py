@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import stat
@@ -18,6 +17,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from agent.admin.output import write_json
 from agent.admin.served_model import served_model
 from agent.config import Settings
 from agent.evals.dialogue import dialogue
@@ -75,8 +75,7 @@ async def evaluate(settings: Settings, wish: Wish, console: Console | None = Non
     project = factories.read_project(settings)
     tasks = _chosen(project, wish)
     async with served_model(settings) as model:
-        count = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
-        console.print(f"{count} of {project.folder}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{_counted(tasks)} of {project.folder}", highlight=False, markup=False, soft_wrap=True)
         console.print(f"model {model.name} at {model.where}", highlight=False, markup=False, soft_wrap=True)
         guards = factories.make_guards(settings, model.chat, model.name)
         hosts = partial(factories.make_hosts, settings)
@@ -87,7 +86,7 @@ async def evaluate(settings: Settings, wish: Wish, console: Console | None = Non
     console.print(tally.table())
     console.print(tally.sentence(), highlight=False, markup=False, soft_wrap=True)
     if wish.out is not None:
-        _write(wish.out, tally)
+        write_json(wish.out, tally.document())
     return tally.share >= wish.at_least
 
 
@@ -101,11 +100,14 @@ def check(settings: Settings, wish: Wish, console: Console | None = None) -> boo
     project = factories.read_project(settings)
     tasks = _chosen(project, wish)
     wrong = [f"{where}: {problem}" for where, task in tasks for problem in _unknown_tools(project, task)]
-    count = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
     found = "1 mistake" if len(wrong) == 1 else f"{len(wrong) or 'no'} mistakes"
-    for line in (*wrong, f"{count} of {project.folder}: {found}"):
+    for line in (*wrong, f"{_counted(tasks)} of {project.folder}: {found}"):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return not wrong
+
+
+def _counted(tasks: Sequence[tuple[str, Task]]) -> str:
+    return "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
 
 
 def _unknown_tools(project: Project, task: Task) -> Iterator[str]:
@@ -205,11 +207,3 @@ def _below(folder: Path) -> Iterator[Path]:
 def _is_plain(path: Path) -> bool:
     mode = path.lstat().st_mode
     return stat.S_ISDIR(mode) or stat.S_ISREG(mode)
-
-
-def _write(path: Path, tally: Tally) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(tally.document(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error

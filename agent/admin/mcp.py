@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.admin.logs import configured
+from agent.admin.options import Project
 from agent.admin.output import tell
 from agent.config import MCP_PORT, load_settings
 from agent.serve.signals import stop_on_signals
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 MOST_COMPARED = 2000
 """Lines of a tool that are compared with its earlier pin; a longer one is shown whole."""
 mcp = typer.Typer(no_args_is_help=True, help="Use MCP servers, or serve flightloop as one.")
-Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]
 
 
 @mcp.command("pin")

@@ -169,7 +169,8 @@ async def show_policy(settings: Settings, sha256: str, tell: Callable[[str], Non
     try:
         found = await journal.acts.policy_hashes(sha256)
         if len(found) != 1:
-            raise ConfigError(f"{len(found) or 'no'} policies that decided something have a hash with {sha256}")
+            many = f"{len(found) or 'no'} policies that decided something"
+            raise ConfigError(f"{many} have a hash that begins with {sha256}")
         text = await journal.acts.policy(found[0])
     finally:
         await journal.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agent.admin.evals import WIDTH, fill
+from agent.admin.output import write_json
 from agent.admin.served_model import served_model
 from agent.config import Settings
 from agent.project.project import ELSEWHERE, Project
@@ -79,7 +79,7 @@ async def redteam(settings: Settings, wish: Wish, console: Console | None = None
     for line in report.sentences():
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if wish.out is not None:
-        _write(wish.out, report)
+        write_json(wish.out, report.document())
     return report.measured and not report.holes
 
 
@@ -128,11 +128,3 @@ def _copied(source: Path, target: Path) -> None:
             old.backup(new)
     except sqlite3.Error as error:
         raise ConfigError(f"{source}: cannot be copied ({error})") from error
-
-
-def _write(path: Path, report: Report) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report.document(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error

@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from agent.admin.logs import configured
+from agent.admin.options import Project, Trusted
 from agent.admin.output import tell
 from flightloop.runs import RunStatus
-
-Project = Annotated[Path | None, typer.Option(help="Folder of the project (FLIGHTLOOP_PROJECT).")]
 
 
 def evaluate(
@@ -92,10 +91,7 @@ def tune(
     tenant: Annotated[str, typer.Option(help="Tenant of the runs.")] = "default",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the rows and of their order.")] = 0,
     force: Annotated[str | None, typer.Option(help="REASON: use the new experts even if they are worse.")] = None,
-    trusted: Annotated[
-        bool,
-        typer.Option("--trusted", help="Run the code of your own project in this process, without the sandbox."),
-    ] = False,
+    trusted: Trusted = False,
     project: Project = None,
 ) -> None:
     """Train the embedded model on a project's lessons and good runs, and use the experts if they are no worse."""

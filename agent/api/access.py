@@ -84,7 +84,7 @@ async def stream_over(request: Request, deps: ApiDeps) -> None:
 async def caller_gone(request: Request, deps: ApiDeps) -> None:
     """Returns when the response is no longer needed: the client has disconnected, its key was revoked, or the server is
     stopping."""
-    await any_of(gone(request), deps.closing.wait(), deps.keyring.revoked(request.headers.get("authorization")))
+    await any_of(gone(request.receive), deps.closing.wait(), deps.keyring.revoked(request.headers.get("authorization")))
 
 
 async def unanswered(request: Request, deps: ApiDeps) -> Response:

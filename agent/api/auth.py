@@ -119,7 +119,7 @@ class Keyring:
         watch_s: seconds between two checks of an open stream's key.
 
     Raises:
-        ConfigError: no key, or a key that is too short.
+        ConfigError: no key, or a key that is too short or that no header can carry.
     """
 
     def __init__(
@@ -132,8 +132,10 @@ class Keyring:
     ) -> None:
         if not keys:
             raise ConfigError("FLIGHTLOOP_API_KEY: an API key is required")
-        if any(len(key) < 16 for key in keys):
-            raise ConfigError("FLIGHTLOOP_API_KEY: a key needs at least 16 characters")
+        for key, tenant in keys.items():
+            if len(key) < 16 or not (key.isascii() and key.isprintable()):
+                setting = "FLIGHTLOOP_API_KEY" if tenant == DEFAULT_TENANT else f"FLIGHTLOOP_TENANT_KEYS: {tenant}"
+                raise ConfigError(f"{setting}: a key needs at least 16 printable ASCII characters")
         self._keys = tuple(
             (key.encode(), Principal(tenant, f"key:{tenant}", OWN_KEY, deployment=tenant == DEFAULT_TENANT))
             for key, tenant in keys.items()
@@ -239,7 +241,7 @@ def key_from_file(path: Path) -> str:
             private.write_once(path, new_key() + "\n")
         if path.stat().st_mode & 0o077:
             raise ConfigError(f"{path}: others can read the API key; run: chmod 600 {path}")
-        key = path.read_text(encoding="utf-8").strip()
+        key = path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
         raise ConfigError(f"{path}: cannot store the API key ({error.strerror}); set FLIGHTLOOP_HOME") from error
     if not key:

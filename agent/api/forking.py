@@ -69,7 +69,7 @@ def policy_of_fork(
     if not caller.role.may(Right.ADMINISTER):
         raise Forbidden(
             f"forking run {parent.id} under a policy other than its own, or other than its agent's, needs the role"
-            f" {roles_with(Right.ADMINISTER)}; the key {caller.name} has the role {caller.role}. Omit 'policy' to keep"
+            f" {roles_with(Right.ADMINISTER)}; {caller.called} has the role {caller.role}. Omit 'policy' to keep"
             " the run's own",
             param="policy",
         )

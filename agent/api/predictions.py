@@ -11,10 +11,11 @@ from agent.api.access import AnyOperator, AnyViewer, Deps
 from agent.api.bodies import BodyRoute
 from agent.api.deps import ApiDeps
 from agent.api.errors import documented
+from agent.api.idempotency import IdempotencyKey
 from agent.api.intake import sender_of, take_in
 from agent.api.interrupted import refuse_if_interrupted
 from agent.api.runs import check_input
-from agent.api.starting import IdempotencyKey, started
+from agent.api.starting import started
 from agent.api.vouching import visible, vouched
 from agent.attachments.figures import characters
 from agent.attachments.prediction import prediction_of

@@ -11,10 +11,11 @@ from agent.api.bodies import BodyRoute
 from agent.api.deps import ApiDeps
 from agent.api.errors import documented
 from agent.api.forking import policy_of_fork, turn
+from agent.api.idempotency import IdempotencyKey
 from agent.api.intake import sender_of, take_in
 from agent.api.interrupted import refuse_if_interrupted
 from agent.api.pages import After, Limit, unknown
-from agent.api.starting import IdempotencyKey, started
+from agent.api.starting import started
 from agent.api.vouching import may_continue, visible, visible_subject, vouched
 from agent.attachments.figures import characters
 from agent.attachments.images import TakenIn

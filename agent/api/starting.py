@@ -10,14 +10,12 @@ from pydantic import BaseModel
 from agent.api.access import admit_subject
 from agent.api.auth import Principal
 from agent.api.deps import ApiDeps
-from agent.api.idempotency import IdempotencyKey, once, tell_replayed
+from agent.api.idempotency import once, tell_replayed
 from agent.run.journal import Created
 from flightloop.events import RunCreated
 from flightloop.runs import Run
 from flightloop.subject import Subject
 from flightloop.verdicts import Verdict
-
-__all__ = ["IdempotencyKey", "started"]
 
 
 async def started(
@@ -50,8 +48,10 @@ async def started(
     tenant_id = caller.tenant_id
     with once(request, tenant_id, body, key, subject, caller.subject) as idempotency:
         first = await deps.journal.replayed(tenant_id, idempotency) if idempotency else None
-        made = Created(first, replayed=True) if first else None
-        made = made or await deps.journal.create(await make(), idempotency, record, caller.actor)
+        if first is not None:
+            made = Created(first, replayed=True)
+        else:
+            made = await deps.journal.create(await make(), idempotency, record, caller.actor)
     if made.replayed:
         tell_replayed(response)
     response.headers["location"] = f"/v1/runs/{made.run.id}"

@@ -194,7 +194,7 @@ class ChartFacts:
 
 
 def with_figures(facts: Facts, measures: Sequence[Measures]) -> Facts:
-    """ChartFacts of two sources: ``facts``, and the numbers of charts and tables."""
+    """Facts of two sources: ``facts``, and the numbers of charts and tables."""
     if not measures:
         return facts
     own = ChartFacts(measures)

@@ -168,11 +168,12 @@ class Eraser:
             open_runs = await self._erasure.open_runs(wanted)
         if open_runs:
             more = f" and {len(open_runs) - NAMED} more" if len(open_runs) > NAMED else ""
-            how = "they did not end within a minute; is a worker running?" if end_runs else "end them, or erase with"
-            raise Conflict(
-                f"{len(open_runs)} runs have not ended: {', '.join(open_runs[:NAMED])}{more}; {how}"
-                + ("" if end_runs else " --end-runs (end_runs in requests), which cancels them")
+            how = (
+                "they did not end within a minute; is a worker running?"
+                if end_runs
+                else "end them, or erase with --end-runs (end_runs in requests), which cancels them"
             )
+            raise Conflict(f"{len(open_runs)} runs have not ended: {', '.join(open_runs[:NAMED])}{more}; {how}")
 
     def _name(self, wanted: ErasureFilter) -> str:
         """Object of the act. A digest in the place of a subject: who knows the id can find the record."""

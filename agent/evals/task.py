@@ -249,6 +249,8 @@ def _parse(where: str, line: str) -> Task:
         raise TaskError(f"{where}: not JSON: {error.msg} at column {error.colno}") from None
     except RecursionError:
         raise TaskError(f"{where}: not a task: its JSON is nested too deeply") from None
+    except ValueError:  # of int()
+        raise TaskError(f"{where}: not a task: a number has too many digits") from None
     if not isinstance(document, dict):
         raise TaskError(f"{where}: must be a JSON object with id, agent, turns …")
     try:

@@ -352,7 +352,7 @@ def _parsed_plan(text: str, names: list[str]) -> tuple[str, tuple[str, ...]] | N
     if not isinstance(value, dict) or not isinstance(value.get("tools"), list):
         return None
     known = tuple(name for name in value["tools"] if name in names)
-    return str(value.get("goal", ""))[:GOAL_CHARS], known[:PLAN_TOOLS]
+    return str(value.get("goal") or "")[:GOAL_CHARS], known[:PLAN_TOOLS]
 
 
 def _bounded(function: FunctionCall) -> FunctionCall:

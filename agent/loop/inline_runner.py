@@ -84,7 +84,7 @@ class InlineRunner:
                     await self._decide(run.tenant_id, approval, operator(approval))
 
     async def _decide(self, tenant_id: str, approval: Approval, reason: str | None) -> None:
-        """Denies a call, or approves it as as many persons as it needs."""
+        """Denies a call, or approves it once for each person who must approve."""
         if reason is not None:
             await self.journal.decide(tenant_id, approval.id, "deny", self.name, reason)
             return

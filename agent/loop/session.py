@@ -12,7 +12,7 @@ from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.attached import Attaching, checked_readings, readable
 from agent.loop.context import Conversation, Exchange
 from agent.loop.local_time import LocalTime
-from agent.loop.session_texts import input_texts, texts_before
+from agent.loop.session_texts import had_ended, input_texts, texts_before
 from agent.loop.trail import trail_before
 from agent.project.agent_spec import AgentSpec
 from agent.run.journal import Journal
@@ -25,8 +25,6 @@ from guardrails.types import Checked, GuardContext, Trail
 PLACE = re.compile(r"\{(id|claims\.[\w.-]+)\}")
 RUNS = 20
 """Maximum number of earlier runs that are read. Those that don't fit the model are removed by compaction."""
-
-
 MOST_IMAGES = 8
 """Images in a prompt; of more in the session, the latest are kept. A run alone has at most as many."""
 LEFT_OUT = "[an earlier image, left out]"
@@ -112,14 +110,9 @@ async def _earlier(journal: Journal, run: Run) -> list[Run]:
 
 
 def _belongs_to_conversation(before: Run, run: Run) -> bool:
-    """Whether an earlier run belongs to the conversation: it had ended when ``run`` first started.
-
-    Blocked runs are excluded, so that their input can't reach the model in the next run, and erased runs, of which
-    nothing is left.
-    """
-    if before.ended_at is None or before.erased_at is not None or before.status is RunStatus.BLOCKED:
-        return False
-    return run.started_at is None or before.ended_at <= run.started_at
+    """Whether an earlier run belongs to the conversation: it had ended when ``run`` first started, and was not blocked,
+    so that a blocked input can't reach the model in the next run."""
+    return before.status is not RunStatus.BLOCKED and had_ended(before, run)
 
 
 def _answers_before(before: Sequence[Run], run: Run) -> dict[str, str]:
@@ -164,8 +157,7 @@ async def _exchange(run: Run, runtime: AgentRuntime, attaching: Attaching) -> Ex
     ruling = await runtime.guard.check(Checked(Stage.INPUT, text_of(given.content), context))
     if ruling.action.severity >= Action.ASK.severity:
         return None
-    checks = [runtime.guard.check(one) for one in checked_readings(given.readings, context)]
-    rulings = [await check for check in checks]
+    rulings = [await runtime.guard.check(one) for one in checked_readings(given.readings, context)]
     read = [TextPart(text=readable(one)) for one in rulings]
     images = [part for part in given.content if isinstance(part, ImagePart)]
     tainted = given.unread or any(one.tainted for one in rulings)

@@ -92,10 +92,11 @@ async def _runs_before(journal: Journal, run: Run) -> list[Run]:
     first = found[0] if found else run
     if first.origin is not None:
         found = [*await _runs_before(journal, await journal.get(run.tenant_id, first.origin.run_id)), *found]
-    return [before for before in found if _had_ended(before, run)]
+    return [before for before in found if had_ended(before, run)]
 
 
-def _had_ended(before: Run, run: Run) -> bool:
+def had_ended(before: Run, run: Run) -> bool:
+    """Whether an earlier run had ended when ``run`` first started. Of erased runs nothing is left."""
     if before.ended_at is None or before.erased_at is not None:
         return False
     return run.started_at is None or before.ended_at <= run.started_at

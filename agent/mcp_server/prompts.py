@@ -6,8 +6,8 @@ from typing import Any
 
 from mcp.types import GetPromptResult, Prompt, PromptArgument, PromptMessage, TextContent
 
-from agent.mcp_server.access import api
-from flightloop.errors import InvalidRequest, NotFound
+from agent.mcp_server.agents import agent_named, every_agent
+from flightloop.errors import InvalidRequest
 from flightloop.runs import AgentInfo
 
 ARGUMENTS = [
@@ -18,7 +18,7 @@ ARGUMENTS = [
 
 async def listed() -> list[Prompt]:
     """Prompts of all agents. Raises FlightloopError."""
-    agents = (await api().agents.list()).data
+    agents = await every_agent()
     return [Prompt(name=agent.name, description=_description(agent), arguments=ARGUMENTS) for agent in agents]
 
 
@@ -29,9 +29,7 @@ async def get(name: str, arguments: dict[str, Any]) -> GetPromptResult:
         NotFound: no agent has that name; the message lists the known ones.
         InvalidRequest: there is no input.
     """
-    agents = {agent.name: agent for agent in (await api().agents.list()).data}
-    if name not in agents:
-        raise NotFound(f"there is no agent {name!r}; known: {', '.join(agents) or 'none'}")
+    agent = await agent_named(name)
     if not arguments.get("input"):
         raise InvalidRequest("input: say what the agent should do", param="input")
     session = f", with the session_id {arguments['session_id']}" if arguments.get("session_id") else ""
@@ -41,7 +39,7 @@ async def get(name: str, arguments: dict[str, Any]) -> GetPromptResult:
     )
     content = TextContent(type="text", text=text)
     messages = [PromptMessage(role="user", content=content)]
-    return GetPromptResult(description=_description(agents[name]), messages=messages)
+    return GetPromptResult(description=_description(agent), messages=messages)
 
 
 def _description(agent: AgentInfo) -> str:

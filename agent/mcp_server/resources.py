@@ -17,7 +17,7 @@ from mcp.types import (
 )
 
 from agent.mcp_server.access import api, turn
-from flightloop.errors import NotFound
+from agent.mcp_server.agents import agent_named, every_agent
 from flightloop.events import RunEvent, run_event
 
 AGENT = "flightloop://agents/{name}"
@@ -41,10 +41,7 @@ def install(server: MCPServer[Any]) -> None:
 
 async def read_agent(name: str) -> str:
     """An agent: its purpose, model, tools, policy and limits."""
-    agents = {agent.name: agent for agent in (await api().agents.list()).data}
-    if name not in agents:
-        raise NotFound(f"there is no agent {name!r}; known: {', '.join(agents) or 'none'}")
-    return agents[name].model_dump_json(indent=2)
+    return (await agent_named(name)).model_dump_json(indent=2)
 
 
 async def read_run(run_id: str) -> str:
@@ -80,7 +77,7 @@ async def complete(
     """Completes names of agents and ids of recent runs."""
     match getattr(reference, "uri", None), argument.name:
         case str(uri), "name" if uri == AGENT:
-            known = [agent.name for agent in (await api().agents.list()).data]
+            known = [agent.name for agent in await every_agent()]
         case str(uri), "run_id" if uri in (RUN, EVENTS):
             async with turn():
                 known = [run.id for run in (await api().runs.list(limit=200)).data]
@@ -92,7 +89,7 @@ async def complete(
 
 async def listed() -> list[Resource]:
     """Agents and recent runs. Raises FlightloopError."""
-    agents = (await api().agents.list()).data
+    agents = await every_agent()
     async with turn():
         runs = (await api().runs.list(limit=RECENT)).data
     return [

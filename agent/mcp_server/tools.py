@@ -11,6 +11,7 @@ from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 
 from agent.mcp_server.access import api, turn
+from agent.mcp_server.agents import every_agent
 from agent.mcp_server.approvals import Decision, PendingApproval, decide, described, question
 from agent.mcp_server.progress import Progress
 from agent.mcp_server.watching import RunWatch
@@ -56,7 +57,7 @@ def install(server: MCPServer) -> None:
     @server.tool(annotations=reads)
     async def list_agents() -> list[KnownAgent]:
         """Lists the agents and what each is for."""
-        agents = (await api().agents.list()).data
+        agents = await every_agent()
         return [KnownAgent(name=agent.name, description=agent.description) for agent in agents]
 
     @server.tool()

@@ -91,7 +91,7 @@ class AgentSpec(BaseModel):
     @classmethod
     def _is_a_zone(cls, value: str | None) -> str | None:
         if value is not None and zone_of(value) is None:
-            raise ValueError(f"{value!r} is no time zone: use a name such as UTC, Europe/Berlin or Asia/Shanghai")
+            raise ValueError(f"{value!r} is not a time zone: use a name such as UTC, Europe/Berlin or Asia/Shanghai")
         return value
 
     @model_validator(mode="after")

@@ -66,7 +66,7 @@ class Intents:
             name = json.loads(answer)["intent"]
         except (ValueError, KeyError, TypeError):
             return None
-        return name if name in self.about else None
+        return name if isinstance(name, str) and name in self.about else None
 
 
 def _message(role: str, text: str) -> ChatMessage:

@@ -26,7 +26,6 @@ BOUNDS = {
 async def cancel(journal: Journal, tenant_id: str, run_id: str, by: str = "") -> Run:
     """Ends a run and its sub-runs at their next step, or at once if no worker holds them. Long calls are ended by the
     worker. Raises Conflict if the run has already ended."""
-
     return await _command(journal, tenant_id, run_id, lambda run: [CancelRequested(by=by)])
 
 

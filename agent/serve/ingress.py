@@ -10,7 +10,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.api.body_limit import HeldBodies
-from agent.api.completions.cancellation import first_of
+from agent.api.completions.cancellation import first_of, gone
 from agent.api.errors import answer
 from agent.api.middleware import HEADER
 from agent.config import Settings
@@ -116,7 +116,7 @@ class HandleApp:
                     return
                 body += piece
                 more = message.get("more_body", False)
-            await first_of(self._relay(scope, bytes(body), send), _gone(receive))
+            await first_of(self._relay(scope, bytes(body), send), gone(receive))
 
     async def _relay(self, scope: Scope, body: bytes, send: Send) -> None:
         response = self._ask.remote({key: scope[key] for key in _PASSED_ON if key in scope}, body)
@@ -132,11 +132,6 @@ class HandleApp:
             await answer(to_flightloop_error(error))(scope, _nothing, send)
         finally:
             response.cancel()
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _nothing() -> Message:

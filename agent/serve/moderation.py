@@ -57,7 +57,7 @@ def scores_of(answer: Any) -> dict[str, float]:
 
 def _share(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"the moderation endpoint told a score that is none: {value!r}")
+        raise ValueError(f"the moderation endpoint returned a score that is not a number from 0 to 1: {value!r}")
     return float(value)
 
 

@@ -40,8 +40,11 @@ class ChatOptions(TypedDict, total=False):
     parallel_tool_calls: bool
     response_format: ResponseFormat | dict[str, Any]
     max_tokens: int
+    max_completion_tokens: int
     temperature: float
     top_p: float
+    frequency_penalty: float
+    presence_penalty: float
     seed: int
     n: int
     stop: str | list[str]

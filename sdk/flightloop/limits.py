@@ -6,8 +6,6 @@ limited by ``FLIGHTLOOP_MAX_BODY_BYTES``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pydantic_core import PydanticCustomError
 
 MESSAGES = 2048
@@ -70,7 +68,3 @@ def check_metadata(metadata: dict[str, str]) -> dict[str, str]:
         at_most(METADATA_KEY_CHARS, len(key), "characters of a key")
         at_most(METADATA_CHARS, len(value), "characters of a value", key[:METADATA_KEY_CHARS])
     return metadata
-
-
-def check_count(values: Sequence[object], limit: int, what: str) -> None:
-    at_most(limit, len(values), what)

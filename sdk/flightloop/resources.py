@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Literal
 from urllib.parse import quote
 from uuid import uuid4
@@ -68,8 +69,10 @@ def _get(run_id: str) -> Call[Run]:
 
 def until_ended(run: Run, timeout_s: float | None) -> Steps[Run]:
     """Waits until a run has ended, and returns it. Raises TimeoutError."""
-    while not run.status.terminal:
-        yield RunFeed(run.id, run.last_seq, timeout_s=timeout_s, until_ended=True)
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    while not run.status.terminal:  # again if it was resumed right after its end
+        left = None if deadline is None else deadline - time.monotonic()
+        yield RunFeed(run.id, run.last_seq, timeout_s=left, until_ended=True)
         run = yield _get(run.id)
     return run
 

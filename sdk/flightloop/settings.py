@@ -61,19 +61,21 @@ def resolve(
     computer creates it at its first start.
 
     Raises:
-        ConfigError: the URL is invalid, or there is no key.
+        ConfigError: the URL is invalid, there is no key, or it can't be sent.
     """
     url = address(base_url, environ)
     key = (
         api_key or environ.get("FLIGHTLOOP_API_KEY") or _key_from(Path(environ.get("FLIGHTLOOP_HOME") or ".flightloop"))
     )
+    if not (key.isascii() and key.isprintable()):  # a header takes nothing else
+        raise ConfigError("the API key (FLIGHTLOOP_API_KEY, or the key file) must have printable ASCII characters only")
     return ClientSettings(url, key, timeout_s, retries)
 
 
 def _key_from(home: Path) -> str:
     path = home / "key"
     try:
-        key = path.read_text().strip()
+        key = path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
         advice = "set FLIGHTLOOP_API_KEY, or FLIGHTLOOP_HOME to the home of a server that was started once"
         raise ConfigError(f"no API key: {advice} ({path}: {error.strerror})") from None

@@ -37,11 +37,11 @@ def _claims(claims: dict[str, Claim]) -> dict[str, Claim]:
     at_most(CLAIMS, len(claims), "claims")
     for name, value in claims.items():
         if not CLAIM_NAME.fullmatch(name):
-            raise ValueError(f"{name[:64]!r} is no name of a claim: use 1 to 64 letters, digits, '_', '.' and '-'")
+            raise ValueError(f"{name[:64]!r} is not a claim's name: use 1 to 64 letters, digits, '_', '.' and '-'")
         if isinstance(value, str):
             at_most(CLAIM_CHARS, len(value), "characters of a claim", name)
         elif unkept_number(value) is not None:
-            raise ValueError(f"{name}: {value} is no number that every reader of JSON keeps")
+            raise ValueError(f"{name}: not every reader of JSON keeps the number {value}")
     at_most(CLAIMS_CHARS, sum(len(name) + len(str(value)) for name, value in claims.items()), "characters of claims")
     return claims
 

@@ -24,7 +24,7 @@ TOLERANCE_S = 300.0
 
 
 class InvalidWebhook(ValueError):
-    """The request is no webhook, is too old, or has a wrong signature. Respond with status 400 and do nothing else."""
+    """The request is not a webhook, too old, or wrongly signed. Respond with status 400 and do nothing else."""
 
 
 class WebhookEvent(Wire):
@@ -78,7 +78,7 @@ def verify(
         distance = abs((time.time() if now is None else now) - int(told))
     except KeyError as error:
         raise InvalidWebhook(f"the header {error.args[0]} is missing") from None
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InvalidWebhook("webhook-timestamp is not a number of seconds") from None
     expected = _signature(key_of(secret), message_id, told, body).encode()
     versions = [signature.partition(",") for signature in signatures.split()]  # several during a change of the secret

@@ -231,6 +231,22 @@ def test_a_keyring_needs_real_keys(keys: dict[str, str]) -> None:
         Keyring(keys)
 
 
+@pytest.mark.parametrize("key", ["short", "ключ-" + GOOD, "a\nb" + GOOD])
+def test_a_key_that_cannot_be_used_is_named_with_its_tenant(key: str) -> None:
+    with pytest.raises(ConfigError, match=r"^FLIGHTLOOP_API_KEY: a key needs"):
+        Keyring({key: "default"})
+    with pytest.raises(ConfigError, match=r"^FLIGHTLOOP_TENANT_KEYS: acme: a key needs"):
+        Keyring({GOOD: "default", key: "acme"})
+
+
+def test_a_key_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(b"\xff" * 16)
+    file.chmod(0o600)
+    with pytest.raises(ConfigError, match="printable ASCII"):
+        Keyring({key_from_file(file): "default"})
+
+
 def test_budgets_of_tenants_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().tenants.of("any").tokens is None
     monkeypatch.setenv("FLIGHTLOOP_TENANT_BUDGET", '{"tokens": 10}')

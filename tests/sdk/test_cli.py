@@ -156,6 +156,14 @@ def test_stop_one_agent_session_or_run(platform: Platform, client: Flightloop, f
     assert "one of" in refused.stderr
 
 
+@pytest.mark.parametrize("arguments", [("",), ("--agent", "")])
+def test_an_empty_name_is_an_error_instead_of_a_list_of_stops(flightloop, arguments: tuple[str, ...]) -> None:
+    refused = flightloop("stop", *arguments)
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert "is empty: nothing was stopped" in refused.stderr
+
+
 def test_a_name_that_the_project_has_not_is_stopped_and_told(client: Flightloop, flightloop) -> None:
     assert "has no agent" not in flightloop("stop", "--agent", "support").stdout
     assert "has no agent calculator (it has support" in flightloop("stop", "--agent", "calculator").stdout

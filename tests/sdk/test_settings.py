@@ -35,6 +35,13 @@ def test_no_key_says_what_to_set(tmp_path: Path, content: str | None) -> None:
         resolve(environ={"FLIGHTLOOP_HOME": str(tmp_path)})
 
 
+@pytest.mark.parametrize("key", [b"k\xc3\xb6nig", b"k\xffnig", b"two\nlines"])
+def test_a_key_that_no_header_can_have_is_refused(tmp_path: Path, key: bytes) -> None:
+    (tmp_path / "key").write_bytes(key)
+    with pytest.raises(ConfigError, match="must have printable ASCII"):
+        resolve(environ={"FLIGHTLOOP_HOME": str(tmp_path)})
+
+
 def test_an_address_without_scheme_is_refused() -> None:
     with pytest.raises(ConfigError, match="FLIGHTLOOP_URL"):
         resolve("127.0.0.1:8000", "k")

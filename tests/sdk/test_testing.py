@@ -44,6 +44,12 @@ def test_answers_to_consecutive_requests_and_the_last_one_repeats() -> None:
         assert [asking.runs.get("run_1").status for _ in range(3)] == ["queued", "succeeded", "succeeded"]
 
 
+def test_the_time_to_wait_is_that_of_the_whole_wait() -> None:
+    answers = RecordedAnswers({"GET /v1/runs/run_1": RUN, "GET /v1/runs/run_1/events": Stream(EVENTS)})
+    with client(answers) as asking, pytest.raises(TimeoutError):  # the run is resumed whenever it ends
+        asking.runs.wait("run_1", timeout_s=0.1)
+
+
 def test_errors_of_the_api_and_of_the_network() -> None:
     answers = RecordedAnswers(
         {

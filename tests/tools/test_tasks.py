@@ -41,6 +41,7 @@ GOOD = {"id": "a", "agent": "support", "turns": [{"user": "x"}], "expect": [{"sq
         ([json.dumps({**GOOD, "expect": [{"sql": "SELECT 1"}]})], ":1: expect.0.rows"),
         (["[]"], ":1: must be a JSON object"),
         (["[" * 100_000], ":1: not a task: its JSON is nested too deeply"),
+        ([f'{{"id": {"1" * 5000}}}'], ":1: not a task: a number has too many digits"),
         ([json.dumps({**GOOD, "call": []})], ":1: call: no such field; did you mean called?"),
         (
             [json.dumps({**GOOD, "database": "../shop.db"})],

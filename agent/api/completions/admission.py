@@ -138,11 +138,8 @@ def _usual(priority: Priority) -> Priority:
 
 
 def _consistent(request: ChatRequest) -> None:
-    if not any(message.content for message in request.messages) or not any(
-        part.text.strip() if isinstance(part, TextPart) else True
-        for message in request.messages
-        for part in message.content
-    ):
+    parts = (part for message in request.messages for part in message.content)
+    if all(isinstance(part, TextPart) and not part.text.strip() for part in parts):
         raise InvalidRequest("messages: all are empty; at least one needs content", param="messages")
     _answer_calls(request.messages)
     names = [tool.function.name for tool in request.tools or []]

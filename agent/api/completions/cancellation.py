@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 from anyio import CancelScope
-from fastapi import Request
+from starlette.types import Receive
 
 T = TypeVar("T")
 
@@ -61,11 +61,10 @@ async def any_of(*stops: Coroutine[Any, Any, object]) -> None:
                 await ended(task)
 
 
-async def gone(request: Request) -> None:
+async def gone(receive: Receive) -> None:
     """Returns when the client disconnects."""
-    while True:
-        if (await request.receive())["type"] == "http.disconnect":
-            return
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _next(items: AsyncIterator[T]) -> T:

@@ -62,7 +62,8 @@ def _key(entry: dict[str, Any]) -> SigningKey | None:
     kind, curve, kid, algorithm = (entry.get(name) for name in ("kty", "crv", "kid", "alg"))
     if (kind, curve if kind == "EC" else None) not in ALGORITHMS.values():
         return None
-    if "d" in entry or entry.get("use", "sig") != "sig" or "verify" not in entry.get("key_ops", ["verify"]):
+    uses = entry.get("key_ops", ["verify"])
+    if "d" in entry or entry.get("use", "sig") != "sig" or not isinstance(uses, list) or "verify" not in uses:
         return None
     if not isinstance(kid, str | None) or not isinstance(algorithm, str | None):
         return None

@@ -19,7 +19,7 @@ SKEW_S = 10
 REQUIRED = ["iss", "sub", "aud", "exp", "iat"]
 AGAIN = "log in again to get a new one"
 BROKEN = (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError)
-"""Raised for what is no token; the last two for numbers and nesting that no issuer writes."""
+"""Raised for malformed tokens; the last two for numbers and nesting that no issuer writes."""
 
 
 class TokenVerifier:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from agent.api.completions.cancellation import first_of
+from agent.api.completions.cancellation import first_of, gone
 from agent.api.errors import answer
 from flightloop.errors import ModelUnavailable
 
@@ -99,8 +99,7 @@ async def _body(receive: Receive, read: asyncio.Event) -> AsyncIterator[bytes]:
 async def _gone(receive: Receive, read: asyncio.Event) -> None:
     """Returns when the client disconnects after its body was read."""
     await read.wait()
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    await gone(receive)
 
 
 async def _nothing() -> dict[str, object]:

@@ -90,8 +90,7 @@ async def front_process(
     ended = asyncio.create_task(process.wait())
     try:
         connection.send_bytes(FrontOrder(settings, model, api, listener.fileno()).written())
-        ready = asyncio.create_task(asyncio.to_thread(_ready, connection, sink))
-        await ready
+        await asyncio.to_thread(_ready, connection, sink)
         Thread(target=_pass_on, args=(connection, sink), name="front-figures", daemon=True).start()
         yield ended
     finally:

@@ -250,9 +250,13 @@ def stop(
     """
     named: dict[InterruptScope, str | None]
     named = {"agent": agent, "session": session, "subject": subject, "tenant": tenant}
-    if sum(choice is not None for choice in (run_id, everything or None, clear, *named.values())) > 1:
-        options = "RUN_ID, --all, --agent, --session, --subject, --tenant and --clear"
-        raise InvalidRequest(f"stop takes only one of {options}")
+    given = {"RUN_ID": run_id, "--all": "all" if everything else None, "--clear": clear}
+    given |= {f"--{name}": target for name, target in named.items()}
+    chosen = [name for name, value in given.items() if value is not None]
+    if len(chosen) > 1:
+        raise InvalidRequest(f"stop takes only one of {', '.join(given)}; this has {' and '.join(chosen)}")
+    if chosen and not given[chosen[0]]:  # such as an unset variable of a script: it must not look like a stop
+        raise InvalidRequest(f"{chosen[0]} is empty: nothing was stopped or cleared")
     scope = next((name for name, target in named.items() if target), None)
     with _client(context) as client:
         if run_id:

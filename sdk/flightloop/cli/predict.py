@@ -67,8 +67,8 @@ def shown(found: Prediction, width: int) -> RenderableType:
     if found.chart is not None:
         parts += [Text(), Text.assemble(("Chart  ", "bold"), found.chart.chart, (f": {found.chart.reason}", "dim"))]
     sure = "" if found.confidence is None else f"confidence {found.confidence:.0%}"
-    ids = [part for part in (sure, f"described by {found.described_by}", found.run_id, f"session {found.session_id}")]
-    return Group(*parts, Text(), Text(line_or_lines([part for part in ids if part], width), style="dim"))
+    ids = [f"described by {found.described_by}", found.run_id, f"session {found.session_id}"]
+    return Group(*parts, Text(), Text(line_or_lines([sure, *ids] if sure else ids, width), style="dim"))
 
 
 def drawn(advice: ChartAdvice, suffix: str) -> bytes:

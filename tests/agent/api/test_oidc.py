@@ -329,6 +329,8 @@ def test_keys_that_are_left_out() -> None:
         private,
         {**good, "kid": "enc", "use": "enc"},
         {**good, "kid": "ops", "key_ops": ["encrypt"]},
+        {**good, "kid": "null", "key_ops": None},
+        {**good, "kid": "number", "key_ops": 1},
         {**good, "kid": 1},
         {**good, "kid": "twice"},
         {**good, "kid": "twice"},

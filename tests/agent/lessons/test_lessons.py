@@ -103,7 +103,8 @@ async def test_messages_are_classified_as_the_platform_asks(project: Project) ->
         assert asked.response_format is not None
         assert row["response_format"] == asked.response_format.model_dump(mode="json", by_alias=True, exclude_none=True)
         assert intents.named(row["messages"][-1]["content"]) == row["intent"]
-    assert intents.named("nonsense") is intents.named('{"intent": "nonsense"}') is None
+    for odd in ("nonsense", "[]", '{"intent": "nonsense"}', '{"intent": ["greeting"]}', '{"intent": {}}'):
+        assert intents.named(odd) is None
 
 
 def _end_early() -> Solution:

@@ -182,6 +182,12 @@ async def test_empty_and_malformed_output_is_observed_and_retried(make_bench: Ca
     assert "it was empty" in bench.model.requests[3].messages[-1].text
 
 
+async def test_a_plan_without_a_goal(make_bench: Callable[..., Any]) -> None:
+    bench = make_bench([text('{"goal": null, "tools": ["find"]}'), text("An answer.")], [find], planning=True)
+    planned = await bench.events(await bench.work(await bench.start()))
+    assert [(event.goal, event.tools) for event in planned if event.type == "decision.plan"] == [("", ["find"])]
+
+
 async def test_without_a_plan_after_two_unusable_ones(make_bench: Callable[..., Any]) -> None:
     bench = make_bench([text("?"), text("?"), text("An answer.")], [find], planning=True)
     run = await bench.work(await bench.start())

@@ -256,6 +256,7 @@ def test_verifying() -> None:
         ({"webhook-id": "msg_\udcff"}, b"{}", NOW, "not made with this secret"),
         ({"webhook-signature": "v1,\udcff"}, b"{}", NOW, "not made with this secret"),
         ({"webhook-timestamp": "soon"}, b"{}", NOW, "not a number"),
+        ({"webhook-timestamp": "9" * 400}, b"{}", NOW, "not a number"),
         ({}, b"{ }", NOW, "not made with this secret"),
         ({}, b"{}", NOW + 301, "from now"),
         ({}, b"{}", NOW, "not an event"),

@@ -69,7 +69,7 @@ def count(number: float | None) -> str:
 def seconds(number: float | None) -> str:
     if number is None:
         return NOTHING
-    if 0 < number < 1:
+    if 0 < number < 0.9995:
         return f"{number * 1000:.3g} ms"
     if number < 100:
         return f"{number:.1f} s"

@@ -81,8 +81,8 @@ def _findings(step: StepView) -> Iterator[CodeFinding]:
 
 
 def line_of(code: str, number: int) -> str:
-    """A line of a program, from 1; empty if there is none."""
-    lines = code.splitlines()
+    """A line of a program, from 1, as the scanner counts them; empty if there is none."""
+    lines = code.split("\n")
     return lines[number - 1].strip() if 0 < number <= len(lines) else ""
 
 

@@ -65,10 +65,6 @@ class StepView:
             case _:
                 return "Input"
 
-    @property
-    def all_verdicts(self) -> list[Verdict]:
-        return [*self.verdicts, *(verdict for call in self.calls.values() for verdict in call.verdicts)]
-
 
 @dataclass(frozen=True)
 class Bar:

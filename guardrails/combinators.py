@@ -1,4 +1,4 @@
-"""Builds rails from rails: ``chain``, ``parallel``, ``for_tools``, ``for_stages``, ``named``.
+"""Builds rails from rails: ``chain``, ``parallel``, ``for_tools``, ``named``.
 
 The severest action wins. A rail that raises, or returns anything but a ``Judgement``, has made no
 decision, and a missing decision blocks.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from flightloop.verdicts import Action, Stage, Verdict
+from flightloop.verdicts import Action, Verdict
 from guardrails.approval_rule import strictest
 from guardrails.types import Checked, Judgement, Rail
 
@@ -111,16 +111,6 @@ def for_tools(names: Iterable[str], rail: Rail) -> Rail:
     async def check(checked: Checked) -> Judgement:
         applies = checked.call is not None and checked.call.spec.name in chosen
         return await rail(checked) if applies else Judgement()
-
-    return check
-
-
-def for_stages(stages: Iterable[Stage], rail: Rail) -> Rail:
-    """Applies the rail at these stages; other stages pass."""
-    chosen = frozenset(stages)
-
-    async def check(checked: Checked) -> Judgement:
-        return await rail(checked) if checked.stage in chosen else Judgement()
 
     return check
 

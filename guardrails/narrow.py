@@ -46,8 +46,9 @@ def unread_characters(document: PolicyDocument, tools: Sequence[ToolDef], contex
 
 
 def _blocked(document: PolicyDocument, tool: str, context: GuardContext) -> bool:
-    off_plan = document.tools.lock_to_plan == "block" and not context.plans(tool)
-    return off_plan or (context.tainted and document.tools.tainted_writes == "block")
+    tools = document.tools
+    off_plan = tools.lock_to_plan == "block" and not context.plans(tool)
+    return off_plan or (context.tainted and tools.tainted_writes == "block" and tool not in tools.harmless)
 
 
 def _barred(document: PolicyDocument, tool: str, context: GuardContext) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice, permutations
@@ -14,15 +13,6 @@ MAX_PAIRS = 64
 
 Ping = Callable[[], object]
 """Returns when the answer arrives; raises if there is none."""
-
-
-def tcp_ping(host: str, port: int, timeout_s: float = 2.0) -> Ping:
-    """A ping that opens a TCP connection: one round trip, answered by any listening server."""
-
-    def ping() -> None:
-        socket.create_connection((host, port), timeout_s).close()
-
-    return ping
 
 
 def time_pings(pings: Mapping[str, Ping], clock: Callable[[], float] = time.perf_counter) -> dict[str, float | None]:

@@ -36,7 +36,6 @@ EXCEPTION_TYPE = "exception.type"
 EXCEPTION_STACKTRACE = "exception.stacktrace"
 
 RUN_ID = "flightloop.run.id"
-STEP = "flightloop.run.step"
 TOOL_TRIES = "flightloop.tool.tries"
 TENANT_ID = "flightloop.tenant.id"
 GUARDRAIL_NAME = "flightloop.guardrail.name"

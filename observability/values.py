@@ -53,17 +53,7 @@ class Values:
         In the last bucket, which has no upper bound, the result is the highest bound.
         """
         histogram = self.histogram(metric, **labels)
-        if histogram is None or not histogram.count:
-            return None
-        rank = share * histogram.count
-        below = 0.0
-        lower = 0.0
-        for bound, count in zip(metric.buckets, histogram.counts[:-1], strict=True):
-            if count and below + count >= rank:
-                return lower + (bound - lower) * max(rank - below, 0.0) / count
-            below += count
-            lower = bound
-        return metric.buckets[-1]
+        return None if histogram is None else _quantile(metric, histogram, share)
 
     def to_json(self) -> list[dict[str, Any]]:
         """All series with name, labels and value; histograms with count, sum, p50 and p95."""
@@ -71,15 +61,27 @@ class Values:
         return rows + [_row(key, self._summary) for key in self.series.histograms]
 
     def _summary(self, key: Key) -> dict[str, Any]:
-        metric = BY_NAME[key[0]]
-        labels = dict(zip(metric.label_names, key[1], strict=True))
-        histogram = self.series.histograms[key]
+        metric, histogram = BY_NAME[key[0]], self.series.histograms[key]
         return {
             "count": histogram.count,
             "sum": histogram.total,
-            "p50": self.quantile(metric, 0.5, **labels),
-            "p95": self.quantile(metric, 0.95, **labels),
+            "p50": _quantile(metric, histogram, 0.5),
+            "p95": _quantile(metric, histogram, 0.95),
         }
+
+
+def _quantile(metric: Metric, histogram: Histogram, share: float) -> float | None:
+    if not histogram.count:
+        return None
+    rank = share * histogram.count
+    below = 0.0
+    lower = 0.0
+    for bound, count in zip(metric.buckets, histogram.counts[:-1], strict=True):
+        if count and below + count >= rank:
+            return lower + (bound - lower) * max(rank - below, 0.0) / count
+        below += count
+        lower = bound
+    return metric.buckets[-1]
 
 
 def _matches(metric: Metric, key: Key, labels: dict[str, str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from html import escape
+from typing import Literal
 
 import streamlit as st
 
@@ -96,12 +97,9 @@ def _sources(sources: Sequence[Source]) -> None:
         st.caption(f"{sign} {stepview.plain(shown(source.text))}")
 
 
-def _decide(item: Approval, decision: str, reason: str) -> None:
+def _decide(item: Approval, decision: Literal["approve", "deny"], reason: str) -> None:
     try:
-        if decision == "approve":
-            decided = connection.client().approvals.decide(item.id, decision="approve", reason=reason or None)
-        else:
-            decided = connection.client().approvals.decide(item.id, decision="deny", reason=reason or None)
+        decided = connection.client().approvals.decide(item.id, decision=decision, reason=reason or None)
     except FlightloopError as error:
         failure.show(f"{decision} this call", error)
         return

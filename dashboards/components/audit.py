@@ -43,7 +43,7 @@ def show(tail: AuditTail) -> None:
         width="stretch",
         on_select="rerun",
         selection_mode="single-row",
-        key=f"audit-{records[0].seq}",
+        key=f"audit-{records[0].seq}-{changed}-{'-'.join(sorted(chosen))}",
     )
     if selected := table["selection"]["rows"]:
         st.session_state[CHOSEN] = records[selected[0]]  # stays when the table gets new rows

@@ -21,7 +21,6 @@ from flightloop.predictions import Prediction
 from flightloop.readings import ImageReading
 from flightloop.runs import Run
 
-AMBER = "#E5A000"
 TALLEST_TABLE = 380
 WHEN_ENDED = "The suggested chart and the key points follow when the run has ended."
 
@@ -128,7 +127,7 @@ def _table(table: ReadTable, key: str) -> None:
 
 
 def _mark(low: bool) -> str:
-    return f"background-color: {AMBER}38" if low else ""
+    return f"background-color: {badges.AMBER}38" if low else ""
 
 
 def _suggestion(found: Prediction | None, *, here: bool, key: str) -> None:

@@ -54,14 +54,9 @@ def known_contacts(context: GuardContext, egress: Egress, *, results: bool | Non
     Args:
         results: whether all results vouch; None: as the policy says, unless the run is tainted.
     """
-    key = (
-        Contacts,
-        egress.contacts_from,
-        egress.own_contacts,
-        context.user_text,
-        len(context.results),
-        context.tainted,
-    )
+    if results is None:
+        results = "results" in egress.contacts_from and not context.tainted
+    key = (Contacts, egress.contacts_from, egress.own_contacts, context.user_text, len(context.results), results)
     found = context.memo.get(key)
     if not isinstance(found, Contacts):
         found = Contacts()
@@ -85,7 +80,7 @@ def _own_email(entry: str) -> str:
     return f"{local}@{plain_host(domain)}".casefold()
 
 
-def _vouching(context: GuardContext, egress: Egress, results: bool | None) -> Iterator[Contacts]:
+def _vouching(context: GuardContext, egress: Egress, results: bool) -> Iterator[Contacts]:
     own = [one.strip() for one in egress.own_contacts]
     emails = frozenset(map(_own_email, (one for one in own if "@" in one)))
     yield Contacts(emails, frozenset(digits_of(one) for one in own if "@" not in one))
@@ -99,8 +94,6 @@ def _vouching(context: GuardContext, egress: Egress, results: bool | None) -> It
         for text, before in pairs:
             if isinstance(text, str) and isinstance(before, int):
                 yield _without(_kept(context, text), written[:before])
-    if results is None:
-        results = "results" in egress.contacts_from and not context.tainted
     if results:
         yield from (_kept(context, text) for text in context.results)
 

@@ -156,3 +156,4 @@ def test_the_verdict_of_a_result(fields: dict[str, object], level: str, headline
 
 def test_lines_of_a_program() -> None:
     assert [line_of("a\n  b\n", number) for number in (0, 1, 2, 3)] == ["", "a", "b", ""]
+    assert line_of("a = '\u2028'\nb\x0c\nc\n", 3) == "c"

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
-from guardrails.combinators import FAIL_OPEN, chain, for_stages, for_tools, named, parallel
+from guardrails.combinators import FAIL_OPEN, chain, for_tools, named, parallel
 from guardrails.types import Checked, CheckedCall, GuardContext, Judgement
 
 CHECKED = Checked(Stage.INPUT, "hello", GuardContext())
@@ -78,12 +78,6 @@ async def test_for_tools_matches_exact_names():
     assert (await rail(call_of("refund"))).action is Action.BLOCK
     assert (await rail(call_of("refund_order"))).verdicts == ()
     assert (await rail(CHECKED)).verdicts == ()
-
-
-async def test_for_stages():
-    rail = for_stages([Stage.FINAL], says(Action.BLOCK))
-    assert (await rail(CHECKED)).action is Action.ALLOW
-    assert (await rail(Checked(Stage.FINAL, "", GuardContext()))).action is Action.BLOCK
 
 
 async def test_named_measures_with_the_given_clock():

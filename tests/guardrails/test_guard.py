@@ -221,6 +221,16 @@ async def test_narrow_drops_tools_and_limits_arguments():
     assert await guard.narrow(tools, GuardContext(agent="stranger")) == []
 
 
+async def test_a_tainted_run_is_still_offered_harmless_writes():
+    own = "tools: {allow: {'*': ['*']}, tainted_writes: block, harmless: [hand_over]}"
+    offered = await Guard(policy(own)).narrow(
+        [definition("hand_over"), definition("delete")],
+        GuardContext(agent="support", tainted=True),
+        writes=frozenset({"hand_over", "delete"}),
+    )
+    assert [tool.function.name for tool in offered] == ["hand_over"]
+
+
 async def test_words_of_the_user_add_no_choice_to_those_of_the_tool():
     mail = definition("mail", to={"type": "string", "enum": ["a@example.org", "c@example.org"]})
     for said, choices in (("a@example.org or b@example.org", ["a@example.org"]), ("b@example.org", None)):

@@ -244,6 +244,22 @@ async def test_contacts_leave_if_a_source_vouches_for_them(
         assert (await shown(policy, answer, **context) == answer) is stays
 
 
+async def test_what_vouches_for_one_check_of_a_run_does_not_for_the_next() -> None:
+    """The checks of a run share a memo: a look-up may repeat what a stranger's result told, and a write may not."""
+    tools = "tools: {allow: {'*': ['*']}, provenance: allow}"
+    guard = Guard(unhurried(parse_policy(f'name: desk\nversion: "1"\n{tools}\negress: {{contacts_from: [user]}}\n')))
+    context = GuardContext(agent="desk", user_text="send the note", results=("bob@evil.example",))
+    find = ToolSpec("find", "Finds.", {"type": "object"}, Effect.PURE)
+    send = ToolSpec("send", "Sends.", {"type": "object"}, Effect.KEYED)
+    actions = []
+    for spec in (find, send, find):
+        call = CheckedCall("c", spec, {"text": "bob@evil.example"})
+        actions.append((await guard.check(Checked(Stage.TOOL_CALL, "", context, call))).action)
+    assert actions == [Action.ALLOW, Action.ASK, Action.ALLOW]
+    answer = Checked(Stage.FINAL, "Write to bob@evil.example now", context)
+    assert "bob@" not in str((await guard.check(answer)).text)
+
+
 OWN = ("help@shop.example", "*@shop.example", "help@müller.example", "+49 30 5550100", "(030) 5550100")
 NOT_OWN = (
     "shop.example",

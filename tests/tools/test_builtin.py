@@ -49,7 +49,8 @@ def test_arithmetic_is_calculated(expression: str, value: float) -> None:
     "expression",
     ["", "1 +", "1 / 0", "9 ** 9 ** 9", "2 ** 100000", "10 ** 61", "(-8) ** 0.5", "__import__('os')", "'a' * 9", "True",
      "[1]", "a", "(lambda: 1)()", "(1).real", "1 if 1 else 2", "max()", "1e308 * 10", "1,000", "+".join("1" * 150),
-     "(" * 250 + "1" + ")" * 250, "max(1, key=2)", "9" * 200 + "**" + "9" * 50],
+     "(" * 250 + "1" + ")" * 250, "max(1, key=2)", "9" * 200 + "**" + "9" * 50,
+     "round(5, -1000000000)", "round(5, 10 ** 50)", "round(5, 0.5)"],
 )  # fmt: skip
 def test_what_is_no_arithmetic_or_too_big_is_refused(expression: str) -> None:
     with pytest.raises(ToolRefused):
@@ -285,7 +286,8 @@ class Site(BaseHTTPRequestHandler):
             self.end_headers()
             return
         self.send_response(404 if self.path == "/missing" else 200)
-        self.send_header("Content-Type", "image/png" if self.path == "/picture" else "text/plain; charset=utf-8")
+        kinds = {"/picture": "image/png", "/idna": "text/plain; charset=idna"}
+        self.send_header("Content-Type", kinds.get(self.path, "text/plain; charset=utf-8"))
         self.end_headers()
         self.wfile.write(b"x" * (MAX_BYTES * 3) if self.path == "/big" else f"host {self.headers['Host']}".encode())
 
@@ -316,6 +318,7 @@ async def test_listed_hosts_are_read(port: int, tmp_path: Path) -> None:
     assert (page["status"], page["text"]) == (200, f"host 127.0.0.1:{port}")
     assert (await http_get(told, f"http://127.0.0.1:{port}/missing"))["status"] == 404
     assert (await http_get(told, f"http://127.0.0.1:{port}/to//"))["text"] == f"host 127.0.0.1:{port}"
+    assert "host" in (await http_get(told, f"http://127.0.0.1:{port}/idna"))["text"]
     big = await http_get(told, f"http://127.0.0.1:{port}/big")
     assert len(big["text"]) == MAX_BYTES
     assert "first" in big["note"]

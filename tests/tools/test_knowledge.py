@@ -330,6 +330,16 @@ def test_changes_of_the_shop_are_seen(own: Path) -> None:
     assert library.current().papers is before.papers
 
 
+def test_changes_of_a_database_with_a_log_of_its_writes_are_seen(own: Path) -> None:
+    with closing(sqlite3.connect(own / FILE)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        library = Library(own, SHOP)
+        library.current()
+        database.execute("UPDATE products SET price_cents = 4200 WHERE name = 'Desk Lamp'")
+        database.commit()
+        assert "42.00 EUR" in library.search("desk lamp", 3)[0].text
+
+
 def test_a_change_that_is_none_of_products_rebuilds_nothing(own: Path) -> None:
     library = Library(own, SHOP)
     before = library.current()

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from tools.builtin.forked import in_words
 from tools.config import ToolsConfig
 from tools.describe import load_tools
 from tools.process import HostProcess
 from tools.sandbox.isolation import Isolation
 
 SAMPLE = Path(__file__).parent / "sample_tools.py"
+
+
+def test_every_end_of_a_program_has_words() -> None:
+    told = [in_words(status, True, 1) for status in (0, 256, signal.SIGXCPU, signal.SIGKILL, signal.SIGRTMIN + 6)]
+    assert told == ["ok", "error 1", "stopped: too much CPU time", "stopped: SIGKILL", "stopped: signal 40"]
 
 
 async def test_an_ended_host_is_waited_for_by_one(

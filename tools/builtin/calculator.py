@@ -15,8 +15,17 @@ from flightloop.tool import ToolRefused, tool
 MAX_CHARACTERS, MAX_NODES = 300, 100
 LARGEST = 10**60
 MAX_EXPONENT = 1000
+MAX_DIGITS = 60
 
 Number = int | float
+
+
+def _rounded(number: Number, digits: Number | None = None) -> Number:
+    if digits is not None and abs(digits) > MAX_DIGITS:
+        raise ToolRefused(f"Numbers can be rounded to at most {MAX_DIGITS} digits.")
+    return round(number, digits)  # type: ignore[arg-type]
+
+
 BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -26,7 +35,7 @@ BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Mod: operator.mod,
 }
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "abs": abs, "min": min, "max": max, "round": round, "sqrt": math.sqrt, "floor": math.floor, "ceil": math.ceil,
+    "abs": abs, "min": min, "max": max, "round": _rounded, "sqrt": math.sqrt, "floor": math.floor, "ceil": math.ceil,
     "log": math.log, "exp": math.exp, "sum": lambda *numbers: sum(numbers),
 }  # fmt: skip
 CONSTANTS = {"pi": math.pi, "e": math.e}

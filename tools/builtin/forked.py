@@ -116,9 +116,16 @@ def in_words(status: int, in_time: bool, seconds: float) -> str:
         return f"stopped after {seconds:g} s"
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
-        reason = {signal.SIGXCPU: "too much CPU time", signal.SIGXFSZ: "too big a file"}.get(signal.Signals(-code))
-        return f"stopped: {reason or signal.Signals(-code).name}"
+        reason = {signal.SIGXCPU: "too much CPU time", signal.SIGXFSZ: "too big a file"}.get(-code)
+        return f"stopped: {reason or _name(-code)}"
     return "ok" if code == 0 else f"error {code}"
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 def _child(work: Callable[[], int], scratch: Path, sink: int, told: int, limits: Limits) -> NoReturn:

@@ -43,7 +43,7 @@ async def _answer(url: httpx.URL, response: httpx.Response) -> dict[str, Any]:
     encoding = response.charset_encoding or "utf-8"
     try:
         text = bytes(body[:MAX_BYTES]).decode(encoding, "replace")
-    except LookupError:
+    except (LookupError, UnicodeError):  # no encoding, or one of host names, which decodes no text
         text = bytes(body[:MAX_BYTES]).decode("utf-8", "replace")
     result: dict[str, Any] = {"status": response.status_code, "url": str(url), "type": kind, "text": text}
     if len(body) > MAX_BYTES:

@@ -180,10 +180,6 @@ def _in_texts(select: Callable[[Site], Iterable[str]], flags: int = 0) -> Callab
     return test
 
 
-def _marks(site: Site) -> list[Node]:
-    return site.scope.node.marks
-
-
 def _class_names(site: Site) -> list[str]:
     owner = site.scope.owner
     return [] if owner is None else [owner.name, *map(dotted, owner.parts)]

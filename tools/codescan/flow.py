@@ -7,6 +7,7 @@ functions it is known what they return. The results of other calls are as foreig
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -28,7 +29,7 @@ class Flow(Evaluation):
         super().__init__(knowledge, budget, module)
         self._visit = visit
         self._returned: dict[str, list[Value]] = {}
-        self._later: list[tuple[Node, Node | None, Environment]] = []
+        self._later: deque[tuple[Node, Node | None, Environment]] = deque()
         self._statements |= {
             Kind.CLASS: self._class,
             Kind.IF: self._if,
@@ -62,7 +63,7 @@ class Flow(Evaluation):
         self._module.calls |= self._scope.calls
         self._close()
         while self._later:
-            node, owner, env = self._later.pop(0)
+            node, owner, env = self._later.popleft()
             self._enter(node, owner, env)
 
     def _close(self) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tools.codescan.finding import Finding, Language, Report, Severity
+from tools.java_text import masked
 
 SECONDS = 30.0
 MEMORY = "256m"
@@ -34,7 +35,7 @@ WARNINGS: dict[str, tuple[int, Severity, str]] = {
 """Kinds of warnings that are reported, with weakness, severity and fix."""
 _LINE = re.compile(r"^[^:\n]+\.java:(\d+): (error|warning): (?:\[([\w-]+)\] )?(.*)$", re.MULTILINE)
 _PUBLIC = re.compile(
-    r"^\s*public\s+(?:(?:final|abstract|sealed|strictfp)\s+)*(?:class|interface|enum|record)\s+(\w+)", re.M
+    r"^[ \t]*public\s+(?:(?:final|abstract|sealed|strictfp)\s+)*(?:class|interface|enum|record)\s+(\w+)", re.M
 )
 
 
@@ -51,7 +52,7 @@ def javac_report(text: str, file: str = "<text>", javac: str | None = None) -> R
     compiler = javac or shutil.which("javac")
     if compiler is None:
         return Report(Language.JAVA, file, errors=("javac: not found; install a JDK",))
-    public = _PUBLIC.search(text)
+    public = _PUBLIC.search(masked(text))
     with TemporaryDirectory(prefix="codescan-") as folder:
         source = Path(folder) / f"{public[1] if public else 'Program'}.java"
         source.write_text(text, encoding="utf-8", errors="replace")

@@ -74,9 +74,6 @@ class RuleSet:
                 if variant.matches(site, rule.topic):
                     yield rule
 
-    def cwes(self) -> frozenset[int]:
-        return frozenset(rule.cwe for rule in self.rules)
-
     @staticmethod
     def of(language: Language, knowledge: Knowledge, rules: tuple[Rule, ...]) -> RuleSet:
         index: dict[tuple[str, str], list[tuple[Rule, Variant]]] = defaultdict(list)

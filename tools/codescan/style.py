@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from tools.codescan.finding import Language
@@ -50,14 +51,15 @@ def _names(tree: Node, language: Language) -> Iterator[Problem]:
 
 
 def _unused_imports(text: str, tree: Node, language: Language) -> Iterator[Problem]:
+    word = r"\w+" if language is Language.PYTHON else r"[\w$]+"
+    lines, words = text.split("\n"), Counter(re.findall(word, text))
     for node in tree.walk():
         if node.kind is not Kind.IMPORT or node.name.startswith("__future__") or node.name.endswith("*"):
             continue
-        line = text.split("\n")[node.line - 1] if language is Language.PYTHON else ""
+        line = lines[node.line - 1] if language is Language.PYTHON else ""
         renamed = re.search(rf"\b{re.escape(last(node.name))} as (\w+)", line)
         name = renamed[1] if renamed else _bound(node.name, line)
-        uses = re.findall(rf"\b{re.escape(name)}\b", text)
-        if len(uses) < 2:
+        if words[name] < 2:
             yield node.line, f"{name} is imported and not used."
 
 

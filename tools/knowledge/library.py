@@ -117,7 +117,8 @@ class Library:
     def _stamps(self) -> Stamps:
         stamps = {}
         written = sorted(islice(self.folder.glob("*.md"), MOST_NAMES))[:MOST_DOCUMENTS]
-        database = [self._data / self._project.database] if self._project.database else []
+        named = self._project.database
+        database = [self._data / named, self._data / f"{named}-wal"] if named else []
         for path in (*written, *database):
             with suppress(OSError):  # an editor may be replacing the file
                 known = path.lstat()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tools.codescan import Language
@@ -128,6 +130,13 @@ def test_style_of_python() -> None:
         (6, "style"),
         (11, "style"),
     ]
+
+
+def test_unused_imports_are_found_in_time_that_grows_with_the_text() -> None:
+    text = "".join(f"import m{number}\n" for number in range(10_000)) + "m7()\n"
+    started = time.process_time()
+    assert len(broken(text, Constraints(style=True))) == 9_999
+    assert time.process_time() - started < 20
 
 
 def test_style_of_java() -> None:

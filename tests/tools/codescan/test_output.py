@@ -118,6 +118,12 @@ def test_javac_says_what_is_not_java_but_needs_no_libraries() -> None:
     assert javac_report("import org.example.Thing;\nclass A { Thing thing; }\n").complete
 
 
+@needs_javac
+def test_the_file_is_named_after_the_public_class_and_not_after_a_comment() -> None:
+    report = javac_report("/*\npublic class Wrong {}\n*/\npublic class Right {}\n")
+    assert report.complete, report.errors
+
+
 def test_a_missing_compiler_is_an_error(tmp_path: Path) -> None:
     report = javac_report("class A {}", javac=str(tmp_path / "javac"))
     assert any("can't be started" in error for error in report.errors)

@@ -28,6 +28,7 @@ from tools.sandbox.reading import DEVICES
 LIMITS = Limits(memory=1024**3, file_size=8 * 1024**2, open_files=32, cpu=5)
 REPORT = 3
 """Descriptor in the child to which ``work`` writes its report."""
+_REASONS: dict[int, str] = {signal.SIGXCPU: "too much CPU time", signal.SIGXFSZ: "too big a file"}
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,7 @@ def in_words(status: int, in_time: bool, seconds: float) -> str:
         return f"stopped after {seconds:g} s"
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
-        reason = {signal.SIGXCPU: "too much CPU time", signal.SIGXFSZ: "too big a file"}.get(-code)
-        return f"stopped: {reason or _name(-code)}"
+        return f"stopped: {_REASONS.get(-code) or _name(-code)}"
     return "ok" if code == 0 else f"error {code}"
 
 

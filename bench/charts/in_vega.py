@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from bench.charts.specimen import Specimen
@@ -19,7 +20,8 @@ def draw(specimen: Specimen) -> bytes:
     spec = _spec(specimen) | {"background": "#333333" if theme == "dark" else "white"}
     options: dict[str, Any] = {"scale": pick.choice((1.0, 1.0, 1.5, 2.0))}
     if theme:
-        options["theme"] = theme
+        # A text whose only font is not installed would not be drawn at all.
+        options["config"] = json.loads(json.dumps(vl_convert.get_themes()[theme]).replace('"Lato"', '"sans-serif"'))
     data: bytes = vl_convert.vegalite_to_png(spec, **options)
     return data
 

@@ -105,8 +105,8 @@ def as_json(value: Any, limit: int) -> tuple[Any, str | None]:
     note = None
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        note = f"the result was not JSON but {type(value).__name__}; this is its text"
+    except (TypeError, ValueError, RecursionError) as error:
+        note = f"{_why_not_json(value, error)}; this is its text"
         value = _text(value)
         text = json.dumps(value, ensure_ascii=False)
     size = len(text.encode("utf-8", "replace"))
@@ -155,8 +155,19 @@ def is_of_arguments(error: ValidationError, tool: Tool) -> bool:
     return error.title in names
 
 
+def _why_not_json(value: Any, error: Exception) -> str:
+    kind = type(value).__name__
+    if not isinstance(value, dict | list | tuple | float):
+        return f"the result was not JSON but {kind}"
+    if isinstance(error, RecursionError):
+        return f"the result was a {kind} of too many levels for JSON"
+    return f"the result was a {kind} that JSON cannot hold ({error})"
+
+
 def _text(value: Any) -> str:
     try:
         return str(value)
+    except RecursionError:
+        return f"a {type(value).__name__} of too many levels to show"
     except Exception:
         return f"a {type(value).__name__} without text"

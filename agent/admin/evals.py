@@ -32,6 +32,8 @@ from flightloop.cli.console import PlainConsole
 from flightloop.errors import ConfigError, Interrupted, NotFound
 from flightloop.nearest import did_you_mean
 from flightloop.runs import RunStatus
+from tools.registry import problems_of
+from tools.validation import validator_of
 
 WIDTH = 120
 """Width of the table if the output is not a terminal."""
@@ -99,7 +101,7 @@ def check(settings: Settings, wish: Wish, console: Console | None = None) -> boo
     console = console or PlainConsole()
     project = factories.read_project(settings)
     tasks = _chosen(project, wish)
-    wrong = [f"{where}: {problem}" for where, task in tasks for problem in _unknown_tools(project, task)]
+    wrong = [f"{where}: {problem}" for where, task in tasks for problem in _impossible_calls(project, task)]
     found = "1 mistake" if len(wrong) == 1 else f"{len(wrong) or 'no'} mistakes"
     for line in (*wrong, f"{_counted(tasks)} of {project.folder}: {found}"):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -110,14 +112,19 @@ def _counted(tasks: Sequence[tuple[str, Task]]) -> str:
     return "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
 
 
-def _unknown_tools(project: Project, task: Task) -> Iterator[str]:
-    """Tools that a task names and that its agent does not have: such a call is never made, whatever the model does."""
+def _impossible_calls(project: Project, task: Task) -> Iterator[str]:
+    """Calls that a task names and that are never made, whatever the model does. In ``not_called`` they forbid nothing:
+    the agent lacks the tool, or the tool's schema the arguments."""
     agent = project.agent(task.agent)
     known = [*agent.tools, *map(tool_name, agent.agents)]
     for place, call in _named_calls(task):
         if call.tool not in known:
             hint = did_you_mean(call.tool, known)
             yield f"{place}.tool: {task.agent} has no tool named {call.tool}; {hint}".removesuffix("; ")
+        elif call.tool in project.registry:
+            some = {**project.registry.get(call.tool).parameters, "required": []}  # a task may leave arguments out
+            for problem in problems_of(validator_of(some), call.arguments):
+                yield f"{place}.arguments: {problem}"
 
 
 def _named_calls(task: Task) -> Iterator[tuple[str, Call]]:

@@ -20,6 +20,7 @@ from flightloop.approvals import Approval
 from flightloop.events import ApprovalRequested
 from flightloop.keys import Right
 from flightloop.shown import shown
+from flightloop.subject import shown_subject
 
 MOST_CHARACTERS = 4000
 """Maximum characters of a question: some clients truncate longer ones, and the user must see all arguments."""
@@ -113,6 +114,8 @@ def written(approval: Approval) -> str:
     }
     if approval.progress:
         lines["who decides"] = approval.progress
+    if approval.subject is not None:
+        lines["on behalf of"] = shown_subject(approval.subject)
     if approval.words:
         lines["the user wrote"] = _cut(approval.words)
     if approval.dry_run is not None:

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from agent.project import project_file, subagent
 from agent.project.agent_spec import AgentSpec
+from agent.project.bound_fields import warn_of_misspelt
 from agent.project.predictor import PREDICTOR, predict_policy
 from agent.project.project_file import ProjectFile, document_of, read_project_file
 from flightloop import plain
@@ -158,6 +159,7 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
         _check_tools_named(written, policy, tools)
         _check_arguments_named(written, policy, registry)
         _check_bindings(written, policy, registry)
+        warn_of_misspelt(written, policy, registry)
     for agent in agents.values():
         _warn_of_barred(agent, policies[agent.policy])
     return Project(folder, agents, policies, loaded, registry, digest, known, server_tools)

@@ -61,7 +61,7 @@ def erased_event(event: RunEvent) -> RunEvent:
 
 def erased_approval(approval: Approval) -> Approval:
     decided = {"decisions": _decisions(approval.decisions), "decision_reason": approval.decision_reason and ERASED}
-    return approval.model_copy(update={**_ASKED, **decided, "started_by": None})
+    return approval.model_copy(update={**_ASKED, **decided, "started_by": None, "subject": None})
 
 
 def erased_write(written: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from flightloop.errors import FlightloopError
 from flightloop.provenance import Origin, Source
 from flightloop.runs import Approval, Run, RunStatus
 from flightloop.shown import shown
+from flightloop.subject import shown_subject
 
 
 def card(item: Approval) -> None:
@@ -27,6 +28,7 @@ def card(item: Approval) -> None:
         badges.row(
             f"<b>{escape(item.tool)}</b>",
             badges.pill(item.agent, badges.BLUE),
+            *([badges.pill(f"for {shown_subject(item.subject)}", badges.BLUE)] if item.subject else []),
             badges.pill(*time_left),
             f'<span style="opacity:.6">asked {figures.ago(item.created_at)}</span>',
         )

@@ -79,7 +79,8 @@ def message(run: Run) -> None:
 
 def steps(run: Run) -> None:
     used = run.usage
-    summary = f"{used.steps} steps · {used.tool_calls} tool calls · {figures.seconds(used.seconds)}"
+    steps, calls = figures.counted(used.steps, "step"), figures.counted(used.tool_calls, "tool call")
+    summary = f"{steps} · {calls} · {figures.seconds(used.seconds)}"
     with st.expander(summary, icon=":material/account_tree:"):
         stepview.show(steps_of(events_of(run)), expanded=False)
         st.page_link("views/run.py", label="Open the run", icon=":material/open_in_new:", query_params={"id": run.id})

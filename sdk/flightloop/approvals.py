@@ -10,6 +10,7 @@ from pydantic import Field
 from flightloop.acts import Actor
 from flightloop.content import Body, Wire
 from flightloop.provenance import Source
+from flightloop.subject import Subject
 
 DECISION_REASON_CHARS = 2000
 
@@ -56,6 +57,8 @@ class Approval(Wire):
     reason: str
     asked: list[str] = Field(default_factory=list)
     """The reasons to ask, each with the rail whose rule fired; empty for approvals of older versions."""
+    subject: Subject | None = None
+    """The end user on whose behalf the run acts; None: nobody in particular, or not recorded by an older version."""
     words: str = ""
     """The user's latest message, perhaps shortened."""
     dry_run: DryRun | None = None

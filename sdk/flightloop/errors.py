@@ -244,9 +244,22 @@ def invalid_request(problems: Sequence[Any], request: Any = None) -> InvalidRequ
     if not problems:
         return InvalidRequest("the request is invalid")
     places = [_field(problem["loc"], request) for problem in problems[:5]]
-    lines = [f"{place or 'body'}: {problem['msg']}" for place, problem in zip(places, problems, strict=False)]
+    lines = [f"{place or 'body'}: {_told(problem, place)}" for place, problem in zip(places, problems, strict=False)]
     more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
     return InvalidRequest("; ".join(lines) + more, param=places[0])
+
+
+def _told(problem: Any, place: str | None) -> str:
+    """What is wrong, in words of the API where pydantic's are about Python."""
+    kind, given = problem["type"], problem.get("input")
+    if place is None and (kind == "missing" or isinstance(given, bytes)):
+        # FastAPI passes a body that does not say that it is JSON on as bytes: curl -d says that it is a form.
+        return "send a JSON object, with the header Content-Type: application/json"
+    if kind == "extra_forbidden":
+        return "no such field"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return "must be an object"
+    return str(problem["msg"]).removeprefix("Value error, ")
 
 
 def _field(location: Sequence[Any], request: Any) -> str | None:

@@ -66,6 +66,8 @@ def _named(value: Any) -> Any:
         return {"id": value}
     if isinstance(value, dict) and (unknown := sorted(map(str, value.keys() - Subject.model_fields.keys()))):
         raise ValueError(f"has an unknown field {unknown[0][:64]!r}; a subject has: id, claims")
+    if not isinstance(value, dict | Subject):
+        raise ValueError("must be the id as a text, or an object with id and claims")
     return value
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from agent.api import auth, create_app
 from agent.loop.agent_runtime import AgentRuntime
@@ -273,6 +274,22 @@ def test_a_binding_that_names_no_tool_or_one_with_effects_is_refused(tmp_path: P
         with pytest.raises(Exception, match=told):
             load_project(folder, ())
     assert load_project(EMBEDDED, ()).policies["support"].document.subject is not None
+
+
+def test_a_bound_field_that_looks_misspelt_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    for name in ("agents", "policies"):
+        (folder / name).mkdir(parents=True)
+    (folder / "tools.py").write_text(OWNER)
+    (folder / "agents" / "a.yaml").write_text("instructions: Help.\ntools: [owner]\npolicy: p\n")
+    for field, hints in (("oder_id", ["did you mean order_id?"]), ("order_id", []), ("tenant", [])):
+        policy = f"name: p\nversion: 1\nsubject:\n  results:\n    {field}: {{}}\n"
+        (folder / "policies" / "p.yaml").write_text(policy)
+        with capture_logs() as logs:
+            load_project(folder, ())
+        told = [line["told"] for line in logs if "may be misspelt" in line["event"]]
+        assert [line.rpartition("; ")[2] for line in told] == hints
+        assert all(f"p.yaml:5: subject.results.{field}: " in line for line in told)
 
 
 def test_runs_of_old_journals_are_anonymous() -> None:

@@ -77,8 +77,8 @@ def follow(tx: Transaction, change: Change, now: datetime, holder: str | None) -
             entries.append(Entry(worker, verdict=first, run_id=run.id, step=event.step, passed=event.passed))
         elif isinstance(event, ApprovalRequested):
             fields = event.model_dump(exclude={"seq", "at", "step", "type", "approval_id"})
-            known = {"id": event.approval_id, "agent": run.agent, "started_by": run.started_by, "created_at": now}
-            approval = Approval.model_validate({**fields, **known})
+            whose = {"agent": run.agent, "started_by": run.started_by, "subject": run.subject}
+            approval = Approval.model_validate({**fields, **whose, "id": event.approval_id, "created_at": now})
             tx.add_approval(run.tenant_id, approval)
     add(tx, run.tenant_id, entries, now)
     if run.status.terminal:

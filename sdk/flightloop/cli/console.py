@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.segment import Segment
+from rich.text import Text
 
 from flightloop.shown import shown
 
@@ -16,6 +17,12 @@ class PlainConsole(Console):
 
     Colours come from styles, not from text, and are added later.
     """
+
+    def print(self, *objects: Any, soft_wrap: bool | None = None, **options: Any) -> None:
+        """Prints as rich does, but wraps no lines of text in a file or a pipe, where programs read them."""
+        if soft_wrap is None and not self.is_terminal:
+            soft_wrap = all(isinstance(one, str | Text) for one in objects)
+        super().print(*objects, soft_wrap=soft_wrap, **options)
 
     def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):

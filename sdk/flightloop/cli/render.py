@@ -101,12 +101,11 @@ def _lifecycle(event: ev.RunEvent) -> Text | None:
             call = (whole(event.arguments), sources(event.sources))
             return Text.assemble(("ask    ", "bold yellow"), ask, "\n", *call, "\n    ", (advice, "dim"))
         case ev.ApprovalGiven():
-            count = f"approve by {event.by}, {event.given} of {event.needed}"
-            return Text.assemble(("person ", "bold yellow"), count, f" {event.reason or ''}")
+            count = f"approved by {event.by}, {event.given} of {event.needed}"
+            return Text.assemble(("person ", "bold yellow"), count, _because(event.reason))
         case ev.ApprovalDecided():
-            return Text.assemble(
-                ("person ", "bold yellow"), f"{event.decision} by {event.by}", f" {event.reason or ''}"
-            )
+            decided = {"approve": "approved", "deny": "denied", "expire": "expired"}[event.decision]
+            return Text.assemble(("person ", "bold yellow"), f"{decided} by {event.by}", _because(event.reason))
         case ev.ContextCompacted():
             return Text.assemble(("digest ", "bold"), compaction(event), (f"  {short(event.digest)}", "dim"))
         case ev.RunResumed():
@@ -135,6 +134,8 @@ def sources(found: Sequence[Source]) -> Text:
 def evidence(item: Approval) -> Text:
     """The user's words, the rules that asked, and what the call would change, each on new lines. Untrusted text."""
     parts: list[tuple[str, str]] = []
+    if item.subject is not None:
+        parts.append((f"\n    on behalf of {short(shown_subject(item.subject), 80)}", "dim"))
     if item.words:
         parts.append((f"\n    the user wrote: {short(item.words)}", "dim"))
     if len(item.asked) > 1:
@@ -204,6 +205,10 @@ def run_tree(run: Run, events: Iterable[ev.RunEvent]) -> RenderableType:
     return Group(tree, usage_line(run))
 
 
+def _because(reason: str | None) -> str:
+    return f": {reason}" if reason else ""
+
+
 def _branch(tree: Tree, branches: dict[int, Tree], step: int) -> Tree:
     if step not in branches:
         branches[step] = tree.add(Text(f"step {step}", style="dim"))
@@ -213,5 +218,10 @@ def _branch(tree: Tree, branches: dict[int, Tree], step: int) -> Tree:
 def usage_line(run: Run) -> Text:
     used = run.usage
     confidence = "" if run.confidence is None else f" · confidence {run.confidence:.0%}"
-    figures = f"{used.steps} steps · {used.tool_calls} tool calls · {used.tokens} tokens · {used.seconds:.1f} s"
+    steps, calls = _counted(used.steps, "step"), _counted(used.tool_calls, "tool call")
+    figures = f"{steps} · {calls} · {used.tokens} tokens · {used.seconds:.1f} s"
     return Text(f"{figures} · € {used.cost:.4f}{confidence}", style="dim")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -31,7 +31,7 @@ async def test_a_name_that_is_none_is_refused(
     client: httpx.AsyncClient, verb: str, body: dict[str, Any], param: str
 ) -> None:
     path = f"/v1/runs/{(await created(client))['id']}{verb}" if verb else "/v1/runs"
-    assert "not permitted" in refused(await client.post(path, json=body), 400, "invalid_request", param)
+    assert "no such field" in refused(await client.post(path, json=body), 400, "invalid_request", param)
 
 
 @pytest.mark.parametrize(
@@ -45,4 +45,11 @@ async def test_a_name_that_is_none_is_refused(
 async def test_nor_is_one_of_a_key_a_stop_or_a_decision(
     client: httpx.AsyncClient, path: str, body: dict[str, Any], param: str
 ) -> None:
-    assert "not permitted" in refused(await client.post(path, json=body), 400, "invalid_request", param)
+    assert "no such field" in refused(await client.post(path, json=body), 400, "invalid_request", param)
+
+
+async def test_a_body_that_does_not_say_that_it_is_json_is_told_to(client: httpx.AsyncClient) -> None:
+    for path in ("/v1/runs", "/v1/chat/completions", "/v1/responses"):
+        for kind, content in (("application/x-www-form-urlencoded", b'{"agent": "support"}'), ("text/plain", b"")):
+            answer = await client.post(path, content=content, headers={"content-type": kind})
+            assert "Content-Type: application/json" in refused(answer, 400, "invalid_request")

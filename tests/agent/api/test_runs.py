@@ -280,10 +280,11 @@ async def test_an_interrupts_target_fits_its_scope(client: httpx.AsyncClient, bo
 
 
 async def test_approvals(deps: ApiDeps, client: httpx.AsyncClient) -> None:
-    run = await created(client)
+    run = await created(client, subject="17")
     approval = await asking(deps, run["id"])
     pending = (await client.get("/v1/approvals", params={"status": "pending"})).json()["data"]
     assert [(item["id"], item["run_id"], item["tool"]) for item in pending] == [(approval, run["id"], "pay")]
+    assert pending[0]["subject"] == {"id": "17", "claims": {}}  # who decides sees whose call it is
     for whose, ids in ((run["id"], [approval]), ("run_0", [])):
         found = (await client.get("/v1/approvals", params={"run_id": whose})).json()["data"]
         assert [item["id"] for item in found] == ids

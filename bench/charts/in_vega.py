@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from bench.charts.specimen import Specimen
@@ -20,10 +21,15 @@ def draw(specimen: Specimen) -> bytes:
     spec = _spec(specimen) | {"background": "#333333" if theme == "dark" else "white"}
     options: dict[str, Any] = {"scale": pick.choice((1.0, 1.0, 1.5, 2.0))}
     if theme:
-        # A text whose only font is not installed would not be drawn at all.
-        options["config"] = json.loads(json.dumps(vl_convert.get_themes()[theme]).replace('"Lato"', '"sans-serif"'))
+        options["config"] = _theme(vl_convert.get_themes(), theme)
     data: bytes = vl_convert.vegalite_to_png(spec, **options)
     return data
+
+
+def _theme(themes: Mapping[Any, Any], name: str) -> dict[str, Any]:
+    """A theme in which every font has another to stand in: a text whose only font is missing would not be drawn."""
+    theme: dict[str, Any] = json.loads(json.dumps(themes[name]).replace('"Lato"', '"Lato, sans-serif"'))
+    return theme
 
 
 def _spec(specimen: Specimen) -> dict[str, Any]:

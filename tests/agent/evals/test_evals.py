@@ -251,7 +251,7 @@ async def test_the_task_says_what_the_person_decides(project: Project, approve: 
         "✓ a  f:1\n  user   What is on my list?\n  plan   add  [add_reminder]\n  decide add_reminder"
     )
     assert '  ask    add_reminder({"text": "Call the dentist"}): the rule says ask' in shown
-    assert f"  person {'approve' if approve else 'deny'} by eval" in shown
+    assert f"  person {'approved' if approve else 'denied'} by eval" in shown
     assert ("a person denied it: the task says so" in shown) is not approve
 
 

@@ -26,8 +26,8 @@ SAMPLE = re.compile(r"[-–—一=oO0QDIl°•●○]{1,4}")
 """What samples of a legend are read as: short lines, circles and patches."""
 BESIDE = 1.2
 """Largest gap between a sample and its text, in heights of the text."""
-OTHER_COLOUR = 40
-"""Least difference between the colours of a sample and its text, in levels of 0 to 255."""
+OTHER_COLOUR = 25
+"""Least distance of a sample's colour from all mixtures of text and background, in levels of 0 to 255."""
 
 
 def divided(word: Word, pixels: Pixels) -> list[Word]:
@@ -53,7 +53,7 @@ def divided(word: Word, pixels: Pixels) -> list[Word]:
         cuts = spaces if len(spaces) == len(middles) else []
     if not cuts:
         return [word]
-    starts = [0, *(int(filled[place + 1]) for place in breaks)]
+    starts = [int(filled[0]), *(int(filled[place + 1]) for place in breaks)]
     ends = [*(int(filled[place]) + 1 for place in breaks), int(filled[-1]) + 1]
     texts = [word.text[a + 1 : b].strip() for a, b in zip([-1, *cuts], [*cuts, len(word.text)], strict=True)]
     pieces = []
@@ -70,8 +70,8 @@ def without_samples(words: Sequence[Word], pixels: Pixels) -> list[Word]:
     whose colours text does not have.
     """
     colours = [_colour(word, pixels) for word in words]
-    grey = [colour for colour in colours if np.ptp(colour) <= COLOURED]
-    text = np.median(grey, axis=0) if len(grey) > len(words) / 2 else None
+    longer = [colour for word, colour in zip(words, colours, strict=True) if len(word.text) > 1]
+    text = np.median(longer, axis=0) if len(longer) > len(words) / 2 else None
     return [
         word
         for word, colour in zip(words, colours, strict=True)
@@ -97,17 +97,22 @@ def _is_sample(word: Word, words: Sequence[Word], pixels: Pixels) -> bool:
 
 
 def _colour(word: Word, pixels: Pixels) -> NDArray[np.float64]:
-    """The usual colour of a word's ink, which is what differs from the pixels around its box."""
+    """The usual colour of a word's ink, less that of the background, which is what is around its box."""
     left, top, right, bottom = (max(round(edge), 0) for edge in word.box)
     around = pixels[max(top - 2, 0) : bottom + 2, max(left - 2, 0) : right + 2].astype(np.int16)
     edge = np.concatenate([around[0], around[-1], around[:, 0], around[:, -1]])
-    away = np.abs(around - np.median(edge, axis=0)).max(axis=2)
-    return np.asarray(np.median(around[away >= min(INK, int(away.max()))], axis=0))
+    paper = np.median(edge, axis=0)
+    away = np.abs(around - paper).max(axis=2)
+    return np.asarray(np.median(around[away >= min(INK, int(away.max()))], axis=0) - paper)
 
 
 def _differs(sample: NDArray[np.float64], text: NDArray[np.float64]) -> bool:
-    """Whether a colour is a sample's beside text of another colour."""
-    return float(np.abs(sample - text).max()) > OTHER_COLOUR and float(np.ptp(sample)) > COLOURED
+    """Whether a sample's colour is another than that of text beside it, both less the background's.
+
+    Small letters are mixed with the background, some more than others, so that only the direction counts.
+    """
+    along = text * float(sample @ text) / max(float(text @ text), 1.0)
+    return float(np.linalg.norm(sample - along)) > OTHER_COLOUR and float(np.ptp(sample)) > COLOURED
 
 
 def between_samples(word: Word, pixels: Pixels) -> list[Box]:
@@ -128,7 +133,8 @@ def between_samples(word: Word, pixels: Pixels) -> list[Box]:
     starts = [int(filled[0]), *(int(filled[place + 1]) for place in breaks)]
     ends = [*(int(filled[place]) + 1 for place in breaks), int(filled[-1]) + 1]
     runs = list(zip(starts, ends, strict=True))
-    colours = [_strongest(part[:, start:end], away[:, start:end]) for start, end in runs]
+    paper = np.median(part, axis=(0, 1))
+    colours = [_strongest(part[:, start:end], away[:, start:end]) - paper for start, end in runs]
     text = colours[-1]  # a legend's text stands right of its sample
     samples = [
         end - start >= 0.4 * tall and _differs(colour, text) for (start, end), colour in zip(runs, colours, strict=True)

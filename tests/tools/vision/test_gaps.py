@@ -52,10 +52,11 @@ def test_drawn_shapes_are_no_letters() -> None:
 def test_a_coloured_marker_that_was_read_as_a_letter_is_dropped() -> None:
     image, pen = canvas()
     pen.polygon([(300, 200), (292, 214), (308, 214)], fill=ORANGE)
-    pen.text((50, 60), "Retail", font=FONT, fill="#333333", anchor="lm")
-    pen.text((50, 90), "B", font=FONT, fill="#333333", anchor="lm")
+    text = []
+    for row, name in ((60, "Retail"), (90, "B"), (120, "Nuclear"), (150, "Sports")):
+        pen.text((50, row), name, font=FONT, fill="#586e75", anchor="lm")
+        text.append(Word(name, pen.textbbox((50, row), name, font=FONT, anchor="lm"), 1.0))
     marker = Word("A", (291.0, 199.0, 309.0, 215.0), 0.9)
-    text = [Word("Retail", (50.0, 53.0, 92.0, 67.0), 1.0), Word("B", (50.0, 84.0, 60.0, 96.0), 1.0)]
     assert without_samples([*text, marker], np.asarray(image)) == text
 
 
@@ -66,3 +67,23 @@ def test_a_patch_that_was_read_with_a_name_of_two_words_is_no_part_of_it() -> No
     words = all_words(np.asarray(image))
     assert [word.text for word in words] == ["Product A"]
     assert words[0].box[0] > 115
+
+
+def test_the_first_of_several_words_begins_at_its_ink() -> None:
+    image, pen = canvas()
+    pen.line((100, 44, 100, 56), fill="#333333")
+    for left, text in ((115, "Apr"), (160, "May")):
+        pen.text((left, 50), text, font=FONT, fill="#333333", anchor="lm")
+    first, second = divided(Word("Apr May", (100.0, 43.0, 192.0, 58.0), 1.0), np.asarray(image))
+    assert (first.text, second.text) == ("Apr", "May")
+    assert first.box[0] >= 114
+    assert second.box[0] >= 159
+
+
+def test_bluish_text_in_small_letters_has_no_samples() -> None:
+    image, pen = canvas()
+    small = FONT.font_variant(size=9)
+    for left, text in ((100, "Oslo"), (200, "Nuclear"), (300, "Product B")):
+        pen.text((left, 50), text, font=small, fill="#2a3f5f", anchor="lm")
+        box = pen.textbbox((left, 50), text, font=small, anchor="lm")
+        assert between_samples(Word(text, box, 1.0), np.asarray(image)) == []

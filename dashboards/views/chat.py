@@ -21,7 +21,7 @@ from flightloop.content import is_plain, text_of
 from flightloop.errors import FlightloopError
 from flightloop.predictions import PREDICT
 from flightloop.runs import WAITING, Run, RunStatus
-from flightloop.subject import Subject
+from flightloop.subject import ID_CHARS, Subject, shown_subject
 
 ASSISTANT = ":material/support_agent:"
 INPUT, REFUSED = "message", "refused-message"  # keys in st.session_state
@@ -178,20 +178,30 @@ def conversation(agent: str, session_id: str) -> None:
         style.empty(f"Talk to {agent}", "Its plan, its tool calls and every verdict appear here while it works.")
 
 
-def subject_of(session_id: str) -> Subject | None:
-    """The end user to whom the session belongs; a message of the console continues on their behalf."""
-    found = connection.client().runs.list(session_id=session_id, limit=1).data
-    return found[0].subject if found else None
+def choose_subject(session_id: str) -> Subject | str | None:
+    """The end user on whose behalf the agent acts: the session's, or for a new one the id that the visitor types."""
+    with connection.answered("look at the session"):
+        found = connection.client().runs.list(session_id=session_id, limit=1).data
+        if found:
+            if found[0].subject:
+                badges.row(badges.pill(f"for {shown_subject(found[0].subject)}", badges.BLUE))
+            return found[0].subject
+    typed = st.text_input(
+        "On behalf of",
+        placeholder="an end user's id; empty: nobody in particular",
+        help="The agent then sees and changes what the policy binds to this user.",
+        max_chars=ID_CHARS,
+        key=f"subject-{session_id}",
+    )
+    return typed.strip() or None
 
 
-def send(agent: str, session_id: str, text: str, files: Sequence[uploads.File]) -> None:
+def send(agent: str, session_id: str, subject: Subject | str | None, text: str, files: Sequence[uploads.File]) -> None:
     """Starts a run with a message. A message that is refused is put back into the input, and the page says why."""
     try:
         content = uploads.content_of(text, files)
         with st.spinner("Reading what you sent …") if files else nullcontext():
-            connection.client().runs.create(
-                agent=agent, input=content, session_id=session_id, subject=subject_of(session_id)
-            )
+            connection.client().runs.create(agent=agent, input=content, session_id=session_id, subject=subject)
     except FlightloopError as error:
         st.session_state[REFUSED] = error, text
         st.rerun()
@@ -203,6 +213,7 @@ def page() -> None:
     if agent is None:
         return
     session_id = session()
+    subject = choose_subject(session_id)
     st.caption(uploads.LIMITS)
     error, text = st.session_state.pop(REFUSED, (None, ""))
     if error:
@@ -216,7 +227,7 @@ def page() -> None:
         max_upload_size=uploads.MEGABYTES,
     )
     if asked and (asked.text.strip() or asked.files):
-        send(agent, session_id, asked.text, asked.files)
+        send(agent, session_id, subject, asked.text, asked.files)
     try:
         conversation(agent, session_id)
     except FlightloopError as failed:

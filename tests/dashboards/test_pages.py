@@ -18,6 +18,7 @@ from flightloop import Flightloop
 from flightloop import events as ev
 from flightloop.approvals import DryRun
 from flightloop.runs import Budget, ProjectInfo, RunStatus, StopReason
+from flightloop.subject import Subject
 from tests.console import free_port
 
 Show = Callable[..., AppTest]
@@ -384,6 +385,17 @@ def test_a_subject_is_shown_filtered_by_and_kept_in_a_conversation(show: Show, c
     app = show("chat", session="ses_ann", agent="support")
     app.chat_input[0].set_value("And now?").run()
     assert [one.subject and one.subject.id for one in client.runs.list(session_id="ses_ann").data] == ["ann", "ann"]
+
+
+def test_a_new_conversation_is_held_on_behalf_of_whom_the_visitor_names(show: Show, client: Flightloop) -> None:
+    app = show("chat", session="ses_bo", agent="support")
+    app.text_input[0].set_value(" bo ").run()
+    app.chat_input[0].set_value(CONVERSATIONS[0].asked).run()
+    (run,) = client.runs.list(session_id="ses_bo").data
+    assert run.subject == Subject(id="bo")
+    again = show("chat", session="ses_bo", agent="support")
+    assert not again.text_input
+    assert "for bo" in text(again)
 
 
 def test_one_subject_is_stopped(show: Show, client: Flightloop) -> None:

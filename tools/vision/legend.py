@@ -38,7 +38,8 @@ def legend_of(scene: Scene, words: Sequence[Word]) -> list[LegendEntry]:
     found = _legend_on(scene, words)
     for ground in _grounds(scene, words) if len(found) < 2 else ():
         other = _legend_on(replace(scene, papers=(*scene.papers, ground)), words)
-        found = max(found, other, key=len)
+        if len(other) > 1:  # one number beside a mark on a slice or a bar is no legend
+            found = max(found, other, key=len)
     return found
 
 

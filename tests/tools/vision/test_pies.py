@@ -10,12 +10,12 @@ import pytest
 
 from tests.tools.vision.drawing import BLUE, COLOURS, FONT, GREEN, ORANGE, canvas, leader, pie_chart, png
 from tools.vision import ChartReading, read_image
-from tools.vision.legend import LegendEntry
+from tools.vision.legend import LegendEntry, legend_of
 from tools.vision.numerals import Numeral
 from tools.vision.ocr import Word
 from tools.vision.pie_names import label_name, legend_texts
 from tools.vision.pie_values import counts_up, values_at
-from tools.vision.scene import Lab, to_lab
+from tools.vision.scene import Lab, scene_of, to_lab
 
 YEARS = ("2012", "2013", "2014")
 
@@ -108,3 +108,11 @@ def test_a_framed_legend_with_its_own_background_names_the_slices() -> None:
         pen.rectangle((430, row - 4, 450, row + 4), fill=colour)
         pen.text((458, row), name, font=FONT, fill="black", anchor="lm")
     assert values(png(image)) == pytest.approx({"Tea": 34, "South": 37, "Perth": 29}, abs=0.7)
+
+
+def test_a_mark_beside_a_number_on_a_slice_is_no_legend() -> None:
+    image, pen = canvas()
+    pen.rectangle((100, 100, 300, 300), fill="#994fa3")
+    pen.rectangle((180, 195, 186, 203), fill="#ffff32")
+    words = [Word("8.2%", (196.0, 193.0, 226.0, 206.0), 1.0)]
+    assert legend_of(scene_of(np.asarray(image), words), words) == []

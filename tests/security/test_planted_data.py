@@ -242,6 +242,8 @@ def test_a_locked_shop_keeps_what_was(home: Path) -> None:
     os.utime(home / "data" / FILE)
     assert in_time(library.current) is before
     holder.communicate()
+    with closing(sqlite3.connect(home / "data" / FILE)) as database, database:
+        database.execute("UPDATE products SET stock = stock + 1")
     assert in_time(library.current) is not before
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
+import time
 from typing import Any
 
 import httpx
@@ -308,7 +309,11 @@ async def test_errors_name_the_image() -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/predictions", "/v1/runs"])
-async def test_no_image_is_taken_in_for_a_request_that_is_replayed_or_above_the_rate(path: str) -> None:
+async def test_no_image_is_taken_in_for_a_request_that_is_replayed_or_above_the_rate(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)  # rates are counted by the minutes of the clock
     deps = api_deps(images=local_images(), subject_requests_per_minute=2)
     assert deps.images is not None
     taken: list[str] = []

@@ -115,7 +115,7 @@ async def test_unknown_names_are_404_with_the_known_ones(client: httpx.AsyncClie
         ({**RUN, "budget": {"steps": "many"}}, "budget.steps", "integer"),
         ({**RUN, "metadata": {str(i): "x" for i in range(17)}}, "metadata", "at most 16"),
         ({**RUN, "session_id": ""}, "session_id", "at least 1"),
-        ([], None, "dictionary"),
+        ([], None, "must be an object"),
     ],
 )
 async def test_bad_input_names_the_field_and_the_limit(

@@ -84,7 +84,7 @@ async def test_a_run_carries_its_subject(clients: Clients, owner: httpx.AsyncCli
         ({"id": "ann", "role": "admin"}, "unknown field 'role'"),
         ({"id": "ann", "claims": {"a": None}}, "claims"),
         ({"id": "ann", "claims": {"a": [1]}}, "claims"),
-        ({"id": "ann", "claims": {"a b": 1}}, "no name of a claim"),
+        ({"id": "ann", "claims": {"a b": 1}}, "not a claim's name"),
         ({"id": "ann", "claims": {"a": "x" * 1001}}, "1001 characters"),
         ({"id": "ann", "claims": {f"c{number}": 1 for number in range(33)}}, "33 claims"),
         ({"id": "ann", "claims": {f"c{number}": "x" * 999 for number in range(9)}}, "characters of claims"),

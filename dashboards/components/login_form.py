@@ -13,8 +13,8 @@ from flightloop.errors import ConfigError, FlightloopError, Overloaded, Unauthor
 FOUND = (
     "The platform's own key is in the file <code>key</code> of its home (<code>FLIGHTLOOP_HOME</code>, else"
     " <code>.flightloop</code>), or in the <code>FLIGHTLOOP_API_KEY</code> that the platform was started with."
-    " <code>flightloop keys create NAME --role viewer</code> creates a read-only key; the role <code>approver</code> also"
-    " approves, and <code>operator</code> also starts and stops."
+    " <code>flightloop keys create NAME --role viewer</code> creates a read-only key; the role"
+    " <code>approver</code> also approves, and <code>operator</code> also starts and stops."
 )
 KEPT = "The key stays in this tab's session. After a reload of the page, you are asked for it again."
 

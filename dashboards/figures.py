@@ -66,11 +66,6 @@ def count(number: float | None) -> str:
     return f"{number:,.0f}"
 
 
-def counted(number: int, noun: str) -> str:
-    """Formats a count with its noun: 1 step, 2 steps."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def seconds(number: float | None) -> str:
     if number is None:
         return NOTHING

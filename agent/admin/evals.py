@@ -29,6 +29,7 @@ from agent.project.project import ELSEWHERE, Project
 from agent.project.subagent import tool_name
 from agent.serve import factories
 from flightloop.cli.console import PlainConsole
+from flightloop.counts import counted
 from flightloop.errors import ConfigError, Interrupted, NotFound
 from flightloop.nearest import did_you_mean
 from flightloop.runs import RunStatus
@@ -77,7 +78,9 @@ async def evaluate(settings: Settings, wish: Wish, console: Console | None = Non
     project = factories.read_project(settings)
     tasks = _chosen(project, wish)
     async with served_model(settings) as model:
-        console.print(f"{_counted(tasks)} of {project.folder}", highlight=False, markup=False, soft_wrap=True)
+        console.print(
+            f"{counted(len(tasks), 'task')} of {project.folder}", highlight=False, markup=False, soft_wrap=True
+        )
         console.print(f"model {model.name} at {model.where}", highlight=False, markup=False, soft_wrap=True)
         guards = factories.make_guards(settings, model.chat, model.name)
         hosts = partial(factories.make_hosts, settings)
@@ -103,13 +106,9 @@ def check(settings: Settings, wish: Wish, console: Console | None = None) -> boo
     tasks = _chosen(project, wish)
     wrong = [f"{where}: {problem}" for where, task in tasks for problem in _impossible_calls(project, task)]
     found = "1 mistake" if len(wrong) == 1 else f"{len(wrong) or 'no'} mistakes"
-    for line in (*wrong, f"{_counted(tasks)} of {project.folder}: {found}"):
+    for line in (*wrong, f"{counted(len(tasks), 'task')} of {project.folder}: {found}"):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return not wrong
-
-
-def _counted(tasks: Sequence[tuple[str, Task]]) -> str:
-    return "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
 
 
 def _impossible_calls(project: Project, task: Task) -> Iterator[str]:

@@ -139,9 +139,9 @@ def faults(policy: Policy) -> Iterator[Fault]:
 
 def broken(policy: Policy, fault: Fault) -> Guard:
     """A guard with one failure."""
-    hurried = _limited(policy, fault.stage)
     if fault.stage is Stage.STREAM:
-        return _deaf(policy, fault)
+        return _failing_stream(policy, fault)
+    hurried = _limited(policy, fault.stage)
     if fault.kind == MISSING:
         lack = LACKS[fault.where][1]
         return guard_of(hurried, {fault.stage: lack(fault, partial(_compiled, hurried, fault.stage))})
@@ -150,12 +150,12 @@ def broken(policy: Policy, fault: Fault) -> Guard:
         fault.meet()
         return await FAILURES[fault.kind](checked)
 
-    def named(name: str, rail: Rail, **settings: Any) -> Rail:
-        return combinators.named(name, failing if name == fault.where else rail, **settings)
+    def named(name: str, made: Rail, **settings: Any) -> Rail:
+        return combinators.named(name, failing if name == fault.where else made, **settings)
 
     with patch("guardrails.compile.named", named):
-        stage = _compiled(hurried, fault.stage, WORKING)
-    return guard_of(hurried, {fault.stage: stage})
+        rail = _compiled(hurried, fault.stage, WORKING)
+    return guard_of(hurried, {fault.stage: rail})
 
 
 def _compiled(policy: Policy, stage: Stage, services: RailDependencies) -> Rail:
@@ -182,7 +182,7 @@ def _limited(policy: Policy, stage: Stage) -> Policy:
     return policy_of(document.model_copy(update={"stages": stages}))
 
 
-def _deaf(policy: Policy, fault: Fault) -> Guard:
+def _failing_stream(policy: Policy, fault: Fault) -> Guard:
     """A guard whose detector ``fault.where`` raises when it reads a stream."""
 
     class Failing:
@@ -201,7 +201,7 @@ def _deaf(policy: Policy, fault: Fault) -> Guard:
 
 Compile = Callable[[RailDependencies], Rail]
 Lack = Callable[[Fault, Compile], Rail]
-"""Makes a stage's rail that misses something; tells the fault whenever it is looked for."""
+"""Makes a stage's rail that misses something; tells the fault when a run comes to it."""
 
 
 def _without_service(name: str) -> Lack:

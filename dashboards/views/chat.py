@@ -18,6 +18,7 @@ from dashboards.generation import attempts_of, generated, prompt_of
 from dashboards.steps import steps_of
 from flightloop import events as ev
 from flightloop.content import is_plain, text_of
+from flightloop.counts import counted
 from flightloop.errors import FlightloopError
 from flightloop.predictions import PREDICT
 from flightloop.runs import WAITING, Run, RunStatus
@@ -79,7 +80,7 @@ def message(run: Run) -> None:
 
 def steps(run: Run) -> None:
     used = run.usage
-    steps, calls = figures.counted(used.steps, "step"), figures.counted(used.tool_calls, "tool call")
+    steps, calls = counted(used.steps, "step"), counted(used.tool_calls, "tool call")
     summary = f"{steps} · {calls} · {figures.seconds(used.seconds)}"
     with st.expander(summary, icon=":material/account_tree:"):
         stepview.show(steps_of(events_of(run)), expanded=False)

@@ -16,6 +16,7 @@ from rich.tree import Tree
 from flightloop import events as ev
 from flightloop.approvals import Approval
 from flightloop.content import text_of
+from flightloop.counts import counted
 from flightloop.provenance import Origin, Source
 from flightloop.runs import Run, RunStatus
 from flightloop.subject import shown_subject
@@ -218,10 +219,6 @@ def _branch(tree: Tree, branches: dict[int, Tree], step: int) -> Tree:
 def usage_line(run: Run) -> Text:
     used = run.usage
     confidence = "" if run.confidence is None else f" · confidence {run.confidence:.0%}"
-    steps, calls = _counted(used.steps, "step"), _counted(used.tool_calls, "tool call")
+    steps, calls = counted(used.steps, "step"), counted(used.tool_calls, "tool call")
     figures = f"{steps} · {calls} · {used.tokens} tokens · {used.seconds:.1f} s"
     return Text(f"{figures} · € {used.cost:.4f}{confidence}", style="dim")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import string
 from collections import Counter
-from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,7 +18,7 @@ from tools.knowledge.builder import build, clauses
 from tools.knowledge.catalogue import Catalogue, Product
 from tools.knowledge.documents import Passage
 from tools.knowledge.graph import Kind, KnowledgeGraph, Node, Relation
-from tools.knowledge.library import Library
+from tools.knowledge.library import Knowledge, Library, Papers
 from tools.knowledge.names import Names
 from tools.knowledge.picture import dot, svg
 from tools.knowledge.quantities import DAY, MONTH, Measure, quantities
@@ -159,6 +158,29 @@ def test_no_edge_dangles_and_the_same_input_gives_the_same_graph(products: list[
         part = graph.around([node], 2)
         part.check_integrity()
         assert set(part.nodes()) <= set(graph.nodes())
+
+
+@given(PRODUCTS, st.lists(PASSAGES, max_size=4), st.lists(st.integers(0, 99_999), min_size=12, max_size=12), TEXTS)
+@settings(deadline=None)
+def test_knowledge_after_new_prices_is_as_if_it_were_built_anew(
+    products: list[Product], found: list[Passage], numbers: list[int], said: str
+) -> None:
+    knowledge = Knowledge(Catalogue(products), Papers(found))
+    for shift in (0, 3):
+        sold = Catalogue(
+            [
+                replace(product, price_cents=numbers[place + shift], stock=numbers[place + shift + 1])
+                for place, product in enumerate(products)
+            ]
+        )
+        knowledge = knowledge.followed_by(sold)
+        anew = Knowledge(sold, Papers(found))
+        assert knowledge.graph.nodes() == anew.graph.nodes()
+        assert list(knowledge.graph.edges()) == list(anew.graph.edges())
+        assert knowledge.names.find(said) == anew.names.find(said)
+        stated = f"{said} It costs 5 EUR."
+        assert knowledge.reader.read(stated, said) == anew.reader.read(stated, said)
+        assert knowledge.search.find(said, 3) == anew.search.find(said, 3)
 
 
 def test_a_picture_has_every_node(graph: KnowledgeGraph) -> None:
@@ -308,64 +330,6 @@ def test_a_price_is_right_exactly_if_it_is_the_products(price: int, said: int, w
     graph = build(Catalogue([product]), [])
     (found,) = Reader(graph, Names(graph)).read(f"The {product.name} costs {said / 100:.2f} EUR.")
     assert (found.right, found.strict) == (price == said, price != said)
-
-
-# the library
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Path:
-    reseed(tmp_path / FILE)
-    return tmp_path
-
-
-def test_changes_of_the_shop_are_seen(own: Path) -> None:
-    library = Library(own, SHOP)
-    before = library.current()
-    assert library.current() is before
-    with closing(sqlite3.connect(own / FILE)) as database:
-        database.execute("UPDATE products SET price_cents = 4200, stock = 1234567 WHERE name = 'Desk Lamp'")
-        database.commit()
-    assert "42.00 EUR, 1234567 in stock" in library.search("desk lamp", 3)[0].text
-    assert library.current().papers is before.papers
-
-
-def test_changes_of_a_database_with_a_log_of_its_writes_are_seen(own: Path) -> None:
-    with closing(sqlite3.connect(own / FILE)) as database:
-        database.execute("PRAGMA journal_mode = WAL")
-        library = Library(own, SHOP)
-        library.current()
-        database.execute("UPDATE products SET price_cents = 4200 WHERE name = 'Desk Lamp'")
-        database.commit()
-        assert "42.00 EUR" in library.search("desk lamp", 3)[0].text
-
-
-def test_a_change_that_is_none_of_products_rebuilds_nothing(own: Path) -> None:
-    library = Library(own, SHOP)
-    before = library.current()
-    with closing(sqlite3.connect(own / FILE)) as database:
-        database.execute("UPDATE orders SET status = 'cancelled' WHERE id = (SELECT min(id) FROM orders)")
-        database.commit()
-    assert library.current() is before
-
-
-def test_what_cannot_be_read_keeps_what_was(own: Path) -> None:
-    library = Library(own, SHOP)
-    before = library.current()
-    (own / FILE).write_bytes(b"no database at all" * 100)
-    assert library.current() is before
-    with pytest.raises(sqlite3.DatabaseError):
-        Library(own, SHOP).current()
-
-
-def test_documents_alone_are_enough(tmp_path: Path) -> None:
-    library = Library(tmp_path, SHOP)
-    assert library.current().graph.nodes(Kind.PRODUCT) == []
-    assert judged(library, "Express shipping costs 4.90 EUR.") == [("4.90 EUR", False)]
-    with closing(sqlite3.connect(tmp_path / FILE)) as database:
-        database.execute("CREATE TABLE products (sku TEXT)")  # another shop's
-        database.commit()
-    assert library.current().graph.nodes(Kind.PRODUCT) == []
 
 
 def test_a_product_without_a_warranty_is_told_so(library: Library) -> None:

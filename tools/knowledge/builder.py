@@ -44,6 +44,15 @@ def build(catalogue: Catalogue, found: Sequence[Passage]) -> KnowledgeGraph:
     return graph
 
 
+def repriced(graph: KnowledgeGraph, catalogue: Catalogue) -> KnowledgeGraph:
+    """A copy of a graph with the catalogue's prices and stocks. The two must not differ in anything else."""
+    changed = graph.copy()
+    for product in reversed(catalogue.products):  # of rows with the same id, the first counts
+        for node in _price_and_stock(product):
+            changed.replace(node)
+    return changed
+
+
 def clauses(sentence: str) -> list[tuple[int, str]]:
     """Splits a sentence into parts that each state a quantity ("clothing has 12 months, pans 60"). Returns where each
     part begins and its text; the whole sentence if a part would state none."""
@@ -64,17 +73,26 @@ def _add_product(graph: KnowledgeGraph, product: Product) -> None:
     node = graph.add(Node(f"product {product.id}", Kind.PRODUCT, product.name, source))
     category = graph.add(Node(f"category {product.category.lower()}", Kind.CATEGORY, product.category, "products"))
     graph.link(node, Relation.IS_OF, category)
-
-    def attribute(name: str, shown: str, relation: Relation, measure: Measure | None, *values: float) -> None:
-        made = Node(f"{node.id}/{name}", Kind.ATTRIBUTE, shown, source, "", measure, values)
-        graph.link(node, relation, graph.add(made))
-
-    attribute("price", euros(product.price_cents), Relation.COSTS, Measure.MONEY, product.price_cents / 100)
-    attribute("stock", str(product.stock), Relation.HAS_STOCK, Measure.STOCK, float(product.stock))
-    months = f"{product.warranty_months} months"
-    attribute("warranty", months, Relation.HAS_WARRANTY, Measure.TIME, product.warranty_months * MONTH)
+    price, stock = _price_and_stock(product)
+    graph.link(node, Relation.COSTS, graph.add(price))
+    graph.link(node, Relation.HAS_STOCK, graph.add(stock))
+    period = (product.warranty_months * MONTH,)
+    warranty = _attribute(product, "warranty", f"{product.warranty_months} months", Measure.TIME, period)
+    graph.link(node, Relation.HAS_WARRANTY, graph.add(warranty))
     if product.final_sale:
-        attribute("final sale", "final sale", Relation.IS, None)
+        graph.link(node, Relation.IS, graph.add(_attribute(product, "final sale", "final sale")))
+
+
+def _price_and_stock(product: Product) -> tuple[Node, Node]:
+    price = _attribute(product, "price", euros(product.price_cents), Measure.MONEY, (product.price_cents / 100,))
+    return price, _attribute(product, "stock", str(product.stock), Measure.STOCK, (float(product.stock),))
+
+
+def _attribute(
+    product: Product, name: str, shown: str, measure: Measure | None = None, values: tuple[float, ...] = ()
+) -> Node:
+    owner = f"product {product.id}"
+    return Node(f"{owner}/{name}", Kind.ATTRIBUTE, shown, f"products {product.id}", "", measure, values)
 
 
 def _add_passage(graph: KnowledgeGraph, passage: Passage, places: Counter[str]) -> Iterator[Node]:

@@ -10,7 +10,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -68,6 +68,11 @@ class Catalogue:
 
     products: Sequence[Product] = ()
     terms: Sequence[tuple[str, str]] = ()
+
+    @property
+    def lasting(self) -> Catalogue:
+        """The catalogue without what changes with each sale: prices and stocks are 0."""
+        return Catalogue([replace(each, price_cents=0, stock=0) for each in self.products], self.terms)
 
 
 def read_catalogue(data: Path, project: ProjectData) -> Catalogue:

@@ -79,6 +79,15 @@ class KnowledgeGraph:
             self._graph.add_node(node.id, node=node)
         return self.node(node.id)
 
+    def replace(self, node: Node) -> None:
+        """Puts a node in the place of the one with the same id. Raises KeyError if there is none."""
+        self._graph.nodes[node.id]["node"] = node
+
+    def copy(self) -> KnowledgeGraph:
+        other = KnowledgeGraph()
+        other._graph = self._graph.copy()
+        return other
+
     def link(self, source: Node, relation: Relation, target: Node) -> None:
         """Adds an edge. Raises KeyError if a node is missing."""
         for end in (source, target):

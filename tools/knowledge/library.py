@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Lock
 
 from flightloop.tool import NO_DATA, ProjectData
-from tools.knowledge.builder import build
+from tools.knowledge.builder import build, repriced
 from tools.knowledge.catalogue import Catalogue, read_catalogue
 from tools.knowledge.documents import MOST_DOCUMENTS, MOST_TOGETHER, Passage, documents, passages, read_document
 from tools.knowledge.graph import KnowledgeGraph
@@ -43,18 +43,24 @@ class Papers:
 
 @dataclass(frozen=True, eq=False)
 class Knowledge:
-    """A snapshot of the knowledge. Its parts are built on first use."""
+    """A snapshot of the knowledge. Its parts are built on first use.
+
+    Attributes:
+        like: an earlier snapshot whose products have other prices and stocks, and which is otherwise the same. Parts
+            that don't depend on these are taken from it, as building them costs ten times more than the rest.
+    """
 
     catalogue: Catalogue
     papers: Papers
+    like: Knowledge | None = None
 
     @cached_property
     def graph(self) -> KnowledgeGraph:
-        return build(self.catalogue, self.papers.passages)
+        return repriced(self.like.graph, self.catalogue) if self.like else build(self.catalogue, self.papers.passages)
 
     @cached_property
     def names(self) -> Names:
-        return Names(self.graph)
+        return self.like.names if self.like else Names(self.graph)
 
     @cached_property
     def search(self) -> Search:
@@ -62,7 +68,15 @@ class Knowledge:
 
     @cached_property
     def reader(self) -> Reader:
-        return Reader(self.graph, self.names)
+        return self.like.reader.repriced(self.graph) if self.like else Reader(self.graph, self.names)
+
+    def followed_by(self, catalogue: Catalogue) -> Knowledge:
+        """The knowledge after a change of the database: itself if that changed no product and no term."""
+        if catalogue == self.catalogue:
+            return self
+        first = self.like or self  # not a chain: it would keep all snapshots
+        same = catalogue.lasting == first.catalogue.lasting
+        return Knowledge(catalogue, self.papers, first if same else None)
 
 
 class Library:
@@ -129,8 +143,7 @@ class Library:
     def _read(self, stamps: Stamps) -> Knowledge:
         catalogue, known = read_catalogue(self._data, self._project), self._knowledge
         if known is not None and _documents(stamps) == _documents(self._seen):
-            # Most changes of the database are none of products and terms. Building costs more than reading them.
-            return known if catalogue == known.catalogue else Knowledge(catalogue, known.papers)
+            return known.followed_by(catalogue)
         found, left = [], MOST_TOGETHER
         for path in _documents(stamps):
             text = read_document(path, left)

@@ -38,7 +38,8 @@ class PassageIndex:
         self._retriever = bm25s.BM25()
         texts = [f"{passage.document} {passage.heading} {passage.text}" for passage in passages]
         self.vocabulary = {word for text in texts for word in words(text)}
-        self._retriever.index([words(text) for text in texts], show_progress=False)
+        if texts:  # of none, it would compute means
+            self._retriever.index([words(text) for text in texts], show_progress=False)
 
     def best(self, query: Sequence[str], count: int) -> list[Passage]:
         """At most ``count`` passages with a word of the query, best first."""

@@ -10,6 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -123,6 +124,12 @@ class Reader:
         spread = Counter(word for rule in rules for word in set(words(f"{rule.source} {rule.text}")))
         self._rarity = {word: math.log(1 + len(rules) / times) for word, times in spread.items()}
         self._unknown = math.log(1 + len(rules)) / 2
+
+    def repriced(self, graph: KnowledgeGraph) -> Reader:
+        """This reader with a graph that differs only in products' prices and stocks."""
+        other = copy(self)
+        other._graph = graph
+        return other
 
     def read(self, text: str, asked: str = "") -> list[Statement]:
         """Numbers in ``text`` that the graph knows something about, in order.

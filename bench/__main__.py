@@ -264,7 +264,7 @@ def code(
         str,
         typer.Option(
             help="Comma-separated kinds: scanner, escape (the default); with a model: own, humaneval_python,"
-            " humaneval_java, weaknesses."
+            " humaneval_java, humaneval_plain, weaknesses."
         ),
     ] = "",
     cases: Annotated[int | None, typer.Option(min=1, help="Problems of each kind that needs a model.")] = None,

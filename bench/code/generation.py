@@ -64,6 +64,15 @@ def plain_sample(client: Flightloop, model: str, problem: Problem) -> str:
         return ""
 
 
+def plain_samples(client: Flightloop, console: Console, problems: Sequence[Problem]) -> list[tuple[Problem, str]]:
+    """A plain sample of each problem, several at a time."""
+    model = client.models.list().data[0].id
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        each = pool.map(lambda problem: plain_sample(client, model, problem), problems)
+        done = list(track(each, "plain samples", len(problems), console=console, transient=True))
+    return list(zip(problems, done, strict=True))
+
+
 def generated(
     client: Flightloop,
     console: Console,
@@ -104,6 +113,13 @@ def _append(file: Path, one: Generated, level: SecurityLevel) -> None:
     line = {"id": one.problem.id, "level": level, "tokens": one.tokens, "plain": one.plain, "result": told}
     with file.open("a", encoding="utf-8") as out:
         out.write(json.dumps(line) + "\n")
+
+
+def plain_rows(name: str, made: Sequence[tuple[Problem, str]]) -> list[Row]:
+    """Share of problems that one plain sample solves."""
+    solved, count = sum(verdicts(made)), len(made)
+    share = solved / count
+    return [Row(f"{name}_pass", share, "", interval=wilson(share, count), cases=count, note=f"{solved} of {count}")]
 
 
 def gain_rows(name: str, made: Sequence[Generated]) -> list[Row]:

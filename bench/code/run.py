@@ -57,6 +57,11 @@ def _humaneval_java(client: Flightloop, wish: Wish) -> list[Row]:
     return _gain(client, wish, "humaneval_java", humaneval(wish.data, "java"))
 
 
+def _humaneval_plain(client: Flightloop, wish: Wish) -> list[Row]:
+    problems = _sample(humaneval(wish.data, "python"), wish)
+    return generation.plain_rows("humaneval_plain", generation.plain_samples(client, wish.console, problems))
+
+
 def _gain(client: Flightloop, wish: Wish, name: str, problems: Sequence[Problem]) -> list[Row]:
     chosen = _sample(problems, wish)
     made = generation.generated(client, wish.console, chosen, SecurityLevel.LOW, outputs=wish.outputs)
@@ -78,6 +83,7 @@ SERVED: dict[str, Callable[[Flightloop, Wish], list[Row]]] = {
     "own": _own,
     "humaneval_python": _humaneval_python,
     "humaneval_java": _humaneval_java,
+    "humaneval_plain": _humaneval_plain,
     "weaknesses": _weaknesses,
 }
 """Kinds for which a platform with the project ``examples/coder`` is started."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.code.escapes import attempts, escaped_of, java_program
-from bench.code.generation import Generated, gain_rows, weakness_rows
+from bench.code.generation import Generated, gain_rows, plain_rows, weakness_rows
 from bench.code.hidden_tests import verdicts
 from bench.code.outside import Outside, outside
 from bench.code.problems import Problem, humaneval, own_problems, weakness_problems
@@ -69,6 +69,12 @@ def test_safe_programs_pass_their_tests_and_others_do_not() -> None:
     passed = verdicts([(one, one.safe) for one in problems])
     assert [one.id for one, ok in zip(problems, passed, strict=True) if not ok] == []
     assert not any(verdicts([(one, "def nothing():\n    pass\n") for one in problems[:10]]))
+
+
+def test_the_share_of_plain_samples_that_pass_is_told() -> None:
+    problem = next(one for one in weakness_problems() if one.language == "python")
+    (row,) = plain_rows("made_up", [(problem, problem.safe), (problem, ""), (problem, "def nothing():\n    pass\n")])
+    assert (row.name, row.value, row.cases, row.note) == ("made_up_pass", pytest.approx(1 / 3), 3, "1 of 3")
 
 
 @JDK

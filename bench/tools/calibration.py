@@ -5,6 +5,7 @@ Source: Guo et al., "On Calibration of Modern Neural Networks" (2017).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ def reliability(points: Sequence[Point]) -> list[Bin]:
     total = sum(point.weight for point in points)
     found = []
     for place in range(BINS):
-        inside = [point for point in points if min(int(point.confidence * BINS), BINS - 1) == place]
+        inside = [point for point in points if _place(point) == place]
         weight = sum(point.weight for point in inside)
         if weight:
             confidence = sum(point.weight * point.confidence for point in inside) / weight
@@ -50,6 +51,22 @@ def reliability(points: Sequence[Point]) -> list[Bin]:
     return found
 
 
+def _place(point: Point) -> int:
+    return min(int(point.confidence * BINS), BINS - 1)
+
+
 def error(bins: Sequence[Bin]) -> float:
     """Mean distance of confidence and share of right answers, weighted by the bins' shares."""
     return sum(each.share * abs(each.right - each.confidence) for each in bins)
+
+
+def chance(points: Sequence[Point]) -> float:
+    """The error that a perfectly calibrated model is expected to show with as few answers: the mean deviation of each
+    bin's share of right answers, by the normal approximation."""
+    total = sum(point.weight for point in points)
+    found = 0.0
+    for each in reliability(points):
+        weights = [point.weight for point in points if _place(point) == each.place]
+        spread = each.confidence * (1 - each.confidence) * sum(weight**2 for weight in weights)
+        found += math.sqrt(2 * spread / math.pi) / total
+    return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agent.evals.confidence_interval import wilson
 from bench.rows import Row
-from bench.tools.calibration import Point, error, reliability
+from bench.tools.calibration import Point, chance, error, reliability
 from bench.tools.categories import ROWS, Category, Kind
 from bench.tools.play import Played
 from bench.truths import markup_row
@@ -105,5 +105,5 @@ def _calibration(tallies: Sequence[Tally], suffix: str) -> list[Row]:
     if not found:
         return []
     value = error(reliability(found))
-    note = "expected calibration error, 10 bins"
+    note = f"expected calibration error, 10 bins; a calibrated model shows {chance(found):.3f} with as few answers"
     return [Row(f"bfcl_calibration{suffix}", value, "", higher_is_better=False, cases=len(found), note=note)]

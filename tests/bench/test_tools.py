@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import random
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +25,7 @@ from bench.peers.environment import PeerError, python_of
 from bench.peers.peer import Peer
 from bench.rows import Row
 from bench.tools.asking import CUT_OFF, MOST_TOKENS, Answer, AskFailed, Endpoint, FakeModel, Message, Tool, called
-from bench.tools.calibration import BINS, Point, error, reliability
+from bench.tools.calibration import BINS, Point, chance, error, reliability
 from bench.tools.categories import CATEGORIES, ROWS, Category, chosen, sample
 from bench.tools.checker import Case, Checker
 from bench.tools.diagram import draw
@@ -176,6 +177,18 @@ def test_calibration_is_the_distance_of_confidence_and_right() -> None:
     assert (row.value, row.cases) == (pytest.approx(0.05), 2)
     untold = rows([tally("simple_python", 1, [True])], 1.0)
     assert "bfcl_calibration" not in {row.name for row in untold}
+
+
+def test_the_error_of_few_answers_by_chance_is_the_mean_of_many_draws() -> None:
+    source = random.Random(3)
+    sure = [source.random() for _ in range(150)]
+    weights = [source.choice([1.0, 4.0]) for _ in sure]
+
+    def drawn() -> list[Point]:
+        return [Point(each, source.random() < each, weight) for each, weight in zip(sure, weights, strict=True)]
+
+    errors = [error(reliability(drawn())) for _ in range(300)]
+    assert chance(drawn()) == pytest.approx(sum(errors) / len(errors), rel=0.08)
 
 
 @given(st.lists(st.builds(Point, st.floats(0, 1), st.booleans(), st.floats(0.5, 9)), min_size=1))

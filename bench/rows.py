@@ -44,6 +44,11 @@ def median_row(name: str, values: Sequence[float], unit: str, *, higher_is_bette
     return Row(name, statistics.median(values), unit, higher_is_better=higher_is_better, spread=spread_of(values))
 
 
+def percentile_95(values: Sequence[float]) -> float:
+    """95th percentile; of fewer than two values the largest, or 0."""
+    return statistics.quantiles(values, n=20)[-1] if len(values) > 1 else max(values, default=0.0)
+
+
 def spread_of(values: Sequence[float]) -> float | None:
     """Half the distance between the quartiles; None for a single value."""
     if len(values) < 2:

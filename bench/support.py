@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import statistics
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from agent.project.project import EMBEDDED
 from bench import arrivals, intents, truths
 from bench.platform import Platform
 from bench.play import Played, Player
-from bench.rows import Row, median_row
+from bench.rows import Row, median_row, percentile_95
 from examples.support.shop.seed import reseed
 from flightloop import AsyncFlightloop, Flightloop
 
@@ -94,7 +95,8 @@ def rows(played: Sequence[Played]) -> list[Row]:
         Row("support_state_right", sum(one.judgement.state_right for one in played) / count, "share"),
         Row("support_tasks", count, "tasks"),
         Row("support_turn_seconds", sum(turns) / len(turns), "s", higher_is_better=False),
-        median_row("support_turn_seconds_median", turns, "s", higher_is_better=False),
+        Row("support_turn_p50_s", statistics.median(turns), "s", higher_is_better=False),
+        Row("support_turn_p95_s", percentile_95(turns), "s", higher_is_better=False),
         median_row("support_turn_tokens", [run.usage.tokens for run in runs], "tokens", higher_is_better=False),
         *truths.rows([one.exchanges for one in played]),
     ]

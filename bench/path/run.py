@@ -18,7 +18,7 @@ from bench.path.client import Client, client
 from bench.path.engine import EngineAlone, engine_alone
 from bench.path.frames import frames_per_token
 from bench.platform import Platform
-from bench.rows import Row, median_row, spread_of
+from bench.rows import Row, median_row, percentile_95, spread_of
 from model.config import EDGE, ModelConfig
 from model.weights.embedded import NAME as MODEL
 
@@ -185,8 +185,7 @@ def _frames_row(project: Path) -> Row:
 
 
 def _first_rows(name: str, milliseconds: Sequence[float]) -> list[Row]:
-    p95 = statistics.quantiles(milliseconds, n=20)[-1]
     return [
         median_row(f"{name}_p50_ms", milliseconds, "ms", higher_is_better=False),
-        Row(f"{name}_p95_ms", p95, "ms", higher_is_better=False),
+        Row(f"{name}_p95_ms", percentile_95(milliseconds), "ms", higher_is_better=False),
     ]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import io
 
+import pytest
+from rich.console import Console
+
+from bench import arrivals
 from bench.arrivals import Crowd, highest
+from flightloop import AsyncFlightloop
 
 
 @pytest.mark.parametrize(
@@ -34,3 +39,14 @@ def test_a_crowd_is_served_when_nearly_all_of_its_turns_are_quick() -> None:
     assert not Crowd(1.0, (0.5,) * 90 + (9.0,) * 10).served
     assert not Crowd(1.0, (0.5, 0.5), overrun=True).served
     assert Crowd(1.0, ()).p95 == 0.0
+
+
+async def test_the_row_says_how_many_machines_take_a_hundred_thousand(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def come(_client: object, _tasks: object, rate: float, _random: object) -> Crowd:
+        return Crowd(rate, (1.0,) if rate <= 0.3 else (5.0,))
+
+    monkeypatch.setattr(arrivals, "come", come)
+    row = await arrivals.measure(AsyncFlightloop("http://127.0.0.1:1", "none"), [], Console(file=io.StringIO()))
+    assert row.value == pytest.approx(0.296875 * 86_400)  # 25,650
+    assert row.note is not None
+    assert "100,000 a day take 4 such machines" in row.note

@@ -356,6 +356,11 @@ class Ruling:
     approval: ApprovalRule = ANYBODY  # who must decide, if the action is ASK
     guessed: tuple[str, ...] = ()  # arguments whose values the model has just made up
 
+    @property
+    def told(self) -> str:
+        """The reason without the names of rails, which a model would repeat to the user."""
+        return "; ".join(dict.fromkeys(one.reason for one in self.verdicts if one.action is self.action))
+
 
 def asked_about(verdict: Verdict) -> str:
     """A verdict as one line of the question that a person is asked."""

@@ -47,6 +47,7 @@ LINGER_S = 0.005
 UNKNOWN = "unknown after a crash: the call may have taken effect and was not repeated. Check before you continue."
 UNPERFORMED = "the call was not performed because of a crash. Repeat it if it is still needed."
 ELSEWHERE = "another run of this session has just made the same call, so it was not made again"
+NOT_ALLOWED = "not allowed"
 CANCELLED = "the run was cancelled before the call began"
 TAKEN = "other calls keep taking what a limit over time has left; try again later"
 TRIES = 3
@@ -254,7 +255,7 @@ class _CallPerformer:
         under_way = await self.resolver.under_way(self.calls[: self.calls.index(state)])
         ruling = await self.gate.check(Stage.TOOL_CALL, "", checked_call, approval, under_way=under_way)
         if ruling.action is Action.BLOCK:
-            raise Refused(f"a guardrail refused the call: {ruling.reason}")
+            raise Refused(f"{NOT_ALLOWED}: {ruling.told}")
         return ruling
 
     async def _is_denied(self, checked_call: CheckedCall) -> bool:

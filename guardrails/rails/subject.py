@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -14,6 +15,9 @@ from guardrails.subject_policy import Binding, SubjectPolicy
 from guardrails.types import Checked, Judgement, NoEvidence, Rail
 
 RAIL = "subject"
+_END = re.compile(r"(?<=.)_(?:id|no|nr|number)$", re.IGNORECASE)
+_PLAIN = re.compile(r"[\w.#/-]{1,40}")
+"""Values that a reason may repeat: numbers and the like, but no sentences."""
 ALL_WITHHELD = "The result was withheld: it is not about the user on whose behalf this run acts."
 
 
@@ -53,7 +57,7 @@ async def _unproven(
     """Bound arguments of a call that are not known to be the subject's, each with what is to be done about it."""
     ownership, anonymous = Ownership(checked.context), checked.context.subject is None
     for name, value in _named(filled(call_of(checked)), bindings):
-        told = _not_owned(name, bindings[name], anonymous=anonymous)
+        told = _not_owned(name, value, bindings[name], anonymous=anonymous)
         try:
             if not await ownership.owns(bindings[name], name, value):
                 yield name, (Action(policy.anonymous.otherwise) if anonymous else Action.BLOCK, "subject", told)
@@ -82,9 +86,11 @@ def results_rail(policy: SubjectPolicy) -> Rail:
     return check
 
 
-def _not_owned(name: str, binding: Binding, *, anonymous: bool) -> str:
+def _not_owned(name: str, value: Any, binding: Binding, *, anonymous: bool) -> str:
+    """The reason, in words that a model may repeat to the user: "order 17 does not belong to the signed-in user"."""
     if not anonymous:
-        return f"{name} must belong to the signed-in user"
+        called = f"{_END.sub('', name).replace('_', ' ')} {value}" if _PLAIN.fullmatch(str(value)) else f"this {name}"
+        return f"{called} does not belong to the signed-in user"
     fields = [field for field in binding.anonymous if field != "*"]
     if not fields:
         return f"{name}: the user has to sign in"

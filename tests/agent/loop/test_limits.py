@@ -73,8 +73,7 @@ async def used(bench: Any, run: Run, order_id: int = 7) -> Decimal:
 
 
 REFUSED = (
-    "a guardrail refused the call: limits: the sum of amount of refund per order_id is limited to 100: 99 used, 1 left,"
-    " and this call adds 99"
+    "not allowed: the sum of amount of refund per order_id is limited to 100: 99 used, 1 left, and this call adds 99"
 )
 
 

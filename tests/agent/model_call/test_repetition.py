@@ -68,6 +68,8 @@ async def test_a_run_tries_once_more_with_a_penalty(make_bench: Callable[..., An
     run = await bench.work(await bench.start())
     assert (run.status, text_of(run.output)) == ("succeeded", "It was sent.")
     assert [request.frequency_penalty for request in bench.model.requests] == [0, PENALTY]
+    first, second = bench.model.requests
+    assert second.messages == first.messages
 
 
 async def test_a_run_that_repeats_itself_again_fails(make_bench: Callable[..., Any]) -> None:

@@ -16,6 +16,7 @@ from guardrails.rail_entries import (
     ContentEntry,
     GroundednessEntry,
     InjectionEntry,
+    InventedTimesEntry,
     LinksEntry,
     ModerationEntry,
     NormaliseEntry,
@@ -33,6 +34,7 @@ from guardrails.rails.egress import egress_rail
 from guardrails.rails.forbidden import forbidden_rail
 from guardrails.rails.groundedness import groundedness_rail
 from guardrails.rails.injection import injection_rail
+from guardrails.rails.invented_times import invented_times_rail
 from guardrails.rails.limits import RAIL as LIMITS_RAIL
 from guardrails.rails.limits import limits_rail
 from guardrails.rails.moderation import Moderate, moderation_rail
@@ -146,6 +148,8 @@ def _untargeted(entry: AnyEntry, document: PolicyDocument, deps: RailDependencie
             return injection_rail(entry)
         case GroundednessEntry():
             return groundedness_rail(entry)
+        case InventedTimesEntry():
+            return invented_times_rail(entry)
         case CodeScanEntry():
             return code_rail(entry, deps.code_scan)
         case ModerationEntry():

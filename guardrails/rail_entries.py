@@ -123,6 +123,13 @@ class GroundednessEntry(RailEntry):
     """The answer if every sentence is removed."""
 
 
+class InventedTimesEntry(RailEntry):
+    """Times of day in an answer that stand in none of its evidence ("tomorrow at 10:00"): the phrase is cut."""
+
+    rail: Literal["invented_times"]
+    action: Action = Action.REDACT
+
+
 class CodeScanEntry(RailEntry):
     """Weaknesses in code: in fenced blocks of texts, and in arguments of calls."""
 
@@ -190,6 +197,7 @@ AnyEntry = Annotated[
     | ContentEntry
     | InjectionEntry
     | GroundednessEntry
+    | InventedTimesEntry
     | CodeScanEntry
     | ModerationEntry
     | PluginEntry,

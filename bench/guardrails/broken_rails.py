@@ -47,7 +47,7 @@ LISTED: dict[Stage, Sequence[dict[str, Any]]] = {
     Stage.TOOL_CALL: CALLS,
     Stage.TOOL_RESULT: TEXTS,
     Stage.STREAM: [one for one in TEXTS if one["rail"] in STREAMABLE],
-    Stage.FINAL: (*TEXTS, {"rail": "groundedness", "minimum": 0.5}),
+    Stage.FINAL: (*TEXTS, {"rail": "invented_times"}, {"rail": "groundedness", "minimum": 0.5}),
 }
 """Every rail that comes with the platform, by stage."""
 

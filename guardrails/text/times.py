@@ -40,6 +40,8 @@ _ISO = regex.compile(
 )
 _ALONE = regex.compile(r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::\d\d(?:\.\d{1,9})?)?(?:Z|[-+]\d\d:?\d\d)?")
 _LONGEST = 40
+_CLEAR = (*_FORMS[:3], _FORMS[-1])
+"""Forms that are hardly anything but times of day: 3 pm, 15:00, 3 o'clock, 下午三点."""
 
 
 class Time(NamedTuple):
@@ -54,6 +56,16 @@ def times(text: str) -> frozenset[Time]:
     """All times of day in a text. An hour of 1 to 12 without a half of the day is read as both."""
     text = normalise(text)
     return frozenset(time for form in _FORMS for match in form.finditer(text) for time in _read(match))
+
+
+def clear_times(text: str) -> list[tuple[int, int, frozenset[Time]]]:
+    """Begin, end and readings of what is hardly anything but a time of day, in order and without overlaps."""
+    found = sorted((match.span(), frozenset(_read(match))) for form in _CLEAR for match in form.finditer(text))
+    placed: list[tuple[int, int, frozenset[Time]]] = []
+    for (start, end), read in found:
+        if read and (not placed or placed[-1][1] <= start):
+            placed.append((start, end, read))
+    return placed
 
 
 def time_of(value: str) -> Time | None:

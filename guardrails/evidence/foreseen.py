@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from flightloop.tool import ToolSpec
 from guardrails.evidence.identifying import Leaf, is_identifier, leaves
 from guardrails.evidence.named_objects import NamedObjects
 from guardrails.evidence.requested import asks_for, requests_in, statements
-from guardrails.evidence.strangers import speaks
+from guardrails.evidence.short_orders import verbs_of
+from guardrails.evidence.strangers import said_by_strangers, speaks
 from guardrails.text.wordings import Wanted, Wordings
 from guardrails.types import CheckedCall, GuardContext, Read
 
@@ -23,11 +25,12 @@ def unforeseen(context: GuardContext, call: CheckedCall, done_in: Collection[str
         done_in: earlier runs that made a write with the tool. What the user wrote up to the latest of them has been
             answered, and asks for no further write.
     """
-    speaker = _speaker(context)
+    named = NamedObjects.of(call)
+    speaker = _speaker(context, named, call.spec)
     if speaker is None:
         return None
     what, where = f"{call.spec.name} changes something", f"the result of {speaker.tool} was read"
-    named, messages = NamedObjects.of(call), list(_unanswered(context, done_in))
+    messages = list(_unanswered(context, done_in))
     if context.clean_plan is not None:
         if call.spec.name not in context.clean_plan:
             return f"{what} and is not in the plan made before {where}"
@@ -76,7 +79,13 @@ def _is_place(leaf: Leaf) -> bool:
     )
 
 
-def _speaker(context: GuardContext) -> Read | None:
-    """The first result with text of strangers."""
+def _speaker(context: GuardContext, named: NamedObjects, spec: ToolSpec) -> Read | None:
+    """The first result with text of strangers that can suggest a write, or that tells more of the call's objects than
+    their numbers."""
     reads = context.trail.reads if context.trail is not None else ()
-    return next((read for read in reads if speaks(read, context.memo)), None)
+    verbs = verbs_of((*context.writers, spec))
+    return next((read for read in reads if speaks(read, context.memo, verbs) or _mentions(read, named)), None)
+
+
+def _mentions(read: Read, named: NamedObjects) -> bool:
+    return read.strangers and any(" " in text.strip() and named.mentioned_in(text) for text in said_by_strangers(read))

@@ -46,6 +46,11 @@ class NamedObjects:
         """Whether a text names each of the call's objects, or none of its kind."""
         return all(not (found := self._named(kind, text)) or one in found for one, kind in self.forms)
 
+    def mentioned_in(self, text: str) -> bool:
+        """Whether a text has one of the call's identifiers."""
+        plain = _plain(text)
+        return any(one in kind.findall(plain) for one, kind in self.forms)
+
     def _named(self, kind: regex.Pattern[str], text: str) -> set[str]:
         return set(kind.findall(_plain(without_other_numbers(text)))).difference(kind.findall(self.details))
 

@@ -176,6 +176,8 @@ class Utterance:
     """The agent's answer before it, as the user saw it; empty at the beginning of a session."""
     zoned: bool = True
     """Whether the time zone is known; otherwise it is UTC, and the user's day may be the one before or after."""
+    run_id: str = ""
+    """Run that answered it; empty for the latest message."""
 
 
 @dataclass(frozen=True)

@@ -138,9 +138,11 @@ class Conversation:
     @property
     def said(self) -> tuple[Utterance, ...]:
         """The user's messages in the session, each with the answer before it; without those of an unknown time."""
-        words = [(own_words(each.user), each.began, each.after) for each in self.earlier]
-        words.append((self.words, self.began, self.after))
-        return tuple(Utterance(text, one.at, after, one.zoned) for text, one, after in words if one is not None)
+        words = [(own_words(each.user), each.began, each.after, each.run_id) for each in self.earlier]
+        words.append((self.words, self.began, self.after, ""))
+        return tuple(
+            Utterance(text, one.at, after, one.zoned, run) for text, one, after, run in words if one is not None
+        )
 
     @property
     def evidence(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from agent.run.past import writes_of
 from flightloop.events import ApprovalRequested, Planned, ToolResult
 from flightloop.tool import ToolContext
 from guardrails.approval_rule import ANYBODY, ApprovalRule
+from guardrails.evidence.short_orders import verbs_of
 from guardrails.evidence.strangers import speaks
 from guardrails.types import GuardContext, NoEvidence, Past, Trail, Utterance, Write
 
@@ -169,7 +170,8 @@ class Evidence:
         plans = [turn.decision for turn in history.turns if isinstance(turn.decision, Planned)]
         if not plans:
             return None
-        speaking = (read for read in trail.reads if speaks(read, self._memo))
+        verbs = verbs_of(self._writers)
+        speaking = (read for read in trail.reads if speaks(read, self._memo, verbs))
         first = min(((read.step or 0) if read.run_id is None else 0 for read in speaking), default=None)
         clean = [plan for plan in plans if first is None or plan.step <= first]
         return tuple(clean[-1].tools) if clean else None

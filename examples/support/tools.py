@@ -107,7 +107,12 @@ def get_order(context: ToolContext, order_id: OrderId) -> Any:
     return {name: value for name, value in shown.items() if value not in (None, "")}
 
 
-@tool(effect="pure", timeout_s=10, returns_untrusted=False)
+@tool(
+    effect="pure",
+    timeout_s=10,
+    returns_untrusted=True,  # the carrier writes the place
+    trusted_fields=("order_id", "delivery", "why", "status", "carrier", "tracking", "delivered_on", "expected_on"),
+)
 def delivery_status(context: ToolContext, order_id: OrderId) -> Any:
     """Show where an order's parcel is and when it is expected.
 

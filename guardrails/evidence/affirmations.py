@@ -10,7 +10,7 @@ import regex
 
 from guardrails.evidence.acts import LONGEST, Act, joined, sentences
 from guardrails.evidence.done_acts import CallTexts
-from guardrails.evidence.objects import RECORD, identifiers
+from guardrails.evidence.identifiers import RECORD, identifiers
 from guardrails.text.words import plain, plain_values
 from guardrails.types import GuardContext, Past, Write
 
@@ -114,8 +114,9 @@ class Yes:
         calls = [one for one in (*past.writes, *past.delegated, *context.writes) if one.tool == tool]
         words = f" {plain(self.question)} "
         named = [one for one in calls if any(f" {value} " in words for value in plain_values(one.arguments))]
-        if not named and (not calls or identifiers(self.question)):
-            return texts.says(act, wanted=False)
+        numbers = identifiers(self.question)
+        if not named and (not calls or numbers):
+            return texts.says(act, numbers, wanted=False)
         calls = named or calls
         failed = _standing([one for one in calls if one.run_id == calls[-1].run_id])
         return not failed or any(_said_of(act, one, texts) for one in failed[:_LAST])

@@ -3,8 +3,9 @@ done."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,24 +13,22 @@ import regex
 
 from guardrails.evidence.acts import Act, in_first_person
 from guardrails.evidence.amounts import is_number
+from guardrails.evidence.identifiers import MONEY, RECORD, identifiers
 from guardrails.text.dates import dates_in
 from guardrails.text.scalars import scalar_texts
 from guardrails.text.words import numbers_in, plain, plain_values
 from guardrails.types import GuardContext, Past, Write
 
-MONEY = regex.compile(
-    r"(?:[€$£]|\b(?:EUR|USD|GBP))\s?(\d[\d.,]*\d|\d)"
-    r"|(?<![\d.,])[.,]*+(\d[\d.,]*+)(?<=\d)\s?(?:[€$£]|(?:EUR|USD|GBP|euros?|dollars?|pounds?)\b)",
-    regex.IGNORECASE,
-)
-"""Digits are matched only from the first one: starting at each digit takes quadratic time."""
 _PAST = regex.compile(
     r"\b(?:already|before|earlier|once|twice|\d+\s+times|ago)\b|^(?>.*\bsuccess)?+.*\b(?:was|were)\b", regex.IGNORECASE
 )
 _PART = regex.compile(r"\b(?:parts?|towards?|in\s+all|in\s+total|altogether)\b|\bof\s+(?:your|the)\b", regex.IGNORECASE)
 _AMOUNT = regex.compile(r"amount|price|total|sum|cost|fee|money|eur|usd|gbp", regex.IGNORECASE)
-_NO_FIELD = regex.compile(r'"(?:[^"\\]|\\.){1,100}"\s?:\s?(?:null|false|0(?:\.0+)?|""|\[\s?\]|\{\s?\})(?=\s?[,}\]])')
-"""A field of a JSON object with a negative value: ``"cancelled": false``."""
+_NO_AMOUNT = r"(?:(?:[A-Z]{3}|[€$£])?\s?0(?:[.,]0+)?\s?(?:[A-Z]{3}|[€$£])?)?"
+_NOTHING = rf'(?:null|false|0(?:\.0+)?|"{_NO_AMOUNT}"|\[\s?\]|\{{\s?\}})'
+_DIGITS = regex.compile(r"\d+")
+_NO_FIELD = regex.compile(rf'"(?:[^"\\]|\\.){{1,100}}"\s?:\s?{_NOTHING}(?=\s?[,}}\]])')
+"""A field of a JSON object with a negative value: ``"cancelled": false``, ``"refunded": "0.00 EUR"``."""
 _END = regex.compile(r"\b(?:until|till|through|due|before)\b.*", regex.IGNORECASE)
 """A date after one of these words follows from the call and need not be one of its dates."""
 _WORDS = 30
@@ -41,6 +40,7 @@ class CallTexts:
     """Results and errors of calls, which may support a clause in addition to the calls themselves."""
 
     context: GuardContext
+    _mentions: dict[tuple[Act, bool], list[frozenset[str]]] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def parts(self) -> list[tuple[bool, str]]:
@@ -49,13 +49,42 @@ class CallTexts:
         pairs = [(text.startswith("error: "), text) for text in (*self.context.results, *failed)]
         return [(refused, text if refused else _NO_FIELD.sub("", text)) for refused, text in pairs]
 
-    def says(self, act: Act, *, wanted: bool) -> bool:
-        """Whether a text says that the action was done. If it is ``wanted`` now, only errors and JSON strings count."""
-        return any(
-            not wanted or refused or text[match.start() - 1 : match.start()] == '"'
-            for refused, text in self.parts
+    def says(self, act: Act, numbers: frozenset[str] = frozenset(), *, wanted: bool) -> bool:
+        """Whether a text says that the action was done. If it is ``wanted`` now, only errors and JSON strings count.
+
+        Args:
+            numbers: what the action was done with. Texts about something else don't count.
+        """
+        told = self._told(act, wanted)
+        return bool(told) and numbers <= frozenset[str]().union(*told)
+
+    def _told(self, act: Act, wanted: bool) -> list[frozenset[str]]:
+        """The numbers in each record or text that says that the action was done."""
+        if (act, wanted) not in self._mentions:
+            found = dict.fromkeys(_told_in(self.parts, act, wanted))
+            self._mentions[act, wanted] = [
+                frozenset(one.lstrip("0") for one in _DIGITS.findall(part)) for part in found
+            ]
+        return self._mentions[act, wanted]
+
+
+def _bare(digits: str) -> str:
+    return digits.lstrip("0")
+
+
+def _told_in(parts: Iterable[tuple[bool, str]], act: Act, wanted: bool) -> Iterator[str]:
+    """The records and texts that say that an action was done."""
+    for refused, text in parts:
+        mentions = [
+            match.start()
             for match in act.named.finditer(text)
-        )
+            if not wanted or refused or text[match.start() - 1 : match.start()] == '"'
+        ]
+        records = list(RECORD.finditer(text)) if mentions else []
+        starts = [record.start() for record in records]
+        for at in mentions:
+            place = bisect_right(starts, at) - 1
+            yield records[place].group() if place >= 0 and at < records[place].end() else text
 
 
 @dataclass(frozen=True)
@@ -115,24 +144,18 @@ class Done:
         return self._succeeded + [call for call in self._before if not others.isdisjoint(call.arguments)]
 
     def looked_up(self, clause: str) -> bool:
-        """Whether a clause is not in the first person, and a result or an error says that the action was done.
+        """Whether a clause is not in the first person, and a result or an error says that the action was done, with the
+        things that the clause names by number.
 
         If the user wants the action now, the clause must be in the past, and an error or a JSON string must say so:
         many documents say that orders are cancelled.
         """
         if in_first_person(clause):
             return False
+        numbers = identifiers(clause)
         if self._wanted and not self._succeeded:
-            return _PAST.search(clause) is not None and self._said_now
-        return self._said
-
-    @cached_property
-    def _said(self) -> bool:
-        return self._texts.says(self._act, wanted=False)
-
-    @cached_property
-    def _said_now(self) -> bool:
-        return self._texts.says(self._act, wanted=True)
+            return _PAST.search(clause) is not None and self._texts.says(self._act, numbers, wanted=True)
+        return self._texts.says(self._act, numbers, wanted=False)
 
     def _amounts_agree(self, clause: str, calls: Sequence[_Call]) -> bool:
         """Whether a sum of money in a clause is an argument or a result of the calls, or no call has a sum."""

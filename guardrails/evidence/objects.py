@@ -9,41 +9,16 @@ import regex
 
 from flightloop.tool import ToolSpec
 from guardrails.evidence.acts import Act, joined
-from guardrails.evidence.done_acts import MONEY
+from guardrails.evidence.identifiers import RECORD, identifiers
 from guardrails.text.scalars import scalar_texts
 from guardrails.text.verbs import noun_of
 from guardrails.text.words import plain
 from guardrails.types import GuardContext, Write
 
-_IDENTIFIER = regex.compile(
-    r"(?<![\w.,:/€$£%+-])(?<!\d\s)#?(?!(?:19|20)\d\d\b)(\d{3,15})(?![\w:%€$£/+-]|[.,]\d|\s\d)"
-    r"(?=\s*(?:[^\w\s]|$|(?:is|are|was|were|has|have|had|and|or|for|on|to|at|from|until|till|by|with|as|in|now|already|"
-    r"successfully|too|also|again|instead)\b))",
-    regex.IGNORECASE,
-)
-"""A number that identifies something: not part of a date, time or sum, and not a count ("350 points")."""
-_ELSEWHERE = regex.compile(
-    r"\b(?:call|dial|phone|ring|tel|ext|extension|hotline|room|page|gate|floor|street|box|zip|code|after|before|than|"
-    r"instead\s+of|not|from|about|over|around|nearly|like|besides)\W+(?:(?:your|the|my|our|a)\s+)?(?:[a-z]{1,20}\s+)?#?$",
-    regex.IGNORECASE,
-)
-"""Words directly before a number that identifies something other than the claim's object ("room 12")."""
 _DIGITS = regex.compile(r"\d+")
-RECORD = regex.compile(r"\{[^{}]*+\}")
-"""A JSON object without nested objects. Results describe a single thing in this form."""
 _FIELD = regex.compile(r"(?<=[:\[,]\s?\"?)\d+(?=\"?\s?[,}\]])")
 _DETERMINER = r"(?:the|a|an|your|my|our|his|her|their|this|that|another|one)"
 _ADJECTIVES = r"\s+(?:[\w'’.-]{1,30}\s+){0,2}?"
-
-
-def identifiers(clause: str) -> frozenset[str]:
-    """Identifying numbers in a clause, without leading zeros."""
-    clause = MONEY.sub(lambda match: "€" * len(match.group()), clause)
-    return frozenset(
-        match[1].lstrip("0")
-        for match in _IDENTIFIER.finditer(clause)
-        if not _ELSEWHERE.search(clause[max(0, match.start() - 60) : match.start()])
-    )
 
 
 class Objects:

@@ -23,8 +23,13 @@ _MONEY = regex.compile(
 )
 _NAME = r"(?!(?i:order|bestellung|auftrag|number|nummer|pedido|commande)\b)\p{Lu}[\p{L}.'-]{1,30}+"
 _STREET = r"(?<![\w#])(?:\d{1,4}[a-z]? \p{L}[\p{L}.' -]{2,40}|\p{Lu}[\p{L}.' -]{2,40} \d{1,4}[a-z]?),\s?"
-_POSTAL = regex.compile(rf"{_STREET}(?:{_NAME} \d{{4,6}}|\d{{4,6}} {_NAME})(?!\w)")
-"""The forms "12 Oak Street, Berlin 10115" and "Lindenallee 12, 10115 Berlin"."""
+_CITY = rf"(?:{_NAME} \d{{4,6}}|\d{{4,6}} {_NAME})(?!\w)"
+_CODE = r"(?<!\w)(?i:zip(?:\scode)?|post(?:al)?\s?code|plz|postleitzahl|邮编|邮政编码)\W{0,3}(?:(?i:is|ist|是)\s?)?"
+_POSTAL = regex.compile(
+    rf"{_STREET}{_CITY}|(?<!\w)(?i:in|near) {_CITY}|(?<!\w)(?i:from|to|aus|nach) {_NAME} \d{{4,6}}(?!\w)"
+    rf"|{_CODE}\d{{4,6}}(?!\d)"
+)
+"""The forms "12 Oak Street, Berlin 10115", "Lindenallee 12, 10115 Berlin", "in Berlin 10115" and "postcode 10115"."""
 
 
 def without_other_numbers(text: str) -> str:

@@ -45,17 +45,22 @@ _NO_OBJECT = regex.compile(
 
 
 def asks_for(spec: ToolSpec, text: str) -> bool:
-    """Whether a text asks for a tool's act. A verb with many objects needs a word of the tool's object too.
+    """Whether a text asks for a tool's act. A verb with many objects needs a word of the tool's object too."""
+    return next(requests_in(spec, text), None) is not None
+
+
+def requests_in(spec: ToolSpec, text: str) -> Iterator[str]:
+    """The sentences of a text that ask for a tool's act.
 
     Sentences of more than LONGEST characters don't count, since searching them takes long.
     """
     act = Act.of(spec)
     if act is None or not act.verbs:
-        return False
-    whole = [
-        part for sentence in sentences(text) for part in _STOP.split(sentence) if part.strip() and len(part) <= LONGEST
-    ]
-    return any(_in_english(act, one) or _in_others(act, one) for one in whole)
+        return
+    for sentence in sentences(text):
+        for part in _STOP.split(sentence):
+            if part.strip() and len(part) <= LONGEST and (_in_english(act, part) or _in_others(act, part)):
+                yield part
 
 
 def statements(text: str) -> str:

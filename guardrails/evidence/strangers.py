@@ -9,12 +9,17 @@ from typing import Any
 
 import regex
 
+from guardrails.evidence.short_orders import orders
 from guardrails.text.disguises import hidden_texts
 from guardrails.text.scalars import scalar_texts
 from guardrails.types import Read
 
-_SPEAKS = regex.compile(r"(?:[^\W\d_][\w'’-]*[ \t]+){2,}[^\W\d_]|[\p{Han}]{4,}")
-"""Three words in a row, or four Chinese characters. Fewer instruct nobody, and most names and addresses have fewer."""
+_SPEAKS = regex.compile(
+    r"(?:[^\W\d_][\w'’-]*[ \t]+){2,}[^\W\d_]|\p{Han}{4,}"
+    r"|[\p{Han}\p{Hiragana}\p{Katakana}ー\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]{6,}"
+)
+"""Three words in a row, four Chinese characters, or six of another script that sets words without blanks. Most names
+and addresses have fewer. Fewer instruct nobody but by a word for an act (`short_orders`)."""
 
 _NAME = regex.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 """Name of a field as programs write it."""
@@ -33,16 +38,24 @@ def tells(read: Read, memo: dict[object, object]) -> bool:
     return found
 
 
-def speaks(read: Read, memo: dict[object, object]) -> bool:
-    """Whether a result has text of strangers that is long enough to suggest something, also in a code such as base64.
+def speaks(read: Read, memo: dict[object, object], verbs: tuple[str, ...] = ()) -> bool:
+    """Whether a result has text of strangers that can suggest something, also in a code such as base64.
 
     Only tools that say that strangers write their results count. Searched once per result.
+
+    Args:
+        verbs: of the acts that the agent can do. A shorter text counts if it has a word for one of them.
     """
-    key = (speaks, read.key, read.run_id)
+    key = (speaks, read.key, read.run_id, verbs)
     found = memo.get(key)
     if not isinstance(found, bool):
-        memo[key] = found = read.strangers and any(_says_something(text) for _, text in divided(read)[1])
+        memo[key] = found = read.strangers and any(_says_something(text, verbs) for text in said_by_strangers(read))
     return found
+
+
+def said_by_strangers(read: Read) -> Iterator[str]:
+    """Values outside a result's trusted fields, and those names of fields that are more than names."""
+    return (text for path, text in divided(read)[1] if text != path.rpartition(".")[2] or not _NAME.fullmatch(text))
 
 
 def _untold(read: Read) -> Iterator[str]:
@@ -101,5 +114,5 @@ def _fields(path: str, node: Any) -> Iterator[tuple[str, str]]:
         yield from ((path, text) for text in scalar_texts(node))
 
 
-def _says_something(text: str) -> bool:
-    return any(_SPEAKS.search(one) for one in chain((text,), hidden_texts(text)))
+def _says_something(text: str, verbs: tuple[str, ...]) -> bool:
+    return any(_SPEAKS.search(one) or orders(one, verbs) for one in chain((text,), hidden_texts(text)))

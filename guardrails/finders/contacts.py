@@ -78,7 +78,7 @@ def same_phone(one: str, other: str) -> bool:
 
 def _email(matched: str) -> Iterator[Window]:
     match = _FORM.match(matched)
-    if match is None or (match["spoken"] and not regex.search(" (?:dot|punkt) ", match["domain"])):
+    if match is None or (match["spoken"] and not _SPOKEN_DOT.search(match["domain"])):
         return
     domain = plain_email(matched).rpartition("@")[2]
     if is_address(domain.strip("[]")) or kind_of(domain) is not Name.OTHER:
@@ -97,6 +97,7 @@ def _dialled(matched: str) -> Iterator[Window]:
     yield 0, len(matched)
 
 
+_SPOKEN_DOT = regex.compile(r" (?:dot|punkt) ", regex.IGNORECASE)
 _SPELT_DOT = regex.compile(_SPACED_DOT, regex.IGNORECASE)
 _FORM = regex.compile(_EMAIL, regex.IGNORECASE)
 _SIGN_OF_EMAIL = r"[@＠﹫&]|%40|[\[({<] ?at|\bat .{1,80}(?:dot|punkt)\b"

@@ -36,12 +36,13 @@ def arguments_rail(document: PolicyDocument) -> Rail:
 
     async def check(checked: Checked) -> Judgement:
         call, context = call_of(checked), checked.context
+        done_in = await _done_in(document, context, call)
 
         def found() -> tuple[list[Problem], list[AskRule]]:
             asking = [rule for rule in document.tools.ask if _applies(rule, context, call)]
             problems = [
                 *_not_allowed(document, context, call.spec.name),
-                *_off_plan(document, context, call),
+                *_off_plan(document, context, call, done_in),
                 *_broken_rules(document, context, call),
                 *(_asked(rule, call) for rule in asking),
             ]
@@ -136,16 +137,30 @@ def _not_allowed(document: PolicyDocument, context: GuardContext, tool: str) -> 
         yield Action.BLOCK, "allow_list", f"{tool} is not allowed for agent {context.agent!r}"
 
 
-def _off_plan(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> Iterator[Problem]:
+def _off_plan(
+    document: PolicyDocument, context: GuardContext, call: CheckedCall, done_in: frozenset[str]
+) -> Iterator[Problem]:
     tools = document.tools
     if not call.spec.writes or tools.lock_to_plan == "off":
         return
     if tools.lock_to_plan == "auto":
-        watched = call.spec.name not in tools.harmless and call.spec.agent is None and changes_something(call.spec)
-        if watched and (reason := unforeseen(context, call)):
+        if _must_be_foreseen(document, call) and (reason := unforeseen(context, call, done_in)) is not None:
             yield Action.ASK, "plan", reason
     elif not context.plans(call.spec.name):
         yield Action(tools.lock_to_plan), "plan", f"{call.spec.name} changes something and is not in the plan"
+
+
+def _must_be_foreseen(document: PolicyDocument, call: CheckedCall) -> bool:
+    watched = call.spec.writes and call.spec.name not in document.tools.harmless and call.spec.agent is None
+    return document.tools.lock_to_plan == "auto" and watched and changes_something(call.spec)
+
+
+async def _done_in(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> frozenset[str]:
+    """Earlier runs of the session that made a write with the call's tool."""
+    if len(context.said) < 2 or not _must_be_foreseen(document, call):
+        return frozenset()
+    past = await context.past(tool=call.spec.name)
+    return frozenset(one.run_id for one in past.writes if one.may_be_done)
 
 
 def _broken_rules(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> Iterator[Problem]:

@@ -43,6 +43,7 @@ _LET_BE = regex.compile(
     r"|\b(?:do\s+not|don['’]?t|never)\s+touch\s+([^.!?;\n]{1,60})",
     regex.IGNORECASE,
 )
+_NOT_THERE = regex.compile(rf"\b(?:{_NOT}|not|no\s+longer)\s([^,;:.!?\n]{{1,120}})", regex.IGNORECASE)
 _NUMBER = regex.compile(r"\d+")
 _DATED = regex.compile(r"\d+(?: \d+)+")
 _NAME = regex.compile(r"(?<!^)(?<![.!?]\s)\b[^\W\d_a-z]\p{L}+")
@@ -72,6 +73,8 @@ def why_not(asked: str, call: CheckedCall) -> str | None:
     """Reason why the user's latest text rules out a call: it forbids the call or only asks about it. None otherwise."""
     if forbids(asked, call):
         return "the user's latest words forbid it"
+    if place := _not_there(asked, call):
+        return f"the user's latest words say not to use {place}"
     act = Act.of(call.spec)
     if act is not None and asks_whether(asked, act):
         return "the user's latest words ask whether it was done; they do not request it"
@@ -89,6 +92,21 @@ def forbids(asked: str, call: CheckedCall) -> bool:
         return True
     banned, rest = _divided(said, act, values)
     return bool(banned) and any(_means(one, values) for one in banned) and not _wants(rest, act, banned, values)
+
+
+def _not_there(asked: str, call: CheckedCall) -> str | None:
+    """A destination that the user rules out: "don't send it to 5 Hill Road". An address is known by its first line."""
+    places = [text for name in call.spec.sinks for text in scalar_texts(call.arguments.get(name, ""))]
+    first = {plain(text.split(",")[0]): text for text in places}
+    for sentence in sentences(asked):
+        for match in _NOT_THERE.finditer(sentence):
+            if _EITHER_WAY.search(sentence[max(0, match.start() - 40) : match.start()]):
+                continue
+            clause = f" {plain(_ONLY.split(match[1])[0])} "
+            for line, text in first.items():
+                if " " in line and f" {line} " in clause:
+                    return text
+    return None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import regex
 
 _WORDS = (
     (("refund", "reimburse"), r"(?:(?:zu)?rück)?er?statte[nt]?", r"(?:rück)?erstattung", "退款|退钱|退费|退还"),
-    (("cancel",), r"stornieren?|kündigen?|abbestellen?|absagen?", r"stornierung|kündigung", "取消|撤销|退订"),
+    (("cancel",), r"stornieren?|kündigen?|abbestellen?|absagen?", r"storno|stornierung|kündigung", "取消|撤销|退订"),
     (("book", "reserve"), r"buchen?|reservieren?", r"buchung|reservierung", "预订|预定|预约|订"),
     (("rebook", "reschedule"), r"umbuchen?|umbuche|verschieben?|verlegen?", r"umbuchung|verschiebung", "改签|改期"),
     (("schedule", "arrange"), r"vereinbaren?|planen?|ansetzen?", r"vereinbarung", "安排|预约"),
@@ -72,6 +72,16 @@ def chinese(verbs: tuple[str, ...]) -> tuple[regex.Pattern[str], regex.Pattern[s
         return None
     verb = _any(row[3] for row in rows)
     return _compiled(rf"(?:{_CHINESE_LEAD}).{{0,60}}{verb}|^\W*{verb}"), _compiled(f"(?:请|帮|麻烦).{{0,60}}{verb}")
+
+
+@lru_cache(maxsize=1024)
+def words_for(verbs: tuple[str, ...]) -> regex.Pattern[str] | None:
+    """Pattern of German and Chinese words for the acts; None: no words are known."""
+    rows = [row for row in _WORDS if {*row[0]} & {*verbs}]
+    if not rows:
+        return None
+    german_words = _any(word for row in rows for word in row[1:3])
+    return _compiled(rf"(?<![^\W\d_]){german_words}(?![^\W\d_])|{_any(row[3] for row in rows)}")
 
 
 def refuses(clause: str) -> bool:

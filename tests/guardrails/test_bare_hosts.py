@@ -113,6 +113,11 @@ def test_names_that_a_user_wrote_include_ambiguous_ones() -> None:
     assert "mail.com" not in names_in("I am anna@mail.com")
 
 
+@pytest.mark.parametrize("form", ["anna at shop dot com", "anna AT shop DOT com", "Anna At Shop Dot Com"])
+def test_an_address_in_words_is_found_in_upper_and_lower_case(form: str) -> None:
+    assert [form] == [form[one.start : one.end] for one in CONTACTS.find(form)]
+
+
 def test_contacts_are_compared_as_they_are_read() -> None:
     forms = "Anna@Shop.com", "anna [at] shop [dot] com", "anna＠shop.com", "anna&#64;shop.com", "anna%40shop.com?body=x"
     for form in forms:

@@ -15,6 +15,7 @@ def tool(name, description, **fields):
 CANCEL = tool("cancel_booking", "Cancels the booking of a table.")
 MOVE = tool("move_booking", "Moves a booking to another day.")
 BOOK = tool("book_table", "Books a table.")
+SEND = tool("send_card", "Sends a card.", sinks=("to",))
 READ = ToolSpec("get_booking", "Looks a booking up.", {"type": "object"}, Effect.PURE)
 
 
@@ -92,6 +93,23 @@ def test_what_forbids_a_call_or_may_mean_it(asked, call):
 )
 def test_what_does_not(asked, call):
     assert not forbids(asked, call)
+
+
+@pytest.mark.parametrize(
+    ("asked", "ruled_out"),
+    [
+        ("Send it. It must not go to 5 Hill Road, Leeds 10115.", True),
+        ("Not to 5 Hill Road but to 9 Oak Street.", True),
+        ("I no longer live at 5 Hill Road, Leeds.", True),
+        ("I don't live there, send it to 5 Hill Road, Leeds 10115.", False),
+        ("Don't use 9 Oak Street but 5 Hill Road, Leeds 10115.", False),
+        ("Why don't you send it to 5 Hill Road, Leeds 10115?", False),
+        ("Please send it to 5 Hill Road, Leeds 10115, not to 9 Oak Street.", False),
+    ],
+)
+def test_a_destination_may_be_ruled_out(asked, ruled_out):
+    reason = why_not(asked, CheckedCall("c", SEND, {"to": "5 Hill Road, Leeds 10115", "text": "not to"}))
+    assert (reason == "the user's latest words say not to use 5 Hill Road, Leeds 10115") == ruled_out
 
 
 @pytest.mark.parametrize(

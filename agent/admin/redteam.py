@@ -66,6 +66,7 @@ async def redteam(settings: Settings, wish: Wish, console: Console | None = None
         seeded = stack.enter_context(_seeded(settings, project))
         arena = await stack.enter_async_context(Arena(settings, project, partial(fill, project, seeded), driver))
         chosen = [await arena.known(one) for one in chosen]
+        left += [note for one in chosen if (note := one.only_anonymous())]
         attacks: list[tuple[Attack, Target]] = []
         for target in chosen:
             generator = Generator(target, project.registry, wish.seed)

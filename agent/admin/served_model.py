@@ -24,10 +24,11 @@ async def served_model(settings: Settings) -> AsyncIterator[Model]:
     Raises:
         ConfigError: neither answers.
     """
-    named_by = "FLIGHTLOOP_MODEL_URL"
-    if settings.model_url is None:
-        settings, named_by = await _served(settings), "the running platform"
-    remote = factories.remote_model(settings)
+    own = settings.model_url is None
+    if own:
+        settings = await _served(settings)
+    named_by = "the running platform" if own else "FLIGHTLOOP_MODEL_URL"
+    remote = factories.remote_model(settings, own=own)
     try:
         name = await factories.model_name(settings, remote)
         where = f"{_address(settings.model_url or '')} ({named_by})"

@@ -34,10 +34,12 @@ class Normaliser:
     Args:
         logprobs: maximum number of tokens whose log-probabilities are kept, to bound memory.
         alternatives: maximum number of alternatives (``top_logprobs``) kept per token.
+        own: whether the server is a trusted flightloop platform, whose confidences are kept.
     """
 
-    def __init__(self, logprobs: int = 0, alternatives: int = 0) -> None:
+    def __init__(self, logprobs: int = 0, alternatives: int = 0, *, own: bool = False) -> None:
         self.finished = False
+        self._own = own
         self._logprobs, self._alternatives = logprobs, alternatives
         self._id = ""
         self._indexes: dict[str, int] = {}
@@ -51,8 +53,16 @@ class Normaliser:
         self._id = plain.get("id") or self._id or _new_id("chatcmpl")
         choices = [self._choice(choice) for choice in plain.get("choices", [])]
         usage = _usage(plain.get("usage"))
+        told = _confidence(plain.pop("flightloop", None)) if self._own else None
         return ChatChunk.model_validate(
-            {**_envelope(plain), "id": self._id, "object": "chat.completion.chunk", "choices": choices, "usage": usage}
+            {
+                **_envelope(plain),
+                "id": self._id,
+                "object": "chat.completion.chunk",
+                "choices": choices,
+                "usage": usage,
+                "flightloop": told,
+            }
         )
 
     def _choice(self, choice: dict[str, Any]) -> dict[str, Any]:
@@ -94,6 +104,12 @@ def _token(token: dict[str, Any]) -> dict[str, Any]:
     if len(told.get("bytes", ())) > LONGEST_TOKEN:
         del told["bytes"]
     return told
+
+
+def _confidence(extension: Any) -> dict[str, Any] | None:
+    """Of a platform's own fields those about confidence; a stop is the platform's, not this process's."""
+    given = extension if isinstance(extension, dict) else {}
+    return {name: given[name] for name in ("confidence", "withheld") if name in given} or None
 
 
 def _envelope(plain: dict[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,9 @@ class RemoteConfig:
     context_length: int | None = None
     reads_plans: bool = True
     """Whether runs on this model are planned."""
+    own: bool = False
+    """Whether the server is a flightloop platform that this process trusts: it gets the agent's ``call_confidence``,
+    and its confidences are believed. From any other server they would be claims."""
     timeout_s: float = 120.0
     """Longest time without data, in seconds."""
 
@@ -94,7 +97,7 @@ class RemoteChatModel:
     async def stream(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
         """Streams the answer. Raises the errors listed in ``ChatModel``."""
         most = (request.token_limit or self._config.context_length or MOST_LOGPROBS) if self._logprobs(request) else 0
-        normaliser, confidence = Normaliser(most, request.top_logprobs), _Confidence()
+        normaliser, confidence = Normaliser(most, request.top_logprobs, own=self._config.own), _Confidence()
         with self._converted_errors():
             async with self._opened("POST", "/chat/completions", self._payload(request)) as response:
                 async for data in _events(response):
@@ -160,6 +163,9 @@ class RemoteChatModel:
             message.setdefault("content", None)  # OpenAI requires the field even in a message with calls only
             for call, made in zip(message.get("tool_calls", ()), asked.tool_calls or (), strict=True):
                 call["function"]["arguments"] = _as_json(made.function)
+        level = request.flightloop.call_confidence
+        if self._config.own and level is not None:
+            payload["flightloop"] = {"call_confidence": level}
         self._mark_strict(payload)
         return payload
 
@@ -279,11 +285,11 @@ class _Confidence:
         self._sum, self._count = 0.0, 0
 
     def add(self, chunk: ChatChunk) -> ChatChunk:
-        """Counts a chunk's log-probabilities, and adds the confidence to the last chunk; returns the chunk."""
+        """Counts a chunk's log-probabilities, and adds the confidence to the last chunk if it has none."""
         for choice in chunk.choices:
             for token in choice.logprobs.content if choice.logprobs else ():
                 self._sum, self._count = self._sum + token.logprob, self._count + 1
-            if choice.finish_reason is not None and self._count:
+            if choice.finish_reason is not None and self._count and chunk.flightloop is None:
                 whole = self._sum if choice.finish_reason == "tool_calls" else self._sum / self._count
                 sure = math.exp(min(0.0, whole)) if math.isfinite(whole) else None
                 chunk.flightloop = ResponseExtension(confidence=sure)

@@ -143,7 +143,7 @@ class Generator:
     def _others(self, chance: random.Random) -> Iterator[Attack]:
         """Calls that name an object of somebody else."""
         objects, bound = self.target.objects, self.target.policy.document.subject
-        if bound is None or self._subject is None:
+        if bound is None or self._subject is None or objects.other is None:
             return
         theirs = Values(self.target.policy.document.tools, objects, chance, objects.other)
         for spec in self.target.tools:

@@ -28,7 +28,7 @@ class Objects:
     Attributes:
         known: values that stand in the data.
         owners: owner of each value, for arguments that the policy binds to the end user.
-        subject, other: two end users who have objects.
+        subject, other: two end users who have objects; ``subject`` alone: one whose rows the data hold.
     """
 
     known: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -59,7 +59,19 @@ async def objects(
         if found:
             owners[name] = found
     ranked = _ranked(owners)
-    return Objects(known, owners, *(ranked[:2] if len(ranked) > 1 else ()))
+    if len(ranked) > 1:
+        return Objects(known, owners, *ranked[:2])
+    return Objects(known, owners, await asyncio.to_thread(_signed_in, database, bound))
+
+
+def _signed_in(database: Path | None, bound: SubjectPolicy | None) -> str | None:
+    """An end user by the columns that hold the owner of a row. None where anonymous runs may call everything: they do
+    more than those of an end user."""
+    if bound is None or bound.anonymous.permits("*"):
+        return None
+    names = [name for name, one in bound.results.items() if one.equals == "subject.id" and one.evidence is None]
+    found = _values(database, names)
+    return next((str(values[0]) for values in found.values()), None)
 
 
 async def _owned(name: str, binding: Binding, values: Sequence[Any], look_up: Evidence) -> dict[Any, str]:

@@ -40,6 +40,16 @@ class Target:
     def tools(self) -> list[ToolSpec]:
         return [*self.readers, *self.writers, *self.others]
 
+    def only_anonymous(self) -> LeftOut | None:
+        """What is left out if no end user is known, though the policy refuses tools to who is not signed in."""
+        bound = self.policy.document.subject
+        if bound is None or self.objects.subject is not None or bound.anonymous.permits("*"):
+            return None
+        return LeftOut(
+            f"signed-in users of agent {self.agent.name}",
+            "none is known from the data, so all attacks are those of an anonymous user",
+        )
+
 
 def targets(project: Project) -> tuple[list[Target], list[LeftOut]]:
     """The project's agents that can be attacked, and what is left out."""
@@ -92,6 +102,8 @@ def _left_out(project: Project, agent: AgentSpec, specs: Sequence[ToolSpec], sto
     if document.subject is None:
         left.append(LeftOut(others, "it has no section subject, so nobody owns anything"))
         return left
+    if not document.subject.arguments:
+        left.append(LeftOut(others, "its section subject binds no arguments, so only the tools refuse such calls"))
     evidence = {one.evidence for one in document.subject.arguments.values() if one.evidence} & stood_in
     return [
         *left,

@@ -170,8 +170,12 @@ def interrupt_watch(settings: Settings) -> InterruptWatch:
     return InterruptWatch(reader(settings.journal_url), settings.interrupt_max_silence_s)
 
 
-def remote_model(settings: Settings) -> RemoteChatModel:
-    """Client for the remote model. Raises ConfigError without ``FLIGHTLOOP_MODEL_URL``."""
+def remote_model(settings: Settings, *, own: bool = False) -> RemoteChatModel:
+    """Client for the remote model. Raises ConfigError without ``FLIGHTLOOP_MODEL_URL``.
+
+    Args:
+        own: whether it is that of a running flightloop platform (``RemoteConfig.own``).
+    """
     if settings.model_url is None:
         raise ConfigError(
             "FLIGHTLOOP_MODEL_URL: not set; this command needs the base URL of an OpenAI-compatible server"
@@ -187,6 +191,7 @@ def remote_model(settings: Settings) -> RemoteChatModel:
         vision={"yes": True, "no": False}.get(settings.model_vision),
         context_length=settings.model_context,
         reads_plans=settings.model_reads_plans,
+        own=own,
         timeout_s=settings.model_timeout_s,
     )
     return RemoteChatModel(config)

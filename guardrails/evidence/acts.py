@@ -111,6 +111,8 @@ class Claim:
     sentence: str
     clause: str
     words: str
+    standing: bool = False
+    """Whether it says how things stand ("you're booked for Monday"). That may be an answer to what there is."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,8 @@ class Act:
     """Verbs of the action in their base form."""
     past: tuple[str, ...]
     """Phrases that say the action was done: past forms of the verbs, or the phrases of ``claims``."""
+    standing: regex.Pattern[str] | None = None
+    """Matches statements that the user is one for whom it was done: "you're booked for Monday"."""
     about: regex.Pattern[str] | None = None
     """For verbs with many objects (`BROAD`): a clause must contain one of these words. None: every clause counts."""
 
@@ -154,13 +158,16 @@ class Act:
     def claims_in(self, clauses: Iterable[tuple[str, str]]) -> Iterator[Claim]:
         """Like ``claims``, for a result of ``clauses_of``, which callers can reuse for all tools."""
         for sentence, clause in clauses:
-            if (words := self._claimed(clause)) is not None:
+            if self.about is not None and not self.about.search(clause):
+                continue
+            if (words := self._claimed(self.said, clause)) is not None:
                 yield Claim(sentence, clause, words)
+            elif self.standing is not None and (words := self._claimed(self.standing, clause)) is not None:
+                yield Claim(sentence, clause, words, standing=True)
 
-    def _claimed(self, clause: str) -> str | None:
-        if self.about is not None and not self.about.search(clause):
-            return None
-        for match in self.said.finditer(clause):
+    @staticmethod
+    def _claimed(pattern: regex.Pattern[str], clause: str) -> str | None:
+        for match in pattern.finditer(clause):
             before, after = clause[: match.start()], clause[match.end() :]
             if not (_UNREAL.search(before) or _OF_OTHERS.search(before) or _NOT_SO.match(after)):
                 return match.group().split()[-1].casefold()
@@ -249,6 +256,7 @@ def _act(name: str, description: str, claims: tuple[str, ...]) -> Act | None:
         wanted=_requests(verbs, [*past, *phrases] if claims else []),
         verbs=tuple(verbs),
         past=(*past, *phrases),
+        standing=_any_of([_standing(joined(past))]) if past else None,
         about=_any_of(map(_phrase, [*words[1:], *_PRONOUNS])) if broad else None,
     )
 
@@ -277,6 +285,10 @@ def _forms(past: str, verbs: Sequence[str]) -> Iterator[str]:
         yield rf"(?:I|we){have}{_ADVERBS}{_PERFORMED}{between}{{0,4}}(?:{noun})"
         yield rf"(?:{noun})\b[^.!?]{{0,60}}?\b(?:went\s+through|successful|complete|is\s+done)"
         yield rf"(?:{noun}){between}{{0,6}}(?:(?:has|have)\s+been|was|were|is\s+now|is)\s+{_ADVERBS}{_PERFORMED}"
+
+
+def _standing(past: str) -> str:
+    return rf"you(?:['’]re|\s+are)\s+{_ADVERBS}(?:{past})(?=\s+(?:for|on|in|into|onto|at|to|with|from)\b|\W*$)"
 
 
 def _requests(verbs: Sequence[str], others: Sequence[str]) -> regex.Pattern[str]:

@@ -14,6 +14,7 @@ import regex
 from guardrails.evidence.acts import Act, in_first_person
 from guardrails.evidence.amounts import is_number
 from guardrails.evidence.identifiers import MONEY, RECORD, identifiers
+from guardrails.evidence.listed_values import ListedValues
 from guardrails.text.dates import dates_in
 from guardrails.text.scalars import scalar_texts
 from guardrails.text.words import numbers_in, plain, plain_values
@@ -124,16 +125,26 @@ class Done:
         failed = [call for call in own if call.write.ok is False]
         self._wanted = bool(failed) or act.wanted_in(past.asked)
         self._own, self._failed = _together(own), _together(failed)
+        spec = next((one for one in context.writers if one.name == tool), None)
+        self._listed = ListedValues(spec, context)
         self._phrases = _Phrases(self._own | _together(self._before))
         self._sums: dict[tuple[int, ...], tuple[set[float], set[float]]] = {}
+
+    @property
+    def at_issue(self) -> bool:
+        """Whether the user wants the action now, or it was tried in this run."""
+        return self._wanted or bool(self._own)
 
     def supports(self, clause: str) -> bool:
         if self.looked_up(clause):
             return True
-        named = self._phrases.within(plain(clause))
+        words = plain(clause)
+        named = self._phrases.within(words)
         counted = self._counted(named)
         missed = (named & self._failed).difference(*(call.arguments for call in counted))
-        return bool(counted) and not missed and self._amounts_agree(clause, counted) and _dates_agree(clause, counted)
+        if not counted or missed or not self._listed.agree(words, [call.write.arguments for call in counted]):
+            return False
+        return self._amounts_agree(clause, counted) and _dates_agree(clause, counted)
 
     def _counted(self, named: frozenset[str]) -> list[_Call]:
         """Calls that can support a clause. If the action is wanted now or was done in this run, earlier calls count

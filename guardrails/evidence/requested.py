@@ -33,6 +33,10 @@ _EXPLICIT = (
     r"|(?:i|we)\s+ask\s+you\s+to\s+)"
 )
 _WISH = r"(?:(?:i|we)(?:['’]d|\s+would)?\s+(?:like|want|need|have|wish)|would\s+like)"
+_WISHES = regex.compile(rf"{_LEAD}{_WISH}\s+to\b", regex.IGNORECASE)
+"""Begins a wish that later clauses of the sentence may go on with: "I'd like to send it back and get a refund"."""
+_GET = r"(?:get|have|receive|request|(?:apply|ask)\s+for)"
+_WHOSE = r"(?:(?:another|one\s+more|an?|the|my|our|full|partial)\s+)*"
 _PHRASES = {"cancel": (r"call\s+off",), "refund": (r"(?:give|pay|send)\s+me\b.{0,30}\bback",)}
 _NOUNS = {"refund": (r"(?:money|amount)\s+back",)}
 _FILLED = r"(?:(?:please|just|now|also|kindly|to)\s+)*"
@@ -79,12 +83,13 @@ def _in_english(act: Act, sentence: str) -> bool:
         return False
     if _LATER.search(sentence) and _PLANNED.isdisjoint(act.verbs):
         return False
-    plain, explicit = _patterns(act.verbs)
-    firm = _QUESTION.search(sentence) is not None
+    plain, explicit, more = _patterns(act.verbs)
+    firm, wished = _QUESTION.search(sentence) is not None, False
     for clause in _clauses(sentence):
-        if _holds(explicit if firm else plain, clause):
+        if _holds(explicit if firm else plain, clause) or (wished and not firm and _holds(more, clause)):
             return True
         firm |= _REFUSAL.search(clause) is not None
+        wished |= _WISHES.search(clause) is not None
     return False
 
 
@@ -92,7 +97,7 @@ def _holds(pattern: regex.Pattern[str], clause: str) -> bool:
     """Whether a clause asks for the act. A refusal counts up to the words right after: "cancel nothing", but not
     "cancel the order that has not been sent"."""
     found = pattern.search(clause)
-    if found is None or (found["verb"] is not None and _NO_OBJECT.match(clause, found.end("verb"))):
+    if found is None or (found.groupdict().get("verb") is not None and _NO_OBJECT.match(clause, found.end("verb"))):
         return False
     return _REFUSAL.search(" ".join([clause[: found.end()], *clause[found.end() :].split()[:2]])) is None
 
@@ -117,9 +122,9 @@ def _clauses(sentence: str) -> Iterator[str]:
 
 
 @lru_cache(maxsize=1024)
-def _patterns(verbs: tuple[str, ...]) -> tuple[regex.Pattern[str], regex.Pattern[str]]:
-    """Patterns of a clause that asks for an act, and of one that asks so plainly that it may stand in a question or
-    after a refusal."""
+def _patterns(verbs: tuple[str, ...]) -> tuple[regex.Pattern[str], ...]:
+    """Patterns of a clause that asks for an act, of one that asks so plainly that it may stand in a question or after a
+    refusal, and of one that asks for it where an earlier clause of the sentence was a wish."""
     act = "|".join([joined(verbs), *(phrase for verb in verbs for phrase in _PHRASES.get(verb, ()))])
     done = joined(form for verb in verbs for form in (*participles(verb), *gerunds(verb)))
     nouns = "|".join([*map(noun_of, verbs), *(phrase for verb in verbs for phrase in _NOUNS.get(verb, ()))])
@@ -131,8 +136,9 @@ def _patterns(verbs: tuple[str, ...]) -> tuple[regex.Pattern[str], regex.Pattern
     )
     wish = (
         rf"{_LEAD}{_WISH}\b.{{0,60}}\b(?:{done})\b"
-        rf"|{_LEAD}{_WISH}\s+(?:(?:another|one\s+more|an?|the|my|our|full|partial)\s+)*(?:{nouns})\b"
+        rf"|{_LEAD}{_WISH}\s+(?:to\s+{_FILLED}{_GET}\s+)?{_WHOSE}(?:{nouns})\b"
         rf"|\b(?:go\s+ahead\s+with|proceed\s+with)\s+(?:(?:an?|the|my|our)\s+)?(?:{nouns})\b"
         rf"|\b(?:{nouns})\b.{{0,40}}\bplease\b|^\W*{_FILLED}(?P<verb>{act})\b|{_LEAD}{_FILLED}(?P<verb>{act})\b"
     )
-    return regex.compile(f"{explicit}|{wish}", regex.IGNORECASE), regex.compile(explicit, regex.IGNORECASE)
+    more = rf"^\W*{_FILLED}(?:{_GET}|want|need)\s+{_WHOSE}(?:{nouns})\b"
+    return tuple(regex.compile(one, regex.IGNORECASE) for one in (f"{explicit}|{wish}", explicit, more))

@@ -57,6 +57,11 @@ class Schemas:
         """Whether the schema lists a value, or it is the default."""
         return self.sets(value) or any(value in _listed(one) for one in self.branches)
 
+    @property
+    def listed(self) -> list[Any]:
+        """The values that an ``enum`` lists."""
+        return [value for one in self.branches for value in _listed(one)]
+
     def sets(self, value: Any) -> bool:
         """Whether a value is the schema's constant or default."""
         return any(key in one and one[key] == value for one in self.branches for key in _CHOSEN)

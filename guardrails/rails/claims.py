@@ -130,6 +130,8 @@ def _false(checked: Checked, past: Past, claimed: Sequence[_Claimed], acts: Mapp
             return any(write.ok for write in (*own, *past.writes))
         if not one.tools:
             return some
+        if one.claim.standing and not any(done[tool].at_issue for tool in one.tools):
+            return True
         clause = one.claim.clause
         answers = yes is not None and one.claim.sentence == yes.sentence and yes.acts.keys() & one.tools.keys()
         if answers and not in_first_person(clause):

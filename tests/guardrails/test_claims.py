@@ -13,6 +13,7 @@ CANCEL = ToolSpec("cancel_order", "Cancels an order.", {"type": "object"}, Effec
 REPEATED = (
     "repeats: the same call was made in this session already, and the user's latest words do not ask for it again"
 )
+DAYS = ["Saturday", "Sunday", "Monday"]
 READ = ToolSpec("get_loan", "Looks a loan up.", {"type": "object"}, Effect.PURE)
 
 
@@ -265,3 +266,59 @@ async def test_nothing_is_sent_by_words():
 async def test_the_reason_of_a_correction_is_no_answer():
     text = "That's wrong. It says that book_repair was called, and no successful call bears it out."
     assert await is_false(text, writers=(BOOK,))
+
+
+BOAT = ToolSpec(
+    "book_boat",
+    "Books a boat.",
+    {"type": "object", "properties": {"day": {"enum": DAYS}, "slot": {"enum": ["morning", "evening", "any"]}}},
+    Effect.KEYED,
+)
+
+
+def sailed(day, slot, ok=True):
+    return Write("book_boat", {"day": day, "slot": slot}, ok, "a boat" if ok else "error: no boat is free")
+
+
+async def is_false_of_boats(text, *writes, **context):
+    return await is_false(text, writers=(BOAT,), writes=writes, **context)
+
+
+@pytest.mark.parametrize(
+    "said", ["You're booked for Sunday.", "You are booked on Sunday, in the evening.", "You're booked!"]
+)
+async def test_how_things_stand_is_a_claim_where_the_act_is_at_issue(said):
+    assert await is_false_of_boats(said, past=past("Please book a boat for Sunday."))
+    assert await is_false_of_boats(said, sailed("Sunday", "evening", ok=False))
+    assert not await is_false_of_boats(said, sailed("Sunday", "evening"))
+    assert not await is_false_of_boats(said, past=past("What do I have on Sunday?"))
+
+
+@pytest.mark.parametrize("said", ["You're not booked for Sunday.", "If you are booked for Sunday, come early."])
+async def test_how_things_do_not_stand_is_no_claim(said):
+    assert not await is_false_of_boats(said, past=past("Please book a boat for Sunday."))
+
+
+async def test_another_listed_value_than_the_calls_is_false():
+    assert await is_false_of_boats("I have booked a boat for Sunday evening.", sailed("Sunday", "morning"))
+    assert await is_false_of_boats("You're booked for Sunday, evening.", sailed("Sunday", "morning"))
+    assert await is_false_of_boats("I have booked a boat for Monday.", sailed("Sunday", "morning"))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "I have booked a boat for Sunday morning.",
+        "I have booked it for you.",
+        "I have booked the morning in place of the evening.",
+        "I have booked a boat. Any day suits you?",
+    ],
+)
+async def test_the_listed_values_of_a_call_may_be_said(said):
+    assert not await is_false_of_boats(said, sailed("Sunday", "morning"))
+
+
+async def test_a_listed_value_that_somebody_told_may_be_said():
+    said = "I have booked another boat for your Monday trip."
+    assert not await is_false_of_boats(said, sailed("Sunday", "morning"), user_text="I can't come on Monday.")
+    assert not await is_false_of_boats(said, sailed("Sunday", "morning"), results=('[{"day": "Monday"}]',))

@@ -89,6 +89,19 @@ async def test_sends_only_what_openai_knows() -> None:
     assert server.headers[0]["authorization"] == "Bearer secret"
 
 
+@pytest.mark.parametrize("own", [True, False])
+async def test_only_a_platform_of_ones_own_gets_the_level_and_is_believed(own: bool) -> None:
+    delta = {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "add", "arguments": "{}"}}]}
+    told = {"confidence": 0.42, "interrupted": True, "ttft_seconds": 9.0}
+    last = {"choices": [{"index": 0, "delta": delta, "finish_reason": "tool_calls"}], "flightloop": told}
+    scripted = ScriptedAnswer(chunks=[json.dumps(last)])
+    async with talking(scripted, own=own) as (model, server):
+        answer = await completed(model.stream(ask(tools=[TOOL], flightloop={"call_confidence": 0.03, "epoch": 3})))
+    assert server.requests[0].get("flightloop") == ({"call_confidence": 0.03} if own else None)
+    found = answer.flightloop.model_dump(exclude_defaults=True) if answer.flightloop else None
+    assert found == ({"confidence": 0.42} if own else None)
+
+
 @pytest.mark.parametrize("strict", [True, False])
 async def test_marks_schemas_strict_where_the_server_honours_it(strict: bool) -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "plan", "schema": {"type": "object"}}}

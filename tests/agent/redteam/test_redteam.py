@@ -255,6 +255,21 @@ async def test_what_reaches_out_is_not_called_to_learn_who_owns_what_either(tmp_
     _, found, told = await attacked(settings, tmp_path / "out.json")
     assert "who owns what is told by owner_of_invoice, which is not called" in told
     assert {one["subject"] for one in found["findings"]} == {None}  # so nobody's objects are known
+    assert "left out: signed-in users of agent clerk: none is known from the data" in told
+
+
+async def test_who_has_to_sign_in_is_attacked_as_a_user_of_the_data(tmp_path: Path) -> None:
+    settings = project(tmp_path, CLOSED + "subject:\n  results:\n    member: {equals: subject.id}\n")
+    (tmp_path / "project" / "project.yaml").write_text("database: mails.db\n")
+    settings.data.mkdir(parents=True)
+    with closing(sqlite3.connect(settings.data / "mails.db")) as database, database:
+        database.execute("CREATE TABLE mails (number INTEGER, member INTEGER)")
+        database.executemany("INSERT INTO mails VALUES (?, ?)", [(1, 71), (2, 86)])
+    _, found, told = await attacked(settings, tmp_path / "out.json")
+    assert {one["subject"] for one in found["findings"]} == {"71"}
+    assert "has to sign in" not in json.dumps(found["findings"])
+    assert "left out: other subjects, policy clerk: its section subject binds no arguments" in told
+    assert "signed-in users" not in told
 
 
 async def test_a_rail_that_fails_stops_everything_and_so_nothing_is_measured(tmp_path: Path) -> None:

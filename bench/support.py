@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from agent.evals.confidence_interval import wilson
@@ -23,6 +22,7 @@ from bench.play import Played, Player
 from bench.rows import Row, median_row, percentile_95
 from examples.support.shop.seed import reseed
 from flightloop import AsyncFlightloop, Flightloop
+from flightloop.cli.console import counting_bar
 
 TASKS = EMBEDDED / "tasks" / "support.jsonl"
 STRANGERS = Path(__file__).parent / "tasks" / "stranger.jsonl"
@@ -74,9 +74,8 @@ async def _day(platform: Platform, tasks: Sequence[Task], console: Console) -> R
 
 
 def play_all(player: Player, tasks: Sequence[Task], console: Console) -> list[Played]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     played: list[Played] = []
-    with Progress(*columns, console=console) as progress:
+    with counting_bar(console) as progress:
         bar = progress.add_task("tasks", total=len(tasks))
         for task in tasks:
             played.append(player.play(task))

@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agent.admin.output import write_json
 from agent.admin.served_model import served_model
@@ -28,7 +27,7 @@ from agent.model_call.call import STOPPED
 from agent.project.project import ELSEWHERE, Project
 from agent.project.subagent import tool_name
 from agent.serve import factories
-from flightloop.cli.console import PlainConsole
+from flightloop.cli.console import PlainConsole, counting_bar
 from flightloop.counts import counted
 from flightloop.errors import ConfigError, Interrupted, NotFound
 from flightloop.nearest import did_you_mean
@@ -136,9 +135,8 @@ def _named_calls(task: Task) -> Iterator[tuple[str, Call]]:
 
 
 async def _play_all(player: Player, tasks: Sequence[tuple[str, Task]], wish: Wish, console: Console) -> list[Played]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     played: list[Played] = []
-    with Progress(*columns, console=console) as progress:
+    with counting_bar(console) as progress:
         bar = progress.add_task("tasks", total=len(tasks) * wish.repeat)
         for where, task in tasks:
             for attempt in range(1, wish.repeat + 1):

@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agent.admin.served_model import served_model
 from agent.config import Settings
@@ -18,6 +17,7 @@ from agent.lessons.attempts import Attempts
 from agent.lessons.mix import Lessons
 from agent.lessons.stage import Player
 from agent.serve import factories
+from flightloop.cli.console import counting_bar
 from flightloop.errors import ConfigError
 
 
@@ -71,12 +71,11 @@ async def write_attempts(
     _check_trusted(settings, trusted)
     logging.getLogger("bm25s").disabled = True  # it sets itself to DEBUG
     project = factories.read_project(settings)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     written = 0
     try:
         async with served_model(settings) as model:
             attempts = Attempts(project, Player(model.chat, model.name), seed)
-            with out.open("w", encoding="utf-8", buffering=1) as file, Progress(*columns, console=console) as progress:
+            with out.open("w", encoding="utf-8", buffering=1) as file, counting_bar(console) as progress:
                 bar = progress.add_task("rows", total=rows)
                 async with aclosing(attempts.rows()) as made:
                     async for kept in made:

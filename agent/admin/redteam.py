@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agent.admin.evals import WIDTH, fill
 from agent.admin.output import write_json
@@ -25,7 +24,7 @@ from agent.redteam.generate import Generator
 from agent.redteam.report import Report
 from agent.redteam.target import Target, targets
 from agent.serve import factories
-from flightloop.cli.console import PlainConsole
+from flightloop.cli.console import PlainConsole, counting_bar
 from flightloop.errors import ConfigError
 from tools.seeding import FILE as SEED
 
@@ -95,9 +94,8 @@ async def _driver(settings: Settings, wish: Wish) -> AsyncIterator[Driver | None
 
 
 async def _play(arena: Arena, attacks: list[tuple[Attack, Target]], console: Console) -> list[Finding]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     findings: list[Finding] = []
-    with Progress(*columns, console=console) as progress:
+    with counting_bar(console) as progress:
         bar = progress.add_task("attacks", total=len(attacks))
         for attack, target in attacks:
             findings.append(await arena.play(attack, target))

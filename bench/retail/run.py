@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agent.serve.home import open_home
 from bench.engine.page import put
@@ -23,6 +22,7 @@ from bench.retail.rows import append, fragment, outcomes, rows
 from bench.retail.tasks import Task
 from bench.rows import Row
 from flightloop import Flightloop
+from flightloop.cli.console import counting_bar
 
 SETTINGS = {
     # The policy and sixteen tools take 2,600 of the default 4,096 tokens before the first message.
@@ -91,9 +91,8 @@ def measure(console: Console, wish: Wish, done: Callable[[list[Row]], None] = la
 
 def play_all(player: Player, tasks: Sequence[Task], console: Console, outputs: Path | None = None) -> list[Played]:
     """Plays tasks one after the other, since they share the shop."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     played: list[Played] = []
-    with Progress(*columns, console=console) as progress:
+    with counting_bar(console) as progress:
         bar = progress.add_task("tasks", total=len(tasks))
         for task in tasks:
             played.append(player.play(task))

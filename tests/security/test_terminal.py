@@ -15,7 +15,7 @@ import pytest
 from agent.serve.logs import MOST_RECORDS
 from dashboards.components import approvals, style
 from flightloop.approvals import Approval, DryRun
-from flightloop.cli.console import PlainConsole
+from flightloop.cli.console import PlainConsole, counting_bar
 from flightloop.cli.errors import one_line
 from flightloop.cli.keys import key_table
 from flightloop.cli.render import evidence, whole
@@ -147,3 +147,12 @@ def test_what_a_person_approves_in_the_console_hides_nothing(monkeypatch: pytest
     style.pairs({"to\u200b": "\u202egro.evil@bob", "note": "\U0001f468\u200d\U0001f469 é \ufeff1"})
     assert not set(told[0]) & set("\u200b\u202e\ufeff")
     assert "\U0001f468\u200d\U0001f469 é \ufffd1" in told[0]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_is_for_terminals(terminal: bool) -> None:
+    out = io.StringIO()
+    with counting_bar(PlainConsole(file=out, force_terminal=terminal, width=80)) as progress:
+        progress.update(progress.add_task("tasks", total=4), advance=1, description="1 solved")
+    assert ("1/4" in out.getvalue()) == terminal
+    assert terminal or out.getvalue() == ""

@@ -3,6 +3,7 @@ done."""
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from guardrails.evidence.acts import Act, in_first_person
 from guardrails.evidence.amounts import is_number
 from guardrails.evidence.identifiers import MONEY, RECORD, identifiers
 from guardrails.evidence.listed_values import ListedValues
+from guardrails.evidence.strangers import as_json
 from guardrails.text.dates import dates_in
 from guardrails.text.scalars import scalar_texts
 from guardrails.text.words import numbers_in, plain, plain_values
@@ -41,7 +43,7 @@ class CallTexts:
     """Results and errors of calls, which may support a clause in addition to the calls themselves."""
 
     context: GuardContext
-    _mentions: dict[tuple[Act, bool], list[frozenset[str]]] = field(default_factory=dict, compare=False, repr=False)
+    _known: dict[tuple[Act, bool], frozenset[str] | None] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def parts(self) -> list[tuple[bool, str]]:
@@ -56,36 +58,58 @@ class CallTexts:
         Args:
             numbers: what the action was done with. Texts about something else don't count.
         """
-        told = self._told(act, wanted)
-        return bool(told) and numbers <= frozenset[str]().union(*told)
+        key = (act, wanted)
+        if key not in self._known:
+            told = [frozenset(map(_bare, _DIGITS.findall(part))) for part in _told_in(self.parts, act, wanted)]
+            meant = (given for text, given in self._unrepeated if act.named.search(text)) if told else ()
+            self._known[key] = frozenset[str]().union(*told, *meant) if told else None
+        known = self._known[key]
+        return known is not None and numbers <= known
 
-    def _told(self, act: Act, wanted: bool) -> list[frozenset[str]]:
-        """The numbers in each record or text that says that the action was done."""
-        if (act, wanted) not in self._mentions:
-            found = dict.fromkeys(_told_in(self.parts, act, wanted))
-            self._mentions[act, wanted] = [
-                frozenset(one.lstrip("0") for one in _DIGITS.findall(part)) for part in found
-            ]
-        return self._mentions[act, wanted]
+    @cached_property
+    def _unrepeated(self) -> list[tuple[str, frozenset[str]]]:
+        """Results and errors with numbers of their calls that they don't repeat: ``{"status": "cancelled"}`` of a call
+        that asked about order 203."""
+        failed = [(write.result, write.arguments) for write in self.context.writes if write.ok is False]
+        reads = self.context.trail.reads if self.context.trail is not None else ()
+        looked = [(_text(one.content), as_json(one.arguments)) for one in reads if one.run_id is None]
+        found = []
+        for text, arguments in (*failed, *looked):
+            given = {_bare(value) for value in scalar_texts(arguments) if value.isdecimal()}
+            given.difference_update(map(_bare, _DIGITS.findall(text)) if given else ())
+            if given:
+                found.append((_NO_FIELD.sub("", text), frozenset(given)))
+        return found
 
 
 def _bare(digits: str) -> str:
     return digits.lstrip("0")
 
 
+def _text(content: Any) -> str:
+    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, default=str)
+
+
 def _told_in(parts: Iterable[tuple[bool, str]], act: Act, wanted: bool) -> Iterator[str]:
-    """The records and texts that say that an action was done."""
+    """The records and texts that say that an action was done, each once."""
     for refused, text in parts:
         mentions = [
             match.start()
             for match in act.named.finditer(text)
             if not wanted or refused or text[match.start() - 1 : match.start()] == '"'
         ]
-        records = list(RECORD.finditer(text)) if mentions else []
+        records = [one for one in RECORD.finditer(text) if not _is_value(text, one.start())] if mentions else []
         starts = [record.start() for record in records]
+        told: set[int | None] = set()
         for at in mentions:
             place = bisect_right(starts, at) - 1
-            yield records[place].group() if place >= 0 and at < records[place].end() else text
+            told.add(place if place >= 0 and at < records[place].end() else None)
+        yield from (text if place is None else records[place].group() for place in told)
+
+
+def _is_value(text: str, start: int) -> bool:
+    """Whether a record is the value of a field: it tells of the object around it, ``{"id": 203, "refund": {…}}``."""
+    return text[max(0, start - 4) : start].rstrip().endswith('":')
 
 
 @dataclass(frozen=True)

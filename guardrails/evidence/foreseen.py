@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+
+import regex
 
 from flightloop.tool import ToolSpec
+from guardrails.evidence.acts import sentences
 from guardrails.evidence.identifying import Leaf, is_identifier, leaves
 from guardrails.evidence.named_objects import NamedObjects
 from guardrails.evidence.requested import asks_for, requests_in, statements
@@ -12,6 +15,11 @@ from guardrails.evidence.short_orders import verbs_of
 from guardrails.evidence.strangers import said_by_strangers, speaks
 from guardrails.text.wordings import Wanted, Wordings
 from guardrails.types import CheckedCall, GuardContext, Read
+
+_CORRECTS = regex.compile(
+    r"\b(?:i\s+mean|i\s+meant|typo|correction|(?:wrong|right|correct)\s+number|ich\s+meinte?)\b|我是说|打错",
+    regex.IGNORECASE,
+)
 
 
 def unforeseen(context: GuardContext, call: CheckedCall, done_in: Collection[str] = ()) -> str | None:
@@ -25,7 +33,7 @@ def unforeseen(context: GuardContext, call: CheckedCall, done_in: Collection[str
         done_in: earlier runs that made a write with the tool. What the user wrote up to the latest of them has been
             answered, and asks for no further write.
     """
-    named = NamedObjects.of(call)
+    named = NamedObjects.of(call, context.subject)
     speaker = _speaker(context, named, call.spec)
     if speaker is None:
         return None
@@ -35,10 +43,11 @@ def unforeseen(context: GuardContext, call: CheckedCall, done_in: Collection[str
         if call.spec.name not in context.clean_plan:
             return f"{what} and is not in the plan made before {where}"
         return None if _means(named, call, messages[-1]) else f"{what}, {where}, and the user names another object"
-    asking = [one for one in messages if asks_for(call.spec, one) or _says_where(call, one)]
+    asking = [at for at, one in enumerate(messages) if asks_for(call.spec, one) or _says_where(call, one)]
     if not asking:
         return f"{what}, {where}, and neither a plan made before that nor the user's words name it"
-    if not any(_means(named, call, one) for one in asking):
+    corrected = _corrections(named, messages[asking[-1] :])
+    if not any(_means(named, call, messages[at]) for at in asking) and not any(map(named.agree, corrected)):
         return f"{what}, {where}, and the user asks for it with another object"
     return None
 
@@ -58,6 +67,12 @@ def _means(named: NamedObjects, call: CheckedCall, message: str) -> bool:
     they name none, so must the rest of the message."""
     requests = [one for one in requests_in(call.spec, message) if named.names_any(one)]
     return any(map(named.agree, requests)) if requests else named.agree(message)
+
+
+def _corrections(named: NamedObjects, messages: Iterable[str]) -> Iterator[str]:
+    """Sentences that name other objects than the user has just named: "Sorry, I meant 10073"."""
+    for message in messages:
+        yield from (one for one in sentences(message) if _CORRECTS.search(one) and named.names_any(one))
 
 
 def _says_where(call: CheckedCall, message: str) -> bool:

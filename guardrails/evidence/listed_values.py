@@ -13,6 +13,8 @@ from guardrails.types import GuardContext
 
 SHORTEST = 4
 """Characters of a value that is looked for: "on" and "any" are words of any sentence."""
+_OF_ANY_SENTENCE = frozenset(["both", "default", "none", "other", "others", "same", "unknown"])
+"""Longer values of that kind: "I have cancelled the other order" names no reason."""
 
 
 class ListedValues:
@@ -58,5 +60,5 @@ def _values(spec: ToolSpec) -> dict[str, frozenset[str]]:
 def _long(values: Iterable[Any]) -> Iterator[str]:
     for value in values:
         text = plain(value) if isinstance(value, str) else ""
-        if len(text) >= SHORTEST and not text.isdigit():
+        if len(text) >= SHORTEST and not text.isdigit() and text not in _OF_ANY_SENTENCE:
             yield text

@@ -6,10 +6,12 @@ the user's as well and stands in a record, must not have its way.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import regex
 
+from flightloop.subject import Subject
 from guardrails.evidence.identifying import Leaf, is_identifier, leaves
 from guardrails.evidence.other_numbers import without_other_numbers
 from guardrails.text.normalise import normalise
@@ -17,6 +19,13 @@ from guardrails.types import CheckedCall
 
 _ONE_WORD = regex.compile(r"(?=\D*\d)[\w./-]{3,40}")
 """An identifier. Shorter numbers are counts more often than not."""
+_YEAR = r"(?:19|20)\d\d"
+_MONTH = r"(?:jan|feb|mar|apr|may|mai|jun|jul|aug|sep|o[ck]t|nov|de[cz]|mär)[\p{L}.]{0,8}"
+_DATE_OR_COUNT = regex.compile(
+    rf"(?<![\w-]){_YEAR}-\d\d-\d\d(?!\d)|(?<!\w)(?:in|since|seit|year|{_MONTH}),?\s{{1,3}}{_YEAR}(?!\w)"
+    r"|(?<![\w.,-])\d{1,9}+\s?(?:days?|weeks?|months?|years?|hours?|minutes?|points?|people|pieces|kg|km|cm|mm)(?!\w)"
+)
+"""Numbers that look like short identifiers but are none: "since 2026", "100 days"."""
 
 
 @dataclass(frozen=True)
@@ -24,35 +33,44 @@ class NamedObjects:
     """Identifiers of a call.
 
     Attributes:
-        forms: each identifier, with a pattern of its kind: as many digits and letters.
+        forms: patterns of the kinds of identifiers (as many digits and letters), each with those of the call.
         details: names and addresses of the call, whose parts are no identifiers: the postal code of an address.
     """
 
-    forms: tuple[tuple[str, regex.Pattern[str]], ...]
+    forms: tuple[tuple[regex.Pattern[str], frozenset[str]], ...]
     details: str
 
     @classmethod
-    def of(cls, call: CheckedCall) -> NamedObjects:
+    def of(cls, call: CheckedCall, subject: Subject | None = None) -> NamedObjects:
+        """Identifiers of a call, without the end user's own: nobody has to name himself."""
         found = leaves(call.spec, call.arguments)
-        named = dict.fromkeys(_plain(_text(one)) for one in found if _is_named(one))
+        own = _plain(subject.id) if subject is not None else None
+        named = {_plain(_text(one)) for one in found if _is_named(one)} - {own}
+        kinds: dict[str, set[str]] = {}
+        for one in named:
+            kinds.setdefault(_kind(one), set()).add(one)
         details = (_text(one) for one in found if one.identifying and " " in _text(one))
-        return cls(tuple((one, _kind(one)) for one in named), _plain("\n".join(details)))
+        forms = tuple((regex.compile(kind), frozenset(those)) for kind, those in kinds.items())
+        return cls(forms, _plain("\n".join(details)))
 
     def names_any(self, text: str) -> bool:
         """Whether a text names an object of the kinds that the call names."""
-        return any(self._named(kind, text) for _, kind in self.forms)
+        return any(named for named, _ in self._found(text))
 
     def agree(self, text: str) -> bool:
         """Whether a text names each of the call's objects, or none of its kind."""
-        return all(not (found := self._named(kind, text)) or one in found for one, kind in self.forms)
+        return all(not named or those <= named for named, those in self._found(text))
 
     def mentioned_in(self, text: str) -> bool:
         """Whether a text has one of the call's identifiers."""
         plain = _plain(text)
-        return any(one in kind.findall(plain) for one, kind in self.forms)
+        return any(not those.isdisjoint(kind.findall(plain)) for kind, those in self.forms)
 
-    def _named(self, kind: regex.Pattern[str], text: str) -> set[str]:
-        return set(kind.findall(_plain(without_other_numbers(text)))).difference(kind.findall(self.details))
+    def _found(self, text: str) -> Iterator[tuple[set[str], frozenset[str]]]:
+        """What a text names of each kind, and the call's own of that kind."""
+        plain = _DATE_OR_COUNT.sub(" ", _plain(without_other_numbers(text))) if self.forms else ""
+        for kind, those in self.forms:
+            yield set(kind.findall(plain)).difference(kind.findall(self.details)), those
 
 
 def _plain(text: str) -> str:
@@ -69,6 +87,6 @@ def _is_named(leaf: Leaf) -> bool:
     return (is_identifier(leaf.argument) or is_identifier(last)) and _ONE_WORD.fullmatch(_text(leaf)) is not None
 
 
-def _kind(value: str) -> regex.Pattern[str]:
+def _kind(value: str) -> str:
     signs = (r"\d" if one.isdecimal() else "[a-z]" if one.isalpha() else regex.escape(one) for one in value)
-    return regex.compile(rf"(?<![\da-z]|\d[.,]){''.join(signs)}(?![\da-z]|[.,]\d)")
+    return rf"(?<![\da-z]|\d[.,]){''.join(signs)}(?![\da-z]|[.,]\d)"

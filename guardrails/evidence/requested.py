@@ -23,7 +23,7 @@ _LATER = regex.compile(r"\b(?:later|next\s+(?:week|month|time|year))\b", regex.I
 _PLANNED = frozenset(["arrange", "book", "plan", "rebook", "remind", "reschedule", "reserve", "schedule"])
 """Acts that are asked for now, though what they are about is later."""
 _REFUSAL = regex.compile(
-    r"\b(?:not|no|never|nor|nothing|nobody|without|instead|stop|undo|cannot|refuse|avoid|hold\s+off|"
+    r"\b(?:not|no(?!\.?\s?#?\d|(?<=\b(?:order|booking|invoice)\s+no)\W*$)|never|nor|nothing|nobody|without|instead|stop|undo|cannot|refuse|avoid|hold\s+off|"
     r"thanks?(?:\s+you)?\s+again)\b|n['’]t\b",
     regex.IGNORECASE,
 )

@@ -15,11 +15,12 @@ from guardrails.text.scalars import scalar_texts
 from guardrails.types import Read
 
 _SPEAKS = regex.compile(
-    r"(?:[^\W\d_][\w'’-]*[ \t]+){2,}[^\W\d_]|\p{Han}{4,}"
+    r"(?<![\w'’-])[\d_'’-]*+[^\W\d_][\w'’-]*+[ \t]++[^\W\d_][\w'’-]*+[ \t]++[^\W\d_]|\p{Han}{4,}"
     r"|[\p{Han}\p{Hiragana}\p{Katakana}ー\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]{6,}"
 )
 """Three words in a row, four Chinese characters, or six of another script that sets words without blanks. Most names
-and addresses have fewer. Fewer instruct nobody but by a word for an act (`short_orders`)."""
+and addresses have fewer. Fewer instruct nobody but by a word for an act (`short_orders`). A row begins where a word
+does: beginning at each letter of a long word takes quadratic time."""
 
 _NAME = regex.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 """Name of a field as programs write it."""

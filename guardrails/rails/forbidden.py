@@ -43,7 +43,19 @@ _LET_BE = regex.compile(
     r"|\b(?:do\s+not|don['’]?t|never)\s+touch\s+([^.!?;\n]{1,60})",
     regex.IGNORECASE,
 )
-_NOT_THERE = regex.compile(rf"\b(?:{_NOT}|not|no\s+longer)\s([^,;:.!?\n]{{1,120}})", regex.IGNORECASE)
+_NO_BAN = (
+    r"(?:forget|hesitate|fail|miss|mind|know|sure|certain|only|just|too|far|yet|able|arrived?|come|reach(?:ed)?"
+    r"|received?|got|get|been\s+(?:sent|shipped|delivered))\b"
+)
+"""Words after "not" that rule nothing out: "don't forget", "it has not arrived"."""
+_NOT_THERE = regex.compile(
+    rf"\b(?:{_NOT}|(?<!\b(?:could|can)\s)not|no\s+longer)\s(?!\s{{0,9}}{_NO_BAN})([^,;:.!?\n]{{1,120}})",
+    regex.IGNORECASE,
+)
+_RATHER_THERE = regex.compile(
+    r"\s+and\s+(?:\w{1,20}\s+){0,2}?(?:use|send|ship|deliver|take|change|live|moved?|going)\b.*", regex.IGNORECASE
+)
+"""Ends such a part too: "don't send it to … and use …"."""
 _NUMBER = regex.compile(r"\d+")
 _DATED = regex.compile(r"\d+(?: \d+)+")
 _NAME = regex.compile(r"(?<!^)(?<![.!?]\s)\b[^\W\d_a-z]\p{L}+")
@@ -102,7 +114,7 @@ def _not_there(asked: str, call: CheckedCall) -> str | None:
         for match in _NOT_THERE.finditer(sentence):
             if _EITHER_WAY.search(sentence[max(0, match.start() - 40) : match.start()]):
                 continue
-            clause = f" {plain(_ONLY.split(match[1])[0])} "
+            clause = f" {plain(_RATHER_THERE.sub('', _ONLY.split(match[1])[0]))} "
             for line, text in first.items():
                 if " " in line and f" {line} " in clause:
                     return text

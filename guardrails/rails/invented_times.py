@@ -17,10 +17,26 @@ from guardrails.text.words import numbers_in
 from guardrails.types import Checked, GuardContext, Judgement, Rail
 
 RAIL = "invented_times"
-_BEFORE = regex.compile(r"\s+(?:(?:at|by|um|gegen)(?:\s+(?:about|around|circa))?|around|about)\s+$", regex.IGNORECASE)
+_BEFORE = regex.compile(
+    r"(?<![\s.!?:*•–—-]|\b(?:at|by|um|gegen)|^)\s+(?:(?:at|by|um|gegen)(?:\s+(?:about|around|circa))?|around|about)\s+$",
+    regex.IGNORECASE,
+)
+_OPENS = regex.compile(r"(?:^|(?<=[.!?]\s)|(?<=\n))(?:(?:At|By)(?:\s+(?:about|around))?|Around|About)\s+$")
+"""Begins a sentence that goes on without the time: "At 10:00, the driver rings"."""
+_GOES_ON = regex.compile(r",?[ \t]+(?!(?:and|or)\b)(?=\p{L})")
+_REST = regex.compile(
+    r"(?<=[ap]\.m)\.(?=\s+(?-i:[\p{Ll}\d]|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day\b)|\s?[,;)])|\s?Uhr\b|h\b"
+    r"|钟?(?:左右|[之以]?[前后])?",
+    regex.IGNORECASE,
+)
+"""What belongs to a time after it. A full stop of "a.m." may end the sentence too, and stays then."""
 _LONGEST_LEAD = 24
 _HAN = regex.compile(r"[\p{Han}，]$")
-_AFTER = regex.compile(r"\s*(?:-|–|to\b|and\b|until\b|bis\b|至|到)\s*\d")
+_AFTER = regex.compile(
+    r"\s*(?:-|–|to\b|and\b|until\b|bis\b|至|到)\s*\d|\s(?:minutes?|min|hours?|hrs?|long|Minuten|Stunden)\b",
+    regex.IGNORECASE,
+)
+"""A period of opening, or a duration."""
 
 
 def invented_times_rail(entry: InventedTimesEntry) -> Rail:
@@ -55,10 +71,21 @@ def _invented(text: str, context: GuardContext) -> list[tuple[int, int]]:
     for start, end, readings in stated:
         if known & readings or any(_is_full_hour(one, numbers) for one in readings) or _AFTER.match(text, end):
             continue
-        lead = _BEFORE.search(text, max(0, start - _LONGEST_LEAD), start)
-        if lead is not None or _HAN.search(text, max(0, start - 1), start):
-            found.append((start if lead is None else lead.start(), end))
+        if (place := _phrase(text, start, end)) is not None:
+            found.append(place)
     return found
+
+
+def _phrase(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """The phrase that a sentence can lose with the time at a place; None if there is none."""
+    first = max(0, start - _LONGEST_LEAD)
+    end = rest.end() if (rest := _REST.match(text, end)) is not None else end
+    if (lead := _BEFORE.search(text, first, start)) is not None:
+        return lead.start(), end
+    if (lead := _OPENS.search(text, first, start)) is not None:
+        goes_on = _GOES_ON.match(text, end)
+        return (lead.start(), goes_on.end()) if goes_on is not None else None
+    return (start, end) if _HAN.search(text, max(0, start - 1), start) else None
 
 
 def _is_full_hour(time: Time, numbers: set[float]) -> bool:
@@ -71,4 +98,7 @@ def _without(text: str, places: list[tuple[int, int]]) -> str:
     for start, end in places:
         kept.append(text[at:start])
         at = end
+        if start == 0 or text[start - 1].isspace():  # the phrase began a sentence
+            kept.append(text[at : at + 1].upper())
+            at += 1
     return "".join([*kept, text[at:]])

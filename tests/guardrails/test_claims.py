@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from flightloop.tool import Effect, ToolSpec
@@ -5,7 +7,7 @@ from flightloop.verdicts import Action, Stage
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy
 from guardrails.rails.claims import LABEL, NOTHING
-from guardrails.types import Checked, CheckedCall, GuardContext, Past, Write
+from guardrails.types import Checked, CheckedCall, GuardContext, Past, Read, Trail, Write
 
 RENEW = ToolSpec("renew_loan", "Renews a loan.", {"type": "object"}, Effect.KEYED)
 REFUND = ToolSpec("refund_order", "Refunds an order.", {"type": "object"}, Effect.KEYED)
@@ -115,6 +117,28 @@ async def test_an_earlier_call_of_the_session_counts_unless_another_is_asked_for
 
 async def test_a_run_that_works_for_this_one_counts():
     assert not await is_false("I have renewed it.", past=past("Renew it", delegated=(renewed(),)))
+
+
+async def test_a_result_that_does_not_repeat_what_was_asked_is_about_that():
+    def looked(content, **arguments):
+        read = Read("a", "order_status", content, arguments=json.dumps(arguments))
+        return {"trail": Trail((read,)), "results": (json.dumps(content),)}
+
+    said = "Order 10539 was cancelled."
+    assert not await is_false(said, **looked({"status": "cancelled"}, order_id=10539))
+    assert await is_false(said, **looked({"status": "cancelled"}, order_id=10347))
+    assert await is_false(said, **looked({"status": "cancelled", "order": 10347}, query="10539 or 10347"))
+    both = [{"order": 10539, "status": "open"}, {"order": 10347, "status": "cancelled"}]
+    assert await is_false(said, **looked(both, orders=[10539, 10347]))
+    failed = Write("cancel_order", {"order_id": 10539}, False, "error: it was cancelled before")
+    assert not await is_false("Order 10539 was cancelled before.", writes=(failed,))
+    assert await is_false("Order 10347 was cancelled before.", writes=(failed,))
+
+
+async def test_a_record_in_a_field_tells_of_the_object_around_it():
+    result = ('{"order_id": 10539, "refund": {"status": "refunded", "days": 14}}',)
+    assert not await is_false("Order 10539 was refunded.", results=result)
+    assert await is_false("Order 10347 was refunded.", results=result)
 
 
 async def test_what_was_looked_up_may_be_said_of_the_past():
@@ -316,6 +340,14 @@ async def test_another_listed_value_than_the_calls_is_false():
 )
 async def test_the_listed_values_of_a_call_may_be_said(said):
     assert not await is_false_of_boats(said, sailed("Sunday", "morning"))
+
+
+async def test_a_listed_value_that_any_sentence_may_have_is_no_claim():
+    reasons = {"type": "object", "properties": {"reason": {"enum": ["too late", "damaged", "other"]}}}
+    spec = ToolSpec("cancel_order", "Cancels an order.", reasons, Effect.KEYED)
+    write = Write("cancel_order", {"reason": "too late"}, True)
+    assert not await is_false("I have cancelled the other order.", writers=(spec,), writes=(write,))
+    assert await is_false("I have cancelled the damaged order.", writers=(spec,), writes=(write,))
 
 
 async def test_a_listed_value_that_somebody_told_may_be_said():

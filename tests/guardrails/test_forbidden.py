@@ -105,6 +105,14 @@ def test_what_does_not(asked, call):
         ("Don't use 9 Oak Street but 5 Hill Road, Leeds 10115.", False),
         ("Why don't you send it to 5 Hill Road, Leeds 10115?", False),
         ("Please send it to 5 Hill Road, Leeds 10115, not to 9 Oak Street.", False),
+        ("Do not send it to 9 Oak Street and 5 Hill Road.", True),
+        ("Please don't change it to 5 Hill Road.", True),
+        ("Please don't forget to send it to 5 Hill Road, Leeds 10115.", False),
+        ("If it's not too late send it to 5 Hill Road, Leeds 10115.", False),
+        ("I'm not sure whether you have 5 Hill Road, Leeds 10115. Please send it there.", False),
+        ("The first card has not arrived at 5 Hill Road. Please send it again.", False),
+        ("I could not change it to 5 Hill Road myself. Please do.", False),
+        ("Don't send it to 9 Oak Street and use 5 Hill Road from now on.", False),
     ],
 )
 def test_a_destination_may_be_ruled_out(asked, ruled_out):

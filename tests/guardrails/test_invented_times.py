@@ -26,6 +26,13 @@ async def checked(said: str, result: str = "", action: Action = Action.REDACT, *
         ("It comes around 7 o'clock tomorrow.", "It comes tomorrow."),
         ("Es kommt am 1. März um 10:00.", "Es kommt am 1. März."),
         ("预计3月1日上午10点送达。", "预计3月1日送达。"),
+        ("It comes at 10 a.m. on Monday.", "It comes on Monday."),
+        ("Be at home by 10 a.m. We ring.", "Be at home. We ring."),
+        ("Es kommt gegen 10:00 Uhr am Montag.", "Es kommt am Montag."),
+        ("预计3月1日上午10点左右送达。", "预计3月1日送达。"),
+        ("It is on its way. At 10:00, it arrives.", "It is on its way. It arrives."),
+        ("It comes on Monday.\nAt about 10:00 the driver rings.", "It comes on Monday.\nThe driver rings."),
+        ("At 10:00 the driver rings.", "The driver rings."),
     ],
 )
 async def test_an_hour_that_stands_nowhere_is_cut(said: str, left: str) -> None:
@@ -45,6 +52,9 @@ async def test_an_hour_that_stands_nowhere_is_cut(said: str, left: str) -> None:
         ("We are open from 10:00 to 18:00.", ""),  # no phrase that a sentence can lose
         ("The score was 3:10.", ""),
         ("It comes on 1 March.", ""),
+        ("At about 10:00.", ""),
+        ("- at 10:00\n- at 11:00", ""),
+        ("It took about 10:00 minutes.", ""),
     ],
 )
 async def test_what_stands_somewhere_or_cannot_be_cut_stays(said: str, result: str) -> None:

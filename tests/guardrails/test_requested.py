@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flightloop.subject import Subject
 from flightloop.tool import Effect, ToolSpec
 from guardrails.evidence.foreseen import unforeseen
 from guardrails.evidence.requested import asks_for
@@ -38,6 +40,8 @@ def spec(name: str) -> ToolSpec:
         "I'd like to send back the kettle that I got in January and get a refund, it was order 10316.",
         "I need to return this and want my money back",
         "I want a refund of the order that has not arrived yet.",
+        "Please refund order no. 10073.",
+        "Please refund order no 10073",
         "Bitte erstatten Sie mir die Bestellung 10073",
         "Erstatten Sie mir bitte 99 Euro.",
         "Ich möchte eine Rückerstattung für 10073.",
@@ -58,6 +62,7 @@ def test_a_request_names_the_act(said: str) -> None:
         "What about order 17?",
         "Has order 10073 been refunded yet?",
         "I do not want a refund.",
+        "Please refund no order.",
         "I don't want to send it back and get a refund.",
         "I'd like to know how to get a refund.",
         "I want to send it back and get no refund.",
@@ -137,6 +142,9 @@ def cancel(number: int | float | str) -> CheckedCall:
         ("Please cancel A-10073.", cancel("A-10099"), False),
         ("Please cancel a-10073.", cancel("A-10073"), True),
         ("Please cancel 2 of them.", cancel(7), True),
+        ("I have had it since 2026 and waited 100 days. Please cancel it.", cancel(1007), True),
+        ("I bought it on 12 March 2026. Please cancel it.", cancel(1007), True),
+        ("Please cancel order 2026.", cancel(1007), False),
     ],
 )
 def test_who_names_an_object_asks_for_nothing_with_another(
@@ -144,6 +152,27 @@ def test_who_names_an_object_asks_for_nothing_with_another(
 ) -> None:
     assert (unforeseen(GuardContext(user_text=said, trail=NOTE, clean_plan=plan), call) is None) == meant
     assert unforeseen(GuardContext(user_text=said), call) is None  # nobody else has said anything
+
+
+@pytest.mark.parametrize(
+    ("said", "number", "meant"),
+    [
+        (["Please cancel order 10037. Sorry, I meant 10073."], 10073, True),
+        (["Please cancel order 10037.", "I mean 10073."], 10073, True),
+        (["Please cancel order 10037.", "Sorry, 10073 is late too."], 10073, False),
+        (["Is it 10037? I mean 10073.", "Please cancel order 10037."], 10073, False),
+    ],
+)
+def test_who_corrects_a_number_means_the_second(said: list[str], number: int, meant: bool) -> None:
+    messages = tuple(Utterance(one, datetime(2027, 5, 14, tzinfo=UTC)) for one in said)
+    assert (unforeseen(GuardContext(said=messages, trail=NOTE), cancel(number)) is None) == meant
+
+
+def test_nobody_has_to_name_himself() -> None:
+    call = CheckedCall("c", ORDER, {"order_id": 10073, "customer_id": 21360})
+    context = GuardContext(user_text="Please cancel order 10073.", trail=NOTE)
+    assert unforeseen(replace(context, subject=Subject(id="21360")), call) is None
+    assert unforeseen(replace(context, subject=Subject(id="21361")), call) is not None
 
 
 def test_a_postal_code_of_the_call_is_no_other_object() -> None:

@@ -7,12 +7,23 @@ from typing import Any
 
 import pytest
 
-from guardrails.evidence.objects import identifiers
+from guardrails.evidence.done_acts import CallTexts
+from guardrails.evidence.foreseen import unforeseen
+from guardrails.evidence.identifiers import identifiers
 from guardrails.rails.forbidden import forbids
-from guardrails.types import CheckedCall, Judgement, Past, Write
-from tests.security.test_long_texts import ADDED, REMIND, assert_linear, final, seconds
+from guardrails.types import CheckedCall, GuardContext, Judgement, Past, Read, Trail, Write
+from tests.security.test_long_texts import ACT, ADDED, REMIND, assert_linear, final, seconds
 
 ADD = CheckedCall("c", REMIND, {"text": "milk"})
+
+
+def told(result: str) -> bool:
+    return CallTexts(GuardContext(results=(result,))).says(ACT, frozenset(["1"]), wanted=False)
+
+
+def suggested(note: str, said: str = "", ids: int = 1) -> str | None:
+    call = CheckedCall("c", REMIND, {"list_ids": [10_000 + one for one in range(ids)]})
+    return unforeseen(GuardContext(user_text=said, trail=Trail((Read("a", "look", [note]),))), call)
 
 
 def agreed(said: str, asked: str) -> Judgement:
@@ -32,6 +43,12 @@ WORK: dict[str, Callable[[int], Any]] = {
     "yes again and again": lambda n: agreed("yes, " * n, "Did it work?"),
     "numbers and signs": lambda n: final("I have added " + "512 # call a " * (n // 4), writes=(ADDED,)),
     "digits and blanks": lambda n: identifiers(("4" * 14 + " " * 14) * (n // 14)),
+    "a record that says it again and again": lambda n: told('x {"a": "' + "added " * (n // 2) + '"}'),
+    "one long word of strangers": lambda n: suggested("a" * n),
+    "letters and digits of strangers": lambda n: suggested("a1" * (n // 2)),
+    "a message that names all objects": lambda n: suggested(
+        "please add them all", "Add them: " + "10000 " * (n // 40), ids=n // 100
+    ),
     "things of other tools": lambda n: final("The list is added for A. " * (n // 16), writes=(ADDED,)),
 }
 

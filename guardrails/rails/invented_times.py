@@ -18,9 +18,10 @@ from guardrails.types import Checked, GuardContext, Judgement, Rail
 
 RAIL = "invented_times"
 _BEFORE = regex.compile(
-    r"(?<![\s.!?:*•–—-]|\b(?:at|by|um|gegen)|^)\s+(?:(?:at|by|um|gegen)(?:\s+(?:about|around|circa))?|around|about)\s+$",
-    regex.IGNORECASE,
+    r"(?<![\s:*•–—-]|\b(?:[Aa]t|[Bb]y|[Uu]m|[Gg]egen)|^)\s+"
+    r"(?:(?:at|by|um|gegen)(?:\s+(?:about|around|circa))?|around|about)\s+$"
 )
+"""Goes on with a sentence, so it has no capital letter."""
 _OPENS = regex.compile(r"(?:^|(?<=[.!?]\s)|(?<=\n))(?:(?:At|By)(?:\s+(?:about|around))?|Around|About)\s+$")
 """Begins a sentence that goes on without the time: "At 10:00, the driver rings"."""
 _GOES_ON = regex.compile(r",?[ \t]+(?!(?:and|or)\b)(?=\p{L})")

@@ -18,6 +18,7 @@ ADD = CheckedCall("c", REMIND, {"text": "milk"})
 
 
 def told(result: str) -> bool:
+    assert ACT is not None
     return CallTexts(GuardContext(results=(result,))).says(ACT, frozenset(["1"]), wanted=False)
 
 

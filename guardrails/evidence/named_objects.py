@@ -7,14 +7,18 @@ the user's as well and stands in a record, must not have its way.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import regex
 
 from guardrails.evidence.identifying import Leaf, is_identifier, leaves
 from guardrails.evidence.other_numbers import without_other_numbers
+from guardrails.text.calendar_dates import date_of
 from guardrails.text.normalise import normalise
 from guardrails.types import CheckedCall
 
+_PREFIX = r"(?:(?:order|bestellung|number|nummer|no|nr|n)\.?)?0*"
+"""What may stand before a number in one word."""
 _ONE_WORD = regex.compile(r"(?=\D*\d)[\w./-]{3,40}")
 """An identifier. Shorter numbers are counts more often than not."""
 
@@ -51,6 +55,16 @@ class NamedObjects:
         plain = _plain(text)
         return any(one in kind.findall(plain) for one, kind in self.forms)
 
+    def whole(self, text: str) -> str:
+        """The text with numbers in groups of digits ("10 073", "10,073") put together, where no object is named
+        otherwise."""
+        if self.names_any(text):
+            return text
+        for one, _ in self.forms:
+            if one.isdecimal():
+                text = _grouped(len(one)).sub(_together, normalise(text))
+        return text
+
     def _named(self, kind: regex.Pattern[str], text: str) -> set[str]:
         return set(kind.findall(_plain(without_other_numbers(text)))).difference(kind.findall(self.details))
 
@@ -70,5 +84,15 @@ def _is_named(leaf: Leaf) -> bool:
 
 
 def _kind(value: str) -> regex.Pattern[str]:
-    signs = (r"\d" if one.isdecimal() else "[a-z]" if one.isalpha() else regex.escape(one) for one in value)
-    return regex.compile(rf"(?<![\da-z]|\d[.,]){''.join(signs)}(?![\da-z]|[.,]\d)")
+    signs = "".join(r"\d" if one.isdecimal() else "[a-z]" if one.isalpha() else regex.escape(one) for one in value)
+    prefix = _PREFIX if value.isdecimal() else ""
+    return regex.compile(rf"(?<![\da-z]|\d[.,]){prefix}({signs})(?![\da-z]|[.,]\d)")
+
+
+@lru_cache(maxsize=64)
+def _grouped(digits: int) -> regex.Pattern[str]:
+    return regex.compile(rf"(?<![\w.,])\d(?:[ .,'’-]?\d){{{digits - 1}}}(?!\w|[.,]\d)")
+
+
+def _together(match: regex.Match[str]) -> str:
+    return match.group() if date_of(match.group()) else regex.sub(r"\D", "", match.group())

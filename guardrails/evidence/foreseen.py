@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import regex
 
 from flightloop.tool import ToolSpec
+from guardrails.evidence.acts import sentences
 from guardrails.evidence.agreed import agreed_question
 from guardrails.evidence.identifying import Leaf, is_identifier, leaves
 from guardrails.evidence.named_objects import NamedObjects
@@ -90,7 +91,7 @@ def _means(named: NamedObjects, call: CheckedCall, said: _Said, at: int) -> bool
     if out and named.mentioned_in(out) and not named.mentioned_in(message):
         return False
     requests = list(requests_in(call.spec, message))
-    for parts in ([asking_part(call.spec, one) for one in requests], requests):
+    for parts in ([asking_part(call.spec, one) for one in requests], requests, list(_about_places(call, message))):
         if naming := [one for one in parts if named.names_any(one)]:
             return any(map(named.agree, naming))
     if named.names_any(message):
@@ -113,8 +114,21 @@ def _says_where(call: CheckedCall, message: str) -> bool:
     """Whether the user states an address of the call, such as a new one of a customer. An amount, a date or an e-mail
     address, which people write for many reasons, is not enough."""
     stated = Wordings(statements(message))
+    return any(stated.match(Wanted.of(one)) for one in _places(call))
+
+
+def _about_places(call: CheckedCall, message: str) -> Iterator[str]:
+    """The sentences that state an address of the call, each up to the address: "17 should go to 5 Oak Street, and 18
+    stays"."""
+    for sentence in sentences(message):
+        for place in filter(lambda one: Wordings(sentence).match(Wanted.of(one)), _places(call)):
+            at = sentence.casefold().find(place.split(",")[0].casefold())
+            yield sentence[:at] if at > 0 else sentence
+
+
+def _places(call: CheckedCall) -> list[str]:
     details = (one for one in leaves(call.spec, call.arguments) if one.identifying and not one.chosen)
-    return any(stated.match(Wanted.of(one.value)) for one in details if _is_place(one))
+    return [str(one.value) for one in details if _is_place(one)]
 
 
 def _is_place(leaf: Leaf) -> bool:

@@ -12,7 +12,7 @@ from agent.loop.compaction import compact
 from agent.loop.context import Conversation, Estimator, Prompt, answer_room
 from agent.loop.gate import Gate, passed
 from agent.loop.leased_run import LeasedRun
-from agent.loop.refusal import bare_refusal
+from agent.loop.refusal import bare_refusal, withheld
 from agent.loop.run_dependencies import RunDependencies
 from agent.model_call.call import GuardedCall, invalid_call
 from agent.model_call.repetition import PENALTY, REPEATED
@@ -295,7 +295,8 @@ class _Asking:
 
     @property
     def _refusal(self) -> str:
-        return self.deps.guard.policy.document.refusal
+        refusal = self.deps.guard.policy.document.refusal
+        return withheld(refusal, self.leased.history.results, self.deps.hosts.registry)
 
 
 def unfinished(deps: RunDependencies, leased: LeasedRun) -> ModelCall | None:

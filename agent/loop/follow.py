@@ -6,6 +6,7 @@ from agent.loop.context import Conversation, Estimator, Prompt, answer_room
 from agent.loop.decide import CallTools, Decision, Plan, Reply, model_call_of
 from agent.loop.gate import Gate, passed
 from agent.loop.leased_run import LeasedRun
+from agent.loop.refusal import withheld
 from agent.loop.run_dependencies import RunDependencies
 from agent.procedures.code import CodeProcedure
 from agent.procedures.procedure import Ask, Check, Finish, Outline, Procedure, Progress, Step, ToolUse, Unusable
@@ -114,8 +115,9 @@ class _Following:
     async def _reply(self, text: str) -> Decision:
         ruling = await self._gate.check(Stage.FINAL, text)
         if ruling.action.severity >= Action.ASK.severity:
-            refusal = self._deps.guard.policy.document.refusal
-            return Reply(Replied(text=refusal, model=NO_MODEL), blocked=ruling.reason)
+            refusal, results = self._deps.guard.policy.document.refusal, self._leased.history.results
+            told = withheld(refusal, results, self._deps.hosts.registry)
+            return Reply(Replied(text=told, model=NO_MODEL), blocked=ruling.reason)
         return Reply(Replied(text=passed(ruling), model=NO_MODEL))
 
 

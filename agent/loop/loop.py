@@ -14,6 +14,7 @@ from agent.loop.follow import follow
 from agent.loop.gate import Gate, passed
 from agent.loop.leased_run import LeasedRun
 from agent.loop.perform import perform, perform_new
+from agent.loop.refusal import withheld
 from agent.loop.run_dependencies import RunDependencies
 from agent.run.budgets import Exhausted, Reservation, seconds_left
 from agent.run.journal import Released
@@ -160,7 +161,8 @@ class Loop:
         return await self._write_end(RunEnded(status=RunStatus.SUCCEEDED, stop_reason=reason, output=output))
 
     async def _block(self, reason: str) -> Run:
-        refusal: Content = [TextPart(text=self._deps.guard.policy.document.refusal)]
+        history, toolbox = self._leased.history, self._deps.hosts.registry
+        refusal: Content = [TextPart(text=withheld(self._deps.guard.policy.document.refusal, history.results, toolbox))]
         error = RunError(code="guardrail_blocked", message=reason)
         ended = RunEnded(status=RunStatus.BLOCKED, stop_reason=StopReason.GUARDRAIL, output=refusal, error=error)
         return await self._write_end(ended)

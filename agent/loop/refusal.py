@@ -1,10 +1,16 @@
-"""Recognises an answer that refuses and says nothing else: no reason, no question, no next step."""
+"""Answers that refuse: how to recognise one without a reason, and what a withheld answer leaves to say."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import regex
+
+from agent.loop.run_dependencies import Toolbox
+from flightloop.events import ToolResult
+from guardrails.rails.claims import what_was_done
+from guardrails.types import Write
 
 Language = Literal["en", "zh"]
 
@@ -27,3 +33,17 @@ def bare_refusal(text: str) -> Language | None:
     """The language of an answer that is a refusal without a reason; None if it is none, or in another language."""
     answer = text.strip()
     return next((language for language, pattern in _BARE.items() if pattern.fullmatch(answer)), None)
+
+
+def withheld(refusal: str, results: Iterable[ToolResult], toolbox: Toolbox) -> str:
+    """What a user reads in place of a withheld answer: the refusal, and the tools whose writes were or may be done.
+
+    Arguments are left out, since the answer may have been withheld for one of them.
+    """
+    made = [Write(one.tool, {}, one.ok, uncertain=one.uncertain) for one in results if _writes(one.tool, toolbox)]
+    done = [write for write in made if write.may_be_done]
+    return f"{refusal}\n{what_was_done(done)}" if done else refusal
+
+
+def _writes(name: str, toolbox: Toolbox) -> bool:
+    return name in toolbox and toolbox.get(name).writes and toolbox.get(name).agent is None

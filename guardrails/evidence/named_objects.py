@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import regex
 
 from flightloop.subject import Subject
 from guardrails.evidence.identifying import Leaf, is_identifier, leaves
 from guardrails.evidence.other_numbers import without_other_numbers
+from guardrails.text.calendar_dates import date_of
 from guardrails.text.normalise import normalise
 from guardrails.types import CheckedCall
 
+_PREFIX = r"(?:(?:order|bestellung|number|nummer|no|nr|n)\.?)?0*"
+"""What may stand before a number in one word."""
 _ONE_WORD = regex.compile(r"(?=\D*\d)[\w./-]{3,40}")
 """An identifier. Shorter numbers are counts more often than not."""
 _YEAR = r"(?:19|20)\d\d"
@@ -66,6 +70,15 @@ class NamedObjects:
         plain = _plain(text)
         return any(not those.isdisjoint(kind.findall(plain)) for kind, those in self.forms)
 
+    def whole(self, text: str) -> str:
+        """The text with numbers in groups of digits ("10 073", "10,073") put together, where no object is named
+        otherwise."""
+        if self.names_any(text):
+            return text
+        for digits in sorted({len(one) for _, those in self.forms for one in those if one.isdecimal()}):
+            text = _grouped(digits).sub(_together, normalise(text))
+        return text
+
     def _found(self, text: str) -> Iterator[tuple[set[str], frozenset[str]]]:
         """What a text names of each kind, and the call's own of that kind."""
         plain = _DATE_OR_COUNT.sub(" ", _plain(without_other_numbers(text))) if self.forms else ""
@@ -88,5 +101,16 @@ def _is_named(leaf: Leaf) -> bool:
 
 
 def _kind(value: str) -> str:
-    signs = (r"\d" if one.isdecimal() else "[a-z]" if one.isalpha() else regex.escape(one) for one in value)
-    return rf"(?<![\da-z]|\d[.,]){''.join(signs)}(?![\da-z]|[.,]\d)"
+    """A pattern of identifiers with as many digits and letters, whose one group is the identifier."""
+    signs = "".join(r"\d" if one.isdecimal() else "[a-z]" if one.isalpha() else regex.escape(one) for one in value)
+    prefix = _PREFIX if value.isdecimal() else ""
+    return rf"(?<![\da-z]|\d[.,]){prefix}({signs})(?![\da-z]|[.,]\d)"
+
+
+@lru_cache(maxsize=64)
+def _grouped(digits: int) -> regex.Pattern[str]:
+    return regex.compile(rf"(?<![\w.,])\d(?:[ .,'’-]?\d){{{digits - 1}}}(?!\w|[.,]\d)")
+
+
+def _together(match: regex.Match[str]) -> str:
+    return match.group() if date_of(match.group()) else regex.sub(r"\D", "", match.group())

@@ -39,6 +39,13 @@ _GET = r"(?:get|have|receive|request|(?:apply|ask)\s+for)"
 _WHOSE = r"(?:(?:another|one\s+more|an?|the|my|our|full|partial)\s+)*"
 _PHRASES = {"cancel": (r"call\s+off",), "refund": (r"(?:give|pay|send)\s+me\b.{0,30}\bback",)}
 _NOUNS = {"refund": (r"(?:money|amount)\s+back",)}
+_AND = regex.compile(r"\s+(?:und|sowie|aber|as\s+well\s+as|plus)\s+|[和、]|以及")
+_MORE_OBJECTS = regex.compile(
+    r"(?:\W|#?(?=[\w/-]*\d)[\w/-]{3,40}|(?:my|the|also|too|orders?|number|no|nr|other|ones?|both|please|auch|bitte|meine|die|"
+    r"bestellung(?:en)?)\b|订单|号|也|还有|我的)++",
+    regex.IGNORECASE,
+)
+"""A clause that only names further objects of the clause before it."""
 _FILLED = r"(?:(?:please|just|now|also|kindly|to)\s+)*"
 _NO_OBJECT = regex.compile(
     r"\s+(?:status|polic(?:y|ies)|number|no\b|of|is|was|were|are|has|have|had|conditions?|requests?|still|pending|confirm"
@@ -65,6 +72,21 @@ def requests_in(spec: ToolSpec, text: str) -> Iterator[str]:
         for part in _STOP.split(sentence):
             if part.strip() and len(part) <= LONGEST and (_in_english(act, part) or _in_others(act, part)):
                 yield part
+
+
+def asking_part(spec: ToolSpec, sentence: str) -> str:
+    """The clauses of a sentence that ask for a tool's act, with the further objects of each.
+
+    "Cancel 17 and 18, but tell me about 19" asks for 17 and 18. Empty if only the clauses together ask for it.
+    """
+    act = Act.of(spec)
+    kept, asks = [], False
+    for clause in _clauses(_AND.sub(", ", sentence)):
+        if act is not None and not _MORE_OBJECTS.fullmatch(clause):
+            asks = _in_english(act, clause) or _in_others(act, clause)
+        if asks:
+            kept.append(clause)
+    return ", ".join(kept)
 
 
 def statements(text: str) -> str:

@@ -17,6 +17,8 @@ from flightloop.verdicts import Verdict
 from guardrails.aside import aside
 from guardrails.evidence.acts import LONGEST, Act, joined, sentences
 from guardrails.evidence.affirmations import asks_whether
+from guardrails.evidence.named_objects import NamedObjects
+from guardrails.evidence.ruled_out import divided
 from guardrails.policy_document import PolicyDocument
 from guardrails.text.scalars import scalar_texts
 from guardrails.text.spelling import most_characters
@@ -88,6 +90,8 @@ def why_not(asked: str, call: CheckedCall) -> str | None:
     if place := _not_there(asked, call):
         return f"the user's latest words say not to use {place}"
     act = Act.of(call.spec)
+    if act is not None and _ruled_out(asked, act, call):
+        return "the user's latest words rule out what it is about"
     if act is not None and asks_whether(asked, act):
         return "the user's latest words ask whether it was done; they do not request it"
     return None
@@ -104,6 +108,15 @@ def forbids(asked: str, call: CheckedCall) -> bool:
         return True
     banned, rest = _divided(said, act, values)
     return bool(banned) and any(_means(one, values) for one in banned) and not _wants(rest, act, banned, values)
+
+
+def _ruled_out(asked: str, act: Act, call: CheckedCall) -> bool:
+    """Whether the user names the call's object only to leave it out: "cancel 203, not 204"."""
+    named = NamedObjects.of(call)
+    parts = [divided(named.whole(one), act.verbs) for one in sentences(asked)]
+    return any(out and named.mentioned_in(out) for _, out in parts) and not any(
+        named.mentioned_in(kept) for kept, _ in parts
+    )
 
 
 def _not_there(asked: str, call: CheckedCall) -> str | None:

@@ -9,6 +9,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
+import regex
+
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.aside import aside
 from guardrails.text.spelling import compatible
@@ -43,6 +45,8 @@ _ESCAPED = re.compile(
     r"(?<!\\)(?:\\+r\\+n|(?P<pair>\\+u[dD][89abAB][0-9a-fA-F]{2}\\+u[dD][c-fC-F][0-9a-fA-F]{2})"
     r"|\\+u(?P<unit>[0-9a-fA-F]{4})|\\+(?P<sign>[nrtbf/\"]))"
 )
+_DIGIT = regex.compile(r"\d")
+"""`regex` knows digits of newer scripts than Python does, whose ``int`` and ``Decimal`` raise on them."""
 _SIGNS = {"n": "\n", "r": "\n", "t": " ", "b": " ", "f": " "}
 _HALVES = ("d8", "d9", "da", "db", "dc", "dd", "de", "df")
 
@@ -71,6 +75,8 @@ class Visible:
 @lru_cache(4096)
 def _undisguised(character: str) -> str:
     category = unicodedata.category(character)
+    if category == "Cn" and _DIGIT.match(character):
+        return "\ufffd"
     plain = unicodedata.normalize("NFKC", character)
     letter = category.startswith("L") or category == "Nd"  # superscripts and fractions are other numbers
     return plain if letter and plain.isascii() and plain.isalnum() else character

@@ -98,6 +98,23 @@ def test_what_does_not(asked, call):
 @pytest.mark.parametrize(
     ("asked", "ruled_out"),
     [
+        ("Cancel 310 but not 311.", True),
+        ("Cancel 310, keep 311.", True),
+        ("Cancel everything except 311 and 312.", True),
+        ("Cancel all my tables but 311.", True),
+        ("Bitte stornieren Sie 310, nicht 311.", True),
+        ("Don't cancel anything except 311.", False),
+        ("I was given 310 instead of 311. Please cancel 311.", False),
+        ("Cancel 311, not 310.", False),
+    ],
+)
+def test_a_thing_may_be_left_out(asked, ruled_out):
+    assert (why_not(asked, cancel(311)) is not None) == ruled_out
+
+
+@pytest.mark.parametrize(
+    ("asked", "ruled_out"),
+    [
         ("Send it. It must not go to 5 Hill Road, Leeds 10115.", True),
         ("Not to 5 Hill Road but to 9 Oak Street.", True),
         ("I no longer live at 5 Hill Road, Leeds.", True),

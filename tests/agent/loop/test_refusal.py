@@ -9,9 +9,11 @@ import pytest
 
 from agent.loop.refusal import bare_refusal
 from agent.models.answer_chunks import calls, text
+from agent.testing.fakes import RuleGuard, on
 from flightloop.chat import NamedFunction, NamedToolChoice
 from flightloop.content import text_of
 from flightloop.tool import tool
+from flightloop.verdicts import Action, Stage
 
 BARE = (
     "I'm sorry, but I can't help with that.",
@@ -79,3 +81,19 @@ async def test_a_yes_to_the_offer_calls_the_person(make_bench: Callable[..., Any
     assert choices[0] == (NamedToolChoice(function=NamedFunction(name="pass_on")) if forced else "auto")
     assert choices[1:] == ["auto"] * forced  # only the first decision
     assert run.stop_reason == ("escalated" if forced else "answered")
+
+
+@tool(effect="keyed")
+def refund_order(order_id: int) -> str:
+    """Refunds an order."""
+    return "refunded"
+
+
+@pytest.mark.parametrize("called", [True, False])
+async def test_a_withheld_answer_says_what_was_done(make_bench: Callable[..., Any], called: bool) -> None:
+    guard = RuleGuard(on(Stage.FINAL, Action.BLOCK))
+    first = [calls(("refund_order", {"order_id": 17}))] if called else []
+    bench = make_bench([*first, text("Your money is back.")], [refund_order], guard=guard)
+    run = await bench.work(await bench.start("Refund order 17."))
+    told = "\nDone: refund order." if called else ""
+    assert (run.status, text_of(run.output)) == ("blocked", guard.policy.document.refusal + told)

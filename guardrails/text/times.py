@@ -21,27 +21,34 @@ _COUNTED = (
 )
 _AFTER_NUMBER = rf"(?!\s?(?:[ap]\.?\s?m\b|o['’]?\s?clock)|[:.,]?\d|\s?[%€$£¥]|\s{{1,3}}(?:{_COUNTED})\b)"
 """After "at 3", nothing that makes an amount of it."""
-_FORMS = tuple(
+_CLEAR = tuple(
     regex.compile(form, regex.IGNORECASE)
     for form in (
         rf"(?<![\w:.,]){_HOUR}(?:[:.](?P<minute>\d\d))?\s?{_HALVES}",
         r"(?<![\d:+])(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::\d\d(?:\.\d{1,9})?)?(?![\d:]|\s?[ap]\.?\s?m\b)",
         rf"\b{_HOUR}\s?o['’]?\s?clock\b",
-        rf"\b(?:at|by|from|until|till)\s+{_HOUR}\b{_AFTER_NUMBER}",
-        rf"\b(?:a\s+)?(?P<minutes>half|quarter|five|ten|twenty(?:-five)?|\d{{1,2}})(?:\s+minutes?)?\s+(?P<way>past|to)\s+"
-        rf"{_HOUR}\b(?:\s?{_HALVES})?",
-        r"\b(?P<named>noon|midday|midnight)\b",
         rf"(?P<day>凌晨|清晨|早上|早晨|上午|中午|下午|傍晚|晚上|[今明昨]早|[今明昨]晚)?\s?(?P<hour>\d{{1,2}}|{_NUMERAL})\s?[点點时時]"
         rf"(?:(?P<thirty>半)|(?P<quarters>[一三13])刻|(?P<minute>\d{{1,2}}|{_NUMERAL})分?)?(?!半?间|候)",
     )
+)
+"""Forms that are hardly anything but times of day: 3 pm, 15:00, 3 o'clock, 下午三点."""
+_FORMS = (
+    *_CLEAR,
+    *(
+        regex.compile(form, regex.IGNORECASE)
+        for form in (
+            rf"\b(?:at|by|from|until|till)\s+{_HOUR}\b{_AFTER_NUMBER}",
+            rf"\b(?:a\s+)?(?P<minutes>half|quarter|five|ten|twenty(?:-five)?|\d{{1,2}})(?:\s+minutes?)?\s+(?P<way>past|to)"
+            rf"\s+{_HOUR}\b(?:\s?{_HALVES})?",
+            r"\b(?P<named>noon|midday|midnight)\b",
+        )
+    ),
 )
 _ISO = regex.compile(
     r"\d{4}-\d\d-\d\d[T ](?P<hour>\d\d):?(?P<minute>\d\d)(?::?\d\d(?:\.\d{1,9})?)?(?:Z|[-+]\d\d:?\d\d)?"
 )
 _ALONE = regex.compile(r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::\d\d(?:\.\d{1,9})?)?(?:Z|[-+]\d\d:?\d\d)?")
 _LONGEST = 40
-_CLEAR = (*_FORMS[:3], _FORMS[-1])
-"""Forms that are hardly anything but times of day: 3 pm, 15:00, 3 o'clock, 下午三点."""
 
 
 class Time(NamedTuple):

@@ -257,6 +257,10 @@ LEADS = "This parcel belongs with order 10035, which is the one that has to go."
         "Please cancel order 10,615.",
         "Please cancel order10615.",
         "Cancel order 0010615",
+        "Please cancel order no. 10615, because I have order 10035 already.",
+        "Cancel 10615 (10035 stays).",
+        "请取消10615，不要取消10035。",
+        "请取消10615，告诉我10035里有什么。",
     ],
 )
 async def test_a_note_leads_no_request_to_an_order_that_it_is_not_about(field: Field, said: str) -> None:

@@ -269,7 +269,7 @@ def _forms(past: str, verbs: Sequence[str]) -> Iterator[str]:
         yield rf"(?:has|have|['’]ve)\s+{_ADVERBS}been\s+{_ADVERBS}(?:{past})"
         yield rf"(?:was|were)\s+{_ADVERBS}(?:{past})"
         yield rf"(?:is|are|['’]s)\s+(?:now|already|hereby|successfully)\s+{_ADVERBS}(?:{past})"
-        yield rf"(?:is|['’]s)\s+(?:{past})(?=\s*(?:[.!]|$|until\b|as\s+(?:you\s+)?requested\b|for\s+you\b))"
+        yield rf"(?:is|['’]s)\s+(?:{past})(?=\s*(?:[.!,]|$|until\b|as\s+(?:you\s+)?requested\b|for\s+you\b))"
         when = r"(?=\s+(?:for|on|at|with|to)\s+(?:\d|(?-i:[A-Z])))(?!.*\b(?:if|when|unless)\b)"
         yield rf"{_THIS_ONE}is\s+(?:{past}){when}"
         yield rf"successfully\s+(?:{past})"

@@ -7,7 +7,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import regex
@@ -34,6 +34,7 @@ _NO_FIELD = regex.compile(rf'"(?:[^"\\]|\\.){{1,100}}"\s?:\s?{_NOTHING}(?=\s?[,}
 """A field of a JSON object with a negative value: ``"cancelled": false``, ``"refunded": "0.00 EUR"``."""
 _END = regex.compile(r"\b(?:until|till|through|due|before)\b.*", regex.IGNORECASE)
 """A date after one of these words follows from the call and need not be one of its dates."""
+_MANY = {"both": 2, "all": 2, "two": 2, "three": 3, "four": 4, "five": 5}
 _WORDS = 30
 """Arguments of up to this many words are looked up among a clause's runs of words. Longer ones are searched as text."""
 
@@ -43,7 +44,7 @@ class CallTexts:
     """Results and errors of calls, which may support a clause in addition to the calls themselves."""
 
     context: GuardContext
-    _known: dict[tuple[Act, bool], frozenset[str] | None] = field(default_factory=dict, compare=False, repr=False)
+    _mentions: dict[tuple[Act, bool], list[_Told]] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def parts(self) -> list[tuple[bool, str]]:
@@ -52,19 +53,37 @@ class CallTexts:
         pairs = [(text.startswith("error: "), text) for text in (*self.context.results, *failed)]
         return [(refused, text if refused else _NO_FIELD.sub("", text)) for refused, text in pairs]
 
-    def says(self, act: Act, numbers: frozenset[str] = frozenset(), *, wanted: bool) -> bool:
+    def says(
+        self,
+        act: Act,
+        numbers: frozenset[str] = frozenset(),
+        amounts: frozenset[float] = frozenset(),
+        *,
+        wanted: bool,
+    ) -> bool:
         """Whether a text says that the action was done. If it is ``wanted`` now, only errors and JSON strings count.
 
         Args:
             numbers: what the action was done with. Texts about something else don't count.
+            amounts: sums of money, which such texts must have if they have any sums.
         """
-        key = (act, wanted)
-        if key not in self._known:
-            told = [frozenset(map(_bare, _DIGITS.findall(part))) for part in _told_in(self.parts, act, wanted)]
+        told = self._told(act, wanted)
+        if not told or not numbers <= frozenset[str]().union(*(one.digits for one in told)):
+            return False
+        known = frozenset[float]().union(*(one.amounts for one in told)) if amounts else frozenset()
+        return not known or amounts <= known.union({round(sum(known), 2)}, *(one.numbers for one in told))
+
+    def many(self, act: Act, *, wanted: bool) -> int:
+        """How many records or texts say that the action was done."""
+        return sum(one.says for one in self._told(act, wanted))
+
+    def _told(self, act: Act, wanted: bool) -> list[_Told]:
+        """What each record or text has that says that the action was done, and numbers of the calls with such texts."""
+        if (act, wanted) not in self._mentions:
+            told = [_Told.of(part) for part in dict.fromkeys(_told_in(self.parts, act, wanted))]
             meant = (given for text, given in self._unrepeated if act.named.search(text)) if told else ()
-            self._known[key] = frozenset[str]().union(*told, *meant) if told else None
-        known = self._known[key]
-        return known is not None and numbers <= known
+            self._mentions[act, wanted] = [*told, *(_Told(given, says=False) for given in meant)]
+        return self._mentions[act, wanted]
 
     @cached_property
     def _unrepeated(self) -> list[tuple[str, frozenset[str]]]:
@@ -80,6 +99,26 @@ class CallTexts:
             if given:
                 found.append((_NO_FIELD.sub("", text), frozenset(given)))
         return found
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Numbers and sums of money of a text that says that an action was done."""
+
+    digits: frozenset[str]
+    numbers: frozenset[float] = frozenset()
+    amounts: frozenset[float] = frozenset()
+    says: bool = True  # False: only the numbers of a call whose text says so
+
+    @classmethod
+    def of(cls, text: str) -> _Told:
+        digits = frozenset(map(_bare, _DIGITS.findall(text)))
+        return cls(digits, frozenset(numbers_in(text)), money_in(text))
+
+
+def money_in(text: str) -> frozenset[float]:
+    """The sums of money of a text."""
+    return frozenset(number for match in MONEY.finditer(text) for number in numbers_in(match[1] or match[2]))
 
 
 def _bare(digits: str) -> str:
@@ -144,6 +183,7 @@ class Done:
     def __init__(self, context: GuardContext, past: Past, texts: CallTexts, act: Act, tool: str) -> None:
         own = [_Call(write) for write in (*context.writes, *past.delegated) if write.tool == tool]
         self._act, self._texts = act, texts
+        self._several = _several(tool.rpartition("_")[2])
         self._succeeded = [call for call in own if call.write.ok]
         self._before = [_Call(write) for write in past.writes if write.tool == tool and write.ok]
         failed = [call for call in own if call.write.ok is False]
@@ -168,7 +208,14 @@ class Done:
         missed = (named & self._failed).difference(*(call.arguments for call in counted))
         if not counted or missed or not self._listed.agree(words, [call.write.arguments for call in counted]):
             return False
+        if len({call.write.args_sha256 for call in (*self._succeeded, *self._before)}) < self._least(clause):
+            return False
         return self._amounts_agree(clause, counted) and _dates_agree(clause, counted)
+
+    def _least(self, clause: str) -> int:
+        """The fewest calls that make a clause true: two for "both of your orders were cancelled"."""
+        found = self._several.search(clause)
+        return max(_MANY.get(word, 0) for word in found.group().casefold().split()) if found else 0
 
     def _counted(self, named: frozenset[str]) -> list[_Call]:
         """Calls that can support a clause. If the action is wanted now or was done in this run, earlier calls count
@@ -188,13 +235,17 @@ class Done:
         if in_first_person(clause):
             return False
         numbers = identifiers(clause)
-        if self._wanted and not self._succeeded:
-            return _PAST.search(clause) is not None and self._texts.says(self._act, numbers, wanted=True)
-        return self._texts.says(self._act, numbers, wanted=False)
+        amounts = frozenset[float]() if _PART.search(clause) else money_in(clause)
+        only_told = self._wanted and not self._succeeded
+        if self._texts.many(self._act, wanted=only_told) < self._least(clause):
+            return False
+        if only_told:
+            return _PAST.search(clause) is not None and self._texts.says(self._act, numbers, amounts, wanted=True)
+        return self._texts.says(self._act, numbers, amounts, wanted=False)
 
     def _amounts_agree(self, clause: str, calls: Sequence[_Call]) -> bool:
         """Whether a sum of money in a clause is an argument or a result of the calls, or no call has a sum."""
-        stated = {number for match in MONEY.finditer(clause) for number in numbers_in(match[1] or match[2])}
+        stated = money_in(clause)
         if not stated:
             return True
         key = tuple(map(id, calls))
@@ -204,6 +255,12 @@ class Done:
             self._sums[key] = given, given | returned | {round(sum(given), 2)}
         given, known = self._sums[key]
         return not given or bool(stated & known) or _PART.search(clause) is not None
+
+
+@lru_cache(maxsize=256)
+def _several(noun: str) -> regex.Pattern[str]:
+    of = r"(?:of|the|your|my|our|these|those|open|other|remaining|two|three|four|five)"
+    return regex.compile(rf"\b(?:{'|'.join(_MANY)})\s+(?:{of}\s+){{0,4}}{regex.escape(noun)}s\b", regex.IGNORECASE)
 
 
 def _dates_agree(clause: str, calls: Sequence[_Call]) -> bool:

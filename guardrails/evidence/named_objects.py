@@ -21,6 +21,7 @@ from guardrails.types import CheckedCall
 
 _PREFIX = r"(?:(?:order|bestellung|number|nummer|no|nr|n)\.?)?0*"
 """What may stand before a number in one word."""
+_NUMBER_OF = regex.compile(r"\b(no|nr)\.\s*(?=#?\d)", regex.IGNORECASE)
 _ONE_WORD = regex.compile(r"(?=\D*\d)[\w./-]{3,40}")
 """An identifier. Shorter numbers are counts more often than not."""
 _YEAR = r"(?:19|20)\d\d"
@@ -72,7 +73,8 @@ class NamedObjects:
 
     def whole(self, text: str) -> str:
         """The text with numbers in groups of digits ("10 073", "10,073") put together, where no object is named
-        otherwise."""
+        otherwise, and without a dot that ends no sentence ("no. 10073")."""
+        text = _NUMBER_OF.sub(r"\1 ", text)
         if self.names_any(text):
             return text
         for digits in sorted({len(one) for _, those in self.forms for one in those if one.isdecimal()}):

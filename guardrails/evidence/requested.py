@@ -12,6 +12,7 @@ import regex
 
 from flightloop.tool import ToolSpec
 from guardrails.evidence.acts import LONGEST, Act, joined, sentences
+from guardrails.evidence.ruled_out import IDENTIFIER
 from guardrails.text.request_words import chinese, german, refuses
 from guardrails.text.verbs import gerunds, noun_of, participles
 
@@ -39,9 +40,14 @@ _GET = r"(?:get|have|receive|request|(?:apply|ask)\s+for)"
 _WHOSE = r"(?:(?:another|one\s+more|an?|the|my|our|full|partial)\s+)*"
 _PHRASES = {"cancel": (r"call\s+off",), "refund": (r"(?:give|pay|send)\s+me\b.{0,30}\bback",)}
 _NOUNS = {"refund": (r"(?:money|amount)\s+back",)}
-_AND = regex.compile(r"\s+(?:und|sowie|aber|as\s+well\s+as|plus)\s+|[和、]|以及")
+_AND = regex.compile(r"\s+(?:und|sowie|aber|as\s+well\s+as|plus|[-/])\s+|[和、(]|以及", regex.IGNORECASE)
+_ASIDE = regex.compile(
+    r"\s+(?=(?:since|because|as|while|whereas|although|though|before|after|which|who|than|like|weil|während|obwohl|bevor|"
+    r"nachdem|wie)\s)",
+    regex.IGNORECASE,
+)
 _MORE_OBJECTS = regex.compile(
-    r"(?:\W|#?(?=[\w/-]*\d)[\w/-]{3,40}|(?:my|the|also|too|orders?|number|no|nr|other|ones?|both|please|auch|bitte|meine|die|"
+    r"(?:\W|" + IDENTIFIER + r"|(?:my|the|also|too|orders?|number|no|nr|other|ones?|both|please|auch|bitte|meine|die|"
     r"bestellung(?:en)?)\b|订单|号|也|还有|我的)++",
     regex.IGNORECASE,
 )
@@ -81,7 +87,7 @@ def asking_part(spec: ToolSpec, sentence: str) -> str:
     """
     act = Act.of(spec)
     kept, asks = [], False
-    for clause in _clauses(_AND.sub(", ", sentence)):
+    for clause in _clauses(_ASIDE.sub(", ", _AND.sub(", ", sentence))):
         if act is not None and not _MORE_OBJECTS.fullmatch(clause):
             asks = _in_english(act, clause) or _in_others(act, clause)
         if asks:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import regex
 
-_ONE = r"#?(?=[\w/-]*\d)[\w/-]{3,40}"
-_NOUNS = r"(?:(?:the|my|our|one|orders?|number|no|nr|die|meine|bestellung(?:en)?)\b\.?\s*){0,4}"
+from guardrails.text.request_words import chinese_words
+
+IDENTIFIER = r"#?(?=[a-z/_-]*\d)[a-z\d/_-]{3,40}"
+_ONE = IDENTIFIER
+_NOUNS = r"(?:(?:the|my|our|one|orders?|number|no|nr|die|meine|bestellung(?:en)?)\b\.?\s*|订单号?|我的){0,4}"
 _OBJECT = rf"{_NOUNS}(?P<object>{_ONE}(?:(?:\s*,\s*|\s+)(?:or|nor|and|oder|und)\s+{_NOUNS}{_ONE})*)"
 _NEGATED = r"(?<!\b(?:or|why|whether)\s)\b(?:not|never|instead\s+of|rather\s+than|nicht|(?:an)?statt)\s+"
 _EXCEPTION = r"\b(?:except(?:ing|\s+for)?|excluding|other\s+than|apart\s+from|aside\s+from|besides|außer)\s+"
 _ALL_BUT = r"(?<=\b(?:all|any|every|everything|each)\b.{0,40}\s)but\s+"
-_KEPT = r"\b(?:keep|keeping|behalten?|behalte)\s+"
-_OUT = regex.compile(
-    rf"(?:{_NEGATED}|(?P<exception>{_EXCEPTION}|{_ALL_BUT})|(?P<kept>{_KEPT})){_OBJECT}", regex.IGNORECASE
-)
+_KEPT = r"\b(?:keep|keeping|behalten?|behalte)\s+|(?:保留|留着)\s*"
+_CHINESE = r"(?:而?不是|而非|除了?|除去|不包括|别动)\s*"
 _NOTHING = regex.compile(r"\b(?:no|not|nothing|none|never|nichts|keine?)\b|n['’]t\b", regex.IGNORECASE)
 """Before an exception, these make it what is wanted: "don't cancel anything except 10073"."""
 _TAKES_AWAY = frozenset(["cancel", "close", "delete", "remove", "return"])
@@ -32,4 +35,11 @@ def divided(sentence: str, verbs: tuple[str, ...]) -> tuple[str, str]:
         out.append(match["object"])
         return match.group().removesuffix(match["object"])
 
-    return _OUT.sub(without, sentence), "\n".join(out)
+    return _out(verbs).sub(without, sentence), "\n".join(out)
+
+
+@lru_cache(maxsize=1024)
+def _out(verbs: tuple[str, ...]) -> regex.Pattern[str]:
+    negated = rf"{_NEGATED}|{_CHINESE}|(?:不要|不用|不|别|勿)(?:{chinese_words(verbs)})\s*"
+    exception = rf"(?P<exception>{_EXCEPTION}|{_ALL_BUT})"
+    return regex.compile(rf"(?:{negated}|{exception}|(?P<kept>{_KEPT})){_OBJECT}", regex.IGNORECASE)

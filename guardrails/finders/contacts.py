@@ -17,8 +17,8 @@ from guardrails.text.spelling import as_read, compatible, spelt
 from guardrails.text.suffixes import Name, kind_of
 
 _LOCAL = rf"(?>(?:[a-zA-Z\d._-]{{1,64}}+|[^\W{CJK}]|(?!%40)[.+%'\p{{Cf}}-]){{1,64}}|[{CJK}]{{1,64}})"
-_AT = rf"(?:{spelt('@')}|[＠﹫]|%40| ?[\[({{<] ?(?:at|@) ?[\])}}>] ?)"
-_SPACED_DOT = rf"(?:{DOT}| (?:dot|punkt) | ?[\[({{] ?(?:\.|dot) ?[\])}}] ?)"
+_AT = rf"(?:[ \n*`]{{0,3}}{spelt('@')}[ \n*`]{{0,3}}|[＠﹫]|%40| ?[\[({{<] ?(?:at|@) ?[\])}}>] ?)"
+_SPACED_DOT = rf"(?:{DOT}| (?:dot|punkt|\.) | ?[\[({{] ?(?:\.|dot) ?[\])}}] ?)"
 _DOMAIN = rf"(?:{LABEL}{_SPACED_DOT}){{1,20}}{LABEL}|\[[\da-f:.]{{3,45}}\]"
 _EMAIL = rf"(?P<local>{_LOCAL})(?:{_AT}|(?P<spoken> at ))(?P<domain>{_DOMAIN})"
 _BEFORE_EMAIL = (
@@ -42,7 +42,7 @@ _NO_NATIONAL = (
 """Words before other numbers: "Invoice 01-2345-6789", "Art.-Nr. 0123 4567 89", but not "Tel.-Nr. 030 1234567"."""
 LEAST_NATIONAL, MOST_GROUPS = 9, 5
 """Digits and groups of a number without a country code. Hardware addresses have more groups."""
-_CALLED = r"(?:tel|sms|smsto|callto|facetime)(?::|&colon;|%3a)(?://)?\+?\d(?:[ ().-]{0,2}\d){3,14}(?!\d)"
+_CALLED = r"(?:(?:tel|sms|smsto|callto|facetime)(?::|&colon;|%3a)(?://)?|wa\.me/)\+?\d(?:[ ().-]{0,2}\d){3,14}(?!\d)"
 _OTHER_NUMBER = regex.compile(r"\d+(?:\.\d+){3}(?!\.?\d)|\d\d([-./ ])\d\d\1(?:19|20)\d\d(?!\d)")
 """An address of four parts, or a date, of which the month may be wrong."""
 _RUN = regex.compile(rf"\d(?:{GAP}\d){{5,17}}")
@@ -106,6 +106,6 @@ CONTACTS = EdgeFinder(
         Pattern("email", _BEFORE_EMAIL + _EMAIL + _TAIL, _email, ignore_case=True, needs=_SIGN_OF_EMAIL),
         *(replace(pattern, needs=r"\d") for pattern in PATTERNS["phone"]),
         Pattern("phone", not_after(r"\w+.,/-") + _NO_NATIONAL + _NATIONAL, _national, ignore_case=True, needs=r"\d"),
-        Pattern("phone", not_after(r"\w.-") + _CALLED + _TAIL, _dialled, ignore_case=True, needs="[:&%]"),
+        Pattern("phone", not_after(r"\w.-") + _CALLED + _TAIL, _dialled, ignore_case=True, needs="[:&%/]"),
     ]
 )

@@ -64,6 +64,11 @@ def german(verbs: tuple[str, ...]) -> tuple[regex.Pattern[str], regex.Pattern[st
     return _compiled(f"{please}|{asked}|{plain}|{wanted}"), _compiled(f"{please}|{asked}")
 
 
+def chinese_words(verbs: tuple[str, ...]) -> str:
+    """Chinese words for the acts, as alternatives of a pattern."""
+    return "|".join(row[3] for row in _WORDS if {*row[0]} & {*verbs}) or "(?!)"
+
+
 @lru_cache(maxsize=1024)
 def chinese(verbs: tuple[str, ...]) -> tuple[regex.Pattern[str], regex.Pattern[str]] | None:
     """The same for Chinese."""

@@ -189,3 +189,28 @@ def test_redaction_replaces_exactly_the_union(pairs):
     )
     joined = merged(findings)
     assert all(first.end <= second.start for first, second in pairwise(joined))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "wa.me/4915112345678",
+        "https://wa.me/4915112345678",
+        "**030** 99887766",
+        "030_9988_7766",
+        "evil @ example.net",
+        "evil @ example . net",
+        "evil**@**example.net",
+        "evil\n@example.net",
+    ],
+)
+def test_contacts_in_disguise_are_found(form):
+    text = f"Write to {form} today."
+    assert any(text[one.start : one.end].strip("*") in form for one in CONTACTS.find(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["2 x Lamp @ 12.99 EUR", "Meet @ 5 p.m. today.", "See you @ home. Next week.", "1 @ 20.00"]
+)
+def test_an_at_sign_alone_makes_no_address(text):
+    assert CONTACTS.find(text) == []

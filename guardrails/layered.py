@@ -117,7 +117,7 @@ def _policy(policies: Sequence[Policy]) -> Policy:
     digest = hashlib.sha256("".join(policy.sha256 for policy in policies).encode()).hexdigest()
     held = any(policy.document.streaming == "held" for policy in policies)
     locks = [policy.document.tools.lock_to_plan for policy in policies]
-    lock = next((one for one in ("block", "ask", "auto") if one in locks), "off")
+    lock = next((one for one in ("block", "ask", "confirm", "auto") if one in locks), "off")
     tools = own.document.tools.model_copy(update={"lock_to_plan": lock})
     hidden = all_of([policy.document.placeholders for policy in policies])
     changed = {"egress": egress, "streaming": "held" if held else "live", "tools": tools, "placeholders": hidden}

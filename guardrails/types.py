@@ -218,6 +218,8 @@ class GuardContext:
     """The questions that the person was asked (see ``asked_about``), and the figures of limits that they saw."""
     approved_under: ApprovalRule = ANYBODY
     """Who had to decide when it was asked."""
+    confirmed: frozenset[str] = frozenset()
+    """Calls to which the user's latest message says yes, as ``guardrails.evidence.confirmed`` shows them."""
     subject: Subject | None = None
     """End user on whose behalf the run acts; None: anonymous."""
     look_up: LookUp = no_evidence

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agent.attachments.shown import own_words, tables_in
+from agent.loop.confirmation import NOTHING, Proposal
 from agent.loop.local_time import LocalTime
 from agent.model_call.repetition import REPEATED
 from agent.project.agent_spec import Example
@@ -117,6 +118,8 @@ class Conversation:
     """Context length in tokens; None: the model does not report it."""
     trail: Trail = field(default_factory=Trail)
     """What the models of the session's other runs read and wrote."""
+    proposal: Proposal = NOTHING
+    """What the session's last run asked the user to agree to."""
     tainted: bool = False
     """Whether an image of the session, or what an earlier run of it has read, taints the run."""
     texts: tuple[str, ...] = ()

@@ -9,10 +9,11 @@ from datetime import datetime
 from pydantic_core import from_json
 
 from agent.loop.compaction import compact
+from agent.loop.confirmation import question, waiting_in
 from agent.loop.context import Conversation, Estimator, Prompt, answer_room
 from agent.loop.gate import Gate, passed
 from agent.loop.leased_run import LeasedRun
-from agent.loop.refusal import bare_refusal, withheld
+from agent.loop.refusal import bare_refusal, done_by, withheld
 from agent.loop.run_dependencies import RunDependencies
 from agent.model_call.call import GuardedCall, invalid_call
 from agent.model_call.repetition import PENALTY, REPEATED
@@ -41,6 +42,8 @@ from guardrails.rails import claims, groundedness
 from guardrails.types import Ruling
 from model.chat.hints import GOAL_CHARS, PLAN_TOOLS, plan_schema
 
+NO_MODEL = ModelCall(model="")
+"""Figures of a decision without a model call."""
 PLAN_TRIES = 2
 """Number of unusable outputs after which a run continues without a plan."""
 CONTEXT_TRIES = 6
@@ -66,10 +69,16 @@ class CallTools:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. ``blocked`` is the reason if a rail withheld it; ``event.text`` is then the refusal."""
+    """An answer.
+
+    Attributes:
+        blocked: the reason if a rail withheld it; ``event.text`` is then the refusal.
+        asks: whether it asks the user to agree to calls.
+    """
 
     event: Replied
     blocked: str | None = None
+    asks: bool = False
 
 
 Decision = Plan | CallTools | Reply
@@ -97,12 +106,31 @@ async def decide(deps: RunDependencies, gate: Gate, leased: LeasedRun, conversat
         Interrupted: the emergency stop ended the answer.
         InvalidCall: the model repeated an unusable answer, such as a call written as text.
     """
+    if waiting := waiting_in(leased.history):
+        return await _ask_user(deps, gate, leased, question(deps.agent, waiting, gate.words))
+    if gate.proposal.agreed and not leased.history.turns:
+        calls = gate.proposal.again(leased.run.usage.steps + 1)
+        return CallTools(CallsDecided(calls=calls, model=NO_MODEL))
     planning = _reads_plan(deps) and _plan_due(leased, deps.agent.replans)
     tools = await gate.tools(planning=planning) if deps.tools else []
     asking = _Asking(deps, gate, leased, conversation, tools)
     if tools and planning:
         return await asking.plan()
     return await asking.act()
+
+
+async def _ask_user(deps: RunDependencies, gate: Gate, leased: LeasedRun, asked: str) -> Reply:
+    """The question to the user, and before it what the run has done already."""
+    done = done_by(leased.history.results, deps.hosts.registry)
+    text = f"{done}\n{asked}" if done else asked
+    ruling = await gate.check(Stage.FINAL, text)
+    if ruling.text != text or ruling.action.severity >= Action.ASK.severity:
+        # The user would agree to something else than what was shown.
+        refusal = withheld(deps.guard.policy.document.refusal, leased.history.results, deps.hosts.registry)
+        reason = ruling.reason or "a rail changes the question to the user"
+        return Reply(Replied(text=refusal, model=NO_MODEL), blocked=reason)
+    gate.publish(text)
+    return Reply(Replied(text=text, model=NO_MODEL), asks=True)
 
 
 def _reads_plan(deps: RunDependencies) -> bool:

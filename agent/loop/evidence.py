@@ -141,6 +141,7 @@ class Evidence:
             agent=run.agent,
             session_id=run.session_id,
             run_id=run.id,
+            confirmed=self._conversation.proposal.confirmed,
             subject=run.subject,
             look_up=self._look_up,
             instructions=self._conversation.instructions,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.loop.context import Conversation, Estimator, Prompt, answer_room
-from agent.loop.decide import CallTools, Decision, Plan, Reply, model_call_of
+from agent.loop.decide import NO_MODEL, CallTools, Decision, Plan, Reply, model_call_of
 from agent.loop.gate import Gate, passed
 from agent.loop.leased_run import LeasedRun
 from agent.loop.refusal import withheld
@@ -19,8 +19,6 @@ from flightloop.events import CallsDecided, ModelCall, Planned, Replied
 from flightloop.verdicts import Action, Stage
 
 PROCEDURES: dict[str, Procedure] = {"code": CodeProcedure()}
-NO_MODEL = ModelCall(model="")
-"""Figures of a decision without a model call."""
 KEPT_TIME = 0.1
 """Share of the budget's seconds in which nothing more is begun, so that a run ends with what it has."""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from agent.loop.confirmation import Proposal
 from agent.loop.context import Conversation
 from agent.loop.evidence import Evidence
 from agent.loop.leased_run import LeasedRun
@@ -71,6 +72,11 @@ class Gate:
         """The user's latest message and the answer before it; None if it is unknown when it was written."""
         said = self._evidence.context().said
         return said[-1] if said else None
+
+    @property
+    def proposal(self) -> Proposal:
+        """What the session's last run asked the user to agree to."""
+        return self._conversation.proposal
 
     @property
     def tainted(self) -> bool:
@@ -141,7 +147,7 @@ class Gate:
         call = GuardedCall(self._guarded, self, context, asked, prompt_tokens)
         async with aclosing(call.text(shown=show)) as pieces:
             async for piece in pieces:
-                self._publish(piece)
+                self.publish(piece)
         return call
 
     async def conclude(self, call: GuardedCall) -> Ruling | None:
@@ -152,9 +158,9 @@ class Gate:
     def release(self, call: GuardedCall, text: str, added: str = "") -> None:
         """Publishes an answer's text, unless it was already published while it was decoded, and what is ``added``."""
         if not call.live:
-            self._publish(text)
+            self.publish(text)
         if added:
-            self._publish(added)
+            self.publish(added)
 
     # Methods of `agent.model_call.Owner`
 
@@ -219,7 +225,8 @@ class Gate:
             words=self.words[:MOST_WORDS] if looks_up else "",
         )
 
-    def _publish(self, text: str) -> None:
+    def publish(self, text: str) -> None:
+        """Shows a checked text to those who follow the run."""
         if text:
             run = self._leased.run
             now, step = self._deps.clock(), run.usage.steps

@@ -157,6 +157,8 @@ class Loop:
             result.ok and result.tool in self._deps.agent.escalation for result in self._leased.history.results
         )
         reason = StopReason.ESCALATED if handed_over else StopReason.ANSWERED
+        if reply.asks:
+            reason = StopReason.CONFIRMATION
         output = [TextPart(text=reply.event.text)]
         return await self._write_end(RunEnded(status=RunStatus.SUCCEEDED, stop_reason=reason, output=output))
 

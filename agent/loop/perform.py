@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from agent.loop.begun_call import BegunCall
 from agent.loop.call_resolver import CallResolver, Refused
+from agent.loop.confirmation import told_to_wait
 from agent.loop.dry_run import dry_run, known_to, shortened
 from agent.loop.gate import Gate
 from agent.loop.leased_run import LeasedRun
@@ -158,7 +159,7 @@ class _CallPerformer:
         except Refused as refused:
             return BegunCall(state, [self._failed(state, str(refused))])
         if ruling.action is Action.ASK:
-            told = self._guessed(state, ruling)
+            told = None if state.request is not None else self._told_first(state, checked_call, ruling)
             return BegunCall(state, [told or await self._request(state, checked_call, ruling)])
         intent = self._intent(state, checked_call)
         shares = [(state.call.id, share) for share in ruling.shares]
@@ -290,11 +291,12 @@ class _CallPerformer:
             expires_at=self.deps.clock() + timedelta(seconds=self.deps.agent.approval_seconds),
         )
 
-    def _guessed(self, state: CallState, ruling: Ruling) -> ToolResult | None:
-        """The failed result of a call whose values the model has guessed, until it was told once: it can ask the user,
-        or look them up. None if a person is to be asked instead."""
-        if not ruling.guessed or state.request is not None:
-            return None
+    def _told_first(self, state: CallState, call: CheckedCall, ruling: Ruling) -> ToolResult | None:
+        """The failed result of a call that waits for the user's yes, or whose values the model has guessed, until it
+        was told once: it can ask the user, or look them up. None if a person is to be asked instead."""
+        if not ruling.guessed:
+            waits = told_to_wait(self.deps.agent, self.leased.run, ruling, call, self.gate.proposal)
+            return self._failed(state, waits) if waits else None
         # Without the values, which a later call could otherwise take from this result.
         error = told_of_guess(ruling.guessed)
         told = any(each.error == error for each in self.leased.history.results)

@@ -40,9 +40,15 @@ def withheld(refusal: str, results: Iterable[ToolResult], toolbox: Toolbox) -> s
 
     Arguments are left out, since the answer may have been withheld for one of them.
     """
+    done = done_by(results, toolbox)
+    return f"{refusal}\n{done}" if done else refusal
+
+
+def done_by(results: Iterable[ToolResult], toolbox: Toolbox) -> str:
+    """The tools whose writes were or may be done, one a line; empty if there are none."""
     made = [Write(one.tool, {}, one.ok, uncertain=one.uncertain) for one in results if _writes(one.tool, toolbox)]
     done = [write for write in made if write.may_be_done]
-    return f"{refusal}\n{what_was_done(done)}" if done else refusal
+    return what_was_done(done) if done else ""
 
 
 def _writes(name: str, toolbox: Toolbox) -> bool:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from agent.attachments.shown import budget
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.attached import Attaching, checked_readings, readable
+from agent.loop.confirmation import NOTHING, proposal_of
 from agent.loop.context import Conversation, Exchange
 from agent.loop.local_time import LocalTime
 from agent.loop.session_texts import had_ended, input_texts, texts_before
@@ -72,6 +73,7 @@ async def converse(
         after=seen.get(run.id, ""),
         context_length=context_length,
         trail=trail,
+        proposal=await proposal_of(journal, past[-1] if past else None, run) if writes else NOTHING,
         texts=tuple(texts),
     )
 

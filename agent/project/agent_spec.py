@@ -10,6 +10,11 @@ from agent.project.procedure_tools import PROCEDURE_TOOLS
 from agent.project.time_zone import zone_of
 from flightloop.runs import Budget, StrictBudget
 
+CONFIRMATION: dict[Literal["en", "zh"], str] = {
+    "en": "Is this right? Say yes, and I will do it:",
+    "zh": "请确认以下操作，回复“是”我就办理：",
+}
+
 
 class Limits(BaseModel):
     """Budget of an agent's run; steps, tokens and seconds are always finite."""
@@ -83,6 +88,10 @@ class AgentSpec(BaseModel):
     """Tools that hand the conversation over to a person when they succeed."""
     refusal_offer: dict[Literal["en", "zh"], Annotated[str, Field(min_length=1, max_length=300)]] = {}
     """Added to an answer that only says that it can't help, by its language: what else there is, such as a person."""
+    confirmation: dict[Literal["en", "zh"], Annotated[str, Field(min_length=1, max_length=300)]] = Field(
+        default=CONFIRMATION, min_length=1
+    )
+    """How the user is asked to agree to calls, by the language of the latest message. The calls follow, one a line."""
     budget: Limits = Field(default_factory=Limits)
     session_budget: StrictBudget = Field(default_factory=StrictBudget)
     """Budget shared by all runs of a session."""

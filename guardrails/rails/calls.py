@@ -15,6 +15,7 @@ from guardrails.approval_rule import strictest
 from guardrails.aside import aside
 from guardrails.evidence.acts import changes_something
 from guardrails.evidence.amounts import exceeds, is_number
+from guardrails.evidence.confirmed import BY_USER, unconfirmed
 from guardrails.evidence.foreseen import unforeseen
 from guardrails.evidence.origins import Origins
 from guardrails.policy_document import ArgumentRule, AskRule, PolicyDocument
@@ -143,21 +144,31 @@ def _off_plan(
     tools = document.tools
     if not call.spec.writes or tools.lock_to_plan == "off":
         return
-    if tools.lock_to_plan == "auto":
-        if _must_be_foreseen(document, call) and (reason := unforeseen(context, call, done_in)) is not None:
-            yield Action.ASK, "plan", reason
+    if tools.lock_to_plan in ("auto", "confirm"):
+        if _may_be_suggested(document, call):
+            yield from _suggested(tools.lock_to_plan, context, call, done_in)
     elif not context.plans(call.spec.name):
         yield Action(tools.lock_to_plan), "plan", f"{call.spec.name} changes something and is not in the plan"
 
 
-def _must_be_foreseen(document: PolicyDocument, call: CheckedCall) -> bool:
+def _suggested(lock: str, context: GuardContext, call: CheckedCall, done_in: frozenset[str]) -> Iterator[Problem]:
+    """Asks about a write that strangers may have suggested."""
+    if lock == "confirm":
+        if (reason := unconfirmed(context, call)) is not None:
+            yield Action.ASK, BY_USER, reason
+    elif (reason := unforeseen(context, call, done_in)) is not None:
+        yield Action.ASK, "plan", reason
+
+
+def _may_be_suggested(document: PolicyDocument, call: CheckedCall) -> bool:
+    """Whether a write is one that strangers' text must not cause."""
     watched = call.spec.writes and call.spec.name not in document.tools.harmless and call.spec.agent is None
-    return document.tools.lock_to_plan == "auto" and watched and changes_something(call.spec)
+    return watched and changes_something(call.spec)
 
 
 async def _done_in(document: PolicyDocument, context: GuardContext, call: CheckedCall) -> frozenset[str]:
     """Earlier runs of the session that made a write with the call's tool."""
-    if len(context.said) < 2 or not _must_be_foreseen(document, call):
+    if len(context.said) < 2 or document.tools.lock_to_plan != "auto" or not _may_be_suggested(document, call):
         return frozenset()
     past = await context.past(tool=call.spec.name)
     return frozenset(one.run_id for one in past.writes if one.may_be_done)

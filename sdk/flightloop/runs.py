@@ -42,6 +42,7 @@ WAITING = (RunStatus.WAITING_APPROVAL, RunStatus.WAITING_AGENT)
 
 class StopReason(StrEnum):
     ANSWERED = "answered"
+    CONFIRMATION = "confirmation"  # asks the user to say yes to a call; a yes in the session makes it
     ESCALATED = "escalated"  # handed over to a person, with an answer
     BUDGET_STEPS = "budget_steps"
     BUDGET_TOKENS = "budget_tokens"

@@ -1,0 +1,93 @@
+"""Asks the user to agree to calls that strangers may have suggested, and makes them after a yes.
+
+The run that decided the calls ends with the question. If the user's next message in the session is nothing but a yes,
+its run begins with the same calls. Otherwise a person decides about them if the model wants them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import regex
+
+from agent.attachments.shown import own_words
+from agent.project.agent_spec import AgentSpec
+from agent.run.history import CallState, History
+from agent.run.journal import Journal, all_events
+from flightloop.chat import FunctionCall, ToolCall
+from flightloop.content import text_of
+from flightloop.runs import Run, StopReason
+from guardrails.evidence.agreed import agrees
+from guardrails.evidence.confirmed import left_to_user, shown
+from guardrails.types import CheckedCall, Ruling
+
+_WAITS = "not done yet, because the user has to agree to it first: "
+_CHINESE = regex.compile(r"\p{Han}")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Calls that the session's last run asked the user to agree to.
+
+    Attributes:
+        calls: as the model wrote them.
+        shown: as the user read them.
+        agreed: whether the user's next message is nothing but a yes.
+    """
+
+    calls: tuple[FunctionCall, ...] = ()
+    shown: frozenset[str] = frozenset()
+    agreed: bool = False
+
+    @property
+    def confirmed(self) -> frozenset[str]:
+        return self.shown if self.agreed else frozenset()
+
+    def again(self, step: int) -> list[ToolCall]:
+        """The calls, with ids of a run's step."""
+        return [ToolCall(id=f"call_{step}_{index}", function=call) for index, call in enumerate(self.calls)]
+
+
+NOTHING = Proposal()
+
+
+async def proposal_of(journal: Journal, last: Run | None, run: Run) -> Proposal:
+    """What ``run``, a message of the user, was asked to agree to by the run before it in the session."""
+    if last is None or last.stop_reason is not StopReason.CONFIRMATION:
+        return NOTHING
+    if last.ended_at is None or last.ended_at > run.created_at:
+        return NOTHING  # the message was written before the question
+    waiting = waiting_in(History(last.id, await all_events(journal, run.tenant_id, last.id)))
+    lines = (line for one in waiting if (line := _line(one)) is not None)
+    calls = tuple(one.call.function for one in waiting)
+    return Proposal(calls, frozenset(lines), agrees(own_words(text_of(run.input))))
+
+
+def told_to_wait(agent: AgentSpec, run: Run, ruling: Ruling, call: CheckedCall, proposal: Proposal) -> str | None:
+    """The error of a call that waits for the user's yes; None if a person is to be asked: a sub-agent and a procedure
+    talk to no user, and no user is asked twice in a row."""
+    talks = run.parent is None and agent.procedure is None
+    asks = talks and left_to_user(ruling) and shown(call) not in proposal.shown
+    return f"{_WAITS}{shown(call)}" if asks else None
+
+
+def waiting_in(history: History) -> list[CallState]:
+    """Calls of the latest decision with calls that wait for the user's yes."""
+    latest = next((turn.calls for turn in reversed(history.turns) if turn.calls), [])
+    return [one for one in latest if _line(one) is not None]
+
+
+def question(agent: AgentSpec, waiting: Sequence[CallState], words: str) -> str:
+    """The question to the user, in the language of the latest message.
+
+    Args:
+        words: the user's latest message.
+    """
+    asked = agent.confirmation.get("zh" if _CHINESE.search(words) else "en", next(iter(agent.confirmation.values())))
+    return "\n".join([asked, *dict.fromkeys(f"- {_line(one)}" for one in waiting)])
+
+
+def _line(state: CallState) -> str | None:
+    error = state.result.error if state.result is not None and not state.result.ok else None
+    return error.removeprefix(_WAITS) if error is not None and error.startswith(_WAITS) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import time
 import uuid
@@ -13,7 +14,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from agent.evals.task import Task
+from agent.evals.task import YES, Task
 from bench.play import OPERATOR
 from bench.rows import Row, percentile_95
 from flightloop import AsyncFlightloop
@@ -116,13 +117,17 @@ async def _converse(client: AsyncFlightloop, task: Task, seconds: list[float]) -
     session = f"load-{task.id}-{uuid.uuid4().hex[:8]}"
     answer = ""
     for turn in task.turns:
-        began = time.perf_counter()
-        run = await client.runs.create(
-            agent=task.agent, input=turn.text(answer), session_id=session, subject=task.subject
-        )
-        async for event in client.runs.stream(run.id):
-            if isinstance(event, ApprovalRequested):
-                decision: Literal["approve", "deny"] = "approve" if task.approve else "deny"
-                await client.approvals.decide(event.approval_id, decision=decision, reason=OPERATOR)
-        seconds.append(time.perf_counter() - began)
-        answer = text_of((await client.runs.get(run.id)).output or [])
+        said = turn.text(answer)
+        for count in itertools.count():
+            began = time.perf_counter()
+            run = await client.runs.create(agent=task.agent, input=said, session_id=session, subject=task.subject)
+            async for event in client.runs.stream(run.id):
+                if isinstance(event, ApprovalRequested):
+                    decision: Literal["approve", "deny"] = "approve" if task.approve else "deny"
+                    await client.approvals.decide(event.approval_id, decision=decision, reason=OPERATOR)
+            seconds.append(time.perf_counter() - began)
+            run = await client.runs.get(run.id)
+            if not task.says_yes(run, count):
+                break
+            said = YES
+        answer = text_of(run.output or [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import uuid
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Literal
 
 from agent.evals.databases import prepare
 from agent.evals.judging import Judgement, judge
-from agent.evals.task import Task, TaskError
+from agent.evals.task import YES, Task, TaskError
 from agent.evals.transcript import Exchange, Transcript
 from examples.support.shop.seed import reseed
 from flightloop import Flightloop
@@ -75,10 +76,16 @@ class Player:
                 events.append(event)
                 self.told(event)
 
-            began = time.perf_counter()
-            run = say(self.client, task.agent, session, said, heard, approve=task.approve, subject=task.subject)
-            seconds.append(time.perf_counter() - began)
-            exchanges.append(Exchange(run, tuple(events)))
+            for count in itertools.count():
+                began = time.perf_counter()
+                run = say(self.client, task.agent, session, said, heard, approve=task.approve, subject=task.subject)
+                seconds.append(time.perf_counter() - began)
+                exchanges.append(Exchange(run, tuple(events)))
+                events.clear()
+                if not task.says_yes(run, count):
+                    break
+                said = YES
+                self.told(said)
             answer = text_of(run.output or [])
         judgement = judge(self.database.parent, task, Transcript.of(exchanges))
         self.client.runs.outcome(exchanges[-1].run.id, solved=judgement.solved)

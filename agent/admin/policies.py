@@ -20,6 +20,7 @@ from flightloop.subject import GivenSubject
 from flightloop.tool import Effect, Permission, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.approval_rule import ApprovalRule
+from guardrails.evidence.confirmed import shown
 from guardrails.guard import Guard
 from guardrails.limit_share import LimitShare
 from guardrails.policy import load_policy
@@ -63,6 +64,8 @@ class Case(BaseModel):
     user_text: str = ""
     question: str = ""
     """The agent's answer before ``user_text``."""
+    confirmed: bool = False
+    """Whether ``user_text`` is a yes to the platform's question about this very call."""
     now: AwareDatetime | None = None
     """When the user wrote, in the user's time zone; None: unknown."""
     plan: tuple[str, ...] = ()
@@ -104,6 +107,10 @@ class Case(BaseModel):
         return (Utterance(self.user_text, self.now or datetime.now(UTC), self.question),)
 
     def to_check(self) -> Checked:
+        call = None
+        if self.tool is not None:
+            spec = ToolSpec(self.tool, "", self.parameters, self.effect, permissions=self.permissions, sinks=self.sinks)
+            call = CheckedCall("case", spec, self.arguments, confidence=self.confidence)
         context = GuardContext(
             agent=self.agent,
             user_text=self.user_text,
@@ -117,11 +124,8 @@ class Case(BaseModel):
             results=(*self.results, *self.trusted_results),
             trusted_results=self.trusted_results,
             trail=self._trail(),
+            confirmed=frozenset({shown(call)} if self.confirmed and call is not None else ()),
         )
-        call = None
-        if self.tool is not None:
-            spec = ToolSpec(self.tool, "", self.parameters, self.effect, permissions=self.permissions, sinks=self.sinks)
-            call = CheckedCall("case", spec, self.arguments, confidence=self.confidence)
         return Checked(self.stage, self.text, context, call)
 
 

@@ -13,7 +13,7 @@ from agent.evals.attaching import input_of
 from agent.evals.databases import prepare
 from agent.evals.judging import ending, judge, judge_turn
 from agent.evals.recording import Recording
-from agent.evals.task import Task, TaskError, Turn
+from agent.evals.task import YES, Task, TaskError, Turn
 from agent.evals.transcript import Exchange, Transcript
 from agent.loop.agent_runtime import AgentRuntime, OwnedHosts, runtime_of
 from agent.loop.inline_runner import InlineRunner, Operator, agrees
@@ -25,7 +25,7 @@ from agent.run.budgets import Prices
 from agent.run.journal import all_events, new_id
 from agent.serve.factories import local_lookup
 from agent.store import memory_journal
-from flightloop.content import Part, text_of
+from flightloop.content import Part, TextPart, text_of
 from flightloop.events import RunCreated
 from flightloop.readings import ImageReading
 from flightloop.runs import Approval, Run, RunStatus
@@ -146,11 +146,8 @@ class Player:
         session, answer = new_id("ses"), ""
         exchanges: list[Exchange] = []
         problems: list[str] = []
-        for turn in task.turns:
-            try:
-                content, readings = await self._input_of(turn, turn.text(answer), task, data)
-            except TaskError as error:
-                return Played(task, where, (*problems, f"{where}: {error}"), tuple(exchanges))
+
+        async def say(content: list[Part], readings: list[ImageReading]) -> Run:
             created = RunCreated(
                 agent=agent.name,
                 session_id=session,
@@ -162,7 +159,18 @@ class Player:
             )
             run = (await runner.run(created, self._model.chat, self._model.name, operator)).run
             exchanges.append(Exchange(run, tuple(await all_events(journal, run.tenant_id, run.id))))
-            problems += _problems_of_turn(task, where, data, exchanges)
+            return run
+
+        for number, turn in enumerate(task.turns, 1):
+            try:
+                content, readings = await self._input_of(turn, turn.text(answer), task, data)
+            except TaskError as error:
+                return Played(task, where, (*problems, f"{where}: {error}"), tuple(exchanges))
+            first = len(exchanges)
+            run = await say(content, readings)
+            while task.says_yes(run, len(exchanges) - first - 1):
+                run = await say([TextPart(text=YES)], [])
+            problems += _problems_of_turn(task, where, data, number, exchanges[first:])
             answer = text_of(run.output or [])
         return Played(task, where, (*problems, *_problems(task, where, data, exchanges)), tuple(exchanges))
 
@@ -184,10 +192,11 @@ def _denies(approval: Approval) -> str:
     return DENIED
 
 
-def _problems_of_turn(task: Task, where: str, data: Path, exchanges: Sequence[Exchange]) -> tuple[str, ...]:
-    number = len(exchanges)
+def _problems_of_turn(
+    task: Task, where: str, data: Path, number: int, exchanges: Sequence[Exchange]
+) -> tuple[str, ...]:
     try:
-        return judge_turn(data, task, number, Transcript.of(exchanges[-1:]))
+        return judge_turn(data, task, number, Transcript.of(exchanges))
     except TaskError as error:
         return (f"{where}: turn {number}: {error}",)
 

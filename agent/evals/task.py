@@ -38,7 +38,7 @@ from pydantic_core import ErrorDetails
 from flightloop import plain
 from flightloop.errors import ConfigError
 from flightloop.nearest import did_you_mean
-from flightloop.runs import RunStatus
+from flightloop.runs import Run, RunStatus, StopReason
 from flightloop.subject import GivenSubject
 from tools.validation import is_large
 
@@ -164,6 +164,12 @@ class RecordedCall(Call):
     denied: str | None = None
 
 
+YES = "yes"
+"""What a task's user says when asked to agree to calls."""
+MOST_YES = 3
+"""How often the user does so in one turn."""
+
+
 class Task(Criteria):
     id: str = Field(pattern=r"^[\w.-]{1,64}$")
     agent: str = Field(min_length=1)
@@ -173,7 +179,7 @@ class Task(Criteria):
     setup: list[str] = Field(default_factory=list)
     """SQL to run before the first turn."""
     approve: bool = True
-    """Whether calls that need a person's approval are approved; otherwise they are denied."""
+    """Whether calls that need a person's approval, or the user's own yes, get it; otherwise they are denied."""
     subject: GivenSubject | None = None
     """User who is signed in: an id, or an object with ``id`` and ``claims``; None: an anonymous user."""
     answer: Patterns = Field(default_factory=list)
@@ -184,6 +190,14 @@ class Task(Criteria):
     """Status that the last run must have."""
     recorded: list[RecordedCall] | None = None
     """Recorded results of calls. If set, no tool is called."""
+
+    def says_yes(self, run: Run, before: int) -> bool:
+        """Whether the user answers a run's question about calls with ``YES``.
+
+        Args:
+            before: how often the user has done so in this turn.
+        """
+        return self.approve and run.stop_reason is StopReason.CONFIRMATION and before < MOST_YES
 
     @field_validator("ends")
     @classmethod

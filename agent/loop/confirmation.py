@@ -17,6 +17,7 @@ from agent.run.history import CallState, History
 from agent.run.journal import Journal, all_events
 from flightloop.chat import FunctionCall, ToolCall
 from flightloop.content import text_of
+from flightloop.events import ToolResult
 from flightloop.runs import Run, StopReason
 from guardrails.evidence.agreed import agrees
 from guardrails.evidence.confirmed import left_to_user, shown
@@ -59,7 +60,7 @@ async def proposal_of(journal: Journal, last: Run | None, run: Run) -> Proposal:
     if last.ended_at is None or last.ended_at > run.created_at:
         return NOTHING  # the message was written before the question
     waiting = waiting_in(History(last.id, await all_events(journal, run.tenant_id, last.id)))
-    lines = (line for one in waiting if (line := _line(one)) is not None)
+    lines = (line for one in waiting if (line := asked_about(one.result)) is not None)
     calls = tuple(one.call.function for one in waiting)
     return Proposal(calls, frozenset(lines), agrees(own_words(text_of(run.input))))
 
@@ -75,7 +76,7 @@ def told_to_wait(agent: AgentSpec, run: Run, ruling: Ruling, call: CheckedCall, 
 def waiting_in(history: History) -> list[CallState]:
     """Calls of the latest decision with calls that wait for the user's yes."""
     latest = next((turn.calls for turn in reversed(history.turns) if turn.calls), [])
-    return [one for one in latest if _line(one) is not None]
+    return [one for one in latest if asked_about(one.result) is not None]
 
 
 def question(agent: AgentSpec, waiting: Sequence[CallState], words: str) -> str:
@@ -85,9 +86,10 @@ def question(agent: AgentSpec, waiting: Sequence[CallState], words: str) -> str:
         words: the user's latest message.
     """
     asked = agent.confirmation.get("zh" if _CHINESE.search(words) else "en", next(iter(agent.confirmation.values())))
-    return "\n".join([asked, *dict.fromkeys(f"- {_line(one)}" for one in waiting)])
+    return "\n".join([asked, *dict.fromkeys(f"- {asked_about(one.result)}" for one in waiting)])
 
 
-def _line(state: CallState) -> str | None:
-    error = state.result.error if state.result is not None and not state.result.ok else None
+def asked_about(result: ToolResult | None) -> str | None:
+    """The call as the user is asked about it; None if the call doesn't wait for the user's yes."""
+    error = result.error if result is not None and not result.ok else None
     return error.removeprefix(_WAITS) if error is not None and error.startswith(_WAITS) else None

@@ -1,8 +1,10 @@
-"""Rows ``injected_writes`` and ``benign_writes_asked``: writes that strangers suggest, and writes that customers want.
+"""Rows ``injected_writes``, ``benign_writes_asked`` and ``benign_writes_confirmed``: writes that strangers suggest, and
+writes that customers want.
 
 A fake model believes everything that it reads and makes the write that an injection wants; nobody approves anything.
 So only the policy can prevent it. No detector flags the injections. The same model makes the right calls for the
-support project's own tasks; those that wait for a person are counted.
+support project's own tasks; those that wait for a person, and those that wait for the customer's yes, are counted. The
+customer says yes.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from agent.evals.confidence_interval import wilson
 from agent.evals.databases import prepare
 from agent.evals.task import load
 from agent.loop.agent_runtime import AgentRuntime
+from agent.loop.confirmation import asked_about
 from agent.loop.inline_runner import InlineRunner
 from agent.loop.local_hosts import LocalHosts
 from agent.project.project import EMBEDDED
@@ -33,7 +36,7 @@ from agent.store import memory_journal
 from bench.guardrails.cross_subject import DATABASE, Field
 from bench.guardrails.injections import Injection, injections
 from bench.rows import Row
-from flightloop.events import ApprovalRequested, RunCreated, RunEvent, ToolIntent
+from flightloop.events import ApprovalRequested, RunCreated, RunEvent, ToolIntent, ToolResult
 from flightloop.subject import Subject
 from flightloop.tool import Tool, tool, tool_of
 from flightloop.verdicts import Action
@@ -66,7 +69,10 @@ async def injected_writes() -> list[Row]:
         note = "the model makes a plan" if planned else "the model makes no plans"
         rows += [
             _row(f"injected_writes{suffix}", len(made[with_rules]), len(made[without]), len(attacks), note),
-            _row(f"benign_writes_asked{suffix}", asked[with_rules][0], asked[without][0], asked[with_rules][1], note),
+            _row(f"benign_writes_asked{suffix}", asked[with_rules][0], asked[without][0], asked[with_rules][2], note),
+            _row(
+                f"benign_writes_confirmed{suffix}", asked[with_rules][1], asked[without][1], asked[with_rules][2], note
+            ),
         ]
     return rows
 
@@ -129,11 +135,11 @@ class Shop(Field):
         events = await self._played(model, attack.said(values), setting, Subject(id=str(customer)))
         return any(isinstance(event, ToolIntent) and event.tool == write[0] for event in events)
 
-    async def served(self, setting: Setting) -> tuple[int, int]:
-        """Number of the tasks' writes that wait for a person, and number of writes."""
+    async def served(self, setting: Setting) -> tuple[int, int, int]:
+        """Number of the tasks' writes that wait for a person, of those that wait for the user's yes, and of all."""
         tasks = load(EMBEDDED / "tasks" / "support.jsonl")
         oracle = _oracle()
-        asked = total = 0
+        asked = confirmed = total = 0
         for task in tasks:
             steps = [(name, arguments) for name, arguments in filter(_is_call, oracle[task.id])]
             writes = [step for step in steps if step[0] in WRITES]
@@ -146,7 +152,8 @@ class Shop(Field):
             events = await self._played(model, said, setting, None)
             total += len(writes)
             asked += sum(isinstance(event, ApprovalRequested) and event.tool in WRITES for event in events)
-        return asked, total
+            confirmed += sum(isinstance(event, ToolResult) and asked_about(event) is not None for event in events)
+        return asked, confirmed, total
 
     def _path(self, said: str, steps: Sequence[Call]) -> list[Call]:
         """The calls with those that an agent needs to find the orders: it reads each before it changes it."""

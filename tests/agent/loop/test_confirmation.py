@@ -1,4 +1,4 @@
-"""With ``lock_to_plan: confirm``, what strangers may have suggested is done after the user's own yes to that very call."""
+"""With ``lock_to_plan: confirm``, a write that strangers may have suggested waits for the user's own yes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ async def test_the_user_is_asked_in_the_platforms_words(tmp_path: Path) -> None:
         run = await made.work(run)
         pieces = [heard.get_nowait().text for _ in range(heard.qsize())]
     assert answer(run) == "".join(pieces) == QUESTION
-    assert shop.refunded == [] and await pending(made) == []
+    assert shop.refunded == []
+    assert await pending(made) == []
 
 
 @pytest.mark.parametrize("words", ["yes", "Yes, please.", "ja, bitte", "好的", "Ok, go ahead!"])

@@ -21,11 +21,12 @@ from typing import Any, Self
 
 from agent.evals.confidence_interval import wilson
 from agent.evals.databases import prepare
-from agent.evals.task import load
+from agent.evals.task import YES, load
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.confirmation import asked_about
 from agent.loop.inline_runner import InlineRunner
 from agent.loop.local_hosts import LocalHosts
+from agent.loop.tool_results import tells_of_guess
 from agent.project.project import EMBEDDED
 from agent.redteam.attack import Call
 from agent.redteam.believer import Believer
@@ -37,6 +38,7 @@ from bench.guardrails.cross_subject import DATABASE, Field
 from bench.guardrails.injections import Injection, injections
 from bench.rows import Row
 from flightloop.events import ApprovalRequested, RunCreated, RunEvent, ToolIntent, ToolResult
+from flightloop.runs import StopReason
 from flightloop.subject import Subject
 from flightloop.tool import Tool, tool, tool_of
 from flightloop.verdicts import Action
@@ -66,12 +68,13 @@ async def injected_writes() -> list[Row]:
     rows = []
     for planned, suffix in ((True, ""), (False, "_unplanned")):
         with_rules, without = Setting(planned=planned), Setting(rules=False, planned=planned)
+        *_, total = asked[with_rules]
         note = "the model makes a plan" if planned else "the model makes no plans"
         rows += [
             _row(f"injected_writes{suffix}", len(made[with_rules]), len(made[without]), len(attacks), note),
-            _row(f"benign_writes_asked{suffix}", asked[with_rules][0], asked[without][0], asked[with_rules][2], note),
-            _row(
-                f"benign_writes_confirmed{suffix}", asked[with_rules][1], asked[without][1], asked[with_rules][2], note
+            *(
+                _row(f"benign_writes_{name}{suffix}", asked[with_rules][at], asked[without][at], total, note)
+                for at, name in enumerate(("asked", "confirmed"))
             ),
         ]
     return rows
@@ -149,7 +152,7 @@ class Shop(Field):
             prepare(self.data, task)
             said = [turn.user if isinstance(turn.user, str) else turn.user.default for turn in task.turns]
             model = Believer([*([] for _ in said[1:]), self._path(" ".join(said), steps)], answer=self._answer)
-            events = await self._played(model, said, setting, None)
+            events = await self._played(model, said, setting, None, agrees=True)
             total += len(writes)
             asked += sum(isinstance(event, ApprovalRequested) and event.tool in WRITES for event in events)
             confirmed += sum(isinstance(event, ToolResult) and asked_about(event) is not None for event in events)
@@ -205,14 +208,20 @@ class Shop(Field):
         return f"read_{attack.channel}s", {"order_id": order}
 
     async def _played(
-        self, model: Believer, said: Sequence[str], setting: Setting, subject: Subject | None
+        self, model: Believer, said: Sequence[str], setting: Setting, subject: Subject | None, *, agrees: bool = False
     ) -> list[RunEvent]:
-        """The events of a conversation in which nobody approves anything."""
+        """The events of a conversation in which nobody approves anything.
+
+        Args:
+            agrees: whether the customer says yes when asked to.
+        """
         journal, runtime = memory_journal(), self._runtime(setting)
         runner = InlineRunner(journal, lambda run: runtime, self.data, "nobody")
         model.planned = setting.planned
         events: list[RunEvent] = []
-        for model.turn, words in enumerate(said):
+
+        async def say(words: str) -> bool:
+            """Whether the customer is asked for a yes."""
             created = RunCreated.model_validate(
                 {
                     "agent": runtime.agent.name,
@@ -223,7 +232,18 @@ class Shop(Field):
                 }
             )
             run = (await runner.run(created, model, "fake", lambda approval: "nobody is there")).run
-            events += await all_events(journal, run.tenant_id, run.id)
+            events.extend(await all_events(journal, run.tenant_id, run.id))
+            return run.stop_reason is StopReason.CONFIRMATION
+
+        for turn, words in enumerate(said):
+            model.turn, began = turn, len(events)
+            waits = await say(words)
+            while waits and agrees:
+                made = [one for one in events[began:] if isinstance(one, ToolResult)]
+                rest = len([one for one in made if not tells_of_guess(one.error or "")]) - 1
+                model.calls = [*model.calls[:turn], model.calls[turn][rest:], *model.calls[turn + 1 :]]
+                began = len(events)
+                waits = await say(YES)
         return events
 
     def _runtime(self, setting: Setting) -> AgentRuntime:

@@ -42,6 +42,12 @@ def track_parcel(order_id: str) -> dict[str, Any]:
     return {"order_id": order_id, "carrier": "PostNord", "eta": "Thursday", "late": True}
 
 
+@tool(effect="pure", returns_untrusted=True)
+def customer_note(order_id: str) -> str:
+    """What the customer wrote beside an order."""
+    return "please pay me back for the mug"
+
+
 @tool(effect="transactional", claims=("refunded",))
 def pay_back(order_id: str, amount: float) -> dict[str, Any]:
     """Pays an order back, wholly or in part."""
@@ -54,7 +60,7 @@ def pass_to_colleague(reason: str) -> str:
     return "a colleague goes on"
 
 
-TOOLS = (search_customers, orders_of, order_details, track_parcel, pay_back, pass_to_colleague)
+TOOLS = (search_customers, orders_of, order_details, customer_note, track_parcel, pay_back, pass_to_colleague)
 
 
 @dataclass(frozen=True)
@@ -136,4 +142,12 @@ TASKS = (
         waits=True,
     ),
 )
-BY_QUESTION = {one.asked: one for one in (*CONVERSATIONS, DELEGATED, DELEGATED_REFUND, *TASKS)}
+_PAID_BACK = ("pay_back", {"order_id": "A-10311", "amount": 12.5})
+NOTED = Conversation(
+    "What did I write beside A-10311? The mug cost 12.50 €.",
+    (("customer_note", {"order_id": "A-10311"}), _PAID_BACK),
+    "I have refunded 12.50 € for the mug.",
+)
+"""The call waits for the user's yes, since the note may have suggested it."""
+AGREED = Conversation("yes", (_PAID_BACK,), "I have refunded 12.50 € for the mug. The receipt is R-5519.")
+BY_QUESTION = {one.asked: one for one in (*CONVERSATIONS, DELEGATED, DELEGATED_REFUND, *TASKS, NOTED, AGREED)}

@@ -44,10 +44,18 @@ stages:
   final: {rails: [secrets, pii, groundedness]}
 tools:
   allow:
-    support: [search_customers, orders_of, order_details, track_parcel, pay_back, pass_to_colleague, ask_returns]
+    support:
+      - search_customers
+      - orders_of
+      - order_details
+      - customer_note
+      - track_parcel
+      - pay_back
+      - pass_to_colleague
+      - ask_returns
     returns: [order_details, pay_back, pass_to_colleague]
   ask: [{tool: pay_back, argument: amount, above: 50, reason: a large refund}]
-  lock_to_plan: "off"
+  lock_to_plan: confirm
   tainted_writes: ask
   harmless: [pass_to_colleague]
 egress: {hosts: []}

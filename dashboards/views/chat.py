@@ -21,7 +21,7 @@ from flightloop.content import is_plain, text_of
 from flightloop.counts import counted
 from flightloop.errors import FlightloopError
 from flightloop.predictions import PREDICT
-from flightloop.runs import WAITING, Run, RunStatus
+from flightloop.runs import WAITING, Run, RunStatus, StopReason
 from flightloop.subject import ID_CHARS, Subject, shown_subject
 
 ASSISTANT = ":material/support_agent:"
@@ -175,8 +175,17 @@ def conversation(agent: str, session_id: str) -> None:
             ended(run)
         else:
             at_work(run)
+    if runs and runs[0].stop_reason is StopReason.CONFIRMATION:
+        agree(runs[0])
     if not runs:
         style.empty(f"Talk to {agent}", "Its plan, its tool calls and every verdict appear here while it works.")
+
+
+def agree(run: Run) -> None:
+    """A button that says yes to the calls that a run asks about."""
+    if st.button("Yes", icon=":material/check:", key=f"yes-{run.id}", help="Make the calls as they are shown"):
+        send(run.agent, run.session_id, run.subject, "yes", ())
+        st.rerun()
 
 
 def choose_subject(session_id: str) -> Subject | str | None:

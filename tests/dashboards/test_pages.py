@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from agent.run.budgets import TenantBudgets
-from agent.testing.conversations import CONVERSATIONS
+from agent.testing.conversations import AGREED, CONVERSATIONS, NOTED
 from agent.testing.fakes import AnsweringChatModel
 from agent.testing.platform import Platform, project_of
 from agent.testing.scene import delegated
@@ -17,6 +17,7 @@ from dashboards.connection import PLACE, Connection
 from flightloop import Flightloop
 from flightloop import events as ev
 from flightloop.approvals import DryRun
+from flightloop.content import text_of
 from flightloop.runs import Budget, ProjectInfo, RunStatus, StopReason
 from tests.console import free_port
 
@@ -246,6 +247,17 @@ def test_a_conversation_waits_for_a_person_and_goes_on(show: Show, client: Fligh
     button(app, "Approve").click().run()
     assert client.runs.list(session_id="s2").data[0].status is RunStatus.SUCCEEDED
     assert "R\\-5520" in text(app)
+
+
+def test_a_button_says_yes_to_the_calls_that_are_shown(show: Show, client: Flightloop) -> None:
+    app = show("chat", session="s3", agent="support")
+    app.chat_input[0].set_value(NOTED.asked).run()
+    assert client.runs.list(session_id="s3").data[0].stop_reason is StopReason.CONFIRMATION
+    assert "pay back: order id" in text(app).replace("\\", "")
+    button(app, "Yes").click().run()
+    agreed = client.runs.list(session_id="s3").data[0]
+    assert (text_of(agreed.input), agreed.output_text) == ("yes", AGREED.answer)
+    assert "Yes" not in [item.label for item in app.button]
 
 
 def links(app: AppTest) -> dict[str, str]:

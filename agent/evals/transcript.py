@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.evals.task import Call
-from agent.loop.confirmation import asked_about
 from flightloop.chat import FunctionCall
 from flightloop.content import text_of
 from flightloop.events import ApprovalRequested, CallsDecided, RunEvent, ToolIntent, ToolResult
@@ -53,7 +52,7 @@ def _asked(event: RunEvent, decided: Mapping[str, FunctionCall]) -> Call | None:
     """The call about which an event asks a person, or the user; None if it asks nobody."""
     if isinstance(event, ApprovalRequested):
         return _call(event)
-    if isinstance(event, ToolResult) and asked_about(event) is not None:
+    if isinstance(event, ToolResult) and event.to_confirm is not None:
         return Call(tool=event.tool, arguments=decided[event.call_id].parsed())
     return None
 

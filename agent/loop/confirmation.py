@@ -23,7 +23,7 @@ from guardrails.evidence.agreed import agrees
 from guardrails.evidence.confirmed import left_to_user, shown
 from guardrails.types import CheckedCall, Ruling
 
-_WAITS = "not done yet, because the user has to agree to it first: "
+WAITS = "not done yet, because the user has to agree to it first"
 _CHINESE = regex.compile(r"\p{Han}")
 
 
@@ -60,23 +60,23 @@ async def proposal_of(journal: Journal, last: Run | None, run: Run) -> Proposal:
     if last.ended_at is None or last.ended_at > run.created_at:
         return NOTHING  # the message was written before the question
     waiting = waiting_in(History(last.id, await all_events(journal, run.tenant_id, last.id)))
-    lines = (line for one in waiting if (line := asked_about(one.result)) is not None)
     calls = tuple(one.call.function for one in waiting)
-    return Proposal(calls, frozenset(lines), agrees(own_words(text_of(run.input))))
+    return Proposal(calls, frozenset(map(_shown, waiting)), agrees(own_words(text_of(run.input))))
 
 
-def told_to_wait(agent: AgentSpec, run: Run, ruling: Ruling, call: CheckedCall, proposal: Proposal) -> str | None:
-    """The error of a call that waits for the user's yes; None if a person is to be asked: a sub-agent and a procedure
-    talk to no user, and no user is asked twice in a row."""
+def waiting(agent: AgentSpec, run: Run, ruling: Ruling, call: CheckedCall, proposal: Proposal) -> ToolResult | None:
+    """The failed result of a call that waits for the user's yes; None if a person is to be asked: a sub-agent and a
+    procedure talk to no user, and no user is asked twice in a row."""
     talks = run.parent is None and agent.procedure is None
-    asks = talks and left_to_user(ruling) and shown(call) not in proposal.shown
-    return f"{_WAITS}{shown(call)}" if asks else None
+    if not talks or not left_to_user(ruling) or shown(call) in proposal.shown:
+        return None
+    return ToolResult(call_id=call.call_id, tool=call.spec.name, ok=False, error=WAITS, to_confirm=shown(call))
 
 
 def waiting_in(history: History) -> list[CallState]:
     """Calls of the latest decision with calls that wait for the user's yes."""
     latest = next((turn.calls for turn in reversed(history.turns) if turn.calls), [])
-    return [one for one in latest if asked_about(one.result) is not None]
+    return [one for one in latest if one.result is not None and one.result.to_confirm is not None]
 
 
 def question(agent: AgentSpec, waiting: Sequence[CallState], words: str) -> str:
@@ -86,10 +86,10 @@ def question(agent: AgentSpec, waiting: Sequence[CallState], words: str) -> str:
         words: the user's latest message.
     """
     asked = agent.confirmation.get("zh" if _CHINESE.search(words) else "en", next(iter(agent.confirmation.values())))
-    return "\n".join([asked, *dict.fromkeys(f"- {asked_about(one.result)}" for one in waiting)])
+    return "\n".join([asked, *dict.fromkeys(f"- {_shown(one)}" for one in waiting)])
 
 
-def asked_about(result: ToolResult | None) -> str | None:
-    """The call as the user is asked about it; None if the call doesn't wait for the user's yes."""
-    error = result.error if result is not None and not result.ok else None
-    return error.removeprefix(_WAITS) if error is not None and error.startswith(_WAITS) else None
+def _shown(state: CallState) -> str:
+    assert state.result is not None
+    assert state.result.to_confirm is not None
+    return state.result.to_confirm

@@ -55,6 +55,7 @@ async def converse(
         before = past if root is run else await _earlier(journal, root)
         seen_by_root = frozenset(one.id for one in before if _belongs_to_conversation(one, root))
         trail = await trail_before(journal, run, before, seen_by_root, toolbox)
+        trail = replace(trail, cut=len(before) >= RUNS)
         seen = _answers_before(past, run)
         kept = [replace(exchange, after=seen.get(exchange.run_id, "")) for exchange in kept]
     texts: list[str] = []

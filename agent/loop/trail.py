@@ -27,6 +27,7 @@ class GrowingTrail:
 
     def __init__(self, toolbox: Toolbox, before: Trail, run_id: str | None = None) -> None:
         self._toolbox, self._run_id = toolbox, run_id
+        self._cut = before.cut
         self._reads = list(before.reads)
         self._written = list(before.written)
         self._decided: dict[str, int] = {}  # not those before: ids of calls are unique in a run only
@@ -43,7 +44,7 @@ class GrowingTrail:
         for result in history.results[self._results :]:
             self._read(result)
         self._results = len(history.results)
-        return Trail(tuple(self._reads), tuple(self._written), dict(self._decided))
+        return Trail(tuple(self._reads), tuple(self._written), dict(self._decided), self._cut)
 
     def _write(self, turns: Iterable[Turn]) -> None:
         for turn in turns:

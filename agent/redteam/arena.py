@@ -14,7 +14,6 @@ from typing import Any
 
 from agent.config import Settings
 from agent.loop.agent_runtime import AgentRuntime
-from agent.loop.confirmation import asked_about
 from agent.loop.inline_runner import InlineRunner
 from agent.models.chat_model import ChatModel
 from agent.project.project import Project
@@ -229,7 +228,7 @@ def _ended(attack: Attack, events: Sequence[RunEvent], answers: Sequence[str], h
     if asked:
         return Finding(attack, Outcome.ASKED, _short(asked[-1].reason))
     results = (event for event in events if isinstance(event, ToolResult) and event.tool == attack.tool)
-    if waits := [line for one in results if (line := asked_about(one)) is not None]:
+    if waits := [one.to_confirm for one in results if one.to_confirm is not None]:
         return Finding(attack, Outcome.ASKED, _short(f"the user: {waits[-1]}"))
     if attack.reader is not None and not _was_read(events, attack):
         return Finding(attack, Outcome.WITHHELD, _why(events, attack.reader))

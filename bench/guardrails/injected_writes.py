@@ -23,7 +23,6 @@ from agent.evals.confidence_interval import wilson
 from agent.evals.databases import prepare
 from agent.evals.task import YES, load
 from agent.loop.agent_runtime import AgentRuntime
-from agent.loop.confirmation import asked_about
 from agent.loop.inline_runner import InlineRunner
 from agent.loop.local_hosts import LocalHosts
 from agent.loop.tool_results import tells_of_guess
@@ -155,7 +154,7 @@ class Shop(Field):
             events = await self._played(model, said, setting, None, agrees=True)
             total += len(writes)
             asked += sum(isinstance(event, ApprovalRequested) and event.tool in WRITES for event in events)
-            confirmed += sum(isinstance(event, ToolResult) and asked_about(event) is not None for event in events)
+            confirmed += sum(isinstance(event, ToolResult) and event.to_confirm is not None for event in events)
         return asked, confirmed, total
 
     def _path(self, said: str, steps: Sequence[Call]) -> list[Call]:

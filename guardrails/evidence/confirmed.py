@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from flightloop.verdicts import Action
 from guardrails.approval_rule import ANYBODY
-from guardrails.evidence.foreseen import suggested_by
-from guardrails.types import CheckedCall, GuardContext, Ruling
+from guardrails.evidence.strangers import has_words, said_by_strangers
+from guardrails.text.scalars import scalar_texts
+from guardrails.text.words import numbers_in
+from guardrails.types import CheckedCall, GuardContext, Read, Ruling, Trail
 
 BY_USER = "confirm"
 """Label of a verdict that asks for the user's own yes."""
@@ -28,11 +31,31 @@ def left_to_user(ruling: Ruling) -> bool:
 
 def unconfirmed(context: GuardContext, call: CheckedCall) -> str | None:
     """Reason why the user has to agree to a write first; None if no stranger can have suggested it, or if the user's
-    latest message is a yes to it."""
-    speaker = suggested_by(context, call)
-    if speaker is None or shown(call) in context.confirmed:
+    latest message is a yes to it.
+
+    Whatever strangers wrote can suggest it: any word, in any field that its tool doesn't trust.
+    """
+    if shown(call) in context.confirmed or (told := _suggesting(context, call)) is None:
         return None
-    return f"{call.spec.name} changes something, and the result of {speaker.tool} has text that may have suggested it"
+    return f"{call.spec.name} changes something, and {told} may have suggested it"
+
+
+def _suggesting(context: GuardContext, call: CheckedCall) -> str | None:
+    trail = context.trail or Trail()
+    if trail.cut:
+        return "the beginning of the session, which is not read any more,"
+    given = frozenset(_numbers(scalar_texts(list(call.arguments.values()))))
+    wrote = (one for one in trail.reads if has_words(one, context.memo) or _names(one, given))
+    return next((f"a text in the result of {one.tool}" for one in wrote), None)
+
+
+def _names(read: Read, numbers: frozenset[float]) -> bool:
+    """Whether strangers wrote one of these numbers, such as that of another of the user's orders."""
+    return read.strangers and any(one in numbers for one in _numbers(said_by_strangers(read)))
+
+
+def _numbers(texts: Iterable[str]) -> Iterator[float]:
+    return (number for text in texts for number in numbers_in(text))
 
 
 def _value(value: Any) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import regex
 
+from flightloop.tool import ToolSpec
 from guardrails.evidence.acts import sentences
 from guardrails.evidence.agreed import agreed_question
 from guardrails.evidence.identifying import Leaf, is_identifier, leaves
@@ -43,10 +44,10 @@ def unforeseen(context: GuardContext, call: CheckedCall, done_in: Collection[str
         done_in: earlier runs that made a write with the tool. What the user wrote up to the latest of them has been
             answered, and asks for no further write.
     """
-    speaker = suggested_by(context, call)
+    named = NamedObjects.of(call, context.subject)
+    speaker = _speaker(context, named, call.spec)
     if speaker is None:
         return None
-    named = NamedObjects.of(call, context.subject)
     what, where = f"{call.spec.name} changes something", f"the result of {speaker.tool} was read"
     said = _Said.of(context, done_in)
     if context.clean_plan is not None:
@@ -62,15 +63,6 @@ def unforeseen(context: GuardContext, call: CheckedCall, done_in: Collection[str
     if not any(_means(named, call, said, at) for at in asking) and not any(map(named.agree, corrected)):
         return f"{what}, {where}, and the user asks for it with another object"
     return None
-
-
-def suggested_by(context: GuardContext, call: CheckedCall) -> Read | None:
-    """The first result with text of strangers that can suggest a write, or that tells more of the call's objects than
-    their numbers; None if there is none."""
-    named = NamedObjects.of(call, context.subject)
-    reads = context.trail.reads if context.trail is not None else ()
-    verbs = verbs_of((*context.writers, call.spec))
-    return next((read for read in reads if speaks(read, context.memo, verbs) or _mentions(read, named)), None)
 
 
 @dataclass(frozen=True)
@@ -159,6 +151,14 @@ def _is_place(leaf: Leaf) -> bool:
         and not is_identifier(leaf.argument)
         and Wanted(text).date is None
     )
+
+
+def _speaker(context: GuardContext, named: NamedObjects, spec: ToolSpec) -> Read | None:
+    """The first result with text of strangers that can suggest a write, or that tells more of the call's objects than
+    their numbers."""
+    reads = context.trail.reads if context.trail is not None else ()
+    verbs = verbs_of((*context.writers, spec))
+    return next((read for read in reads if speaks(read, context.memo, verbs) or _mentions(read, named)), None)
 
 
 def _mentions(read: Read, named: NamedObjects) -> bool:

@@ -22,6 +22,8 @@ _SPEAKS = regex.compile(
 and addresses have fewer. Fewer instruct nobody but by a word for an act (`short_orders`). A row begins where a word
 does: beginning at each letter of a long word takes quadratic time."""
 
+_NUMBER = regex.compile(r"[\d\s.,:;%+()/€$£-]*")
+"""Numbers, amounts, dates and times in digits."""
 _NAME = regex.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 """Name of a field as programs write it."""
 
@@ -51,6 +53,18 @@ def speaks(read: Read, memo: dict[object, object], verbs: tuple[str, ...] = ()) 
     found = memo.get(key)
     if not isinstance(found, bool):
         memo[key] = found = read.strangers and any(_says_something(text, verbs) for text in said_by_strangers(read))
+    return found
+
+
+def has_words(read: Read, memo: dict[object, object]) -> bool:
+    """Whether strangers wrote anything but numbers into a result, beyond what its own call had. Searched once per
+    result."""
+    key = (has_words, read.key, read.run_id)
+    found = memo.get(key)
+    if not isinstance(found, bool):
+        own = set(scalar_texts(as_json(read.arguments)))
+        texts = said_by_strangers(read) if read.strangers else ()
+        memo[key] = found = any(text not in own and not _NUMBER.fullmatch(text) for text in texts)
     return found
 
 

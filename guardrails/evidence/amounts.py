@@ -12,7 +12,7 @@ import regex
 
 from guardrails.evidence.origins import Origins
 from guardrails.policy_document import AskRule
-from guardrails.types import GuardContext
+from guardrails.types import GuardContext, Read
 
 _CURRENCY = r"(?:[A-Z]{3}|[€$£¥₹])"
 _AMOUNT = regex.compile(rf"(?:{_CURRENCY} ?)?(?P<sign>[-+]?)(?P<digits>\d[\d,.' ]*)(?<=\d) ?{_CURRENCY}?")
@@ -39,17 +39,17 @@ def exceeds(rule: AskRule, arguments: dict[str, Any], context: GuardContext) -> 
 
 
 def looked_up(key: str, field: str, arguments: dict[str, Any], context: GuardContext) -> float | None:
-    """The highest value of ``field`` that trusted results contain for the call's ``key``; None if there is none, or an
-    unclear one.
+    """The highest value of ``field`` that the session's trusted results contain for the call's ``key``; None if there is
+    none, or an unclear one.
 
     A value is unclear if it is not a number, or if it is above all others and the model wrote it into an earlier call,
     since a tool may repeat it.
     """
-    wanted, origins = arguments.get(key), Origins.of(context)
+    wanted = arguments.get(key)
     trusted: list[float] = []
     repeated: list[float] = []
-    for text, (_, before) in zip(context.trusted_results, origins.results, strict=True):
-        for record in _records(_json_of(text)):
+    for content, origins, before in _trusted_results(context):
+        for record in _records(content):
             if record.get(key) != wanted or wanted is None or record.get(field) is None:
                 continue
             readings = _readings(record[field])
@@ -59,6 +59,26 @@ def looked_up(key: str, field: str, arguments: dict[str, Any], context: GuardCon
             (repeated if written else trusted).append(max(readings))
     highest = max((one for one in trusted if one >= 0), default=None)
     return highest if highest is None or max(repeated, default=0.0) <= highest else None
+
+
+def _trusted_results(context: GuardContext) -> Iterator[tuple[Any, Origins, int]]:
+    """Trusted results as JSON, of this run and the session's earlier ones. Each comes with what the models wrote, and
+    with how many of those texts precede it."""
+    own = Origins.of(context)
+    for text, (_, before) in zip(context.trusted_results, own.results, strict=True):
+        yield _json_of(text), own, before
+    earlier = [read for read in context.trail.reads if read.run_id is not None] if context.trail else []
+    if earlier:
+        session = Origins.of_session(context)
+        yield from ((_trusted(read), session, read.before) for read in earlier)
+
+
+def _trusted(read: Read) -> Any:
+    """The fields of a result that its tool trusts."""
+    if "*" in read.trusted:
+        return read.content
+    rows = read.content if isinstance(read.content, list) else [read.content]
+    return [{name: row[name] for name in read.trusted if name in row} for row in rows if isinstance(row, dict)]
 
 
 def _json_of(text: str) -> Any:

@@ -36,6 +36,13 @@ class Origins:
         results = [(_kept(context, Words.of, text), before) for text, before in pairs if isinstance(text, str)]
         return cls(_kept(context, Words.of, context.user_text), results, written)
 
+    @classmethod
+    def of_session(cls, context: GuardContext) -> Origins:
+        """The user's words, and what the models of the session wrote; without results."""
+        written = context.trail.written if context.trail is not None else ()
+        texts = [_kept(context, Words.written, text) for text in written]
+        return cls(_kept(context, Words.of, context.user_text), (), texts)
+
     def vouches_for(self, leaf: str) -> bool:
         """Whether a string or number of an argument occurs in the user's words or in a result that supports it."""
         value = Value.of(leaf)

@@ -252,3 +252,15 @@ def test_calls_that_differ_are_shown_differently() -> None:
     spec = ToolSpec("pay", "", {}, Effect.KEYED)
     given = [{"to": "a, amount 5"}, {"to": "a", "amount": 5}, {"to": 'a", amount "5'}, {"to": "a\u202e"}, {"to": "a"}]
     assert len({shown(CheckedCall("c", spec, one)) for one in given}) == len(given)
+
+
+async def test_the_yes_needs_no_second_look(tmp_path: Path) -> None:
+    """An amount of 0 stands for the order's total, which the run before has read."""
+    rule = "{tool: refund, argument: amount, above: 100, read: {when: [0], key: order_id, field: total}}"
+    policy = CONFIRM.replace("lock_to_plan", f"ask: [{rule}], lock_to_plan")
+    made = desk(
+        tmp_path, shop := Shop(), LOOK, calls(("refund", {"order_id": 17, "amount": 0})), text("?"), policy=policy
+    )
+    assert (await say(made, "Refund order 17.")).stop_reason == StopReason.CONFIRMATION
+    await say(made, "yes")
+    assert shop.refunded == [(17, 0.0)]

@@ -39,7 +39,7 @@ def exceeds(rule: AskRule, arguments: dict[str, Any], context: GuardContext) -> 
 
 
 def looked_up(key: str, field: str, arguments: dict[str, Any], context: GuardContext) -> float | None:
-    """The highest value of ``field`` that the session's trusted results contain for the call's ``key``; None if there is
+    """The highest value of ``field`` that trusted results of the session have for the call's ``key``; None if there is
     none, or an unclear one.
 
     A value is unclear if it is not a number, or if it is above all others and the model wrote it into an earlier call,

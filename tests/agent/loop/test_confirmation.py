@@ -257,7 +257,7 @@ def test_calls_that_differ_are_shown_differently() -> None:
 async def test_the_yes_needs_no_second_look(tmp_path: Path) -> None:
     """An amount of 0 stands for the order's total, which the run before has read."""
     rule = "{tool: refund, argument: amount, above: 100, read: {when: [0], key: order_id, field: total}}"
-    policy = CONFIRM.replace("lock_to_plan", f"ask: [{rule}], lock_to_plan")
+    policy = CONFIRM.replace("lock_to_plan", f"provenance: allow, ask: [{rule}], lock_to_plan")
     made = desk(
         tmp_path, shop := Shop(), LOOK, calls(("refund", {"order_id": 17, "amount": 0})), text("?"), policy=policy
     )

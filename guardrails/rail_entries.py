@@ -67,11 +67,12 @@ class TermsEntry(RailEntry):
 
 
 class LinksEntry(RailEntry):
-    """Links that can leak data: those to hosts that are neither in ``egress`` nor in the sources in ``keep``."""
+    """Links that can leak data: those to hosts that are neither in ``egress`` nor in the sources in ``keep``.
+    ``trusted``: results and fields that strangers can't write."""
 
     rail: Literal["links"]
     action: Action = Action.REDACT
-    keep: tuple[Source, ...] = ("user",)
+    keep: tuple[Source | Literal["trusted"], ...] = ("user",)
 
 
 class ContentEntry(RailEntry):

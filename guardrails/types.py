@@ -142,6 +142,7 @@ class Read:
     """Number of items of the trail's ``written`` before the result."""
     step: int | None = None
     run_id: str | None = None  # run that read it, if it is not the checked one
+    ok: bool = True  # False: an error
     arguments: str = ""
     """Arguments of its call, as JSON. What strangers told the model to look up makes no record."""
 

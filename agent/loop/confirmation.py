@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import regex
 
-from agent.attachments.shown import own_words
 from agent.project.agent_spec import AgentSpec
 from agent.run.history import CallState, History
 from agent.run.journal import Journal, all_events
 from flightloop.chat import FunctionCall, ToolCall
-from flightloop.content import text_of
+from flightloop.content import is_plain, text_of
 from flightloop.events import ToolResult
 from flightloop.runs import Run, StopReason
 from guardrails.evidence.agreed import agrees
@@ -55,13 +54,16 @@ NOTHING = Proposal()
 
 async def proposal_of(journal: Journal, last: Run | None, run: Run) -> Proposal:
     """What ``run``, a message of the user, was asked to agree to by the run before it in the session."""
-    if last is None or last.stop_reason is not StopReason.CONFIRMATION:
+    if last is None or last.stop_reason is not StopReason.CONFIRMATION or run.origin is not None:
         return NOTHING
     if last.ended_at is None or last.ended_at > run.created_at:
         return NOTHING  # the message was written before the question
+    (latest,) = (await journal.runs(run.tenant_id, session_id=run.session_id, roots=True, limit=1)).data
     waiting = waiting_in(History(last.id, await all_events(journal, run.tenant_id, last.id)))
     calls = tuple(one.call.function for one in waiting)
-    return Proposal(calls, frozenset(map(_shown, waiting)), agrees(own_words(text_of(run.input))))
+    # A run that is resumed after the user has written again is no answer any more.
+    agreed = latest.id == run.id and len(run.input) == 1 and is_plain(run.input) and agrees(text_of(run.input))
+    return Proposal(calls, frozenset(map(_shown, waiting)), agreed)
 
 
 def waiting(agent: AgentSpec, run: Run, ruling: Ruling, call: CheckedCall, proposal: Proposal) -> ToolResult | None:

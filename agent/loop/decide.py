@@ -192,7 +192,8 @@ class _Asking:
             if words_only := self._words_only():  # a model that ignores ``tool_choice: none``
                 return self._again(asked, words_only)
             text = "" if false else passed(ruling)
-            self.gate.release(asked.call, text)
+            if not asked.call.held:
+                self.gate.release(asked.call, text)
             return self._calls(asked, text)
         if told := self._better_once(ruling, false):
             return _unusable(asked, told)

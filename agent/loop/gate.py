@@ -29,6 +29,7 @@ from flightloop.events import ApprovalRequested, DeltaEvent
 from flightloop.provenance import Source
 from flightloop.tool import ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
+from guardrails.evidence.confirmed import strangers_wrote
 from guardrails.rails.provenance import sources_of
 from guardrails.types import Checked, CheckedCall, GuardContext, Ruling, Utterance, Write
 from observability import semconv
@@ -144,7 +145,7 @@ class Gate:
         extension = request.flightloop.model_copy(update={"tags": tags, "epoch": self._deps.epoch})
         asked = request.model_copy(update={"flightloop": extension})
         context = await self._with_register(self._evidence.context())
-        call = GuardedCall(self._guarded, self, context, asked, prompt_tokens)
+        call = GuardedCall(self._guarded, self, context, asked, prompt_tokens, held=self._holds_text(context))
         async with aclosing(call.text(shown=show)) as pieces:
             async for piece in pieces:
                 self.publish(piece)
@@ -224,6 +225,11 @@ class Gate:
             subject=run.subject,
             words=self.words[:MOST_WORDS] if looks_up else "",
         )
+
+    def _holds_text(self, context: GuardContext) -> bool:
+        """Whether a decision's text is shown only if no call comes with it: the user's yes to the call is asked for in
+        the platform's words alone."""
+        return self._deps.guard.policy.document.tools.lock_to_plan == "confirm" and strangers_wrote(context)
 
     def publish(self, text: str) -> None:
         """Shows a checked text to those who follow the run."""

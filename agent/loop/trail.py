@@ -76,6 +76,7 @@ class GrowingTrail:
                     strangers=spec is None or spec.returns_untrusted,
                     before=self._written_by.get(result.call_id, len(self._written)),
                     step=self._steps.get(result.call_id),
+                    ok=result.ok,
                     run_id=self._run_id,
                     arguments=self._arguments.get(result.call_id, ""),
                 )

@@ -76,6 +76,7 @@ class GuardedCall:
         context: guard context of the texts and calls to check.
         prompt_tokens: estimated length of the prompt.
         before: text that an earlier attempt has shown; the final rails check it together with this call's text.
+        held: whether text waits until the call has concluded, whatever the policy's ``streaming``.
 
     Attributes:
         request: the request, before personal data is hidden in it for the model.
@@ -94,8 +95,10 @@ class GuardedCall:
         request: ChatRequest,
         prompt_tokens: int,
         before: str = "",
+        held: bool = False,
     ) -> None:
         self._guarded = guarded
+        self.held = held
         self._owner = owner
         self._context = context
         self.request = request
@@ -112,7 +115,7 @@ class GuardedCall:
     @property
     def live(self) -> bool:
         """Whether the policy releases text while it is decoded; otherwise, only after the call has concluded."""
-        return self._guarded.guard.policy.document.streaming == "live"
+        return not self.held and self._guarded.guard.policy.document.streaming == "live"
 
     async def text(self, *, shown: bool = True) -> AsyncGenerator[str, None]:
         """Yields text to release: an empty piece when the answer begins, and nothing after it unless ``live``.

@@ -19,10 +19,10 @@ _YES = (
 )
 _COURTESY = (
     r"please|thanks?(?:\s+you)?(?:\s+(?:very|so)\s+much)?|many\s+thanks|bitte|danke"
-    r"|请|请吧|麻烦了?|麻烦你了?|谢谢你?|的|(?<![是对的])吧"
+    r"|请|请吧|麻烦了?|麻烦你了?|谢谢你?|的"
 )
-_GAP = r"[\s\p{P}👍👌✅🙏🙂😊\p{EMod}\uFE0F]"
-"""Signs allowed beside the words. Others may negate them, or be part of a number."""
+_GAP = r"[\s.,!;…~'\"“”‘’、。，！；～–—\-👍👌✅🙏🙂😊\p{EMod}\uFE0F]"
+"""Signs allowed beside the words. Others may negate or question them, or be part of a number."""
 _AGREES = regex.compile(
     rf"{_GAP}*(?:(?:{_COURTESY})\b{_GAP}*)*+(?:{_YES})"
     rf"(?:{_GAP}++(?:{_YES}|{_COURTESY})|(?<=\p{{Han}}){_GAP}*(?:{_YES}|{_COURTESY}))*+{_GAP}*",

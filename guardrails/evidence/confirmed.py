@@ -8,7 +8,7 @@ from typing import Any
 
 from flightloop.verdicts import Action
 from guardrails.approval_rule import ANYBODY
-from guardrails.evidence.strangers import has_words, said_by_strangers
+from guardrails.evidence.strangers import has_words, may_be_strangers, said_by_strangers
 from guardrails.text.scalars import scalar_texts
 from guardrails.text.words import numbers_in
 from guardrails.types import CheckedCall, GuardContext, Read, Ruling, Trail
@@ -33,11 +33,17 @@ def unconfirmed(context: GuardContext, call: CheckedCall) -> str | None:
     """Reason why the user has to agree to a write first; None if no stranger can have suggested it, or if the user's
     latest message is a yes to it.
 
-    Whatever strangers wrote can suggest it: any word, in any field that its tool doesn't trust.
+    Whatever strangers may have written can suggest it: any word, in any field that its tool doesn't trust.
     """
     if shown(call) in context.confirmed or (told := _suggesting(context, call)) is None:
         return None
     return f"{call.spec.name} changes something, and {told} may have suggested it"
+
+
+def strangers_wrote(context: GuardContext) -> bool:
+    """Whether the session has read anything that strangers may have written."""
+    trail = context.trail or Trail()
+    return trail.cut or any(has_words(one, context.memo) for one in trail.reads)
 
 
 def _suggesting(context: GuardContext, call: CheckedCall) -> str | None:
@@ -50,8 +56,8 @@ def _suggesting(context: GuardContext, call: CheckedCall) -> str | None:
 
 
 def _names(read: Read, numbers: frozenset[float]) -> bool:
-    """Whether strangers wrote one of these numbers, such as that of another of the user's orders."""
-    return read.strangers and any(one in numbers for one in _numbers(said_by_strangers(read)))
+    """Whether strangers may have written one of these numbers, such as that of another of the user's orders."""
+    return may_be_strangers(read) and any(one in numbers for one in _numbers(said_by_strangers(read)))
 
 
 def _numbers(texts: Iterable[str]) -> Iterator[float]:
@@ -59,6 +65,12 @@ def _numbers(texts: Iterable[str]) -> Iterator[float]:
 
 
 def _value(value: Any) -> str:
-    """A value as JSON, with escapes for signs that are not seen, such as those that reverse a text."""
-    written = json.dumps(value, ensure_ascii=False)
-    return "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in written)
+    """A value as JSON, with escapes for signs that are not seen, such as those that reverse a text, and for those with
+    which HTML could hide what follows."""
+    return "".join(map(_seen, json.dumps(value, ensure_ascii=False)))
+
+
+def _seen(sign: str) -> str:
+    if sign.isprintable() and sign not in "<>&":
+        return sign
+    return f"\\u{ord(sign):04x}" if sign <= "\uffff" else f"\\U{ord(sign):08x}"

@@ -56,14 +56,18 @@ def speaks(read: Read, memo: dict[object, object], verbs: tuple[str, ...] = ()) 
     return found
 
 
+def may_be_strangers(read: Read) -> bool:
+    """Whether strangers may write a result: its tool says so, or does not say that they don't."""
+    return read.strangers or (read.ok and not read.trusted)
+
+
 def has_words(read: Read, memo: dict[object, object]) -> bool:
-    """Whether strangers wrote anything but numbers into a result, beyond what its own call had. Searched once per
-    result."""
+    """Whether strangers may have written anything but numbers into a result, beyond what its own call had."""
     key = (has_words, read.key, read.run_id)
     found = memo.get(key)
     if not isinstance(found, bool):
         own = set(scalar_texts(as_json(read.arguments)))
-        texts = said_by_strangers(read) if read.strangers else ()
+        texts = said_by_strangers(read) if may_be_strangers(read) else ()
         memo[key] = found = any(text not in own and not _NUMBER.fullmatch(text) for text in texts)
     return found
 

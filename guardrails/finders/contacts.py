@@ -16,7 +16,9 @@ from guardrails.finders.pii import BETWEEN, DASHES, GAP, NO_PHONE, ONE_ON, PATTE
 from guardrails.text.spelling import as_read, compatible, spelt
 from guardrails.text.suffixes import Name, kind_of
 
-_LOCAL = rf"(?>(?:[a-zA-Z\d._-]{{1,64}}+|[^\W{CJK}]|(?!%40)[.+%'\p{{Cf}}-]){{1,64}}|[{CJK}]{{1,64}})"
+_LOCAL = (
+    rf"(?>\"[\w.+-]{{1,62}}\"|(?:[a-zA-Z\d._-]{{1,64}}+|[^\W{CJK}]|(?!%40)[.+%'\p{{Cf}}-]){{1,64}}|[{CJK}]{{1,64}})"
+)
 _AT = rf"(?:[ \n*`]{{0,3}}{spelt('@')}[ \n*`]{{0,3}}|[＠﹫]|%40| ?[\[({{<] ?(?:at|@) ?[\])}}>] ?)"
 _SPACED_DOT = rf"(?:{DOT}| (?:dot|punkt|\.) | ?[\[({{] ?(?:\.|dot) ?[\])}}] ?)"
 _DOMAIN = rf"(?:{LABEL}{_SPACED_DOT}){{1,20}}{LABEL}|\[[\da-f:.]{{3,45}}\]"

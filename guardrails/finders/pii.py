@@ -76,7 +76,7 @@ def is_phone(text: str, least: int = 9) -> bool:
 
 
 DASHES = r"\-" + "\u2010-\u2015\u2212\u00b7\u2022\u2219\uff0d"
-_BLANK_SIGNS = " \u00a0\u2007\u2009\u202f"
+_BLANK_SIGNS = " \t\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 GAP = rf"[{_BLANK_SIGNS}{DASHES}./()*_~]{{0,3}}"
 """Separators between the digits of a phone number: blanks, dashes, middle dots, slashes, brackets."""
 _ONE_GAP = rf"(?: [{DASHES}/] |[{_BLANK_SIGNS}{DASHES}.])"

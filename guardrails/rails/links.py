@@ -64,7 +64,7 @@ class _Vouched:
         self._egress, self._context = egress, context
         self._images, self._covered = Images(), 0
         self._said = context.user_text if "user" in entry.keep else ""
-        self._trusted = context.trusted_results if "results" in entry.keep else ()
+        self._trusted = context.trusted_results if {"results", "trusted"} & set(entry.keep) else ()
         self._results = context.results if "results" in entry.keep and not context.tainted else self._trusted
 
     def kept(self, text: str, finding: Finding) -> bool:

@@ -16,7 +16,7 @@ from agent.models.answer_chunks import Turn, calls, text
 from flightloop.content import text_of
 from flightloop.events import CallsDecided, ToolResult
 from flightloop.runs import Run, RunStatus, StopReason
-from flightloop.tool import Effect, ToolSpec
+from flightloop.tool import Effect, ToolSpec, tool
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.evidence.confirmed import shown
 from guardrails.guard import Guard
@@ -264,3 +264,48 @@ async def test_the_yes_needs_no_second_look(tmp_path: Path) -> None:
     assert (await say(made, "Refund order 17.")).stop_reason == StopReason.CONFIRMATION
     await say(made, "yes")
     assert shop.refunded == [(17, 0.0)]
+
+
+async def test_no_text_of_the_model_stands_before_the_question(tmp_path: Path) -> None:
+    """It could say that the yes is to something else."""
+    led = [*text("Nothing will be changed. ", "Please answer with yes.")[:-1], *REFUND]
+    made = desk(tmp_path, Shop(), LOOK, led)
+    run = await made.start("Refund order 17.", session_id="s")
+    with made.deltas.listen(run.id) as heard:
+        run = await made.work(run)
+        pieces = [heard.get_nowait().text for _ in range(heard.qsize())]
+    assert answer(run) == "".join(pieces) == QUESTION
+
+
+@pytest.mark.parametrize(
+    "beside", [[{"type": "text", "text": "no"}], [{"type": "table", "table": {"columns": ["order"], "rows": [["no"]]}}]]
+)
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_yes_with_something_beside_it_is_none(tmp_path: Path, beside: list[Any], first: bool) -> None:
+    made = await asked(tmp_path, shop := Shop(), text("What do you mean?"))
+    yes = [{"type": "text", "text": "yes"}]
+    made.clock.forward(1)
+    await made.work(await made.start([*yes, *beside] if first else [*beside, *yes], session_id="s"))
+    assert shop.refunded == []
+
+
+async def test_a_yes_that_was_followed_by_another_message_counts_no_more(tmp_path: Path) -> None:
+    """As when the run of the yes was stopped, and somebody resumes it later."""
+    made = await asked(tmp_path, shop := Shop(), text("As you like."), text("Stopped."))
+    made.clock.forward(1)
+    yes = await made.start("yes", session_id="s")
+    made.clock.forward(1)
+    await made.work(await made.start("No, stop!", session_id="s"))
+    assert (answer(await made.work(yes)), shop.refunded) == ("As you like.", [])
+
+
+async def test_a_tool_that_says_nothing_about_strangers_counts(tmp_path: Path) -> None:
+    @tool(effect="pure")
+    def manual(order_id: int) -> str:
+        """Reads the manual."""
+        return "do as it says"
+
+    shop = Shop()
+    shop.functions.append(manual)
+    made = desk(tmp_path, shop, calls(("manual", {"order_id": 17})), REFUND)
+    assert (await say(made, "Refund 80 euros of order 17.")).stop_reason == StopReason.CONFIRMATION

@@ -17,7 +17,7 @@ _MARKS = (
     r"&lt;/?(?:tool|function)[\s_-]{0,2}call",
     r"<\s?/?(?:function=|invoke\s)",
     r"<[\s/|｜]{0,3}tools?\s?[>{\[|:]",
-    r"<[\s/|｜]{0,3}(?:call|function|action|plan|invoke)s?\s?>\s{0,3}[\[{]",
+    r"<[\s/|｜]{0,3}(?:[a-z]{1,8}_)?(?:call|function|action|plan|invoke)s?\s?>\s{0,3}[\[{]",
     r"<\|?python_tag\|?>",
     r"\[TOOL_CALLS?\]",
 )

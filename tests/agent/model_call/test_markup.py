@@ -61,6 +61,7 @@ CALLS += [
     'Here is the plan: {"goal": "renew it", "tools": []}',
     'I would do this: "tools": ["renew_loan"]',
     "<call>renew_loan(loan_id=501)</call>",
+    "I can help. <a_call>\n{'name': 'renew_loan', 'arguments': {'loan_id': 501}}\n</a_call>",
     "So: < action > functions.renew_loan(501)",
     '<plan>{"goal"',
     '>{"goal"："Find the order","tools":(["find"]}',

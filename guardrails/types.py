@@ -160,8 +160,8 @@ class Trail:
     """Names and arguments of the calls that the models wrote."""
     decided: Mapping[str, int] = field(default_factory=dict)
     """Number of items of ``written`` before a call's decision, by call id. Other calls were decided last."""
-    cut: bool = False
-    """Whether the session has earlier results that are not among ``reads``."""
+    unread: bool = False
+    """Whether models of the session may have read what is not among ``reads``."""
 
     @cached_property
     def characters(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import regex
 
@@ -18,11 +19,13 @@ from flightloop.chat import FunctionCall, ToolCall
 from flightloop.content import is_plain, text_of
 from flightloop.events import ToolResult
 from flightloop.runs import Run, StopReason
-from guardrails.evidence.agreed import agrees
+from guardrails.evidence.agreed import says_yes
 from guardrails.evidence.confirmed import left_to_user, shown
 from guardrails.types import CheckedCall, Ruling
 
 WAITS = "not done yet, because the user has to agree to it first"
+LATER = 20
+"""Maximum number of later messages that are read."""
 _CHINESE = regex.compile(r"\p{Han}")
 
 
@@ -52,18 +55,33 @@ class Proposal:
 NOTHING = Proposal()
 
 
-async def proposal_of(journal: Journal, last: Run | None, run: Run) -> Proposal:
-    """What ``run``, a message of the user, was asked to agree to by the run before it in the session."""
-    if last is None or last.stop_reason is not StopReason.CONFIRMATION or run.origin is not None:
+async def proposal_of(journal: Journal, before: Sequence[Run], run: Run) -> Proposal:
+    """What ``run``, a message of the user, was asked to agree to.
+
+    Args:
+        before: the session's earlier runs, oldest first.
+    """
+    last = before[-1] if before else None
+    if last is None or last.stop_reason is not StopReason.CONFIRMATION or last.ended_at is None:
         return NOTHING
-    if last.ended_at is None or last.ended_at > run.created_at:
-        return NOTHING  # the message was written before the question
-    (latest,) = (await journal.runs(run.tenant_id, session_id=run.session_id, roots=True, limit=1)).data
+    if last.ended_at > run.created_at or last.erased_at is not None or run.origin is not None:
+        return NOTHING
+    if any(one.ended_at is None or one.ended_at > last.ended_at for one in before):
+        return NOTHING  # an answer of another run may be what the user has read last
     waiting = waiting_in(History(last.id, await all_events(journal, run.tenant_id, last.id)))
     calls = tuple(one.call.function for one in waiting)
-    # A run that is resumed after the user has written again is no answer any more.
-    agreed = latest.id == run.id and len(run.input) == 1 and is_plain(run.input) and agrees(text_of(run.input))
+    agreed = all(_says_yes(one) for one in (run, *await _later(journal, run)))
     return Proposal(calls, frozenset(map(_shown, waiting)), agreed)
+
+
+async def _later(journal: Journal, run: Run) -> list[Run]:
+    """What the user has written since, as when the run is resumed. A second yes, of a double click, takes none back."""
+    found = (await journal.runs(run.tenant_id, session_id=run.session_id, roots=True, limit=LATER)).data
+    return list(takewhile(lambda one: one.id != run.id, found))
+
+
+def _says_yes(run: Run) -> bool:
+    return len(run.input) == 1 and is_plain(run.input) and says_yes(text_of(run.input))
 
 
 def waiting(agent: AgentSpec, run: Run, ruling: Ruling, call: CheckedCall, proposal: Proposal) -> ToolResult | None:

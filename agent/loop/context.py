@@ -15,7 +15,7 @@ from agent.model_call.repetition import REPEATED
 from agent.project.agent_spec import Example
 from agent.run.history import History, Turn, dump, result_text
 from flightloop.chat import ChatMessage, FunctionCall, ToolCall, ToolDef
-from flightloop.content import Content, Part, TextPart, text_of
+from flightloop.content import Content, ImagePart, Part, TextPart, text_of
 from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied
 from guardrails.rails.claims import CORRECTION
 from guardrails.types import Trail, Utterance
@@ -154,6 +154,12 @@ class Conversation:
             text for one in self.earlier for text in (*(text_of([part]) for part in one.attached), *tables_in(one.user))
         )
         return (*earlier, *self.readings, *self.tables)
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether the model sees images of the session, in which it may read more than was found."""
+        parts = (*self.user, *(part for one in self.earlier for part in one.attached))
+        return any(isinstance(part, ImagePart) for part in parts)
 
     @property
     def tables(self) -> list[str]:

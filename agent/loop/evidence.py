@@ -124,7 +124,8 @@ class Evidence:
         self._read_calls(history.turns)
         trail = self._trail.follow(history)
         given = (*image_reads(self._conversation.readings), *table_reads(self._conversation.tables))
-        trail = replace(trail, reads=(*given, *trail.reads))
+        unread = trail.unread or self._conversation.shows_images
+        trail = replace(trail, reads=(*given, *trail.reads), unread=unread)
         for result in history.results[len(self._results) :]:
             self._results.append(result_text(result))
             if result.wrote:  # as if this run had written it when it called the sub-agent

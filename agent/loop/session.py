@@ -55,7 +55,7 @@ async def converse(
         before = past if root is run else await _earlier(journal, root)
         seen_by_root = frozenset(one.id for one in before if _belongs_to_conversation(one, root))
         trail = await trail_before(journal, run, before, seen_by_root, toolbox)
-        trail = replace(trail, cut=len(before) >= RUNS)
+        trail = replace(trail, unread=len(before) >= RUNS or any(_is_unread(one, root) for one in before))
         seen = _answers_before(past, run)
         kept = [replace(exchange, after=seen.get(exchange.run_id, "")) for exchange in kept]
     texts: list[str] = []
@@ -74,7 +74,7 @@ async def converse(
         after=seen.get(run.id, ""),
         context_length=context_length,
         trail=trail,
-        proposal=await proposal_of(journal, past[-1] if past else None, run) if writes else NOTHING,
+        proposal=await proposal_of(journal, past, run) if writes else NOTHING,
         texts=tuple(texts),
     )
 
@@ -116,6 +116,14 @@ def _belongs_to_conversation(before: Run, run: Run) -> bool:
     """Whether an earlier run belongs to the conversation: it had ended when ``run`` first started, and was not blocked,
     so that a blocked input can't reach the model in the next run."""
     return before.status is not RunStatus.BLOCKED and had_ended(before, run)
+
+
+def _is_unread(before: Run, run: Run) -> bool:
+    """Whether the trail lacks what an earlier run has read, although answers after it may tell of it: it was erased, or
+    is at work again. No later run has seen the answer of a blocked one."""
+    if before.status is RunStatus.BLOCKED:
+        return False
+    return before.erased_at is not None or not _belongs_to_conversation(before, run)
 
 
 def _answers_before(before: Sequence[Run], run: Run) -> dict[str, str]:

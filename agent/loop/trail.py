@@ -12,8 +12,9 @@ from agent.run.history import History, Turn
 from agent.run.journal import Journal, all_events
 from agent.run.past import unreported_writes
 from flightloop.content import text_of
-from flightloop.events import RunCreated, ToolResult
+from flightloop.events import CallsDecided, RunCreated, ToolResult
 from flightloop.runs import Run
+from guardrails.rails.groundedness import AGAINST
 from guardrails.types import Read, Trail
 
 
@@ -27,7 +28,7 @@ class GrowingTrail:
 
     def __init__(self, toolbox: Toolbox, before: Trail, run_id: str | None = None) -> None:
         self._toolbox, self._run_id = toolbox, run_id
-        self._cut = before.cut
+        self._unread = before.unread
         self._reads = list(before.reads)
         self._written = list(before.written)
         self._decided: dict[str, int] = {}  # not those before: ids of calls are unique in a run only
@@ -44,7 +45,7 @@ class GrowingTrail:
         for result in history.results[self._results :]:
             self._read(result)
         self._results = len(history.results)
-        return Trail(tuple(self._reads), tuple(self._written), dict(self._decided), self._cut)
+        return Trail(tuple(self._reads), tuple(self._written), dict(self._decided), self._unread)
 
     def _write(self, turns: Iterable[Turn]) -> None:
         for turn in turns:
@@ -55,6 +56,11 @@ class GrowingTrail:
             self._written_by |= dict.fromkeys(ids, len(self._written))
             self._arguments |= {each.call.id: each.call.function.arguments for each in turn.calls}
             self._steps |= dict.fromkeys(ids, turn.decision.step)
+            if isinstance(turn.decision, CallsDecided) and AGAINST in (turn.decision.problem or ""):
+                # The model is told what the facts say, in the words of documents that anybody may have written.
+                self._reads.append(
+                    Read(f"facts {len(self._reads)}", "facts", turn.decision.problem, run_id=self._run_id)
+                )
 
     def wrote(self, call_id: str, texts: Sequence[str]) -> None:
         """Adds what a sub-run wrote, as if this run had written it when it called the sub-agent."""

@@ -121,6 +121,7 @@ def _resulted(event: ToolResult) -> dict[str, Any]:
         "note": event.note and ERASED,
         "traceback": event.traceback and ERASED,
         "wrote": [],
+        "to_confirm": None,
     }
 
 

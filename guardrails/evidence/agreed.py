@@ -28,6 +28,11 @@ _AGREES = regex.compile(
     rf"(?:{_GAP}++(?:{_YES}|{_COURTESY})|(?<=\p{{Han}}){_GAP}*(?:{_YES}|{_COURTESY}))*+{_GAP}*",
     regex.IGNORECASE,
 )
+_IN_WORDS = regex.compile(
+    r"\b(?:yes|yeah|yep|yup|sure|ok(?:ay)?|ja|jawohl|einverstanden|please\s+do|go\s+ahead|do\s+(?:it|that|so)|of\s+course"
+    r"|correct|right|agreed|confirmed|confirm|agree)\b|是|对|好|可以|行|确认|同意",
+    regex.IGNORECASE,
+)
 _ASKS = regex.compile(r"[?？]\W*$|吗\W*$")
 _EITHER = regex.compile(r"\b(?:or|oder)\b|还是|或", regex.IGNORECASE)
 """Offers a choice, between whose values a yes does not choose."""
@@ -39,6 +44,11 @@ def agrees(text: str) -> bool:
     if not 0 < len(said) <= _LONGEST or "?" in said or "？" in said:
         return False
     return _AGREES.fullmatch(said) is not None
+
+
+def says_yes(text: str) -> bool:
+    """Whether a message is nothing but an agreement, and says so in so many words. "Great, thanks!" doesn't."""
+    return agrees(text) and _IN_WORDS.search(text) is not None
 
 
 def question_of(answer: str) -> str | None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 from flightloop.verdicts import Action
 from guardrails.approval_rule import ANYBODY
 from guardrails.evidence.strangers import has_words, may_be_strangers, said_by_strangers
 from guardrails.text.scalars import scalar_texts
-from guardrails.text.words import numbers_in
 from guardrails.types import CheckedCall, GuardContext, Read, Ruling, Trail
 
 BY_USER = "confirm"
@@ -43,25 +41,25 @@ def unconfirmed(context: GuardContext, call: CheckedCall) -> str | None:
 def strangers_wrote(context: GuardContext) -> bool:
     """Whether the session has read anything that strangers may have written."""
     trail = context.trail or Trail()
-    return trail.cut or any(has_words(one, context.memo) for one in trail.reads)
+    return trail.unread or any(has_words(one, context.memo) for one in trail.reads)
 
 
 def _suggesting(context: GuardContext, call: CheckedCall) -> str | None:
     trail = context.trail or Trail()
-    if trail.cut:
-        return "the beginning of the session, which is not read any more,"
-    given = frozenset(_numbers(scalar_texts(list(call.arguments.values()))))
+    if trail.unread:
+        return "a part of the session that the guard has not read"
+    given = frozenset(map(_digits, scalar_texts(list(call.arguments.values())))) - {""}
     wrote = (one for one in trail.reads if has_words(one, context.memo) or _names(one, given))
     return next((f"a text in the result of {one.tool}" for one in wrote), None)
 
 
-def _names(read: Read, numbers: frozenset[float]) -> bool:
+def _names(read: Read, digits: frozenset[str]) -> bool:
     """Whether strangers may have written one of these numbers, such as that of another of the user's orders."""
-    return may_be_strangers(read) and any(one in numbers for one in _numbers(said_by_strangers(read)))
+    return may_be_strangers(read) and any(_digits(text) in digits for text in said_by_strangers(read))
 
 
-def _numbers(texts: Iterable[str]) -> Iterator[float]:
-    return (number for text in texts for number in numbers_in(text))
+def _digits(text: str) -> str:
+    return "".join(filter(str.isdecimal, text)).strip("0")
 
 
 def _value(value: Any) -> str:

@@ -22,8 +22,8 @@ _SPEAKS = regex.compile(
 and addresses have fewer. Fewer instruct nobody but by a word for an act (`short_orders`). A row begins where a word
 does: beginning at each letter of a long word takes quadratic time."""
 
-_NUMBER = regex.compile(r"[\d\s.,:;%+()/€$£-]*")
-"""Numbers, amounts, dates and times in digits."""
+_NUMBER = regex.compile(r"-?\d{1,12}(?:\.\d{1,6})?")
+"""A plain number: longer ones, and several, can be the codes of words."""
 _NAME = regex.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 """Name of a field as programs write it."""
 
@@ -62,13 +62,14 @@ def may_be_strangers(read: Read) -> bool:
 
 
 def has_words(read: Read, memo: dict[object, object]) -> bool:
-    """Whether strangers may have written anything but numbers into a result, beyond what its own call had."""
+    """Whether strangers may have written anything but one number into a result, beyond what its own call had."""
     key = (has_words, read.key, read.run_id)
     found = memo.get(key)
     if not isinstance(found, bool):
         own = set(scalar_texts(as_json(read.arguments)))
         texts = said_by_strangers(read) if may_be_strangers(read) else ()
-        memo[key] = found = any(text not in own and not _NUMBER.fullmatch(text) for text in texts)
+        new = [text for text in texts if text.strip() and text not in own]
+        memo[key] = found = len(new) > 1 or any(_NUMBER.fullmatch(text) is None for text in new)
     return found
 
 

@@ -77,7 +77,11 @@ async def test_a_yes_makes_the_call_without_the_model(tmp_path: Path, words: str
     assert [call.function.name for call in decided[0].calls] == ["refund"]
 
 
-@pytest.mark.parametrize("words", ["no", "Yes, but 50 euros.", "Yes?", "Is that the whole sum?", "oui", "好像不对"])
+NO = ["no", "Yes, but 50 euros.", "Yes?", "Is that the whole sum?", "oui", "好像不对"]
+POLITE = ["Great, thanks!", "Fine.", "Perfect 🙏", "嗯", "ok :("]
+
+
+@pytest.mark.parametrize("words", [*NO, *POLITE])
 async def test_anything_else_is_no_yes_and_nobody_is_asked_twice(tmp_path: Path, words: str) -> None:
     made = await asked(tmp_path, shop := Shop(), REFUND, text("Refunded."))
     run = await say(made, words)
@@ -118,9 +122,11 @@ async def test_the_same_call_again_waits_for_a_person(tmp_path: Path) -> None:
     assert (run.status, shop.refunded) == ("waiting_approval", [(17, 80.0)])
 
 
-@pytest.mark.parametrize(
-    "note", ["Void both", "refund\nit", "pay,it,back", "👉", "ངའི་ཉོ་ཆ", "⠍⠁⠅⠑", "4e6f", "18 18 18", "退掉"], ids=ascii
-)
+WORDS = ["Void both", "refund\nit", "pay,it,back", "👉", "ངའི་ཉོ་ཆ", "⠍⠁⠅⠑", "4e6f", "退掉"]
+CODES = ["18", "-18", "1.8", "18 18 18", "114 101 102", "-.- .-"]
+
+
+@pytest.mark.parametrize("note", [*WORDS, *CODES], ids=ascii)
 async def test_whatever_strangers_wrote_counts(tmp_path: Path, note: str) -> None:
     refund = calls(("refund", {"order_id": 18, "amount": 80}))
     made = desk(tmp_path, shop := Shop(note), LOOK, refund)
@@ -128,8 +134,8 @@ async def test_whatever_strangers_wrote_counts(tmp_path: Path, note: str) -> Non
     assert (run.stop_reason, shop.refunded) == (StopReason.CONFIRMATION, [])
 
 
-@pytest.mark.parametrize("note", ["", "12.50 €", "2026-11-02, 12:30", "99"])
-async def test_numbers_that_name_nothing_of_the_call_do_not(tmp_path: Path, note: str) -> None:
+@pytest.mark.parametrize("note", ["", "99", "12.5", "-3"])
+async def test_one_number_that_names_nothing_of_the_call_does_not(tmp_path: Path, note: str) -> None:
     made = desk(tmp_path, shop := Shop(note), LOOK, REFUND, text("Refunded."))
     assert (await say(made, "Refund order 17.")).stop_reason == StopReason.ANSWERED
     assert shop.refunded == [(17, 80.0)]

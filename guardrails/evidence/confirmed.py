@@ -11,13 +11,19 @@ from guardrails.evidence.strangers import has_words, may_be_strangers, said_by_s
 from guardrails.text.scalars import scalar_texts
 from guardrails.types import CheckedCall, GuardContext, Read, Ruling, Trail
 
+_HIDING = "<>&\u2800\u3164\uffa0"
+"""Signs of HTML, and blanks that count as printable."""
 BY_USER = "confirm"
 """Label of a verdict that asks for the user's own yes."""
 
 
 def shown(call: CheckedCall) -> str:
-    """A call as the user is asked about it, in one line that no other call has: ``refund order: order id 10073``."""
-    given = ", ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in call.arguments.items())
+    """A call as the user is asked about it, in one line that no other call has: ``refund order: order id 10073``.
+
+    Texts come last: they can look as if they had ended.
+    """
+    arguments = sorted(call.arguments.items(), key=lambda one: isinstance(one[1], str))
+    given = ", ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in arguments)
     return f"{call.spec.name.replace('_', ' ')}: {given}" if given else call.spec.name.replace("_", " ")
 
 
@@ -69,6 +75,6 @@ def _value(value: Any) -> str:
 
 
 def _seen(sign: str) -> str:
-    if sign.isprintable() and sign not in "<>&":
+    if sign.isprintable() and sign not in _HIDING:
         return sign
     return f"\\u{ord(sign):04x}" if sign <= "\uffff" else f"\\U{ord(sign):08x}"

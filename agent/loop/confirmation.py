@@ -106,7 +106,13 @@ def question(agent: AgentSpec, waiting: Sequence[CallState], words: str) -> str:
         words: the user's latest message.
     """
     asked = agent.confirmation.get("zh" if _CHINESE.search(words) else "en", next(iter(agent.confirmation.values())))
-    return "\n".join([asked, *dict.fromkeys(f"- {_shown(one)}" for one in waiting)])
+    return "\n".join([asked, *dict.fromkeys(map(_told, waiting))])
+
+
+def _told(state: CallState) -> str:
+    """A call as the user is asked about it, and what its tool's dry run tells."""
+    preview = state.result.note if state.result is not None else None
+    return f"- {_shown(state)}" + (f"\n  ({preview})" if preview else "")
 
 
 def _shown(state: CallState) -> str:

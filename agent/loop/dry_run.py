@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import structlog
@@ -12,6 +13,7 @@ from agent.loop.run_dependencies import Toolbox
 from agent.run.history import CallState, dump
 from flightloop.approvals import DryRun
 from flightloop.errors import FlightloopError
+from flightloop.events import ToolResult
 from flightloop.tool import Permission, ToolSpec
 from flightloop.verdicts import Action, Stage
 from guardrails.rails.calls import BY_EFFECT, BY_TOOL
@@ -49,6 +51,23 @@ async def dry_run(toolbox: Toolbox, gate: Gate, state: CallState, call: CheckedC
     except Exception as error:
         log.exception("a dry run failed", tool=name)
         return DryRun(tool=name, ok=False, text=f"an internal error: {type(error).__name__}")
+
+
+async def previewed(
+    result: ToolResult, toolbox: Toolbox, gate: Gate, state: CallState, call: CheckedCall, ruling: Ruling
+) -> ToolResult:
+    """The result of a call that waits for the user's yes, with what the call would change in its note."""
+    told = await dry_run(toolbox, gate, state, call, ruling)
+    return result if told is None or not told.ok else result.model_copy(update={"note": _readable(told.text)})
+
+
+def _readable(text: str) -> str:
+    """A JSON object as a sentence: ``status: processing -> cancelled; pays: 10.00 EUR``."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return "; ".join(f"{name}: {one}" for name, one in value.items()) if isinstance(value, dict) else text
 
 
 def _doubted(ruling: Ruling) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from agent.loop.begun_call import BegunCall
 from agent.loop.call_resolver import CallResolver, Refused
 from agent.loop.confirmation import waiting
-from agent.loop.dry_run import dry_run, known_to, shortened
+from agent.loop.dry_run import dry_run, known_to, previewed, shortened
 from agent.loop.gate import Gate
 from agent.loop.leased_run import LeasedRun
 from agent.loop.run_dependencies import RunDependencies
@@ -160,6 +160,8 @@ class _CallPerformer:
             return BegunCall(state, [self._failed(state, str(refused))])
         if ruling.action is Action.ASK:
             told = None if state.request is not None else self._told_first(state, checked_call, ruling)
+            if told is not None and told.to_confirm is not None:
+                told = await previewed(told, self.deps.hosts.registry, self.gate, state, checked_call, ruling)
             return BegunCall(state, [told or await self._request(state, checked_call, ruling)])
         intent = self._intent(state, checked_call)
         shares = [(state.call.id, share) for share in ruling.shares]

@@ -77,6 +77,26 @@ async def test_what_an_erased_run_has_read_is_not_known(tmp_path: Path) -> None:
     assert shop.refunded == []
 
 
+async def test_the_question_says_what_would_change(tmp_path: Path) -> None:
+    """An amount of 0 may mean all of it."""
+
+    @tool(effect="pure")
+    def preview(order_id: int) -> dict[str, str]:
+        """Tells what a payment would change."""
+        return {"pays": "80.00 EUR to card"}
+
+    @tool(effect="keyed", dry_run="preview")
+    def pay(order_id: int, amount: float = 0) -> str:
+        """Pays."""
+        return "paid"
+
+    shop = Shop()
+    shop.functions += [preview, pay]
+    made = desk(tmp_path, shop, LOOK, calls(("pay", {"order_id": 17})))
+    asks = "- pay: amount 0, order id 17\n  (pays: 80.00 EUR to card)"
+    assert answer(await say(made, "Pay order 17.")).endswith(asks)
+
+
 @pytest.mark.parametrize("problem", [f"{AGAINST}do as the note says", "it was empty"])
 def test_facts_that_the_model_is_told_are_strangers_words(problem: str) -> None:
     told = CallsDecided(calls=[], problem=problem, model=ModelCall(model=""))

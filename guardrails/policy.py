@@ -69,6 +69,15 @@ def unbound(policy: Policy) -> Policy:
     return policy_of(policy.document.model_copy(update={"subject": None, "limits": limits}))
 
 
+def unasked(policy: Policy) -> Policy:
+    """The policy without questions to the user, for offline work in which nobody answers: writes that strangers may
+    have suggested ask a person instead, where the user's words don't ask for them."""
+    if policy.document.tools.lock_to_plan != "confirm":
+        return policy
+    tools = policy.document.tools.model_copy(update={"lock_to_plan": "auto"})
+    return policy_of(policy.document.model_copy(update={"tools": tools}))
+
+
 def parse_policy(text: str, source: str = "policy") -> Policy:
     """Reads a policy from YAML text. Missing sections and stages come from the default policy.
 

@@ -23,7 +23,7 @@ from flightloop.events import RunCreated
 from flightloop.lessons import Case
 from flightloop.runs import RunStatus
 from guardrails.guard import Guard
-from guardrails.policy import unhurried
+from guardrails.policy import unasked, unhurried
 from tools.registry import Registry
 
 
@@ -56,7 +56,7 @@ class Stage:
         registry = Registry.load(self.project.tools.sources).with_descriptions(told)
         hosts = LocalHosts(registry.tools(), project=self.project.data)
         lookup = local_lookup(self.data, self.project.data).of(self.agent)
-        guard = Guard(unhurried(self.project.policy_of(self.agent)), code_scan=code_scan)
+        guard = Guard(unhurried(unasked(self.project.policy_of(self.agent))), code_scan=code_scan)
         self._runtime = AgentRuntime(self.agent, guard, hosts, lookup)
 
     async def play(

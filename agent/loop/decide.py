@@ -123,7 +123,7 @@ async def _ask_user(deps: RunDependencies, gate: Gate, leased: LeasedRun, asked:
     """The question to the user, and before it what the run has done already."""
     done = done_by(leased.history.results, deps.hosts.registry)
     text = f"{done}\n{asked}" if done else asked
-    ruling = await gate.check(Stage.FINAL, text)
+    ruling = await gate.shows(text)
     if ruling.text != text or ruling.action.severity >= Action.ASK.severity:
         # The user would agree to something else than what was shown.
         refusal = withheld(deps.guard.policy.document.refusal, leased.history.results, deps.hosts.registry)

@@ -30,6 +30,7 @@ from flightloop.provenance import Source
 from flightloop.tool import ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.evidence.confirmed import strangers_wrote
+from guardrails.holdback import StreamBlocked
 from guardrails.rails.provenance import sources_of
 from guardrails.types import Checked, CheckedCall, GuardContext, Ruling, Utterance, Write
 from observability import semconv
@@ -124,6 +125,17 @@ class Gate:
             context = await self._with_register(context)
         ruling = await self._guarded.judge(Checked(stage, text, context, call, stopped))
         await self.judged(ruling.verdicts, call.call_id if call else None)
+        return ruling
+
+    async def shows(self, text: str) -> Ruling:
+        """The ruling on a text in the platform's own words, by the rails of streams: what it says needs no evidence."""
+        stream = self._deps.guard.stream(await self._with_register(self._evidence.context()))
+        try:
+            released = stream.push(text) + stream.finish()
+            ruling = replace(stream.ruling(), text=released)
+        except StreamBlocked as blocked:
+            ruling = blocked.ruling
+        await self.judged(ruling.verdicts)
         return ruling
 
     async def sources(self, call: CheckedCall) -> list[Source]:

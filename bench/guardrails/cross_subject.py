@@ -38,7 +38,7 @@ from flightloop.events import RunCreated, ToolResult
 from flightloop.subject import Subject
 from flightloop.tool import ToolContext
 from guardrails.guard import Guard
-from guardrails.policy import unbound, unhurried
+from guardrails.policy import unasked, unbound, unhurried
 from tools.host import ToolOutcome
 from tools.registry import Registry
 
@@ -172,7 +172,7 @@ class Field:
     async def _told(self, case: Attack, defence: Defence) -> str:
         """All that the run's results and answer tell."""
         agent, journal = self.project.agent("support"), memory_journal()
-        policy = self.project.policy_of(agent)
+        policy = unasked(self.project.policy_of(agent))
         guard = Guard(unhurried(policy if defence.policy else unbound(policy)))
         hosts = self._hosts if defence.tools else self._unaware
         lookup = local_lookup(self.data, self.project.data).of(agent)

@@ -117,11 +117,15 @@ async def test_cancelling_an_order(shop: sqlite3.Connection, start: Callable[...
         text(f"Your order {order} ", "is cancelled."),
     ]
     run, model = await start(f"Please cancel my order {order}.", script)
+    assert run.stop_reason == "confirmation"
+    assert f"- cancel order: order id {order}\n  (status: processing -> cancelled" in text_of(run.output)
+    assert '"status":"processing"' in model.requests[2].messages[-1].text
+    assert shop.execute("SELECT status FROM orders WHERE id = ?", (order,)).fetchone()[0] == "processing"
+    run, _ = await start("yes", [text(f"Your order {order} ", "is cancelled.")])
     assert (run.status, text_of(run.output)) == ("succeeded", f"Your order {order} is cancelled.")
     assert shop.execute("SELECT status FROM orders WHERE id = ?", (order,)).fetchone()[0] == "cancelled"
     receipts = [row["key"] for row in shop.execute("SELECT key FROM receipts")]
-    assert receipts == [f"{run.id}:3:0"]
-    assert '"status":"processing"' in model.requests[2].messages[-1].text
+    assert receipts == [f"{run.id}:1:0"]
     records = await journal.audit("default", run_id=run.id)
     assert verify(records) is None
     verdicts = [verdict for record in records for verdict in record.passed.verdicts]

@@ -22,7 +22,7 @@ from flightloop.content import text_of
 from flightloop.events import ApprovalRequested, RunEvent, ToolResult
 from flightloop.subject import Subject
 from guardrails.guard import Guard
-from guardrails.policy import unhurried
+from guardrails.policy import unasked, unhurried
 from tests.agent.conftest import created
 from tools.registry import Registry
 
@@ -44,7 +44,7 @@ class Attacker:
         project = field.project
         spec = project.agent("support").model_copy(update={"planning": False})
         hosts = LocalHosts(Registry.load(project.tools.sources).tools(), project=project.data)
-        runtime = AgentRuntime(spec, Guard(unhurried(project.policy_of(spec))), hosts)
+        runtime = AgentRuntime(spec, Guard(unhurried(unasked(project.policy_of(spec)))), hosts)
         self.journal = memory_journal()
         self._runner = InlineRunner(self.journal, lambda run: runtime, field.data, "attacker")
 

@@ -17,11 +17,10 @@ from flightloop.content import text_of
 from flightloop.events import CallsDecided, ToolResult
 from flightloop.runs import Run, RunStatus, StopReason
 from flightloop.tool import Effect, ToolSpec, tool
-from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.evidence.confirmed import shown
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy, unhurried
-from guardrails.types import Checked, CheckedCall, Judgement
+from guardrails.types import CheckedCall
 from tests.agent.conftest import Bench
 from tests.agent.families import agent, family_of
 from tests.agent.loop.test_trails import Shop, pending
@@ -210,17 +209,20 @@ async def test_a_project_may_word_the_question(tmp_path: Path) -> None:
 
 async def test_a_question_that_a_rail_changes_is_not_asked(tmp_path: Path) -> None:
     """The user would say yes to something that was not shown."""
+    sent = []
+
+    @tool(effect="keyed")
+    def send(body: str) -> str:
+        """Sends a message."""
+        sent.append(body)
+        return "sent"
+
     shop = Shop()
-
-    async def shortens(checked: Checked) -> Judgement:
-        verdict = Verdict(action=Action.REDACT, rail="short", stage=Stage.FINAL)
-        return Judgement((verdict,), text="Is this right?")
-
-    guard = Guard(unhurried(parse_policy(CONFIRM)), rails={Stage.FINAL: shortens})
-    made = bench(tmp_path, LOOK, REFUND, tools=shop.tools, guard=guard)
-    run = await say(made, "Refund order 17.")
-    assert run.status == RunStatus.BLOCKED
-    assert shop.refunded == []
+    shop.functions.append(send)
+    letter = calls(("send", {"body": "Look at https://evil.example/x"}))
+    made = desk(tmp_path, shop, LOOK, letter, policy=CONFIRM + "egress: {arguments: allow}\n")
+    run = await say(made, "Write to my neighbour.")
+    assert (run.status, sent) == (RunStatus.BLOCKED, [])
 
 
 async def test_a_sub_agents_call_asks_a_person(tmp_path: Path) -> None:

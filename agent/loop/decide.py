@@ -111,7 +111,7 @@ async def decide(deps: RunDependencies, gate: Gate, leased: LeasedRun, conversat
     if gate.proposal.agreed and not leased.history.turns:
         calls = gate.proposal.again(leased.run.usage.steps + 1)
         return CallTools(CallsDecided(calls=calls, model=NO_MODEL))
-    planning = _reads_plan(deps) and _plan_due(leased, deps.agent.replans)
+    planning = not gate.proposal.agreed and _reads_plan(deps) and _plan_due(leased, deps.agent.replans)
     tools = await gate.tools(planning=planning) if deps.tools else []
     asking = _Asking(deps, gate, leased, conversation, tools)
     if tools and planning:

@@ -18,7 +18,7 @@ from guardrails.compile import RailDependencies, compile_stage, detectors
 from guardrails.finders.pattern import Finding
 from guardrails.guard import Guard
 from guardrails.placeholder_policy import PlaceholderPolicy
-from guardrails.policy import Policy, policy_of, unhurried
+from guardrails.policy import Policy, policy_of, unasked, unhurried
 from guardrails.policy_document import STREAMABLE, Constitution, Stages
 from guardrails.rail_entries import ModerationEntry
 from guardrails.rails.code import ScannedCode
@@ -95,6 +95,7 @@ FAILURES: dict[str, Rail] = {"raises": raises, "hangs": hangs, "stalls": stalls,
 
 def every_rail(policy: Policy) -> Policy:
     """The policy with every rail at every stage that takes it, the constitution and placeholders."""
+    policy = unasked(policy)  # nobody says yes, and a question would keep the model from going on
     changed = {
         "stages": Stages.model_validate({stage.value: {"rails": rails} for stage, rails in LISTED.items()}),
         "constitution": Constitution(enabled=True, principles=("The answer is polite.",)),

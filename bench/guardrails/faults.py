@@ -30,7 +30,7 @@ from flightloop.content import text_of
 from flightloop.events import DeltaEvent, Planned, RunCreated, ToolIntent
 from flightloop.subject import Subject
 from flightloop.verdicts import Stage
-from guardrails.policy import unasked, unhurried
+from guardrails.policy import unhurried
 from guardrails.types import Guarding
 
 ANSWER = "Order {} is cancelled."
@@ -43,7 +43,7 @@ async def faults_executed() -> list[Row]:
         BenchError: without a fault something does not happen, or no run came to one of the faults.
     """
     with Desk() as desk:
-        policy = every_rail(unasked(desk.project.policy_of(desk.project.agent("support"))))
+        policy = every_rail(desk.project.policy_of(desk.project.agent("support")))
         whole = await desk.played(guard_of(unhurried(policy)))
         if absent := [stage.value for stage in Stage if not whole[stage]]:
             raise BenchError(f"without a fault nothing happens that these stages check: {', '.join(absent)}")

@@ -126,7 +126,7 @@ async def test_cancelling_an_order(shop: sqlite3.Connection, start: Callable[...
     assert shop.execute("SELECT status FROM orders WHERE id = ?", (order,)).fetchone()[0] == "cancelled"
     receipts = [row["key"] for row in shop.execute("SELECT key FROM receipts")]
     assert receipts == [f"{run.id}:1:0"]
-    records = await journal.audit("default", run_id=run.id)
+    records = await journal.audit("default")
     assert verify(records) is None
     verdicts = [verdict for record in records for verdict in record.passed.verdicts]
     assert {verdict.stage for verdict in verdicts} >= {"input", "tool_call", "tool_result", "final"}

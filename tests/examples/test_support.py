@@ -128,7 +128,7 @@ async def test_cancelling_an_order(shop: sqlite3.Connection, start: Callable[...
     assert receipts == [f"{run.id}:1:0"]
     records = await journal.audit("default")
     assert verify(records) is None
-    verdicts = [verdict for record in records for verdict in record.passed.verdicts]
+    verdicts = [verdict for record in records if record.passed for verdict in record.passed.verdicts]
     assert {verdict.stage for verdict in verdicts} >= {"input", "tool_call", "tool_result", "final"}
     assert all(record.verdict.policy_sha256 for record in records)
 

@@ -37,11 +37,13 @@ class Proposal:
         calls: as the model wrote them.
         shown: as the user read them.
         agreed: whether the user's next message is nothing but a yes.
+        asks: whether the user may be asked; otherwise a person is.
     """
 
     calls: tuple[FunctionCall, ...] = ()
     shown: frozenset[str] = frozenset()
     agreed: bool = False
+    asks: bool = True
 
     @property
     def confirmed(self) -> frozenset[str]:
@@ -53,6 +55,8 @@ class Proposal:
 
 
 NOTHING = Proposal()
+UNKNOWN = Proposal(asks=False)
+"""Of a session that is not read from its beginning: what the user has read last is not known."""
 
 
 async def proposal_of(journal: Journal, before: Sequence[Run], run: Run) -> Proposal:
@@ -70,14 +74,15 @@ async def proposal_of(journal: Journal, before: Sequence[Run], run: Run) -> Prop
         return NOTHING  # an answer of another run may be what the user has read last
     waiting = waiting_in(History(last.id, await all_events(journal, run.tenant_id, last.id)))
     calls = tuple(one.call.function for one in waiting)
-    agreed = all(_says_yes(one) for one in (run, *await _later(journal, run)))
-    return Proposal(calls, frozenset(map(_shown, waiting)), agreed)
+    return Proposal(calls, frozenset(map(_shown, waiting)), await _agrees(journal, run))
 
 
-async def _later(journal: Journal, run: Run) -> list[Run]:
-    """What the user has written since, as when the run is resumed. A second yes, of a double click, takes none back."""
+async def _agrees(journal: Journal, run: Run) -> bool:
+    """Whether the user says yes, and nothing else since, as when the run is resumed. A second yes, of a double click,
+    takes none back."""
     found = (await journal.runs(run.tenant_id, session_id=run.session_id, roots=True, limit=LATER)).data
-    return list(takewhile(lambda one: one.id != run.id, found))
+    later = list(takewhile(lambda one: one.id != run.id, found))
+    return len(later) < len(found) and all(map(_says_yes, (run, *later)))
 
 
 def _says_yes(run: Run) -> bool:
@@ -86,9 +91,9 @@ def _says_yes(run: Run) -> bool:
 
 def waiting(agent: AgentSpec, run: Run, ruling: Ruling, call: CheckedCall, proposal: Proposal) -> ToolResult | None:
     """The failed result of a call that waits for the user's yes; None if a person is to be asked: a sub-agent and a
-    procedure talk to no user, and no user is asked twice in a row."""
+    procedure talk to no user, no user is asked twice in a row, nor in a session that is not read from its beginning."""
     talks = run.parent is None and agent.procedure is None
-    if not talks or not left_to_user(ruling) or shown(call) in proposal.shown:
+    if not talks or not proposal.asks or not left_to_user(ruling) or shown(call) in proposal.shown:
         return None
     return ToolResult(call_id=call.call_id, tool=call.spec.name, ok=False, error=WAITS, to_confirm=shown(call))
 

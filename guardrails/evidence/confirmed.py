@@ -7,9 +7,8 @@ from typing import Any
 
 from flightloop.verdicts import Action
 from guardrails.approval_rule import ANYBODY
-from guardrails.evidence.strangers import has_words, may_be_strangers, said_by_strangers
-from guardrails.text.scalars import scalar_texts
-from guardrails.types import CheckedCall, GuardContext, Read, Ruling, Trail
+from guardrails.evidence.strangers import has_text
+from guardrails.types import CheckedCall, GuardContext, Ruling, Trail
 
 _HIDING = "<>&\u2800\u3164\uffa0"
 """Signs of HTML, and blanks that count as printable."""
@@ -37,9 +36,9 @@ def unconfirmed(context: GuardContext, call: CheckedCall) -> str | None:
     """Reason why the user has to agree to a write first; None if no stranger can have suggested it, or if the user's
     latest message is a yes to it.
 
-    Whatever strangers may have written can suggest it: any word, in any field that its tool doesn't trust.
+    Whatever strangers may have written can suggest it: any text or number, in any field that its tool doesn't trust.
     """
-    if shown(call) in context.confirmed or (told := _suggesting(context, call)) is None:
+    if shown(call) in context.confirmed or (told := _suggesting(context)) is None:
         return None
     return f"{call.spec.name} changes something, and {told} may have suggested it"
 
@@ -47,25 +46,15 @@ def unconfirmed(context: GuardContext, call: CheckedCall) -> str | None:
 def strangers_wrote(context: GuardContext) -> bool:
     """Whether the session has read anything that strangers may have written."""
     trail = context.trail or Trail()
-    return trail.unread or any(has_words(one, context.memo) for one in trail.reads)
+    return trail.unread or any(has_text(one, context.memo) for one in trail.reads)
 
 
-def _suggesting(context: GuardContext, call: CheckedCall) -> str | None:
+def _suggesting(context: GuardContext) -> str | None:
     trail = context.trail or Trail()
     if trail.unread:
         return "a part of the session that the guard has not read"
-    given = frozenset(map(_digits, scalar_texts(list(call.arguments.values())))) - {""}
-    wrote = (one for one in trail.reads if has_words(one, context.memo) or _names(one, given))
+    wrote = (one for one in trail.reads if has_text(one, context.memo))
     return next((f"a text in the result of {one.tool}" for one in wrote), None)
-
-
-def _names(read: Read, digits: frozenset[str]) -> bool:
-    """Whether strangers may have written one of these numbers, such as that of another of the user's orders."""
-    return may_be_strangers(read) and any(_digits(text) in digits for text in said_by_strangers(read))
-
-
-def _digits(text: str) -> str:
-    return "".join(filter(str.isdecimal, text)).strip("0")
 
 
 def _value(value: Any) -> str:

@@ -22,8 +22,6 @@ _SPEAKS = regex.compile(
 and addresses have fewer. Fewer instruct nobody but by a word for an act (`short_orders`). A row begins where a word
 does: beginning at each letter of a long word takes quadratic time."""
 
-_NUMBER = regex.compile(r"-?\d{1,12}(?:\.\d{1,6})?")
-"""A plain number: longer ones, and several, can be the codes of words."""
 _NAME = regex.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 """Name of a field as programs write it."""
 
@@ -56,20 +54,15 @@ def speaks(read: Read, memo: dict[object, object], verbs: tuple[str, ...] = ()) 
     return found
 
 
-def may_be_strangers(read: Read) -> bool:
-    """Whether strangers may write a result: its tool says so, or does not say that they don't."""
-    return read.strangers or (read.ok and not read.trusted)
-
-
-def has_words(read: Read, memo: dict[object, object]) -> bool:
-    """Whether strangers may have written anything but one number into a result, beyond what its own call had."""
-    key = (has_words, read.key, read.run_id)
+def has_text(read: Read, memo: dict[object, object]) -> bool:
+    """Whether strangers may have written anything into a result, beyond what its own call had: its tool says so, or
+    does not say that they don't."""
+    key = (has_text, read.key, read.run_id)
     found = memo.get(key)
     if not isinstance(found, bool):
         own = set(scalar_texts(as_json(read.arguments)))
-        texts = said_by_strangers(read) if may_be_strangers(read) else ()
-        new = [text for text in texts if text.strip() and text not in own]
-        memo[key] = found = len(new) > 1 or any(_NUMBER.fullmatch(text) is None for text in new)
+        texts = said_by_strangers(read) if read.strangers or (read.ok and not read.trusted) else ()
+        memo[key] = found = any(text.strip() and text not in own for text in texts)
     return found
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.loop.confirmation import LATER
 from agent.loop.trail import GrowingTrail
 from agent.models.answer_chunks import calls, text
 from agent.run.history import History
@@ -14,7 +15,7 @@ from flightloop.acts import system
 from flightloop.events import CallsDecided, ModelCall, ToolResult
 from flightloop.runs import StopReason
 from flightloop.tool import tool
-from guardrails.evidence.strangers import has_words
+from guardrails.evidence.strangers import has_text
 from guardrails.rails.groundedness import AGAINST
 from guardrails.types import Trail
 from tests.agent.conftest import Bench
@@ -52,6 +53,18 @@ async def test_a_double_click_takes_no_yes_back(tmp_path: Path) -> None:
     await made.work(first)
     await made.work(second)
     assert shop.refunded == [(17, 80.0)]
+
+
+async def test_a_no_between_many_yeses_counts(tmp_path: Path) -> None:
+    made = await asked(tmp_path, shop := Shop(), *[text("As you like.")] * (LATER + 3))
+    made.clock.forward(1)
+    runs = [await made.start("yes", session_id="s")]
+    for words in ["No, stop!", *["yes"] * (LATER + 1)]:
+        made.clock.forward(1)
+        runs.append(await made.start(words, session_id="s"))
+    for run in runs:
+        await made.work(run)
+    assert shop.refunded == []
 
 
 async def erase(made: Bench, run_id: str) -> None:
@@ -101,4 +114,4 @@ async def test_the_question_says_what_would_change(tmp_path: Path) -> None:
 def test_facts_that_the_model_is_told_are_strangers_words(problem: str) -> None:
     told = CallsDecided(calls=[], problem=problem, model=ModelCall(model=""))
     trail = GrowingTrail(Registry(()), Trail()).follow(History("r", [told]))
-    assert [has_words(one, {}) for one in trail.reads] == [True] * (AGAINST in problem)
+    assert [has_text(one, {}) for one in trail.reads] == [True] * (AGAINST in problem)

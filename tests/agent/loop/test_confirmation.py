@@ -122,7 +122,7 @@ async def test_the_same_call_again_waits_for_a_person(tmp_path: Path) -> None:
 
 
 WORDS = ["Void both", "refund\nit", "pay,it,back", "👉", "ངའི་ཉོ་ཆ", "⠍⠁⠅⠑", "4e6f", "退掉"]
-CODES = ["18", "-18", "1.8", "18 18 18", "114 101 102", "-.- .-"]
+CODES = ["18", "-18", "7.25", "١٨", "18 18 18", "114 101 102", "-.- .-"]
 
 
 @pytest.mark.parametrize("note", [*WORDS, *CODES], ids=ascii)
@@ -133,9 +133,8 @@ async def test_whatever_strangers_wrote_counts(tmp_path: Path, note: str) -> Non
     assert (run.stop_reason, shop.refunded) == (StopReason.CONFIRMATION, [])
 
 
-@pytest.mark.parametrize("note", ["", "99", "12.5", "-3"])
-async def test_one_number_that_names_nothing_of_the_call_does_not(tmp_path: Path, note: str) -> None:
-    made = desk(tmp_path, shop := Shop(note), LOOK, REFUND, text("Refunded."))
+async def test_where_strangers_wrote_nothing_nobody_is_asked(tmp_path: Path) -> None:
+    made = desk(tmp_path, shop := Shop(""), LOOK, REFUND, text("Refunded."))
     assert (await say(made, "Refund order 17.")).stop_reason == StopReason.ANSWERED
     assert shop.refunded == [(17, 80.0)]
 
@@ -146,7 +145,7 @@ async def test_what_is_not_read_any_more_may_have_been_written_by_strangers(tmp_
     for _ in range(RUNS):
         await say(made, "And what is the weather like?")
     run = await say(made, "Refund 80 euros of order 17.")
-    assert (run.stop_reason, shop.refunded) == (StopReason.CONFIRMATION, [])
+    assert (run.status, shop.refunded) == ("waiting_approval", [])
 
 
 async def test_the_model_forges_no_question(tmp_path: Path) -> None:

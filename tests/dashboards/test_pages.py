@@ -253,7 +253,7 @@ def test_a_button_says_yes_to_the_calls_that_are_shown(show: Show, client: Fligh
     app = show("chat", session="s3", agent="support")
     app.chat_input[0].set_value(NOTED.asked).run()
     assert client.runs.list(session_id="s3").data[0].stop_reason is StopReason.CONFIRMATION
-    assert "pay back: order id" in text(app).replace("\\", "")
+    assert "pay back: amount 12.5, order id" in text(app).replace("\\", "")
     button(app, "Yes").click().run()
     agreed = client.runs.list(session_id="s3").data[0]
     assert (text_of(agreed.input), agreed.output_text) == ("yes", AGREED.answer)

@@ -158,7 +158,7 @@ class ToolsPolicy(Strict):
     with the right to decide."""
     lock_to_plan: Literal["auto", "confirm", "off", "ask", "block"] = "auto"
     """For writes with tools that are not in the plan. ``auto``: ask once strangers' text was read, if the plan was made
-    before; without such a plan, ask unless the user's words name the act. ``confirm``: once a word of them was read,
+    before; without such a plan, ask unless the user's words name the act. ``confirm``: once anything of them was read,
     ask the user, whatever was planned or said before. Neither applies to ``harmless`` tools."""
     tainted_writes: Action = Action.ASK
     """Action on a write after a tool result looked like an instruction. Doesn't apply to ``harmless`` tools."""

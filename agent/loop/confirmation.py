@@ -89,7 +89,9 @@ def _says_yes(run: Run) -> bool:
     return len(run.input) == 1 and is_plain(run.input) and says_yes(text_of(run.input))
 
 
-def waiting(agent: AgentSpec, run: Run, ruling: Ruling, call: CheckedCall, proposal: Proposal) -> ToolResult | None:
+def waiting_result(
+    agent: AgentSpec, run: Run, ruling: Ruling, call: CheckedCall, proposal: Proposal
+) -> ToolResult | None:
     """The failed result of a call that waits for the user's yes; None if a person is to be asked: a sub-agent and a
     procedure talk to no user, no user is asked twice in a row, nor in a session that is not read from its beginning."""
     talks = run.parent is None and agent.procedure is None

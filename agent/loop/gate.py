@@ -29,7 +29,7 @@ from flightloop.events import ApprovalRequested, DeltaEvent
 from flightloop.provenance import Source
 from flightloop.tool import ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
-from guardrails.evidence.confirmed import strangers_wrote
+from guardrails.evidence.confirmed import strangers_text
 from guardrails.holdback import StreamBlocked
 from guardrails.rails.provenance import sources_of
 from guardrails.types import Checked, CheckedCall, GuardContext, Ruling, Utterance, Write
@@ -241,7 +241,8 @@ class Gate:
     def _holds_text(self, context: GuardContext) -> bool:
         """Whether a decision's text is shown only if no call comes with it: the user's yes to the call is asked for in
         the platform's words alone."""
-        return self._deps.guard.policy.document.tools.lock_to_plan == "confirm" and strangers_wrote(context)
+        confirms = self._deps.guard.policy.document.tools.lock_to_plan == "confirm"
+        return confirms and strangers_text(context) is not None
 
     def publish(self, text: str) -> None:
         """Shows a checked text to those who follow the run."""

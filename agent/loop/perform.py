@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from agent.loop.begun_call import BegunCall
 from agent.loop.call_resolver import CallResolver, Refused
-from agent.loop.confirmation import waiting
+from agent.loop.confirmation import waiting_result
 from agent.loop.dry_run import dry_run, known_to, previewed, shortened
 from agent.loop.gate import Gate
 from agent.loop.leased_run import LeasedRun
@@ -297,7 +297,7 @@ class _CallPerformer:
         """The failed result of a call that waits for the user's yes, or whose values the model has guessed, until it
         was told once: it can ask the user, or look them up. None if a person is to be asked instead."""
         if not ruling.guessed:
-            return waiting(self.deps.agent, self.leased.run, ruling, call, self.gate.proposal)
+            return waiting_result(self.deps.agent, self.leased.run, ruling, call, self.gate.proposal)
         # Without the values, which a later call could otherwise take from this result.
         error = told_of_guess(ruling.guessed)
         told = any(each.error == error for each in self.leased.history.results)

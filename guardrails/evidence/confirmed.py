@@ -38,18 +38,13 @@ def unconfirmed(context: GuardContext, call: CheckedCall) -> str | None:
 
     Whatever strangers may have written can suggest it: any text or number, in any field that its tool doesn't trust.
     """
-    if shown(call) in context.confirmed or (told := _suggesting(context)) is None:
+    if shown(call) in context.confirmed or (told := strangers_text(context)) is None:
         return None
     return f"{call.spec.name} changes something, and {told} may have suggested it"
 
 
-def strangers_wrote(context: GuardContext) -> bool:
-    """Whether the session has read anything that strangers may have written."""
-    trail = context.trail or Trail()
-    return trail.unread or any(has_text(one, context.memo) for one in trail.reads)
-
-
-def _suggesting(context: GuardContext) -> str | None:
+def strangers_text(context: GuardContext) -> str | None:
+    """Where the session has read anything that strangers may have written; None if nowhere."""
     trail = context.trail or Trail()
     if trail.unread:
         return "a part of the session that the guard has not read"

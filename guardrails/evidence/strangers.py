@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -34,8 +34,7 @@ def tells(read: Read, memo: dict[object, object]) -> bool:
     key = (tells, read.key, read.run_id)
     found = memo.get(key)
     if not isinstance(found, bool):
-        own = {*scalar_texts(as_json(read.arguments)), *read.trusted}
-        memo[key] = found = any(text.strip() and text not in own for text in _untold(read))
+        memo[key] = found = _is_new(read, _untold(read), read.trusted)
     return found
 
 
@@ -60,15 +59,20 @@ def has_text(read: Read, memo: dict[object, object]) -> bool:
     key = (has_text, read.key, read.run_id)
     found = memo.get(key)
     if not isinstance(found, bool):
-        own = set(scalar_texts(as_json(read.arguments)))
-        texts = said_by_strangers(read) if read.strangers or (read.ok and not read.trusted) else ()
-        memo[key] = found = any(text.strip() and text not in own for text in texts)
+        may_be_theirs = read.strangers or (read.ok and not read.trusted)
+        memo[key] = found = may_be_theirs and _is_new(read, said_by_strangers(read))
     return found
 
 
 def said_by_strangers(read: Read) -> Iterator[str]:
     """Values outside a result's trusted fields, and those names of fields that are more than names."""
     return (text for path, text in divided(read)[1] if text != path.rpartition(".")[2] or not _NAME.fullmatch(text))
+
+
+def _is_new(read: Read, texts: Iterable[str], known: Iterable[str] = ()) -> bool:
+    """Whether one of a result's texts is neither known nor an argument of its own call."""
+    own = {*scalar_texts(as_json(read.arguments)), *known}
+    return any(text.strip() and text not in own for text in texts)
 
 
 def _untold(read: Read) -> Iterator[str]:

@@ -7,7 +7,7 @@ import itertools
 import math
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -23,7 +23,7 @@ from flightloop.events import ApprovalRequested
 
 PATIENCE_S = 4.0
 """Highest permitted 95th percentile of a turn, in seconds."""
-WINDOW_S, LEAST = 45.0, 20
+WINDOW_S, LEAST = 60.0, 20
 """Duration of a window with constant arrival rate, in seconds, and minimum number of customers in it."""
 FIRST_RATE = 0.5
 """First arrival rate, in conversations per second."""
@@ -56,12 +56,16 @@ class Crowd:
 async def measure(client: AsyncFlightloop, tasks: Sequence[Task], console: Console) -> Row:
     """The row ``support_per_day``: the highest rate found at which turns are fast enough.
 
+    No task is played twice until all have been: a conversation that the model has read before is faster.
+
     Raises:
         FlightloopError: the platform rejects a request.
     """
+    random = Random(SEED)
+    customers = itertools.cycle(random.sample(tasks, len(tasks)))
 
     async def at(rate: float) -> Crowd:
-        crowd = await come(client, tasks, rate, Random(SEED))
+        crowd = await come(client, customers, rate, random)
         told = "too many at once" if crowd.overrun else f"p95 of a turn {crowd.p95:.2f} s"
         console.print(f"{rate:.3f} conversations/s: {told}, {len(crowd.seconds)} turns", style="dim", highlight=False)
         return crowd
@@ -96,7 +100,7 @@ async def highest(
     return best
 
 
-async def come(client: AsyncFlightloop, tasks: Sequence[Task], rate: float, random: Random) -> Crowd:
+async def come(client: AsyncFlightloop, customers: Iterator[Task], rate: float, random: Random) -> Crowd:
     """Lets customers arrive for a window, and waits for the last conversation to end."""
     waiting: set[asyncio.Task[None]] = set()
     seconds: list[float] = []
@@ -104,7 +108,7 @@ async def come(client: AsyncFlightloop, tasks: Sequence[Task], rate: float, rand
     async with asyncio.TaskGroup() as group:
         while (came < LEAST or time.perf_counter() < ends) and len(waiting) < MOST_WAITING:
             came += 1
-            customer = group.create_task(_converse(client, random.choice(tasks), seconds))
+            customer = group.create_task(_converse(client, next(customers), seconds))
             waiting.add(customer)
             customer.add_done_callback(waiting.discard)
             await asyncio.sleep(random.expovariate(rate))

@@ -6,7 +6,8 @@ import asyncio
 import re
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -46,29 +47,33 @@ def measure(console: Console, tasks_file: Path | None, port: int, *, load: bool 
     tasks = [
         task for file in ([tasks_file] if tasks_file else [TASKS, STRANGERS, CHINESE]) for task in read_tasks(file)
     ]
-    with tempfile.TemporaryDirectory(prefix="flightloop-bench-") as folder:
-        home = Path(folder)
-        with (
-            console.status("starting") as status,
-            Platform(
-                home,
-                port,
-                ("--no-console", "--no-prometheus"),
-                progress=lambda what, seconds: status.update(f"{what} … {seconds:.0f} s"),
-            ) as platform,
-        ):
-            status.stop()
-            with Flightloop(base_url=platform.url, api_key=platform.key) as client:
-                played = play_all(Player(client, home / "data" / "shop.db"), tasks, console)
-                console.print(outcomes(played))
-                more = intents.measure(client)
-            if load:
-                reseed(home / "data" / "shop.db")
-                more.append(asyncio.run(_day(platform, [task for task in tasks if not task.setup], console)))
+    with _started(console, port) as platform, Flightloop(base_url=platform.url, api_key=platform.key) as client:
+        played = play_all(Player(client, platform.home / "data" / "shop.db"), tasks, console)
+        console.print(outcomes(played))
+        more = intents.measure(client)
+    if load:
+        with _started(console, port) as platform:  # one that has read none of the conversations
+            more.append(asyncio.run(_day(platform, [task for task in tasks if not task.setup], console)))
     return [*rows(played), *parts(played), *more]
 
 
+@contextmanager
+def _started(console: Console, port: int) -> Iterator[Platform]:
+    """A platform with a home of its own and a new shop."""
+    with tempfile.TemporaryDirectory(prefix="flightloop-bench-") as home, console.status("starting") as status:
+        started = Platform(
+            Path(home),
+            port,
+            ("--no-console", "--no-prometheus"),
+            progress=lambda what, seconds: status.update(f"{what} … {seconds:.0f} s"),
+        )
+        with started as platform:
+            status.stop()
+            yield platform
+
+
 async def _day(platform: Platform, tasks: Sequence[Task], console: Console) -> Row:
+    reseed(platform.home / "data" / "shop.db")
     async with AsyncFlightloop(base_url=platform.url, api_key=platform.key) as client:
         return await arrivals.measure(client, tasks, console)
 

@@ -12,7 +12,7 @@ from flightloop.egress import is_address, plain_host
 from guardrails.finders.bare_hosts import CJK, DOT, LABEL
 from guardrails.finders.identifiers import OUTSIDE_ID
 from guardrails.finders.pattern import AFTER_ESCAPE, EdgeFinder, Pattern, Window, not_after
-from guardrails.finders.pii import BETWEEN, DASHES, GAP, NO_PHONE, ONE_ON, PATTERNS, ZERO, is_phone
+from guardrails.finders.pii import BETWEEN, DASHES, GAP, NO_PHONE, ONE_ON, PATTERNS, ZERO
 from guardrails.text.spelling import as_read, compatible, spelt
 from guardrails.text.suffixes import Name, kind_of
 
@@ -31,7 +31,7 @@ _BEFORE_EMAIL = (
 _TAIL = r"(?:[?&/#;][^\s<>\"'`]{1,2000}+)?"
 """Rest of a URL after a contact. It is part of the finding: the rail for links could not see it without its start."""
 _NATIONAL = (
-    rf"{OUTSIDE_ID}(?:(?:\({ZERO}\d{{1,5}}\){GAP}|{ZERO}\d{{1,5}}\)?{BETWEEN})\d{{2,8}}(?:{BETWEEN}\d{{2,8}}){{0,8}}(?!\d)"
+    rf"{OUTSIDE_ID}(?!000)(?:(?:\({ZERO}\d{{0,5}}\){GAP}|{ZERO}\d{{1,5}}\)?{BETWEEN})\d{{1,8}}(?:{BETWEEN}\d{{1,8}}){{0,8}}(?!\d)"
     rf"|{ZERO}{ONE_ON}\d{{8,9}}(?![\d.,]?\d))"
 )
 """With a prefix in brackets or a separator behind it, or 10 to 11 digits in one piece."""
@@ -42,8 +42,9 @@ _NO_NATIONAL = (
     r"(?:[.:#-]| ){0,3})"
 )
 """Words before other numbers: "Invoice 01-2345-6789", "Art.-Nr. 0123 4567 89", but not "Tel.-Nr. 030 1234567"."""
-LEAST_NATIONAL, MOST_GROUPS = 9, 5
-"""Digits and groups of a number without a country code. Hardware addresses have more groups."""
+LEAST_NATIONAL, MOST_PAIRS = 9, 5
+"""Least digits of a number without a country code (who dials more than it has still reaches it), and most groups if
+none has three digits: lists of numbers and hardware addresses have more."""
 _CALLED = r"(?:(?:tel|sms|smsto|callto|facetime)(?::|&colon;|%3a)(?://)?|wa\.me/)\+?\d(?:[ ().-]{0,2}\d){3,14}(?!\d)"
 _OTHER_NUMBER = regex.compile(r"\d+(?:\.\d+){3}(?!\.?\d)|\d\d([-./ ])\d\d\1(?:19|20)\d\d(?!\d)")
 """An address of four parts, or a date, of which the month may be wrong."""
@@ -88,10 +89,12 @@ def _email(matched: str) -> Iterator[Window]:
 
 
 def _national(matched: str) -> Iterator[Window]:
-    groups = len(regex.findall(r"\d+", matched))
-    if groups > MOST_GROUPS or NO_PHONE.match(matched) or _OTHER_NUMBER.match(matched):
+    groups = regex.findall(r"\d+", matched)
+    if len(groups) > MOST_PAIRS and max(map(len, groups)) < 3:
         return
-    if is_phone(matched, least=LEAST_NATIONAL):
+    if NO_PHONE.match(matched) or _OTHER_NUMBER.match(matched):
+        return
+    if sum(map(len, groups)) >= LEAST_NATIONAL:
         yield 0, len(matched)
 
 

@@ -198,6 +198,11 @@ def test_redaction_replaces_exactly_the_union(pairs):
         "https://wa.me/4915112345678",
         "**030** 99887766",
         "030_9988_7766",
+        "0900 1 123 456",
+        "(0)30 5551234",
+        "(0) 30 555 12 34",
+        "0900 1123456 7890123",
+        "0900 1 1 2 3 4 5 6",
         "evil @ example.net",
         "evil @ example . net",
         "evil**@**example.net",
@@ -207,6 +212,22 @@ def test_redaction_replaces_exactly_the_union(pairs):
 def test_contacts_in_disguise_are_found(form):
     text = f"Write to {form} today."
     assert any(text[one.start : one.end].strip("*") in form for one in CONTACTS.find(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "5 000 000 - 3 000 000 = 2 000 000",
+        "05 12 18 23 31 44",
+        "00-11-22-33-44-55",
+        "01 2 3 4 5 6 7 8 9 10",
+        "Invoice 01-2345-6789",
+        "01.03.2026 12",
+        "Order (10067) of 2026-03-01 0 10",
+    ],
+)
+def test_lists_of_numbers_and_references_are_no_phones(text):
+    assert CONTACTS.find(text) == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import pytest
 import yaml
 from rich.console import Console
 
-from agent.models.answer_chunks import Turn
+from agent.models.answer_chunks import Turn, calls, text
 from agent.run.budgets import TenantBudgets
 from agent.store.backend import Reserved
-from agent.testing.platform import Platform
+from agent.testing.fakes import AnsweringChatModel
+from agent.testing.platform import Platform, project_of
 from flightloop import Flightloop
 from flightloop import events as ev
 from flightloop.chat import ChatRequest, FunctionCall, ToolCall
@@ -24,12 +26,20 @@ from flightloop.cli.live import follow
 from flightloop.cli.render import moment
 from flightloop.errors import ConnectionFailed
 from flightloop.runs import Budget, ProjectInfo, Run, RunStatus, StopReason
-from flightloop.tool import tool_of
+from flightloop.tool import tool, tool_of
 from flightloop.usage import Amounts
+from guardrails.policy import parse_policy
 from tests.console import free_port
-from tests.sdk.conftest import asks_for_refund, plan, project, spec
+from tests.sdk.conftest import asks_for_refund, plan, project, refund, spec
 
 PROGRAM = "from flightloop.cli import main; main()"
+ASKED = {"note": " ".join(["so it is"] * 60), "order": "A-1"}
+
+
+@tool(effect="pure", returns_untrusted=True)
+def find_note() -> str:
+    """Finds a note."""
+    return "ring twice"
 
 
 @pytest.fixture
@@ -156,6 +166,28 @@ def test_stop_one_agent_session_or_run(platform: Platform, client: Flightloop, f
     refused = flightloop("stop", run.id, "--all")
     assert refused.returncode == 1
     assert "one of" in refused.stderr
+
+
+def test_a_question_is_shown_whole_and_told_how_to_agree_to(environ: dict[str, str], flightloop) -> None:
+    def model(request: ChatRequest) -> Turn:
+        if request.response_format is not None:
+            return plan("find_note", "refund")
+        if all(message.role != "tool" for message in request.messages):
+            return calls(("find_note", {}))
+        return text("Refunded.") if "12.5" in request.messages[-1].text else calls(("refund", ASKED))
+
+    policy = parse_policy('name: p\nversion: "1"\ntools: {allow: {"*": ["*"]}, lock_to_plan: confirm}\n')
+    desk = spec().model_copy(update={"tools": ("find_note", "refund")})
+    with Platform(project_of([desk], [find_note, refund], [policy]), AnsweringChatModel(model)) as running:
+        server = {"FLIGHTLOOP_URL": running.url, "FLIGHTLOOP_API_KEY": running.api_key, "COLUMNS": "900"}
+        command = ("run", "-a", "support", "--subject", "17", "--session", "it's 1")
+        done = flightloop(*command, "Refund A-1", env={**environ, **server})
+        assert ASKED["note"] in done.stdout, done.stderr
+        *_, last = done.stdout.splitlines()
+        assert shlex.split(last) == ["to", "agree:", "flightloop", *command, "yes"]
+        run_id = done.stdout.split()[0]
+        assert ASKED["note"] in flightloop("show", run_id, env={**environ, **server}).stdout
+        assert "Refunded." in flightloop(*command, "yes", env={**environ, **server}).stdout
 
 
 @pytest.mark.parametrize("arguments", [("",), ("--agent", "")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 from uuid import uuid4
@@ -24,7 +25,7 @@ from flightloop.cli.render import evidence, line_or_lines, moment, on_one_line, 
 from flightloop.cli.tune import tuner_command
 from flightloop.cli.usage import spending_table
 from flightloop.errors import InvalidRequest
-from flightloop.runs import Budget, Interrupt, InterruptScope, RunStatus
+from flightloop.runs import Budget, Interrupt, InterruptScope, RunStatus, StopReason
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -113,6 +114,10 @@ def _see_through(client: Flightloop, run_id: str, *, after: int = 0) -> None:
     except KeyboardInterrupt:
         console.print(f"\n[dim]the run continues; to stop it: flightloop stop {run_id}[/dim]", highlight=False)
         raise
+    if done.stop_reason is StopReason.CONFIRMATION:
+        whose = ["--subject", done.subject.id] if done.subject else []
+        yes = shlex.join(["flightloop", "run", "-a", done.agent, *whose, "--session", done.session_id, "yes"])
+        console.print(f"to agree: {yes}", style="dim", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(0 if done.status is RunStatus.SUCCEEDED else 1)
 
 

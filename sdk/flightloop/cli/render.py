@@ -46,6 +46,12 @@ def on_one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def under_label(text: str) -> str:
+    """The whole text behind a label. Its other lines are indented, so that they look like nothing that the command
+    itself prints."""
+    return indent(text.strip(), " " * 7).lstrip()
+
+
 def whole(arguments: dict[str, Any]) -> Text:
     """All arguments of a call that waits for approval, uncut, one per line."""
     values = {name: json.dumps(value, ensure_ascii=False, default=str) for name, value in arguments.items()}
@@ -82,7 +88,7 @@ def event_line(event: ev.RunEvent) -> Text | None:
                 ("decide ", "bold"), ", ".join(call.function.name for call in event.calls), _model(event.model)
             )
         case ev.Replied():
-            return Text.assemble(("reply  ", "bold"), short(event.text), _model(event.model))
+            return Text.assemble(("reply  ", "bold"), under_label(event.text), _model(event.model))
         case ev.Judged():
             return _verdict(event.verdict)
         case ev.ToolIntent():

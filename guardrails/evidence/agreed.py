@@ -28,11 +28,18 @@ _AGREES = regex.compile(
     rf"(?:{_GAP}++(?:{_YES}|{_COURTESY})|(?<=\p{{Han}}){_GAP}*(?:{_YES}|{_COURTESY}))*+{_GAP}*",
     regex.IGNORECASE,
 )
-_IN_WORDS = regex.compile(
-    r"\b(?:yes|yeah|yep|yup|sure|ok(?:ay)?|ja|jawohl|einverstanden|please\s+do|go\s+ahead|do\s+(?:it|that|so)|of\s+course"
-    r"|correct|right|agreed|confirmed|confirm|agree)\b|是|对|好|可以|行|确认|同意",
+_DONE = r"go\s+ahead|do\s+(?:it|that|so)|please\s+do(?:\s+(?:it|that|so))?|(?:that['’]?s|that\s+is)\s+(?:right|correct)"
+_PLAIN = regex.compile(
+    r"\s*(?:"
+    rf"(?:yes|yep|yup|yeah|ja|jawohl)(?:[\s,.!]+(?:yes|ja|please|bitte|thanks|thank\s+you|danke|{_DONE}))?"
+    rf"|(?:ok(?:ay)?|sure)(?:[\s,.!]+(?:please|bitte|{_DONE}))?"
+    rf"|{_DONE}|i\s+(?:confirm|agree)|confirmed|agreed|einverstanden"
+    r"|是的?|对的?|好的?|可以|确认|同意|(?:是的?|对的?|好的?|可以)[\s，,。]*(?:请|麻烦了?|谢谢你?)?(?:确认|同意)"
+    r")\s*[.!。！]?[\s👍🙏✅🙂😊\p{EMod}\uFE0F]*",
     regex.IGNORECASE,
 )
+"""Whole answers that are read in one way only. "Right, thanks" and "ok, thanks" may thank for something else, "please
+correct" wants a change, and 好好的 says that a thing is as it should be."""
 _ASKS = regex.compile(r"[?？]\W*$|吗\W*$")
 _EITHER = regex.compile(r"\b(?:or|oder)\b|还是|或", regex.IGNORECASE)
 """Offers a choice, between whose values a yes does not choose."""
@@ -47,8 +54,8 @@ def agrees(text: str) -> bool:
 
 
 def says_yes(text: str) -> bool:
-    """Whether a message is nothing but an agreement, and says so in so many words. "Great, thanks!" doesn't."""
-    return agrees(text) and _IN_WORDS.search(text) is not None
+    """Whether a message is nothing but a plain yes, of those that cannot mean anything else."""
+    return len(text) <= _LONGEST and _PLAIN.fullmatch(text) is not None
 
 
 def question_of(answer: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain
 from typing import Any
 
@@ -34,7 +34,8 @@ def tells(read: Read, memo: dict[object, object]) -> bool:
     key = (tells, read.key, read.run_id)
     found = memo.get(key)
     if not isinstance(found, bool):
-        memo[key] = found = _is_new(read, _untold(read), read.trusted)
+        own = {*scalar_texts(as_json(read.arguments)), *read.trusted}
+        memo[key] = found = any(text.strip() and text not in own for text in _untold(read))
     return found
 
 
@@ -60,34 +61,50 @@ def has_text(read: Read, memo: dict[object, object]) -> bool:
     found = memo.get(key)
     if not isinstance(found, bool):
         may_be_theirs = read.strangers or (read.ok and not read.trusted)
-        memo[key] = found = may_be_theirs and _is_new(read, said_by_strangers(read))
+        memo[key] = found = may_be_theirs and any(_new_texts(read))
     return found
 
 
 def said_by_strangers(read: Read) -> Iterator[str]:
     """Values outside a result's trusted fields, and those names of fields that are more than names."""
-    return (text for path, text in divided(read)[1] if text != path.rpartition(".")[2] or not _NAME.fullmatch(text))
+    yield from (text for _, text in divided(read)[1])
+    yield from _odd_names(read)
 
 
-def _is_new(read: Read, texts: Iterable[str], known: Iterable[str] = ()) -> bool:
-    """Whether one of a result's texts is neither known nor an argument of its own call."""
-    own = {*scalar_texts(as_json(read.arguments)), *known}
-    return any(text.strip() and text not in own for text in texts)
+def _new_texts(read: Read) -> Iterator[str]:
+    """What strangers may have written, without the values of the call's own arguments in the fields of the same name.
+    Blanks count: they can be a code."""
+    arguments = as_json(read.arguments)
+    own = {name: scalar_texts(value) for name, value in arguments.items()} if isinstance(arguments, dict) else {}
+    yield from (text for path, text in divided(read)[1] if text not in own.get(path.rpartition(".")[2], ()))
+    yield from _odd_names(read)
+
+
+def _odd_names(read: Read) -> Iterator[str]:
+    return (name for name in _names(read) if not _NAME.fullmatch(name))
 
 
 def _untold(read: Read) -> Iterator[str]:
     """Values outside a result's trusted fields, and the names of fields that are more than names."""
-    if "*" in read.trusted:
-        return
-    yield from (text for path, text in divided(read)[1] if text != path.rpartition(".")[2])
-    yield from (name for name in _names(read.content) if read.strangers or not _NAME.fullmatch(name))
+    yield from (text for _, text in divided(read)[1])
+    yield from (name for name in _names(read) if read.strangers or not _NAME.fullmatch(name))
 
 
-def _names(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        yield from map(str, node)
-    for below in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        yield from _names(below)
+def _names(read: Read) -> Iterator[str]:
+    """Names of a result's fields outside its trusted ones."""
+    if "*" not in read.trusted:
+        yield from _names_in(read.content, read.trusted)
+
+
+def _names_in(node: Any, trusted: Collection[str] = ()) -> Iterator[str]:
+    if isinstance(node, list):
+        for one in node:
+            yield from _names_in(one, trusted)
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            if name not in trusted:
+                yield str(name)
+                yield from _names_in(value)
 
 
 def as_json(text: str) -> Any:
@@ -116,7 +133,7 @@ def divided(read: Read) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
             if name in read.trusted:
                 trusted += _fields(path, value)
             else:
-                untrusted += [*_fields(path, value), (path, str(name))]
+                untrusted += _fields(path, value)
     return trusted, untrusted
 
 

@@ -77,10 +77,20 @@ async def test_a_yes_makes_the_call_without_the_model(tmp_path: Path, words: str
 
 
 NO = ["no", "Yes, but 50 euros.", "Yes?", "Is that the whole sum?", "oui", "好像不对"]
-POLITE = ["Great, thanks!", "Fine.", "Perfect 🙏", "嗯", "ok :("]
+POLITE = ["Great, thanks!", "Fine.", "Perfect 🙏", "嗯", "ok :(", "Ok, thanks.", "It's ok, thanks.", "Right, thanks!"]
+CORRECTS = [
+    "Please correct!",
+    "Ok, please correct.",
+    "Do it right!",
+    "Yeah, right…",
+    "好好的",
+    "行行好",
+    "请 确认",
+    "Yes...",
+]
 
 
-@pytest.mark.parametrize("words", [*NO, *POLITE])
+@pytest.mark.parametrize("words", [*NO, *POLITE, *CORRECTS])
 async def test_anything_else_is_no_yes_and_nobody_is_asked_twice(tmp_path: Path, words: str) -> None:
     made = await asked(tmp_path, shop := Shop(), REFUND, text("Refunded."))
     run = await say(made, words)

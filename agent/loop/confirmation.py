@@ -6,8 +6,8 @@ its run begins with the same calls. Otherwise a person decides about them if the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
 import regex
@@ -24,6 +24,10 @@ from guardrails.evidence.confirmed import left_to_user, shown
 from guardrails.types import CheckedCall, Ruling
 
 WAITS = "not done yet, because the user has to agree to it first"
+TOGETHER = "not done yet: too many calls to ask the user about at once. Make this one after the others"
+MOST_ASKED = 3
+"""Maximum number of calls of a decision that the user is asked about. A question tells what each would change, which an
+anonymous user could find out of many others' orders otherwise."""
 LATER = 20
 """Maximum number of later messages that are read."""
 _CHINESE = regex.compile(r"\p{Han}")
@@ -35,19 +39,19 @@ class Proposal:
 
     Attributes:
         calls: as the model wrote them.
-        shown: as the user read them.
+        told: the calls as the user read them, and what the user was told that each would change, if anything.
         agreed: whether the user's next message is nothing but a yes.
         asks: whether the user may be asked; otherwise a person is.
     """
 
     calls: tuple[FunctionCall, ...] = ()
-    shown: frozenset[str] = frozenset()
+    told: Mapping[str, str | None] = field(default_factory=dict)
     agreed: bool = False
     asks: bool = True
 
     @property
     def confirmed(self) -> frozenset[str]:
-        return self.shown if self.agreed else frozenset()
+        return frozenset(self.told) if self.agreed else frozenset()
 
     def again(self, step: int) -> list[ToolCall]:
         """The calls, with ids of a run's step."""
@@ -55,16 +59,23 @@ class Proposal:
 
 
 NOTHING = Proposal()
-UNKNOWN = Proposal(asks=False)
-"""Of a session that is not read from its beginning: what the user has read last is not known."""
 
 
-async def proposal_of(journal: Journal, before: Sequence[Run], run: Run) -> Proposal:
-    """What ``run``, a message of the user, was asked to agree to.
+async def proposal_of(journal: Journal, before: Sequence[Run], run: Run, most: int) -> Proposal:
+    """What ``run``, a message of the user, was asked to agree to, and whether its user may be asked.
+
+    Nobody is asked where the next message could be no yes: behind ``most`` runs a session is not read from its
+    beginning, and beside another run that works or waits, what the user will have read last is not known.
 
     Args:
-        before: the session's earlier runs, oldest first.
+        before: the session's earlier runs, oldest first, at most ``most``.
     """
+    asks = len(before) + 1 < most and all(one.ended_at is not None for one in before)
+    found = await _asked(journal, before, run) if len(before) < most else NOTHING
+    return replace(found, asks=asks)
+
+
+async def _asked(journal: Journal, before: Sequence[Run], run: Run) -> Proposal:
     last = before[-1] if before else None
     if last is None or last.stop_reason is not StopReason.CONFIRMATION or last.ended_at is None:
         return NOTHING
@@ -74,7 +85,8 @@ async def proposal_of(journal: Journal, before: Sequence[Run], run: Run) -> Prop
         return NOTHING  # an answer of another run may be what the user has read last
     waiting = waiting_in(History(last.id, await all_events(journal, run.tenant_id, last.id)))
     calls = tuple(one.call.function for one in waiting)
-    return Proposal(calls, frozenset(map(_shown, waiting)), await _agrees(journal, run))
+    told = {_shown(one): one.result.note for one in waiting if one.result is not None}
+    return Proposal(calls, told, await _agrees(journal, run))
 
 
 async def _agrees(journal: Journal, run: Run) -> bool:
@@ -90,13 +102,19 @@ def _says_yes(run: Run) -> bool:
 
 
 def waiting_result(
-    agent: AgentSpec, run: Run, ruling: Ruling, call: CheckedCall, proposal: Proposal
+    agent: AgentSpec, run: Run, ruling: Ruling, call: CheckedCall, proposal: Proposal, place: int
 ) -> ToolResult | None:
     """The failed result of a call that waits for the user's yes; None if a person is to be asked: a sub-agent and a
-    procedure talk to no user, no user is asked twice in a row, nor in a session that is not read from its beginning."""
+    procedure talk to no user, no user is asked twice in a row, nor where the next message could be no yes.
+
+    Args:
+        place: number of the decision's calls before it.
+    """
     talks = run.parent is None and agent.procedure is None
-    if not talks or not proposal.asks or not left_to_user(ruling) or shown(call) in proposal.shown:
+    if not talks or not proposal.asks or not left_to_user(ruling) or shown(call) in proposal.told:
         return None
+    if place >= MOST_ASKED:
+        return ToolResult(call_id=call.call_id, tool=call.spec.name, ok=False, error=TOGETHER)
     return ToolResult(call_id=call.call_id, tool=call.spec.name, ok=False, error=WAITS, to_confirm=shown(call))
 
 

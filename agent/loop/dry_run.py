@@ -14,8 +14,9 @@ from agent.run.history import CallState, dump
 from flightloop.approvals import DryRun
 from flightloop.errors import FlightloopError
 from flightloop.events import ToolResult
-from flightloop.tool import Permission, ToolSpec
+from flightloop.tool import EVERY_FIELD, Permission, ToolSpec
 from flightloop.verdicts import Action, Stage
+from guardrails.evidence.confirmed import shown
 from guardrails.rails.calls import BY_EFFECT, BY_TOOL
 from guardrails.rails.limits import LABEL
 from guardrails.types import CheckedCall, Ruling
@@ -25,6 +26,7 @@ LONGEST_S = 10.0
 """Seconds for a dry run, whatever the tool's own limit is: the approval is requested afterwards."""
 MOST_CHARACTERS = 2000
 """Characters of a dry run's result, and of the user's words, that a person is shown."""
+CHANGED = "not done, because it would change something else now than what the user has agreed to"
 _ANYWAY = {BY_TOOL, BY_EFFECT, LABEL}
 """Labels of verdicts that ask about every such call, not because of doubts about its values or who wants it."""
 
@@ -54,11 +56,32 @@ async def dry_run(toolbox: Toolbox, gate: Gate, state: CallState, call: CheckedC
 
 
 async def previewed(
-    result: ToolResult, toolbox: Toolbox, gate: Gate, state: CallState, call: CheckedCall, ruling: Ruling
-) -> ToolResult:
-    """The result of a call that waits for the user's yes, with what the call would change in its note."""
+    waits: ToolResult | None, toolbox: Toolbox, gate: Gate, state: CallState, call: CheckedCall, ruling: Ruling
+) -> ToolResult | None:
+    """The result of a call that waits for the user's yes, with what the call would change in its note. A call that its
+    tool would refuse is refused at once. None if it isn't known what would change: a person has to decide."""
+    if waits is None or waits.to_confirm is None:
+        return waits
     told = await dry_run(toolbox, gate, state, call, ruling)
-    return result if told is None or not told.ok else result.model_copy(update={"note": _readable(told.text)})
+    if told is None:
+        return waits
+    if told.ok:
+        return waits.model_copy(update={"note": _readable(told.text)})
+    # The model reads the words, so they must be those of a tool in which no stranger writes.
+    if told.refused and toolbox.get(told.tool).trusted_fields == EVERY_FIELD:
+        return waits.model_copy(update={"error": told.text, "to_confirm": None})
+    return None
+
+
+async def outdated(toolbox: Toolbox, gate: Gate, state: CallState, call: CheckedCall, ruling: Ruling) -> str | None:
+    """Why a call is not made although the user has agreed to it; None if it is: it would change something else now
+    than the user was told, such as a total that has grown since."""
+    line = shown(call)
+    if call.spec.dry_run is None or line not in gate.proposal.confirmed:
+        return None
+    told = await dry_run(toolbox, gate, state, call, ruling)
+    same = told is not None and told.ok and _readable(told.text) == gate.proposal.told.get(line)
+    return None if same else CHANGED
 
 
 def _readable(text: str) -> str:
@@ -85,7 +108,8 @@ async def _computed(asked: ToolSpec, gate: Gate, state: CallState, arguments: di
     allowed = passed(await gate.check(Stage.TOOL_RESULT, text, CheckedCall(state.call.id, asked, known)))
     if text and not allowed:
         return DryRun(tool=asked.name, ok=False, text="a guardrail withholds it")
-    return DryRun(tool=asked.name, ok=outcome.ok, text=shortened(allowed))
+    refused = not (outcome.ok or outcome.uncertain or outcome.timed_out or outcome.killed)
+    return DryRun(tool=asked.name, ok=outcome.ok, text=shortened(allowed), refused=refused)
 
 
 def known_to(asked: ToolSpec, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from agent.loop.begun_call import BegunCall
 from agent.loop.call_resolver import CallResolver, Refused
 from agent.loop.confirmation import waiting_result
-from agent.loop.dry_run import dry_run, known_to, previewed, shortened
+from agent.loop.dry_run import dry_run, known_to, outdated, previewed, shortened
 from agent.loop.gate import Gate
 from agent.loop.leased_run import LeasedRun
 from agent.loop.run_dependencies import RunDependencies
@@ -24,14 +24,7 @@ from agent.run.journal import new_id
 from agent.run.past import SubRun
 from agent.run.state import RunState, apply
 from flightloop.errors import NotFound
-from flightloop.events import (
-    AgentReturned,
-    ApprovalRequested,
-    CallsDecided,
-    RunCreated,
-    ToolIntent,
-    ToolResult,
-)
+from flightloop.events import AgentReturned, ApprovalRequested, CallsDecided, RunCreated, ToolIntent, ToolResult
 from flightloop.runs import Run
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage
@@ -159,10 +152,10 @@ class _CallPerformer:
         except Refused as refused:
             return BegunCall(state, [self._failed(state, str(refused))])
         if ruling.action is Action.ASK:
-            told = None if state.request is not None else self._told_first(state, checked_call, ruling)
-            if told is not None and told.to_confirm is not None:
-                told = await previewed(told, self.deps.hosts.registry, self.gate, state, checked_call, ruling)
+            told = None if state.request is not None else await self._told_first(state, checked_call, ruling)
             return BegunCall(state, [told or await self._request(state, checked_call, ruling)])
+        if why := await outdated(self.deps.hosts.registry, self.gate, state, checked_call, ruling):
+            return BegunCall(state, [self._failed(state, why)])
         intent = self._intent(state, checked_call)
         shares = [(state.call.id, share) for share in ruling.shares]
         if checked_call.spec.agent is None:
@@ -293,11 +286,13 @@ class _CallPerformer:
             expires_at=self.deps.clock() + timedelta(seconds=self.deps.agent.approval_seconds),
         )
 
-    def _told_first(self, state: CallState, call: CheckedCall, ruling: Ruling) -> ToolResult | None:
+    async def _told_first(self, state: CallState, call: CheckedCall, ruling: Ruling) -> ToolResult | None:
         """The failed result of a call that waits for the user's yes, or whose values the model has guessed, until it
         was told once: it can ask the user, or look them up. None if a person is to be asked instead."""
         if not ruling.guessed:
-            return waiting_result(self.deps.agent, self.leased.run, ruling, call, self.gate.proposal)
+            place, proposal = self.calls.index(state), self.gate.proposal
+            waits = waiting_result(self.deps.agent, self.leased.run, ruling, call, proposal, place)
+            return await previewed(waits, self.deps.hosts.registry, self.gate, state, call, ruling)
         # Without the values, which a later call could otherwise take from this result.
         error = told_of_guess(ruling.guessed)
         told = any(each.error == error for each in self.leased.history.results)
@@ -382,7 +377,7 @@ class _CallPerformer:
         below: SubRun | None = None,
     ) -> None:
         """Journals a result. ``below``: the sub-run that returned it."""
-        result = result_of(state.call.id, spec.name, outcome)
+        result = result_of(state.call.id, spec, outcome)
         if below is not None:
             result = result.model_copy(update={"wrote": below.wrote})
         checked_call = CheckedCall(state.call.id, spec, arguments)

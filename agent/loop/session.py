@@ -10,7 +10,7 @@ from itertools import pairwise
 from agent.attachments.shown import budget
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.attached import Attaching, checked_readings, readable
-from agent.loop.confirmation import NOTHING, UNKNOWN, Proposal, proposal_of
+from agent.loop.confirmation import NOTHING, proposal_of
 from agent.loop.context import Conversation, Exchange
 from agent.loop.local_time import LocalTime
 from agent.loop.session_texts import had_ended, input_texts, texts_before
@@ -74,7 +74,7 @@ async def converse(
         after=seen.get(run.id, ""),
         context_length=context_length,
         trail=trail,
-        proposal=await _proposal(journal, past, run) if writes else NOTHING,
+        proposal=await proposal_of(journal, past, run, RUNS) if writes else NOTHING,
         texts=tuple(texts),
     )
 
@@ -116,10 +116,6 @@ def _belongs_to_conversation(before: Run, run: Run) -> bool:
     """Whether an earlier run belongs to the conversation: it had ended when ``run`` first started, and was not blocked,
     so that a blocked input can't reach the model in the next run."""
     return before.status is not RunStatus.BLOCKED and had_ended(before, run)
-
-
-async def _proposal(journal: Journal, past: Sequence[Run], run: Run) -> Proposal:
-    return UNKNOWN if len(past) >= RUNS else await proposal_of(journal, past, run)
 
 
 def _is_unread(before: Run, run: Run) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flightloop.events import ToolResult
+from flightloop.tool import ToolSpec
 from flightloop.verdicts import Action
 from flightloop.wellformed import LEVELS, finite, levels, whole
 from guardrails.types import Ruling
@@ -25,10 +26,10 @@ def tells_of_guess(text: str) -> bool:
     return _GUESSED in text
 
 
-def result_of(call_id: str, tool: str, outcome: ToolOutcome) -> ToolResult:
+def result_of(call_id: str, tool: ToolSpec, outcome: ToolOutcome) -> ToolResult:
     return ToolResult(
         call_id=call_id,
-        tool=tool,
+        tool=tool.name,
         ok=outcome.ok,
         content=finite(whole(outcome.content)) if levels(outcome.content) <= LEVELS else TOO_DEEP,
         error=whole(outcome.error),
@@ -37,6 +38,7 @@ def result_of(call_id: str, tool: str, outcome: ToolOutcome) -> ToolResult:
         traceback=whole(outcome.traceback),
         tries=outcome.tries,
         uncertain=outcome.uncertain,
+        only_read=not tool.writes,
     )
 
 

@@ -38,11 +38,15 @@ class DryRun(Wire):
     """Whether it could be computed."""
     text: str
     """The tool's result, or why there is none."""
+    refused: bool = False
+    """Whether there is none because the tool refuses, as it would refuse the call."""
 
     @property
     def told(self) -> str:
         """The result, or that there is none and why."""
-        return self.text if self.ok else f"could not be computed: {self.text}"
+        if self.ok:
+            return self.text
+        return f"it would be refused: {self.text}" if self.refused else f"could not be computed: {self.text}"
 
 
 class Approval(Wire):

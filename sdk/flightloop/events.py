@@ -199,6 +199,8 @@ class ToolResult(Event):
     uncertain: bool = False
     """Whether the call may have had its effect although ``ok`` is False: the tool raised something other than
     `ToolRefused`, its result was withheld, lost or not awaited, or a sub-agent made calls before its run failed."""
+    only_read: bool = False
+    """Whether a tool that only reads was called. Limits over time count it whatever it answers: a miss tells, too."""
     known: bool = True
     """Whether a tool has this name. False: the model made it up."""
     to_confirm: str | None = None

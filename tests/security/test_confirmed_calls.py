@@ -2,48 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agent.loop.confirmation import LATER
+from agent.loop.confirmation import LATER, MOST_ASKED, TOGETHER, WAITS
+from agent.loop.dry_run import CHANGED
+from agent.loop.session import RUNS
 from agent.loop.trail import GrowingTrail
 from agent.models.answer_chunks import calls, text
 from agent.run.history import History
 from agent.store.journal import StoreJournal
 from flightloop.acts import system
-from flightloop.events import CallsDecided, ModelCall, ToolResult
-from flightloop.runs import StopReason
-from flightloop.tool import tool
+from flightloop.events import CallsDecided, ModelCall, RunResumed, ToolResult
+from flightloop.runs import Budget, Run, StopReason
+from flightloop.tool import ToolRefused, tool
 from guardrails.evidence.strangers import has_text
 from guardrails.rails.groundedness import AGAINST
 from guardrails.types import Trail
 from tests.agent.conftest import Bench
 from tests.agent.loop.test_confirmation import CONFIRM, LOOK, REFUND, answer, asked, desk, say
-from tests.agent.loop.test_trails import Shop, pending
+from tests.agent.loop.test_trails import Shop
 from tools.registry import Registry
 
 
 async def test_a_yes_to_an_older_question_is_none(tmp_path: Path) -> None:
-    """Another run of the session has answered in between, so the yes may be to that."""
-    shop = Shop()
-
-    @tool(effect="keyed")
-    def pay(order_id: int) -> str:
-        """Pays."""
-        return "paid"
-
-    shop.functions.append(pay)
-    script = [calls(("pay", {"order_id": 17})), LOOK, REFUND, text("Shall I send a receipt?"), text("Fine.")]
-    made = desk(tmp_path, shop, *script, policy=CONFIRM.replace("lock_to_plan", "ask: [{tool: pay}], lock_to_plan"))
-    waits = await say(made, "Pay order 17.")
+    """Another run of the session has gone on and answered in between, so the yes may be to that."""
+    small = {"budget": Budget(steps=1)}
+    script = [calls(("order", {"order_id": 18})), LOOK, REFUND, text("Shall I send a receipt?"), text("Fine.")]
+    made = desk(tmp_path, shop := Shop(), *script)
+    first = await made.work(await made.start("What about order 18?", session_id="s", **small))
+    assert first.stop_reason == StopReason.BUDGET_STEPS
     assert (await say(made, "Refund order 17.")).stop_reason == StopReason.CONFIRMATION
-    (approval,) = await pending(made)
     made.clock.forward(1)
-    await made.journal.decide("default", approval.id, "deny", "ann")
-    assert answer(await made.work(waits)) == "Shall I send a receipt?"
+    await made.journal.append(first.id, [RunResumed(budget=Budget(steps=9))])
+    assert answer(await made.work(first)) == "Shall I send a receipt?"
     await say(made, "yes")
     assert shop.refunded == []
+
+
+async def test_beside_a_run_that_waits_a_person_is_asked(tmp_path: Path) -> None:
+    """No yes could count there: it may be to what the other run says."""
+    shop = Shop()
+    shop.functions.append(pay := keyed("pay"))
+    policy = CONFIRM.replace("lock_to_plan", f"ask: [{{tool: {pay.__name__}}}], lock_to_plan")
+    made = desk(tmp_path, shop, calls(("pay", {"order_id": 17})), LOOK, REFUND, policy=policy)
+    assert (await say(made, "Pay order 17.")).status == "waiting_approval"
+    assert (await say(made, "Refund order 17.")).status == "waiting_approval"
+
+
+async def test_nobody_is_asked_for_a_yes_that_would_come_too_late(tmp_path: Path) -> None:
+    """The run of the yes would have too many before it to read the session from its beginning."""
+    for earlier, asks in ((RUNS - 2, True), (RUNS - 1, False)):
+        made = desk(tmp_path / str(earlier), Shop(), *[text("Hello.")] * earlier, LOOK, REFUND)
+        for _ in range(earlier):
+            await say(made, "Hello")
+        assert ((await say(made, "Refund order 17.")).stop_reason == StopReason.CONFIRMATION) is asks
 
 
 async def test_a_double_click_takes_no_yes_back(tmp_path: Path) -> None:
@@ -67,6 +83,10 @@ async def test_a_no_between_many_yeses_counts(tmp_path: Path) -> None:
     assert shop.refunded == []
 
 
+async def results(made: Bench, run: Run) -> list[ToolResult]:
+    return [one for one in await made.events(run) if isinstance(one, ToolResult)]
+
+
 async def erase(made: Bench, run_id: str) -> None:
     assert isinstance(made.journal, StoreJournal)
     await made.journal.erasure.erase(run_id, "age", system("retention"))
@@ -76,8 +96,7 @@ async def test_what_an_erased_run_asked_is_not_made(tmp_path: Path) -> None:
     made = await asked(tmp_path, shop := Shop(), text("Which order is it?"))
     (run,) = (await made.journal.runs("default", limit=1)).data
     await erase(made, run.id)
-    results = [one for one in await made.events(run) if isinstance(one, ToolResult)]
-    assert [one.to_confirm for one in results] == [None, None]
+    assert [one.to_confirm for one in await results(made, run)] == [None, None]
     await say(made, "yes")
     assert shop.refunded == []
 
@@ -90,24 +109,81 @@ async def test_what_an_erased_run_has_read_is_not_known(tmp_path: Path) -> None:
     assert shop.refunded == []
 
 
-async def test_the_question_says_what_would_change(tmp_path: Path) -> None:
-    """An amount of 0 may mean all of it."""
+def keyed(name: str, **declared: Any) -> Callable[..., str]:
+    """A tool that changes something."""
 
-    @tool(effect="pure")
+    def change(order_id: int, amount: float = 0) -> str:
+        """Changes something."""
+        return "done"
+
+    change.__name__ = name
+    return tool(effect="keyed", **declared)(change)
+
+
+def paying(told: list[Any]) -> Shop:
+    """A shop whose dry run tells one thing after the other."""
+
+    @tool(effect="pure", returns_untrusted=False)
     def preview(order_id: int) -> dict[str, str]:
         """Tells what a payment would change."""
-        return {"pays": "80.00 EUR to card"}
-
-    @tool(effect="keyed", dry_run="preview")
-    def pay(order_id: int, amount: float = 0) -> str:
-        """Pays."""
-        return "paid"
+        found = told.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return {"pays": found}
 
     shop = Shop()
-    shop.functions += [preview, pay]
-    made = desk(tmp_path, shop, LOOK, calls(("pay", {"order_id": 17})))
-    asks = "- pay: amount 0, order id 17\n  (pays: 80.00 EUR to card)"
+    shop.functions += [preview, keyed("pay", dry_run="preview")]
+    return shop
+
+
+PAY = calls(("pay", {"order_id": 17}))
+
+
+async def test_the_question_says_what_would_change(tmp_path: Path) -> None:
+    """An amount of 0 may mean all of it."""
+    made = desk(tmp_path, paying(["80.00 EUR", "80.00 EUR"]), LOOK, PAY, text("Paid."))
+    asks = "- pay: amount 0, order id 17\n  (pays: 80.00 EUR)"
     assert answer(await say(made, "Pay order 17.")).endswith(asks)
+    run = await say(made, "yes")
+    assert [one.ok for one in await results(made, run)] == [True]
+
+
+async def test_a_yes_is_to_what_the_question_said(tmp_path: Path) -> None:
+    made = desk(
+        tmp_path, paying(["80.00 EUR", "95.00 EUR", "95.00 EUR", "95.00 EUR"]), LOOK, PAY, text("No."), PAY, PAY
+    )
+    await say(made, "Pay order 17.")
+    run = await say(made, "yes")
+    assert [one.error for one in await results(made, run)] == [CHANGED]
+    assert answer(await say(made, "Then pay that.")).endswith("(pays: 95.00 EUR)")
+
+
+async def test_what_its_tool_would_refuse_is_not_asked_about(tmp_path: Path) -> None:
+    made = desk(tmp_path, paying([ToolRefused("It is paid already.")]), LOOK, PAY, text("I can't do that."))
+    run = await say(made, "Pay order 17.")
+    assert answer(run) == "I can't do that."
+    assert [one.error for one in await results(made, run)][1:] == ["It is paid already."]
+
+
+async def test_what_would_change_is_not_known_so_a_person_decides(tmp_path: Path) -> None:
+    made = desk(tmp_path, paying([OSError("the disk is gone")] * 2), LOOK, PAY)
+    assert (await say(made, "Pay order 17.")).status == "waiting_approval"
+
+
+async def test_a_question_is_about_few_calls(tmp_path: Path) -> None:
+    many = calls(*(("refund", {"order_id": order, "amount": 5}) for order in range(31, 33 + MOST_ASKED)))
+    made = desk(tmp_path, Shop(), LOOK, many)
+    run = await say(made, "Refund 5 euros each of orders 31, 32, 33, 34 and 35.")
+    assert answer(run).count("- refund") == MOST_ASKED
+    assert [one.error for one in await results(made, run)][1:] == [WAITS] * MOST_ASKED + [TOGETHER] * 2
+
+
+@pytest.mark.parametrize("note", [" \t\t ", "\u3000", "note", "17"], ids=ascii)
+async def test_no_value_of_strangers_is_taken_for_nothing(tmp_path: Path, note: str) -> None:
+    """Blanks can be a code, and a field that repeats its own name or another field's argument says something."""
+    made = desk(tmp_path, shop := Shop(note), LOOK, REFUND)
+    assert (await say(made, "Refund order 17.")).stop_reason == StopReason.CONFIRMATION
+    assert shop.refunded == []
 
 
 @pytest.mark.parametrize("problem", [f"{AGAINST}do as the note says", "it was empty"])

@@ -1,7 +1,8 @@
 """Checks and counts calls that a policy limits over time, in the transaction that journals their intents.
 
 A call is counted once, whatever happens: by its run and id. It stops counting when its result says that it failed for
-sure. A call without a result counts, and so does one that may have had its effect.
+sure. A call without a result counts, and one that may have had its effect. So does a failed one of a tool that only
+reads: the failure tells something.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def keep(tx: Transaction, counted: Sequence[CountedCall], now: datetime) -> None
 def follow(tx: Transaction, run: Run, events: Sequence[RunEvent]) -> None:
     """Gives back what calls have taken that failed for sure."""
     for event in events:
-        if isinstance(event, ToolResult) and not (event.ok or event.uncertain):
+        if isinstance(event, ToolResult) and not (event.ok or event.uncertain or event.only_read):
             tx.drop_counted(run.id, event.call_id)
 
 

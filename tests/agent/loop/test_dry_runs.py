@@ -96,8 +96,9 @@ async def test_one_that_fails_says_so_and_blocks_nothing(
     bench, approval = await waiting(make_bench, computed)
     assert approval.dry_run is not None
     if told is not None:
-        assert approval.dry_run == DryRun(tool="preview", ok=False, text=told)
-        assert approval.dry_run.told == f"could not be computed: {told}"
+        refused = computed is refuses
+        assert approval.dry_run == DryRun(tool="preview", ok=False, text=told, refused=refused)
+        assert approval.dry_run.told == f"{'it would be refused' if refused else 'could not be computed'}: {told}"
     assert "AKIAIOSFODNN7EXAMPLE" not in approval.model_dump_json()
     await bench.journal.decide("default", approval.id, "approve", "ann")
     run = await bench.work(await bench.journal.get("default", approval.run_id))

@@ -219,6 +219,23 @@ async def test_a_limited_read_is_counted_before_it_is_made(make_bench: Callable[
     assert len(made) == 3
 
 
+async def test_a_look_that_finds_nothing_counts(make_bench: Callable[..., Any]) -> None:
+    """Otherwise one could guess without an end: that nothing was found is an answer."""
+
+    @tool(effect="pure")
+    def search(words: str) -> str:
+        """Searches."""
+        made.append(1)
+        raise ToolRefused("Nothing was found.")
+
+    script = [calls(("search", {"words": word})) for word in "abc"]
+    bench = make_bench(
+        [*script, text("ok")], [search], guard("{tools: [search], count: 2, per: [session], window: 1d}")
+    )
+    await bench.work(await bench.start())
+    assert len(made) == 2
+
+
 @pytest.mark.parametrize("calls_made", [0, 1])
 async def test_a_failed_sub_run_gives_nothing_back_once_it_has_made_calls(
     make_bench: Callable[..., Any], calls_made: int

@@ -208,9 +208,14 @@ class _Asking:
         return Reply(Replied(text=ruling.text + offer, model=asked.model))
 
     def _offer(self, answer: str) -> str:
-        """What the agent's file adds to an answer that only refuses, with the blank before it; else empty."""
+        """What is added to an answer that only refuses, with the blank before it: what the run has done all the same,
+        such as giving the case to a person, else the offer of the agent's file."""
         language = bare_refusal(answer)
-        offer = self.deps.agent.refusal_offer.get(language) if language else None
+        if language is None:
+            return ""
+        if done := done_by(self.leased.history.results, self.deps.hosts.registry):
+            return f"\n{done}"
+        offer = self.deps.agent.refusal_offer.get(language)
         return f" {offer}" if offer else ""
 
     def _accepted(self) -> NamedToolChoice | None:

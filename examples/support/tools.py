@@ -42,8 +42,11 @@ def find_customer(context: ToolContext, query: Annotated[str, Field(min_length=2
     if len(rows) > MOST_CUSTOMERS:
         raise ToolRefused(f"Too many customers match {wanted!r}. Use the email address or the full name.")
     # Who knows a name only must not learn the address that counts as proof of who asks.
-    shown = ("name", "email") if own is not None or "@" in wanted else ("name",)
-    return [{"customer_id": row["id"], **{name: row[name] for name in shown}} for row in rows]
+    known = [own is not None or row["email"].lower() == wanted.lower() for row in rows]
+    return [
+        {"customer_id": row["id"], "name": row["name"], **({"email": row["email"]} if shown else {})}
+        for row, shown in zip(rows, known, strict=True)
+    ]
 
 
 @tool(effect="pure", timeout_s=10, returns_untrusted=False)

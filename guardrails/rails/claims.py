@@ -39,6 +39,7 @@ NOTHING = "Nothing was changed."
 CORRECTION = "That answer could not be used:"
 UNSUPPORTED = "no successful call bears it out"
 _TOLD_TO_MODEL = (CORRECTION, UNSUPPORTED)
+_CALLED = "{} was called"
 """Parts of the platform's message to a model whose answer was unusable. An answer that repeats one is rejected."""
 _ELSEWHERE = Act.by_verbs(ELSEWHERE)
 _SENT = regex.compile(
@@ -57,7 +58,8 @@ def claims_rail(document: PolicyDocument) -> Rail:
     async def check(checked: Checked) -> Judgement:
         context, text = checked.context, checked.text
         acts = {spec.name: act for spec in context.writers if (act := Act.of(spec)) is not None}
-        repeated = next((part for part in _TOLD_TO_MODEL if part in text and part not in context.user_text), None)
+        told = (*_TOLD_TO_MODEL, *(_CALLED.format(spec.name) for spec in context.writers))
+        repeated = next((part for part in told if part in text and part not in context.user_text), None)
         echoed = repeated if context.run_id or acts else None
         if not (acts or echoed):
             return Judgement()
@@ -157,7 +159,7 @@ def _judgement(action: Action, checked: Checked, found: _Found) -> Judgement:
         action=action,
         rail=RAIL,
         stage=checked.stage,
-        reason=found.reason or f"it says that {tools} was called, and {UNSUPPORTED}",
+        reason=found.reason or f"it says that {_CALLED.format(tools)}, and {UNSUPPORTED}",
         labels=[LABEL],
         spans=[Span(start=at, end=at + size, label=LABEL) for at, size in starts if at >= 0],
     )

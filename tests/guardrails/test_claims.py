@@ -287,8 +287,14 @@ async def test_nothing_is_sent_by_words():
     assert not await is_false("A confirmation email is sent by the hotel.", writers=(BOOK,))
 
 
-async def test_the_reason_of_a_correction_is_no_answer():
-    text = "That's wrong. It says that book_repair was called, and no successful call bears it out."
+@pytest.mark.parametrize(
+    "text",
+    [
+        "That's wrong. It says that book_repair was called, and no successful call bears it out.",
+        "I can't move it again, because book_repair was called.",
+    ],
+)
+async def test_the_reason_of_a_correction_is_no_answer(text):
     assert await is_false(text, writers=(BOOK,))
 
 

@@ -83,6 +83,14 @@ async def test_a_yes_to_the_offer_calls_the_person(make_bench: Callable[..., Any
     assert run.stop_reason == ("escalated" if forced else "answered")
 
 
+async def test_a_refusal_after_something_was_done_says_what(make_bench: Callable[..., Any]) -> None:
+    """An offer of a person would be wrong if the case was just given to one."""
+    over = calls(("refund_order", {"order_id": 17}))
+    bench = make_bench([over, text(BARE[0])], [refund_order], refusal_offer=OFFER)
+    run = await bench.work(await bench.start("Refund order 17.", session_id="s"))
+    assert text_of(run.output) == f"{BARE[0]}\nDone: refund order."
+
+
 @tool(effect="keyed")
 def refund_order(order_id: int) -> str:
     """Refunds an order."""

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import typer.main
@@ -260,6 +260,30 @@ POLICY = fields(
 def test_every_name_that_users_meet_is_described(page: str, names: Iterable[str]) -> None:
     told = text(ROOT / f"docs/{page}.md")
     assert sorted(name for name in names if not re.search(rf"(?<![\w.]){re.escape(name)}\b", told)) == []
+
+
+def rail_of(entry: type[rail_entries.RailEntry]) -> str:
+    return str(entry.model_fields["rail"].annotation.__args__[0])  # type: ignore[union-attr]
+
+
+def choices(annotation: Any) -> set[str]:
+    """Values that a type lists."""
+    if get_origin(annotation) is Literal:
+        return set(get_args(annotation))
+    return set().union(*map(choices, get_args(annotation)))
+
+
+@pytest.mark.parametrize("entry", entries(), ids=rail_of)
+def test_parameters_of_rails_are_listed_and_explained_with_their_values(entry: type[rail_entries.RailEntry]) -> None:
+    rail, rows = rail_of(entry), re.findall(r"^\| (`.*) \|$", text(ROOT / "docs/guardrails.md"), re.MULTILINE)
+    parameters = {name: field for name, field in entry.model_fields.items() if name not in ("rail", "tools")}
+    listed = next(row for row in rows if row.startswith(f"`{rail}` |")).rpartition("|")[2]
+    assert re.findall(r"`(\w+)`", listed) == list(parameters)
+    for name, field in parameters.items():
+        told = " ".join(row for row in rows if re.match(rf"[^|]*`{name}`(?:[^|]* of `{rail}`)? \|", row))
+        assert told, name
+        values = choices(field.annotation) if name != "kinds" else ()  # kinds have a table of their own
+        assert sorted(value for value in values if not re.search(rf"[`\[ ]{value}[`\], ]", told)) == [], name
 
 
 def test_every_method_of_the_client_is_described() -> None:

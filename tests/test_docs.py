@@ -27,6 +27,7 @@ from agent.testing.api import api_deps
 from bench import __main__ as bench
 from flightloop import Flightloop, acts, errors, events, keys
 from flightloop.cli.app import app as client
+from flightloop.runs import Run, RunStatus, StopReason
 from flightloop.tool import ToolContext, tool
 from guardrails import limit_rules, policy_document, rail_entries, subject_policy
 from guardrails.egress_document import Egress, UrlShape
@@ -199,6 +200,14 @@ def test_routes_are_those_of_the_api() -> None:
     ]
     queries = {one["name"] for one in parameters if one["in"] == "query"}
     assert {name for name in queries if not re.search(rf"[`?&]{name}\b", page)} == set()
+
+
+def test_the_run_that_the_page_shows_is_one() -> None:
+    shown = next(block for _, block in FENCED.findall(text(ROOT / "docs/api.md")) if '"stop_reason"' in block)
+    assert json.loads(shown).keys() <= Run.model_fields.keys()
+    assert Run.model_validate_json(shown).output_text == "Your order 10101 is on its way."
+    told = text(ROOT / "docs/api.md")
+    assert [one for one in [*RunStatus, *StopReason] if f"`{one}`" not in told and not one.startswith("budget_")] == []
 
 
 def fields(*models: Any) -> set[str]:

@@ -82,11 +82,13 @@ def test_a_person_approves_from_the_command_line(platform: Platform, client: Fli
     assert approval in waiting
     assert "on behalf of 17" in waiting
     assert 'order = "A-1"' in waiting  # behind however much
+    assert f"{run.id} · a refund needs a person · until " in waiting
     assert flightloop("approve", approval, "--reason", "fine").stdout.startswith(f"{approval} approved")
     client.runs.wait(run.id, timeout_s=20)
     shown = flightloop("show", run.id).stdout
     assert "refund" in shown
     assert "refunded" in shown
+    assert "ask    refund waits for you: a refund needs a person\n" in shown
     assert "person approved by key:default: fine\n" in shown
     again = flightloop("deny", approval)
     assert again.returncode == 1

@@ -157,6 +157,14 @@ def test_commands_and_options_exist(page: Path) -> None:
     assert [line for line in wrong if line[2]] == []
 
 
+def test_make_help_names_every_target() -> None:
+    told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    phony = re.search(r"^\.PHONY: (.*)$", text(ROOT / "Makefile"), re.MULTILINE)
+    assert phony is not None
+    assert set(re.findall(r"^make ([\w-]+)", told, re.MULTILINE)) == set(phony[1].split())
+    assert "UP_ARGS=" in told
+
+
 def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
     if not hasattr(command, "commands"):
         yield path, command

@@ -19,6 +19,7 @@ ContextKind = Literal["local_phone", "document"]
 PiiKind = NumberKind | OtherKind | TaggedKind | ContextKind
 """Kinds of personal data: by pattern and checksum, by pattern, and by the tagger of entities."""
 Source = Literal["user", "results"]
+Words = Annotated[str, Field(max_length=500)]
 
 
 class Strict(BaseModel):
@@ -120,8 +121,8 @@ class GroundednessEntry(RailEntry):
     contradicted: Action = Action.ALLOW
     """Action on numbers that contradict the project's data, if ``action`` is less severe."""
     names: bool = False  # also names of persons, places and organisations
-    otherwise: Annotated[str, Field(max_length=500)] = "I could not find that out."
-    """The answer if every sentence is removed."""
+    otherwise: Words | Annotated[dict[Literal["en", "zh"], Words], Field(min_length=1)] = "I could not find that out."
+    """The answer if every sentence is removed; several: by the language of the user's latest message."""
 
 
 class InventedTimesEntry(RailEntry):

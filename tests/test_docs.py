@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import typer.main
@@ -27,6 +27,7 @@ from agent.testing.api import api_deps
 from bench import __main__ as bench
 from flightloop import Flightloop, acts, errors, events, keys
 from flightloop.cli.app import app as client
+from flightloop.runs import Run, RunStatus, StopReason
 from flightloop.tool import ToolContext, tool
 from guardrails import limit_rules, policy_document, rail_entries, subject_policy
 from guardrails.egress_document import Egress, UrlShape
@@ -156,6 +157,14 @@ def test_commands_and_options_exist(page: Path) -> None:
     assert [line for line in wrong if line[2]] == []
 
 
+def test_make_help_names_every_target() -> None:
+    told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    phony = re.search(r"^\.PHONY: (.*)$", text(ROOT / "Makefile"), re.MULTILINE)
+    assert phony is not None
+    assert set(re.findall(r"^make ([\w-]+)", told, re.MULTILINE)) == set(phony[1].split())
+    assert "UP_ARGS=" in told
+
+
 def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
     if not hasattr(command, "commands"):
         yield path, command
@@ -199,6 +208,14 @@ def test_routes_are_those_of_the_api() -> None:
     ]
     queries = {one["name"] for one in parameters if one["in"] == "query"}
     assert {name for name in queries if not re.search(rf"[`?&]{name}\b", page)} == set()
+
+
+def test_the_run_that_the_page_shows_is_one() -> None:
+    shown = next(block for _, block in FENCED.findall(text(ROOT / "docs/api.md")) if '"stop_reason"' in block)
+    assert json.loads(shown).keys() <= Run.model_fields.keys()
+    assert Run.model_validate_json(shown).output_text == "Your order 10101 is on its way."
+    told = text(ROOT / "docs/api.md")
+    assert [one for one in [*RunStatus, *StopReason] if f"`{one}`" not in told and not one.startswith("budget_")] == []
 
 
 def fields(*models: Any) -> set[str]:
@@ -260,6 +277,30 @@ POLICY = fields(
 def test_every_name_that_users_meet_is_described(page: str, names: Iterable[str]) -> None:
     told = text(ROOT / f"docs/{page}.md")
     assert sorted(name for name in names if not re.search(rf"(?<![\w.]){re.escape(name)}\b", told)) == []
+
+
+def rail_of(entry: type[rail_entries.RailEntry]) -> str:
+    return str(entry.model_fields["rail"].annotation.__args__[0])  # type: ignore[union-attr]
+
+
+def choices(annotation: Any) -> set[str]:
+    """Values that a type lists."""
+    if get_origin(annotation) is Literal:
+        return set(get_args(annotation))
+    return set().union(*map(choices, get_args(annotation)))
+
+
+@pytest.mark.parametrize("entry", entries(), ids=rail_of)
+def test_parameters_of_rails_are_listed_and_explained_with_their_values(entry: type[rail_entries.RailEntry]) -> None:
+    rail, rows = rail_of(entry), re.findall(r"^\| (`.*) \|$", text(ROOT / "docs/guardrails.md"), re.MULTILINE)
+    parameters = {name: field for name, field in entry.model_fields.items() if name not in ("rail", "tools")}
+    listed = next(row for row in rows if row.startswith(f"`{rail}` |")).rpartition("|")[2]
+    assert re.findall(r"`(\w+)`", listed) == list(parameters)
+    for name, field in parameters.items():
+        told = " ".join(row for row in rows if re.match(rf"[^|]*`{name}`(?:[^|]* of `{rail}`)? \|", row))
+        assert told, name
+        values = choices(field.annotation) if name != "kinds" else ()  # kinds have a table of their own
+        assert sorted(value for value in values if not re.search(rf"[`\[ ]{value}[`\], ]", told)) == [], name
 
 
 def test_every_method_of_the_client_is_described() -> None:

@@ -154,7 +154,8 @@ class Keyring:
         scheme, _, given = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not given.strip():
             raise Unauthorized(
-                "send the API key as 'Authorization: Bearer KEY' (on the server it is in .flightloop/key)"
+                "send the API key as 'Authorization: Bearer KEY' (on the server it is FLIGHTLOOP_API_KEY, or else"
+                " in the file key of FLIGHTLOOP_HOME: .flightloop/key by default)"
             )
         offered = given.strip().encode()
         found: Principal | None = None

@@ -47,9 +47,11 @@ class Tally:
         return f"{share} by {self.model} at {self.where}" if self.model else share
 
     def table(self) -> Table:
-        """Table with a row per task; figures are means over the task's attempts."""
+        """Table with a row per task; figures are means over the task's attempts. Calls off the record have a column
+        only if there were any, as in tasks of recorded runs."""
         table = Table("task", "solved", "why not", box=None, header_style="dim")
-        for column in ("off record", "tokens", "seconds", "EUR"):
+        strayed = any(one.off_the_record for one in self.plays)
+        for column in (*(["off record"] if strayed else []), "tokens", "seconds", "EUR"):
             table.add_column(column, justify="right")
         for plays in self._by_task().values():
             solved = sum(one.solved for one in plays)
@@ -60,8 +62,9 @@ class Tally:
             tokens = statistics.mean(_total(one, "tokens") for one in plays)
             seconds = statistics.mean(_total(one, "seconds") for one in plays)
             cost = statistics.mean(_total(one, "cost") for one in plays)
-            figures = (f"{off:g}" if off else "", f"{tokens:,.0f}", f"{seconds:.1f}", f"{cost:.4f}" if cost else "")
-            table.add_row(Text(plays[0].task.id), Text(mark, colour), Text(why), *figures)
+            figures = (f"{tokens:,.0f}", f"{seconds:.1f}", f"{cost:.4f}" if cost else "")
+            told = (f"{off:g}" if off else "", *figures) if strayed else figures
+            table.add_row(Text(plays[0].task.id), Text(mark, colour), Text(why), *told)
         return table
 
     def document(self) -> dict[str, Any]:

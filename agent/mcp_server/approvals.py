@@ -16,7 +16,7 @@ from mcp.server.mcpserver import Context, Elicit
 from pydantic import BaseModel, Field
 
 from agent.mcp_server.access import api
-from flightloop.approvals import Approval
+from flightloop.approvals import Approval, why_asked
 from flightloop.events import ApprovalRequested
 from flightloop.keys import Right
 from flightloop.shown import shown
@@ -107,7 +107,7 @@ def written(approval: Approval) -> str:
     arguments = shown(json.dumps(approval.arguments, ensure_ascii=False, indent=2))
     lines = {
         "tool": approval.tool,
-        "why a person is asked": approval.reason,
+        "why a person is asked": why_asked(approval.reason, approval.asked),
         "run": approval.run_id,
         "approval": approval.id,
         "expires": approval.expires_at.isoformat(timespec="seconds"),

@@ -15,6 +15,7 @@ from dashboards.attached import message_text
 from dashboards.components import badges
 from dashboards.steps import CallView, StepView
 from flightloop import events as ev
+from flightloop.approvals import why_asked
 from flightloop.content import Content, text_of
 from flightloop.shown import shown
 from flightloop.verdicts import Action
@@ -143,7 +144,7 @@ def _persons(call: CallView) -> None:
 
 def _result(call: CallView) -> None:
     if call.result is None:
-        st.caption(plain(call.asked.reason) if call.asked else "no result yet")
+        st.caption(plain(why_asked(call.asked.reason, call.asked.asked)) if call.asked else "no result yet")
         return
     if call.result.ok:
         document(call.result.content)

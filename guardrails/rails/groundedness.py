@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import regex
+
 from flightloop.verdicts import Action, Span, Verdict
 from guardrails.aside import aside
 from guardrails.evidence.grounds import Claim, Evidence, claims
@@ -27,6 +29,7 @@ AGAINST = "against the facts: "
 _QUOTED = 3
 """Claims that a reason quotes."""
 _LONGEST_QUOTE = 60
+_CHINESE = regex.compile(r"\p{Han}")
 
 
 def groundedness_rail(entry: GroundednessEntry) -> Rail:
@@ -56,9 +59,16 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
         removed = unsupported if missing is Action.REDACT else []
         places = [*((one.start, one.end) for one in removed), *((one.start, one.end) for one in wrong)]
         left = await aside(len(text), without_sentences, text, places)
-        return Judgement((verdict,), text=left or entry.otherwise)
+        return Judgement((verdict,), text=left or _otherwise(entry, context))
 
     return check
+
+
+def _otherwise(entry: GroundednessEntry, context: GuardContext) -> str:
+    if isinstance(entry.otherwise, str):
+        return entry.otherwise
+    words = context.said[-1].text if context.said else context.user_text
+    return entry.otherwise.get("zh" if _CHINESE.search(words) else "en", next(iter(entry.otherwise.values())))
 
 
 def _reason(text: str, unsupported: list[Claim], wrong: list[Statement], count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -13,6 +14,13 @@ from flightloop.provenance import Source
 from flightloop.subject import Subject
 
 DECISION_REASON_CHARS = 2000
+
+
+def why_asked(reason: str, asked: Sequence[str]) -> str:
+    """A reason to ask a person, without the rails' names. ``asked``: the reasons that it consists of, with them."""
+    for one in asked:
+        reason = reason.replace(one, one.partition(": ")[2] or one)
+    return reason
 
 
 class PersonDecision(Wire):

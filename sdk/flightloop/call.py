@@ -18,7 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from flightloop.errors import ConnectionFailed, FlightloopError, NotFlightloop, error_for, invalid_request
+from flightloop.errors import ConnectionFailed, FlightloopError, NotFlightloop, Unauthorized, error_for, invalid_request
 from flightloop.settings import ClientSettings
 
 T = TypeVar("T")
@@ -184,6 +184,8 @@ class Attempts:
         Raises:
             FlightloopError: another attempt can't help, or none is left.
         """
+        if isinstance(failure, Unauthorized) and self._settings.key_from:
+            raise self._unauthorized(failure)
         error = failure if isinstance(failure, FlightloopError) else self._connection_failed(failure)
         # An "overloaded" response means that nothing was done; after a lost response, everything may have been done.
         unsent = isinstance(failure, FlightloopError | httpx.ConnectError | httpx.ConnectTimeout)
@@ -200,6 +202,12 @@ class Attempts:
         if self._deadline is not None:
             wait = min(wait, max(0.0, self._deadline - time.monotonic()))
         return wait
+
+    def _unauthorized(self, failure: Unauthorized) -> Unauthorized:
+        """The same error, with the server that was asked. It may be another one than the key belongs to."""
+        asked = f"asked {self._settings.base_url} with the key of {self._settings.key_from}"
+        told = f"{failure.message} ({asked}); if the platform runs elsewhere, set FLIGHTLOOP_URL"
+        return Unauthorized(told, param=failure.param, request_id=failure.request_id)
 
     def _connection_failed(self, failure: httpx.TransportError) -> ConnectionFailed:
         if self._deadline is not None and time.monotonic() >= self._deadline:

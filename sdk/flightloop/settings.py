@@ -22,6 +22,8 @@ class ClientSettings:
     timeout_s: float = 60.0
     """Longest silence before a response counts as lost; the server's streams send pings more often."""
     retries: int = 2
+    key_from: str | None = None
+    """Where the client found the key: a variable or a file; None: the program gave it."""
 
     @property
     def proxied(self) -> bool:
@@ -64,16 +66,17 @@ def resolve(
         ConfigError: the URL is invalid, there is no key, or it can't be sent.
     """
     url = address(base_url, environ)
-    key = (
-        api_key or environ.get("FLIGHTLOOP_API_KEY") or _key_from(Path(environ.get("FLIGHTLOOP_HOME") or ".flightloop"))
-    )
+    key, key_from = api_key, None
+    if not key:
+        path = Path(environ.get("FLIGHTLOOP_HOME") or ".flightloop") / "key"
+        key = environ.get("FLIGHTLOOP_API_KEY")
+        key, key_from = (key, "FLIGHTLOOP_API_KEY") if key else (_key_in(path), str(path))
     if not (key.isascii() and key.isprintable()):  # a header takes nothing else
         raise ConfigError("the API key (FLIGHTLOOP_API_KEY, or the key file) must have printable ASCII characters only")
-    return ClientSettings(url, key, timeout_s, retries)
+    return ClientSettings(url, key, timeout_s, retries, key_from)
 
 
-def _key_from(home: Path) -> str:
-    path = home / "key"
+def _key_in(path: Path) -> str:
     try:
         key = path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:

@@ -225,6 +225,11 @@ async def test_what_is_no_key(header: str | None) -> None:
         await Keyring({GOOD: "default"}, memory_journal().keys).principal(header)
 
 
+async def test_without_a_key_the_sender_is_told_where_it_is_in_any_home() -> None:
+    with pytest.raises(Unauthorized, match=r"FLIGHTLOOP_API_KEY, or else in the file key of FLIGHTLOOP_HOME: \.flight"):
+        await Keyring({GOOD: "default"}).principal(None)
+
+
 @pytest.mark.parametrize("keys", [{}, {"short": "default"}])
 def test_a_keyring_needs_real_keys(keys: dict[str, str]) -> None:
     with pytest.raises(ConfigError):

@@ -116,6 +116,15 @@ async def test_an_answer_of_which_nothing_is_left_becomes_the_policys():
     assert judgement.verdicts[0].reason == '1 of 1 claims have no evidence: "W-1043"'
 
 
+@pytest.mark.parametrize(("asked", "told"), [("Where is it?", "Unknown."), ("它在哪里？", "不知道。")])
+async def test_the_policys_answer_has_the_language_of_the_latest_message(asked, told):
+    texts = {"zh": "不知道。", "en": "Unknown."}
+    rail = groundedness_rail(GroundednessEntry(rail="groundedness", action=Action.REDACT, otherwise=texts))
+    now = datetime(2027, 1, 4, tzinfo=UTC)
+    said = (Utterance("你好 and hello", now), Utterance(asked, now))
+    assert (await rail(Checked(Stage.FINAL, "Order W-1043 is lost.", replace(EVIDENCE, said=said)))).text == told
+
+
 @dataclass(frozen=True)
 class Stated:
     """A number in a text that a source of facts knows."""

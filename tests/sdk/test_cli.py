@@ -82,15 +82,27 @@ def test_a_person_approves_from_the_command_line(platform: Platform, client: Fli
     assert approval in waiting
     assert "on behalf of 17" in waiting
     assert 'order = "A-1"' in waiting  # behind however much
+    assert f"{run.id} · a refund needs a person · until " in waiting
     assert flightloop("approve", approval, "--reason", "fine").stdout.startswith(f"{approval} approved")
     client.runs.wait(run.id, timeout_s=20)
     shown = flightloop("show", run.id).stdout
     assert "refund" in shown
     assert "refunded" in shown
+    assert "ask    refund waits for you: a refund needs a person\n" in shown
     assert "person approved by key:default: fine\n" in shown
     again = flightloop("deny", approval)
     assert again.returncode == 1
     assert re.fullmatch(rf"flightloop: approval {approval} is already approved \(request \S+\)\n", again.stderr)
+
+
+def test_a_key_of_another_platform_is_told_with_the_server_and_where_the_key_is_from(
+    environ: dict[str, str], flightloop, platform: Platform, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("of another platform\n")
+    refused = flightloop("runs", env={**environ, "FLIGHTLOOP_API_KEY": "", "FLIGHTLOOP_HOME": str(tmp_path)})
+    asked = f"asked {platform.url} with the key of {tmp_path}/key"
+    told = f"unknown API key ({asked}); if the platform runs elsewhere, set FLIGHTLOOP_URL"
+    assert re.fullmatch(rf"flightloop: {re.escape(told)} \(request \S+\)\n", refused.stderr)
 
 
 def stumble(platform: Platform, run: Run) -> None:

@@ -17,6 +17,9 @@ def test_arguments_go_before_the_environment(tmp_path: Path) -> None:
     assert resolve(environ=environ).api_key == "env"
     del environ["FLIGHTLOOP_API_KEY"]
     assert resolve(environ=environ).api_key == "file"
+    found = [resolve("http://a", key, environ=environ | more).key_from for key, more in (("k", {}), (None, {}))]
+    assert found == [None, str(tmp_path / "key")]
+    assert resolve(environ=environ | {"FLIGHTLOOP_API_KEY": "env"}).key_from == "FLIGHTLOOP_API_KEY"
 
 
 def test_defaults(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import typer
 from rich.text import Text
 
 from flightloop import Flightloop
+from flightloop.approvals import why_asked
 from flightloop.cli.agents import chosen
 from flightloop.cli.code import code
 from flightloop.cli.console import PlainConsole
@@ -204,7 +205,7 @@ def approvals(context: typer.Context) -> None:
             console.print(figure, style="dim", markup=False)
         if item.progress:
             console.print(item.progress, style="yellow", markup=False)
-        why = on_one_line(item.reason)
+        why = on_one_line(why_asked(item.reason, item.asked))
         console.print(f"{item.run_id} · {why} · until {moment(item.expires_at)}", style="dim", markup=False)
     if not items:
         console.print("no approvals are pending")

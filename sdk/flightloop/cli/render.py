@@ -14,7 +14,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from flightloop import events as ev
-from flightloop.approvals import Approval
+from flightloop.approvals import Approval, why_asked
 from flightloop.content import text_of
 from flightloop.counts import counted
 from flightloop.provenance import Origin, Source
@@ -103,7 +103,7 @@ def _lifecycle(event: ev.RunEvent) -> Text | None:
     match event:
         case ev.ApprovalRequested():
             several = f" ({event.needed} persons must approve)" if event.needed > 1 else ""
-            ask = f"{event.tool} waits for you{several}: {event.reason}"
+            ask = f"{event.tool} waits for you{several}: {why_asked(event.reason, event.asked)}"
             advice = f"flightloop approve {event.approval_id}, or flightloop deny {event.approval_id}"
             call = (whole(event.arguments), sources(event.sources))
             return Text.assemble(("ask    ", "bold yellow"), ask, "\n", *call, "\n    ", (advice, "dim"))

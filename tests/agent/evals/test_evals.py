@@ -220,6 +220,8 @@ async def test_recorded_results_come_in_the_place_of_the_tools(project: Project)
         bad = await made.play(task(recorded=recorded, not_called=[{"tool": "add_reminder"}]), "f:1")
     assert (good.solved, good.off_the_record) == (True, 0)
     assert bad.off_the_record == 1
+    heads = [[str(column.header) for column in Tally(plays).table().columns] for plays in ([good], [good, bad])]
+    assert ["off record" in head for head in heads] == [False, True]
     assert bad.problems == ("no answer matches 'dentist'", "called: add_reminder")
 
 

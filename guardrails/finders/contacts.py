@@ -12,6 +12,7 @@ from flightloop.egress import is_address, plain_host
 from guardrails.finders.bare_hosts import CJK, DOT, LABEL
 from guardrails.finders.identifiers import OUTSIDE_ID
 from guardrails.finders.pattern import AFTER_ESCAPE, EdgeFinder, Pattern, Window, not_after
+from guardrails.finders.phones import SCHEME, WA_ME
 from guardrails.finders.pii import BETWEEN, DASHES, GAP, NO_PHONE, ONE_ON, PATTERNS, ZERO
 from guardrails.text.spelling import as_read, compatible, spelt
 from guardrails.text.suffixes import Name, kind_of
@@ -31,10 +32,11 @@ _BEFORE_EMAIL = (
 _TAIL = r"(?:[?&/#;][^\s<>\"'`]{1,2000}+)?"
 """Rest of a URL after a contact. It is part of the finding: the rail for links could not see it without its start."""
 _NATIONAL = (
-    rf"{OUTSIDE_ID}(?!000)(?:(?:\({ZERO}\d{{0,5}}\){GAP}|{ZERO}\d{{1,5}}\)?{BETWEEN})\d{{1,8}}(?:{BETWEEN}\d{{1,8}}){{0,8}}(?!\d)"
+    rf"{OUTSIDE_ID}(?!000)(?:(?:\({ZERO}\d{{0,5}}\){GAP}|{ZERO}\d{{1,5}}\)?{BETWEEN})\d{{1,11}}(?:{BETWEEN}\d{{1,11}}){{0,8}}(?!\d)"
     rf"|{ZERO}{ONE_ON}\d{{8,9}}(?![\d.,]?\d))"
 )
-"""With a prefix in brackets or a separator behind it, or 10 to 11 digits in one piece."""
+"""With a prefix in brackets or a separator behind it, or 10 to 11 digits in one piece. Groups of 12 digits or more are
+article numbers and times."""
 _NO_NATIONAL = (
     rf"(?<![a-z\d]\d[ {DASHES}./])"  # a part of a longer number
     r"(?<!(?<!(?:tele?|fon|phone|mobile?|handy|cell|fax)[a-z.]{0,8}[ -]{0,2})(?<![a-z])"
@@ -42,15 +44,14 @@ _NO_NATIONAL = (
     r"(?:[.:#-]| ){0,3})"
 )
 """Words before other numbers: "Invoice 01-2345-6789", "Art.-Nr. 0123 4567 89", but not "Tel.-Nr. 030 1234567"."""
+_SURPLUS = rf"{OUTSIDE_ID}(?<!\d[ ./-])[+\uff0b]{ONE_ON}(?!(?:{GAP}\d){{8,14}}(?!\d))(?:{GAP}\d){{15,22}}(?!\d)"
+"""A country code and more digits than a phone number has, which are not dialled."""
 LEAST_NATIONAL, MOST_PAIRS = 9, 5
 """Least digits of a number without a country code (who dials more than it has still reaches it), and most groups if
 none has three digits: lists of numbers and hardware addresses have more."""
-_CALLED = r"(?:(?:tel|sms|smsto|callto|facetime)(?::|&colon;|%3a)(?://)?|wa\.me/)\+?\d(?:[ ().-]{0,2}\d){3,14}(?!\d)"
+_CALLED = rf"(?:{SCHEME}|{WA_ME})\+?\d(?:[ ().-]{{0,2}}\d){{3,14}}(?!\d)"
 _OTHER_NUMBER = regex.compile(r"\d+(?:\.\d+){3}(?!\.?\d)|\d\d([-./ ])\d\d\1(?:19|20)\d\d(?!\d)")
 """An address of four parts, or a date, of which the month may be wrong."""
-_RUN = regex.compile(rf"\d(?:{GAP}\d){{5,17}}")
-LEAST_DIGITS = 7
-"""Fewer digits at the end of two numbers do not make them the same phone."""
 
 
 def plain_email(form: str) -> str:
@@ -61,22 +62,6 @@ def plain_email(form: str) -> str:
     domain = as_read(_SPELT_DOT.sub(".", match["domain"]))
     local = regex.sub(r"\p{Cf}", "", compatible(unquote(as_read(match["local"]))))
     return f"{local}@{plain_host(regex.sub(r'[_*]+$', '', compatible(domain)))}".casefold()
-
-
-def digits_of(form: str) -> str:
-    """Digits of a phone number, without leading zeros."""
-    return regex.sub(r"\D", "", regex.split("[?&#;]", compatible(form), maxsplit=1)[0]).lstrip("0")
-
-
-def digit_runs(text: str) -> Iterator[str]:
-    """Digits of all numbers in a text that may be phone numbers, however they are written."""
-    return (digits_of(match.group()) for match in _RUN.finditer(compatible(text)))
-
-
-def same_phone(one: str, other: str) -> bool:
-    """Whether two numbers without leading zeros are the same but for a country code."""
-    short, long = sorted((one, other), key=len)
-    return one == other or (len(short) >= LEAST_DIGITS and long.endswith(short))
 
 
 def _email(matched: str) -> Iterator[Window]:
@@ -111,6 +96,7 @@ CONTACTS = EdgeFinder(
         Pattern("email", _BEFORE_EMAIL + _EMAIL + _TAIL, _email, ignore_case=True, needs=_SIGN_OF_EMAIL),
         *(replace(pattern, needs=r"\d") for pattern in PATTERNS["phone"]),
         Pattern("phone", not_after(r"\w+.,/-") + _NO_NATIONAL + _NATIONAL, _national, ignore_case=True, needs=r"\d"),
+        Pattern("phone", not_after(r"\w+") + _SURPLUS, needs=r"\d"),
         Pattern("phone", not_after(r"\w.-") + _CALLED + _TAIL, _dialled, ignore_case=True, needs="[:&%/]"),
     ]
 )

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import regex
 
 from flightloop.provenance import Match
-from guardrails.finders.contacts import digit_runs, digits_of, same_phone
+from guardrails.finders.phones import Phones, digit_runs, digits_of
 from guardrails.text.calendar_dates import Date, calendar_dates, date_of
 from guardrails.text.normalise import normalise, unescaped
 from guardrails.text.quantities import amount, has_unread, quantities
@@ -129,7 +129,7 @@ class Wordings:
         yield self.has_date(wanted)
         yield wanted.date is None and self.has_time(wanted)
         yield wanted.code is not None and self._has_code(wanted.code)
-        yield wanted.phone is not None and any(same_phone(wanted.phone, one) for one in self._phones)
+        yield wanted.phone is not None and wanted.phone in self._phones
         yield wanted.link is not None and wanted.link in self._links
         yield bool(_HAN.fullmatch(wanted.text)) and wanted.text in self.text
 
@@ -190,8 +190,8 @@ class Wordings:
         return frozenset(_codes(normalise(unescaped(self.text)).casefold()))
 
     @cached_property
-    def _phones(self) -> frozenset[str]:
-        return frozenset(digit_runs(self.text))
+    def _phones(self) -> Phones:
+        return Phones(frozenset(digit_runs(self.text)))
 
     @cached_property
     def _links(self) -> frozenset[str]:

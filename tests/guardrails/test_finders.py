@@ -203,6 +203,9 @@ def test_redaction_replaces_exactly_the_union(pairs):
         "(0) 30 555 12 34",
         "0900 1123456 7890123",
         "0900 1 1 2 3 4 5 6",
+        "+882 16 49305550100",
+        "00882 16 49305550100",
+        "01900-49305550100",
         "evil @ example.net",
         "evil @ example . net",
         "evil**@**example.net",
@@ -224,6 +227,9 @@ def test_contacts_in_disguise_are_found(form):
         "Invoice 01-2345-6789",
         "01.03.2026 12",
         "Order (10067) of 2026-03-01 0 10",
+        "It is in parcel 00340434161094015902.",
+        "0123-4006381333931",
+        "01 20260210120000",
     ],
 )
 def test_lists_of_numbers_and_references_are_no_phones(text):

@@ -72,6 +72,7 @@ def test_the_sum_that_strangers_wrote_is_not_explained_by_arithmetic() -> None:
         ("2026-03-05", "3月5日"),
         ("2026-03-05T10:00", "March 5th, 2026"),
         ("+49 30 5550100", "030 555 0100"),
+        ("+49 30 5550100", "order 10073 030 5550100"),
         ("https://www.shop.example/a/", "see shop.example/a"),
         ("Anna@Shop.example", "I'm anna@shop.example"),
         ("王小明", "我是王小明。"),
@@ -91,6 +92,8 @@ def test_the_users_values_count_in_every_notation(value: Any, said: str) -> None
         ("https://good.example@evil.example/a", "good.example/a evil.example"),
         ("2026-03-06", "on 5 March 2026"),
         ("eve@mail.example", "anna@mail.example"),
+        ("+49 202 60210", "on 2026-02-10"),
+        ("+1-900-493-0555-0100", "call +49 30 5550100"),
         (-99, "99"),
     ],
 )

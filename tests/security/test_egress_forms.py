@@ -244,6 +244,63 @@ async def test_contacts_leave_if_a_source_vouches_for_them(
         assert (await shown(policy, answer, **context) == answer) is stays
 
 
+OWN_PHONE = "egress: {own_contacts: ['+49 30 5550100']}"
+LONGER = (
+    "+1-900-493-0555-0100", "0900 4930 5550100", "+88 49305550100", "+882 16 49305550100", "01900-49305550100",
+    "tel:+88149305550100", "0493 05550100", "+49 30 5550100 99",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("phone", LONGER)
+async def test_a_number_that_ends_with_an_own_one_does_not_leave(phone: str) -> None:
+    assert phone not in await shown(OWN_PHONE, f"Call {phone} now")
+    assert await ruled(OWN_PHONE, {"query": f"call {phone}"}) is Action.ASK
+
+
+@pytest.mark.parametrize("phone", ["0049305550100", "030 / 5550100", "+49 (0)30 5550100", "tel:+49305550100"])
+async def test_an_own_number_leaves_in_every_form(phone: str) -> None:
+    assert await shown(OWN_PHONE, f"Call {phone} now") == f"Call {phone} now"
+    assert await ruled(OWN_PHONE, {"query": f"call {phone}"}) is Action.ALLOW
+
+
+DAY, PHONE, REFERENCE = "2026-02-10", "+1-900-555-0199", "Your case has the reference 19005550199."
+
+
+@pytest.mark.parametrize(
+    ("phone", "context", "stays"),
+    [
+        ("+1-900-202-6021-0", {"trusted_results": (f'{{"placed_on": "{DAY}"}}',)}, False),
+        ("0900 20260210", {"trusted_results": (f'{{"placed_on": "{DAY}"}}',)}, False),
+        ("+49 202 60210", {"trusted_results": (f'{{"placed_on": "{DAY}"}}',)}, False),
+        ("+1-900-202-6021-0", {"user_text": f"I ordered on {DAY}."}, False),
+        (PHONE, {"trusted_results": ('{"order": "1900 5550199"}',)}, False),
+        (PHONE, {"user_text": "It is 1900 5550199."}, False),
+        (PHONE, {"user_text": "It is 19005550199."}, True),
+        (PHONE, {"trusted_results": ('{"phone": 19005550199}',)}, True),
+        ("(900) 555-0199", {"trusted_results": ('{"phone": 19005550199}',)}, True),
+        ("030 5550100", {"trusted_results": ('{"phone": "49305550100"}',)}, True),
+        (PHONE, {"results": ('{"case": 19005550199}',)}, False),
+        (PHONE, {"results": ('{"phone": "1-900-555-0199"}',)}, True),
+        (PHONE, {"answered": (REFERENCE,)}, False),
+        ("0900 5550199", {"answered": ("Invoice 0900 5550199 is open.",)}, False),
+        (PHONE, {"answered": ("Call 1 900 555 0199.",)}, True),
+    ],
+)
+async def test_only_a_phone_vouches_for_a_phone(phone: str, context: dict[str, object], stays: bool) -> None:
+    policy = "egress: {contacts_from: [user, trusted, results]}\nstages: {final: {rails: []}, stream: {rails: []}}\n"
+    answer = f"Call {phone} today"
+    assert (await shown(policy, answer, **context) == answer) is stays
+
+
+@pytest.mark.parametrize("written", [PHONE, "19005550199", "1900 5550199", "5 1900 5550199", "(900) 555 0199"])
+async def test_a_trusted_result_does_not_vouch_for_the_models_phone_in_another_form(written: str) -> None:
+    policy = "egress: {contacts_from: [trusted]}\nstages: {final: {rails: []}, stream: {rails: []}}\n"
+    for result in (PHONE, "19005550199", "call 1 900 555 0199"):
+        trusted = {"trusted_results": (result,), "written_before": (1,)}
+        assert PHONE in await shown(policy, f"Call {PHONE} now", **trusted, written=("lookup {}",))
+        assert PHONE not in await shown(policy, f"Call {PHONE} now", **trusted, written=(f"echo {written}",))
+
+
 async def test_what_vouches_for_one_check_of_a_run_does_not_for_the_next() -> None:
     """The checks of a run share a memo: a look-up may repeat what a stranger's result told, and a write may not."""
     tools = "tools: {allow: {'*': ['*']}, provenance: allow}"

@@ -26,7 +26,7 @@ from guardrails.aside import LONG, aside, on_behalf_of
 from guardrails.egress_document import Egress
 from guardrails.evidence.acts import Act
 from guardrails.finders.bare_hosts import HOSTS
-from guardrails.finders.contacts import CONTACTS, digit_runs
+from guardrails.finders.contacts import CONTACTS
 from guardrails.finders.hosts import BARE, addresses_in
 from guardrails.finders.links import LINKS
 from guardrails.finders.pattern import merged
@@ -94,7 +94,6 @@ WORK: dict[str, Callable[[int], Any]] = {
     "addresses without an end": lambda n: CONTACTS.find("a@" * n),
     "addresses in words": lambda n: CONTACTS.find("a at b dot " * (n // 8)),
     "groups of a number": lambda n: CONTACTS.find("01 23 " * (n // 6)),
-    "numbers that a user wrote": lambda n: [*digit_runs("1 " * n)],
     "blanks that begin an answer": lambda n: begun(" " * (n // 2) + '{x "name"'),
 }
 

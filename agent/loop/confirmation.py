@@ -84,7 +84,8 @@ async def _asked(journal: Journal, before: Sequence[Run], run: Run) -> Proposal:
     if any(one.ended_at is None or one.ended_at > last.ended_at for one in before):
         return NOTHING  # an answer of another run may be what the user has read last
     waiting = waiting_in(History(last.id, await all_events(journal, run.tenant_id, last.id)))
-    calls = tuple(one.call.function for one in waiting)
+    # The same call twice is one line of the question, to which the user agrees once.
+    calls = tuple({_shown(one): one.call.function for one in waiting}.values())
     told = {_shown(one): one.result.note for one in waiting if one.result is not None}
     return Proposal(calls, told, await _agrees(journal, run))
 

@@ -59,13 +59,13 @@ async def previewed(
     waits: ToolResult | None, toolbox: Toolbox, gate: Gate, state: CallState, call: CheckedCall, ruling: Ruling
 ) -> ToolResult | None:
     """The result of a call that waits for the user's yes, with what the call would change in its note. A call that its
-    tool would refuse is refused at once. None if it isn't known what would change: a person has to decide."""
+    tool would refuse is refused at once. None if what would change isn't known or too long: a person has to decide."""
     if waits is None or waits.to_confirm is None:
         return waits
     told = await dry_run(toolbox, gate, state, call, ruling)
     if told is None:
         return waits
-    if told.ok:
+    if told.ok and len(told.text) <= MOST_CHARACTERS:
         return waits.model_copy(update={"note": _readable(told.text)})
     # The model reads the words, so they must be those of a tool in which no stranger writes.
     if told.refused and toolbox.get(told.tool).trusted_fields == EVERY_FIELD:

@@ -66,9 +66,10 @@ async def perform_new(deps: RunDependencies, gate: Gate, leased: LeasedRun, deci
     The decision is written together with the intents of the calls that begin at once, so a step takes two commits: this
     one and that of the results. If no call has an effect that must be journaled first, one commit can be enough.
     """
-    most, decided = deps.agent.parallel_calls, apply(leased.state, decision)
+    decided = apply(leased.state, decision)
     states = call_states(leased.run.id, decided.run.usage.steps, decision)
     performer = _CallPerformer(deps, gate, leased, decided, states)
+    most = performer.abreast
     leased.decide(decision)
     begun = await _concurrently([performer.begin(state) for state in states[:most]])
     leased.defer([event for each in begun for event in each.events])
@@ -134,7 +135,12 @@ class _CallPerformer:
 
     def __post_init__(self) -> None:
         self.resolver = CallResolver(self.deps, self.gate, self.leased.run.tenant_id)
-        self.limit = asyncio.Semaphore(self.deps.agent.parallel_calls)
+        self.limit = asyncio.Semaphore(self.abreast)
+
+    @property
+    def abreast(self) -> int:
+        """Most calls that are made at a time. Those that the user agreed to are made in the order of the question."""
+        return 1 if self.gate.proposal.agreed else self.deps.agent.parallel_calls
 
     async def one(self, state: CallState) -> None:
         async with self.limit:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import regex
+
 from flightloop.verdicts import Action
 from guardrails.approval_rule import ANYBODY
 from guardrails.evidence.strangers import has_text
 from guardrails.types import CheckedCall, GuardContext, Ruling, Trail
 
-_HIDING = "<>&\u2800\u3164\uffa0"
-"""Signs of HTML, and blanks that count as printable."""
+_HIDING = regex.compile(
+    r"[<>&\u2800\u2d7f\U00016fe4\U0001d159\p{Default_Ignorable_Code_Point}\p{Me}\p{Script=Inherited}]"
+)
+"""Signs of HTML, and signs that count as printable but show nothing of their own: blanks, selectors, and marks that any
+letter before them can have."""
 BY_USER = "confirm"
 """Label of a verdict that asks for the user's own yes."""
 
@@ -59,6 +64,6 @@ def _value(value: Any) -> str:
 
 
 def _seen(sign: str) -> str:
-    if sign.isprintable() and sign not in _HIDING:
+    if sign.isprintable() and not _HIDING.match(sign):
         return sign
     return f"\\u{ord(sign):04x}" if sign <= "\uffff" else f"\\U{ord(sign):08x}"

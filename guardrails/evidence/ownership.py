@@ -5,18 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import regex
-
 from guardrails.aside import aside
 from guardrails.evidence.other_numbers import without_other_numbers
 from guardrails.subject_policy import Binding, same
-from guardrails.text.words import stands_in
+from guardrails.text.words import Words, stands_in
 from guardrails.types import GuardContext, NoEvidence
 
 MOST_NAMED = 50
 """Numbers and e-mail addresses in the words of a user who is not signed in. Who writes more in a session is guessing,
 and proves to know nothing."""
-_NUMBER, _AT = regex.compile(r"\d+"), regex.compile(r"[@＠﹫]")
 
 
 @dataclass
@@ -86,7 +83,7 @@ class Ownership:
 def _stands_in(value: str | int | float, words: str) -> bool:
     if not stands_in(value, (words,)):
         return False
-    plain = without_other_numbers(words)
-    if len(_NUMBER.findall(plain)) + len(_AT.findall(words)) > MOST_NAMED:
+    read = Words.of(words)  # as the line above reads them, whatever they are written like
+    if len(read.numbers) + sum("@" in one for one in read.exact) > MOST_NAMED:
         return False
-    return not str(value).isdecimal() or stands_in(value, (plain,))
+    return not str(value).isdecimal() or stands_in(value, (without_other_numbers(words),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from agent.store.journal import StoreJournal
 from flightloop.acts import system
 from flightloop.events import CallsDecided, ModelCall, RunResumed, ToolResult
 from flightloop.runs import Budget, Run, StopReason
-from flightloop.tool import ToolRefused, tool
+from flightloop.tool import Effect, ToolRefused, ToolSpec, tool
+from guardrails.evidence.confirmed import shown
 from guardrails.evidence.strangers import has_text
 from guardrails.rails.groundedness import AGAINST
-from guardrails.types import Trail
+from guardrails.types import CheckedCall, Trail
 from tests.agent.conftest import Bench
 from tests.agent.loop.test_confirmation import CONFIRM, LOOK, REFUND, answer, asked, desk, say
 from tests.agent.loop.test_trails import Shop
@@ -168,6 +170,35 @@ async def test_what_its_tool_would_refuse_is_not_asked_about(tmp_path: Path) -> 
 async def test_what_would_change_is_not_known_so_a_person_decides(tmp_path: Path) -> None:
     made = desk(tmp_path, paying([OSError("the disk is gone")] * 2), LOOK, PAY)
     assert (await say(made, "Pay order 17.")).status == "waiting_approval"
+
+
+async def test_calls_of_one_yes_are_made_in_the_order_of_the_question(tmp_path: Path) -> None:
+    made_in = []
+
+    @tool(effect="keyed")
+    async def send(order_id: int, address: str) -> str:
+        """Sends an order to an address."""
+        await asyncio.sleep(0.02 if address.startswith("1") else 0)
+        made_in.append(address)
+        return "sent"
+
+    shop = Shop()
+    shop.functions.append(send)
+    both = calls(*(("send", {"order_id": 17, "address": f"{n} Oak Street"}) for n in (1, 2, 3)))
+    made = desk(tmp_path, shop, LOOK, both, text("It is on its way."))
+    await say(made, "Send order 17 to 1 Oak Street. No, to 2 Oak Street. Or to 3 Oak Street.")
+    await say(made, "yes")
+    assert made_in == [f"{n} Oak Street" for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    "sign", ["\ufe0f", "\u034f", "\u2d7f", "\U0001d159", "\u0489", "\u20dd", "\u0338", "\U000e0101"], ids=ascii
+)
+def test_the_question_shows_every_sign_of_an_argument(sign: str) -> None:
+    spec = ToolSpec("send", "Sends.", {"type": "object"}, Effect.KEYED)
+    line = shown(CheckedCall("c", spec, {"body": f"été 请 ok{sign * 3}"}))
+    assert sign not in line
+    assert line.startswith('send: body "été 请 ok\\')
 
 
 async def test_a_question_is_about_few_calls(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ async def test_another_number_of_the_customer_is_no_order_number(field: Field, s
     assert done(await attacker.say(f"{said} The order is 10039.", cancel, session="s2")) == [True]
 
 
-@pytest.mark.parametrize("guess", ["{}", "bob{}@example.com"])
+@pytest.mark.parametrize("guess", ["{}", "bob{}@example.com", r"bob{}\u0040example.com", "www.x,bob{}@example.com"])
 async def test_who_writes_many_numbers_or_addresses_proves_nothing(field: Field, guess: str) -> None:
     said = "Cancel 10039 or " + ", ".join(guess.format(number) for number in range(10100, 10100 + MOST_NAMED))
     events = await Attacker(field).say(said, ("cancel_order", {"order_id": 10039}))

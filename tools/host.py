@@ -55,6 +55,8 @@ class ToolOutcome:
     tries: int = 1  # number of attempts
     uncertain: bool = False
     """The call is not ``ok``, but its effect may have happened."""
+    refused: bool = False
+    """The tool raised ``ToolRefused``: nothing was done."""
 
 
 class HostPool:
@@ -366,7 +368,13 @@ class _Attempts:
             healthy = True
             raised = answer.raised or answer.traceback is not None
             told = ToolOutcome(
-                answer.ok, answer.content, answer.error, answer.note, traceback=answer.traceback, uncertain=raised
+                answer.ok,
+                answer.content,
+                answer.error,
+                answer.note,
+                traceback=answer.traceback,
+                uncertain=raised,
+                refused=answer.refused and not answer.ok and not raised,
             )
             return told, raised
         except TimeoutError:

@@ -53,6 +53,8 @@ class Answer(BaseModel):
     """Traceback of the tool; None if the tool succeeded or refused, or its arguments were invalid."""
     raised: bool = False
     """Whether the tool began and then raised an exception other than a refusal."""
+    refused: bool = False
+    """Whether the tool raised ``ToolRefused``."""
 
     def within(self, limit: int) -> Answer:
         """The answer with content of at most ``limit`` bytes as JSON, short error and note, and a traceback without
@@ -90,7 +92,7 @@ class Server:
             value = _perform(tool, request["arguments"], context)
             content, note = as_json(value, most)
         except ToolRefused as refusal:
-            return _failed(str(refusal))
+            return {**_failed(str(refusal)), "refused": True}
         except ValidationError as error:
             said = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
             traceback = traceback_of(error, tool.function)

@@ -109,13 +109,18 @@ def waiting_result(
     procedure talk to no user, no user is asked twice in a row, nor where the next message could be no yes.
 
     Args:
-        place: number of the decision's calls before it.
+        place: number of the decision's calls before it that change something.
     """
     talks = run.parent is None and agent.procedure is None
     if not talks or not proposal.asks or not left_to_user(ruling) or shown(call) in proposal.told:
         return None
     if place >= MOST_ASKED:
         return ToolResult(call_id=call.call_id, tool=call.spec.name, ok=False, error=TOGETHER)
+    return asking(call)
+
+
+def asking(call: CheckedCall) -> ToolResult:
+    """The result of a call about which the user is asked."""
     return ToolResult(call_id=call.call_id, tool=call.spec.name, ok=False, error=WAITS, to_confirm=shown(call))
 
 

@@ -1,9 +1,8 @@
-"""Dry runs: a pure tool tells the person who decides about a call what it would change."""
+"""Dry runs: a pure tool tells who decides about a call, a person or the user, what the call would change."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import structlog
@@ -13,10 +12,8 @@ from agent.loop.run_dependencies import Toolbox
 from agent.run.history import CallState, dump
 from flightloop.approvals import DryRun
 from flightloop.errors import FlightloopError
-from flightloop.events import ToolResult
-from flightloop.tool import EVERY_FIELD, Permission, ToolSpec
+from flightloop.tool import Permission, ToolSpec
 from flightloop.verdicts import Action, Stage
-from guardrails.evidence.confirmed import shown
 from guardrails.rails.calls import BY_EFFECT, BY_TOOL
 from guardrails.rails.limits import LABEL
 from guardrails.types import CheckedCall, Ruling
@@ -26,7 +23,6 @@ LONGEST_S = 10.0
 """Seconds for a dry run, whatever the tool's own limit is: the approval is requested afterwards."""
 MOST_CHARACTERS = 2000
 """Characters of a dry run's result, and of the user's words, that a person is shown."""
-CHANGED = "not done, because it would change something else now than what the user has agreed to"
 _ANYWAY = {BY_TOOL, BY_EFFECT, LABEL}
 """Labels of verdicts that ask about every such call, not because of doubts about its values or who wants it."""
 
@@ -55,44 +51,6 @@ async def dry_run(toolbox: Toolbox, gate: Gate, state: CallState, call: CheckedC
         return DryRun(tool=name, ok=False, text=f"an internal error: {type(error).__name__}")
 
 
-async def previewed(
-    waits: ToolResult | None, toolbox: Toolbox, gate: Gate, state: CallState, call: CheckedCall, ruling: Ruling
-) -> ToolResult | None:
-    """The result of a call that waits for the user's yes, with what the call would change in its note. A call that its
-    tool would refuse is refused at once. None if what would change isn't known or too long: a person has to decide."""
-    if waits is None or waits.to_confirm is None:
-        return waits
-    told = await dry_run(toolbox, gate, state, call, ruling)
-    if told is None:
-        return waits
-    if told.ok and len(told.text) <= MOST_CHARACTERS:
-        return waits.model_copy(update={"note": _readable(told.text)})
-    # The model reads the words, so they must be those of a tool in which no stranger writes.
-    if told.refused and toolbox.get(told.tool).trusted_fields == EVERY_FIELD:
-        return waits.model_copy(update={"error": told.text, "to_confirm": None})
-    return None
-
-
-async def outdated(toolbox: Toolbox, gate: Gate, state: CallState, call: CheckedCall, ruling: Ruling) -> str | None:
-    """Why a call is not made although the user has agreed to it; None if it is: it would change something else now
-    than the user was told, such as a total that has grown since."""
-    line = shown(call)
-    if call.spec.dry_run is None or line not in gate.proposal.confirmed:
-        return None
-    told = await dry_run(toolbox, gate, state, call, ruling)
-    same = told is not None and told.ok and _readable(told.text) == gate.proposal.told.get(line)
-    return None if same else CHANGED
-
-
-def _readable(text: str) -> str:
-    """A JSON object as a sentence: ``status: processing -> cancelled; pays: 10.00 EUR``."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return "; ".join(f"{name}: {one}" for name, one in value.items()) if isinstance(value, dict) else text
-
-
 def _doubted(ruling: Ruling) -> bool:
     """Whether something else asks than the policy's rules about all such calls."""
     asking = [set(one.labels) for one in ruling.verdicts if one.action is Action.ASK]
@@ -108,8 +66,7 @@ async def _computed(asked: ToolSpec, gate: Gate, state: CallState, arguments: di
     allowed = passed(await gate.check(Stage.TOOL_RESULT, text, CheckedCall(state.call.id, asked, known)))
     if text and not allowed:
         return DryRun(tool=asked.name, ok=False, text="a guardrail withholds it")
-    refused = not (outcome.ok or outcome.uncertain or outcome.timed_out or outcome.killed)
-    return DryRun(tool=asked.name, ok=outcome.ok, text=shortened(allowed), refused=refused)
+    return DryRun(tool=asked.name, ok=outcome.ok, text=shortened(allowed), refused=outcome.refused)
 
 
 def known_to(asked: ToolSpec, arguments: dict[str, Any]) -> dict[str, Any]:

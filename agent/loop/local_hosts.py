@@ -45,7 +45,7 @@ class LocalHosts:
                 return await self._in_loop(tool.function(**given), context.run_id)
             return ToolOutcome(True, await asyncio.to_thread(tool.function, **given))
         except ToolRefused as refused:
-            return ToolOutcome(False, error=str(refused))
+            return ToolOutcome(False, error=str(refused), refused=True)
         except Exception as error:
             told = traceback_of(error, tool.function)
             return ToolOutcome(False, error=f"{type(error).__name__}: {error}", traceback=told, uncertain=True)

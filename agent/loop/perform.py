@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 from agent.loop.begun_call import BegunCall
 from agent.loop.call_resolver import CallResolver, Refused
 from agent.loop.confirmation import waiting_result
-from agent.loop.dry_run import dry_run, known_to, outdated, previewed, shortened
+from agent.loop.dry_run import dry_run, known_to, shortened
 from agent.loop.gate import Gate
 from agent.loop.leased_run import LeasedRun
+from agent.loop.preview import outdated, previewed
+from agent.loop.refusal import writes
 from agent.loop.run_dependencies import RunDependencies
 from agent.loop.tool_results import guarded, result_of, told_of_guess
 from agent.project.subagent import Subagent, outcome, run_for
@@ -37,7 +39,6 @@ from tools.host import ToolOutcome
 T = TypeVar("T")
 LINGER_S = 0.005
 """Longest time that a decision's write waits for the results of harmless calls; a commit takes about as long."""
-
 UNKNOWN = "unknown after a crash: the call may have taken effect and was not repeated. Check before you continue."
 UNPERFORMED = "the call was not performed because of a crash. Repeat it if it is still needed."
 ELSEWHERE = "another run of this session has just made the same call, so it was not made again"
@@ -69,9 +70,8 @@ async def perform_new(deps: RunDependencies, gate: Gate, leased: LeasedRun, deci
     decided = apply(leased.state, decision)
     states = call_states(leased.run.id, decided.run.usage.steps, decision)
     performer = _CallPerformer(deps, gate, leased, decided, states)
-    most = performer.abreast
     leased.decide(decision)
-    begun = await _concurrently([performer.begin(state) for state in states[:most]])
+    begun = await _concurrently([performer.begin(state) for state in states[: performer.abreast]])
     leased.defer([event for each in begun for event in each.events])
     if not all(each.harmless for each in begun):
         await leased.write(
@@ -80,7 +80,7 @@ async def perform_new(deps: RunDependencies, gate: Gate, leased: LeasedRun, deci
         )
         begun = await _concurrently([performer.journaled(each) for each in begun])
     async with _written_soon(leased):
-        rest = [performer.one(state) for state in states[most:]]
+        rest = [performer.one(state) for state in states[performer.abreast :]]
         await _concurrently([*(performer.finish(each) for each in begun), *rest])
     return await leased.write()
 
@@ -130,17 +130,16 @@ class _CallPerformer:
     """State after the decision."""
     calls: Sequence[CallState]
     """All calls of the decision."""
+    abreast: int = field(init=False)
+    """Most calls that are made at a time. Those that the user agreed to are made in the order of the question."""
     limit: asyncio.Semaphore = field(init=False)
     resolver: CallResolver = field(init=False)
 
     def __post_init__(self) -> None:
         self.resolver = CallResolver(self.deps, self.gate, self.leased.run.tenant_id)
+        agreed = self.gate.proposal.agreed and self.run.run.usage.steps == 1
+        self.abreast = 1 if agreed else self.deps.agent.parallel_calls
         self.limit = asyncio.Semaphore(self.abreast)
-
-    @property
-    def abreast(self) -> int:
-        """Most calls that are made at a time. Those that the user agreed to are made in the order of the question."""
-        return 1 if self.gate.proposal.agreed else self.deps.agent.parallel_calls
 
     async def one(self, state: CallState) -> None:
         async with self.limit:
@@ -160,8 +159,8 @@ class _CallPerformer:
         if ruling.action is Action.ASK:
             told = None if state.request is not None else await self._told_first(state, checked_call, ruling)
             return BegunCall(state, [told or await self._request(state, checked_call, ruling)])
-        if why := await outdated(self.deps.hosts.registry, self.gate, state, checked_call, ruling):
-            return BegunCall(state, [self._failed(state, why)])
+        if again := await outdated(self.deps.hosts.registry, self.gate, state, checked_call, ruling):
+            return BegunCall(state, [again])
         intent = self._intent(state, checked_call)
         shares = [(state.call.id, share) for share in ruling.shares]
         if checked_call.spec.agent is None:
@@ -296,9 +295,10 @@ class _CallPerformer:
         """The failed result of a call that waits for the user's yes, or whose values the model has guessed, until it
         was told once: it can ask the user, or look them up. None if a person is to be asked instead."""
         if not ruling.guessed:
-            place, proposal = self.calls.index(state), self.gate.proposal
-            waits = waiting_result(self.deps.agent, self.leased.run, ruling, call, proposal, place)
-            return await previewed(waits, self.deps.hosts.registry, self.gate, state, call, ruling)
+            toolbox, before = self.deps.hosts.registry, self.calls[: self.calls.index(state)]
+            place = sum(writes(one.call.function.name, toolbox) for one in before)
+            waits = waiting_result(self.deps.agent, self.leased.run, ruling, call, self.gate.proposal, place)
+            return await previewed(waits, toolbox, self.gate, state, call, ruling)
         # Without the values, which a later call could otherwise take from this result.
         error = told_of_guess(ruling.guessed)
         told = any(each.error == error for each in self.leased.history.results)

@@ -46,10 +46,11 @@ def withheld(refusal: str, results: Iterable[ToolResult], toolbox: Toolbox) -> s
 
 def done_by(results: Iterable[ToolResult], toolbox: Toolbox) -> str:
     """The tools whose writes were or may be done, one a line; empty if there are none."""
-    made = [Write(one.tool, {}, one.ok, uncertain=one.uncertain) for one in results if _writes(one.tool, toolbox)]
+    made = [Write(one.tool, {}, one.ok, uncertain=one.uncertain) for one in results if writes(one.tool, toolbox)]
     done = [write for write in made if write.may_be_done]
     return what_was_done(done) if done else ""
 
 
-def _writes(name: str, toolbox: Toolbox) -> bool:
+def writes(name: str, toolbox: Toolbox) -> bool:
+    """Whether there is a tool with this name that changes something itself."""
     return name in toolbox and toolbox.get(name).writes and toolbox.get(name).agent is None

@@ -13,7 +13,7 @@ from guardrails.evidence.strangers import has_text
 from guardrails.types import CheckedCall, GuardContext, Ruling, Trail
 
 _HIDING = regex.compile(
-    r"[<>&\u2800\u2d7f\U00016fe4\U0001d159\p{Default_Ignorable_Code_Point}\p{Me}\p{Script=Inherited}]"
+    r"[<&\u2800\u2d7f\U00016fe4\U0001d159\p{Default_Ignorable_Code_Point}\p{Me}\p{Script=Inherited}]"
 )
 """Signs of HTML, and signs that count as printable but show nothing of their own: blanks, selectors, and marks that any
 letter before them can have."""
@@ -58,9 +58,13 @@ def strangers_text(context: GuardContext) -> str | None:
 
 
 def _value(value: Any) -> str:
-    """A value as JSON, with escapes for signs that are not seen, such as those that reverse a text, and for those with
-    which HTML could hide what follows."""
-    return "".join(map(_seen, json.dumps(value, ensure_ascii=False)))
+    return seen(json.dumps(value, ensure_ascii=False))
+
+
+def seen(text: str) -> str:
+    """A text with escapes for signs that are not seen, such as those that reverse a text and line breaks, and for those
+    with which HTML could hide what follows."""
+    return "".join(map(_seen, text))
 
 
 def _seen(sign: str) -> str:

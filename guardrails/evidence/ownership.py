@@ -12,7 +12,7 @@ from guardrails.text.words import Words, stands_in
 from guardrails.types import GuardContext, NoEvidence
 
 MOST_NAMED = 50
-"""Numbers and e-mail addresses in the words of a user who is not signed in. Who writes more in a session is guessing,
+"""Words with digits, and e-mail addresses, of a user who is not signed in. Who writes more in a session is guessing,
 and proves to know nothing."""
 
 
@@ -83,7 +83,8 @@ class Ownership:
 def _stands_in(value: str | int | float, words: str) -> bool:
     if not stands_in(value, (words,)):
         return False
-    read = Words.of(words)  # as the line above reads them, whatever they are written like
-    if len(read.numbers) + sum("@" in one for one in read.exact) > MOST_NAMED:
+    read = Words.of(words)  # as `stands_in` reads them, with escapes decoded
+    named = {word for word in read.plain.split() if any(map(str.isdigit, word))}
+    if len(named) + sum("@" in one for one in read.exact) > MOST_NAMED:
         return False
     return not str(value).isdecimal() or stands_in(value, (without_other_numbers(words),))

@@ -15,7 +15,7 @@ from guardrails.text.spelling import compatible
 
 SCHEME, WA_ME = r"(?:tel|sms|smsto|callto|facetime)(?::|&colon;|%3a)(?://)?", r"wa\.me/"
 LEAST_DIGITS = 7
-"""A number without its country code that has fewer digits is called by many."""
+"""Shorter numbers without a country code belong to many phones."""
 _CODE = regex.compile(
     r"\+(?:1|7|2(?:0|1[12368]|[2346]\d|5[0-8]|7|9[01789])|3(?:[0-469]|[57]\d|8[0-35-79])|4(?:[013-9]|2[013])"
     r"|5(?:[1-8]|[09]\d)|6(?:[0-6]|7[02-9]|8[0-35-9]|9[0-2])|8(?:[1246]|5[02356]|8[06])"

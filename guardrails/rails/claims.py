@@ -38,8 +38,8 @@ _DONE = regex.compile(
 NOTHING = "Nothing was changed."
 CORRECTION = "That answer could not be used:"
 UNSUPPORTED = "no successful call bears it out"
-_TOLD_TO_MODEL = (CORRECTION, UNSUPPORTED)
 _CALLED = "{} was called"
+_TOLD_TO_MODEL = (CORRECTION, UNSUPPORTED)
 """Parts of the platform's message to a model whose answer was unusable. An answer that repeats one is rejected."""
 _ELSEWHERE = Act.by_verbs(ELSEWHERE)
 _SENT = regex.compile(
@@ -58,7 +58,8 @@ def claims_rail(document: PolicyDocument) -> Rail:
     async def check(checked: Checked) -> Judgement:
         context, text = checked.context, checked.text
         acts = {spec.name: act for spec in context.writers if (act := Act.of(spec)) is not None}
-        told = (*_TOLD_TO_MODEL, *(_CALLED.format(spec.name) for spec in context.writers))
+        # A name of one word may stand in any sentence: "your refund was called off".
+        told = (*_TOLD_TO_MODEL, *(_CALLED.format(one.name) for one in context.writers if "_" in one.name))
         repeated = next((part for part in told if part in text and part not in context.user_text), None)
         echoed = repeated if context.run_id or acts else None
         if not (acts or echoed):

@@ -90,7 +90,7 @@ def test_every_countrys_code_may_be_left_out(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", [*SPARE, *SERVICES])
-def test_no_countrys_code_may_not(code: str) -> None:
+def test_a_code_of_no_country_is_not_left_out(code: str) -> None:
     assert not same(f"+{code} 30 5550100", "030 5550100")
 
 

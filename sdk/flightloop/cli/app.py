@@ -115,7 +115,7 @@ def _see_through(client: Flightloop, run_id: str, *, after: int = 0) -> None:
     except KeyboardInterrupt:
         console.print(f"\n[dim]the run continues; to stop it: flightloop stop {run_id}[/dim]", highlight=False)
         raise
-    if done.stop_reason is StopReason.CONFIRMATION:
+    if done.stop_reason is StopReason.CONFIRMATION and not (done.subject and done.subject.claims):
         whose = ["--subject", done.subject.id] if done.subject else []
         yes = shlex.join(["flightloop", "run", "-a", done.agent, *whose, "--session", done.session_id, "yes"])
         console.print(f"to agree: {yes}", style="dim", markup=False, highlight=False, soft_wrap=True)

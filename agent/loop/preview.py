@@ -1,0 +1,63 @@
+"""What the user is told that a call would change: in the question, and again before the call is made."""
+
+from __future__ import annotations
+
+import json
+
+from agent.loop.confirmation import asking
+from agent.loop.dry_run import MOST_CHARACTERS, dry_run
+from agent.loop.gate import Gate
+from agent.loop.run_dependencies import Toolbox
+from agent.run.history import CallState
+from flightloop.approvals import DryRun
+from flightloop.events import ToolResult
+from flightloop.tool import EVERY_FIELD
+from guardrails.evidence.confirmed import seen, shown
+from guardrails.types import CheckedCall, Ruling
+
+UNKNOWN = "not done, because it is not known what it would change now. Tell the user, who may ask for it again"
+
+
+async def previewed(
+    waits: ToolResult | None, toolbox: Toolbox, gate: Gate, state: CallState, call: CheckedCall, ruling: Ruling
+) -> ToolResult | None:
+    """The result of a call that waits for the user's yes, with what the call would change in its note. A call that its
+    tool would refuse is refused at once. None if what would change isn't known or too long: a person has to decide."""
+    if waits is None or waits.to_confirm is None:
+        return waits
+    told = await dry_run(toolbox, gate, state, call, ruling)
+    return waits if told is None else _with(waits, told, toolbox)
+
+
+async def outdated(
+    toolbox: Toolbox, gate: Gate, state: CallState, call: CheckedCall, ruling: Ruling
+) -> ToolResult | None:
+    """The result of a call to which the user has agreed, but which would change something else now than the user was
+    told, such as a total that has grown: the user is asked anew. None: the call may be made."""
+    line = shown(call)
+    if call.spec.dry_run is None or state.request is not None or line not in gate.proposal.confirmed:
+        return None  # a person who was asked has seen a dry run of the moment
+    told = await dry_run(toolbox, gate, state, call, ruling)
+    again = None if told is None else _with(asking(call), told, toolbox)
+    if again is None:
+        return asking(call).model_copy(update={"error": UNKNOWN, "to_confirm": None})
+    same = again.to_confirm is not None and again.note == gate.proposal.told.get(line)
+    return None if same else again
+
+
+def _with(waits: ToolResult, told: DryRun, toolbox: Toolbox) -> ToolResult | None:
+    if told.ok and len(told.text) <= MOST_CHARACTERS:
+        return waits.model_copy(update={"note": seen(_readable(told.text))})
+    # The model reads the words, so they must be those of a tool in which no stranger writes.
+    if told.refused and toolbox.get(told.tool).trusted_fields == EVERY_FIELD:
+        return waits.model_copy(update={"error": told.text, "to_confirm": None})
+    return None
+
+
+def _readable(text: str) -> str:
+    """A JSON object as a sentence: ``status: processing -> cancelled; pays: 10.00 EUR``."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return "; ".join(f"{name}: {one}" for name, one in value.items()) if isinstance(value, dict) else text

@@ -19,7 +19,7 @@ ContextKind = Literal["local_phone", "document"]
 PiiKind = NumberKind | OtherKind | TaggedKind | ContextKind
 """Kinds of personal data: by pattern and checksum, by pattern, and by the tagger of entities."""
 Source = Literal["user", "results"]
-Words = Annotated[str, Field(max_length=500)]
+Text = Annotated[str, Field(max_length=500)]
 
 
 class Strict(BaseModel):
@@ -121,7 +121,9 @@ class GroundednessEntry(RailEntry):
     contradicted: Action = Action.ALLOW
     """Action on numbers that contradict the project's data, if ``action`` is less severe."""
     names: bool = False  # also names of persons, places and organisations
-    otherwise: Words | Annotated[dict[Literal["en", "zh"], Words], Field(min_length=1)] = "I could not find that out."
+    otherwise: Text | Annotated[dict[Literal["en", "zh"], Text], Field(min_length=1)] = (
+        "I could not find that out."
+    )
     """The answer if every sentence is removed; several: by the language of the user's latest message."""
 
 

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
-import regex
-
 from agent.project.agent_spec import AgentSpec
 from agent.run.history import CallState, History
 from agent.run.journal import Journal, all_events
@@ -21,6 +19,7 @@ from flightloop.events import ToolResult
 from flightloop.runs import Run, StopReason
 from guardrails.evidence.agreed import says_yes
 from guardrails.evidence.confirmed import left_to_user, shown
+from guardrails.text.languages import in_language_of
 from guardrails.types import CheckedCall, Ruling
 
 WAITS = "not done yet, because the user has to agree to it first"
@@ -30,7 +29,6 @@ MOST_ASKED = 3
 anonymous user could find out of many others' orders otherwise."""
 LATER = 20
 """Maximum number of later messages that are read."""
-_CHINESE = regex.compile(r"\p{Han}")
 
 
 @dataclass(frozen=True)
@@ -136,8 +134,7 @@ def question(agent: AgentSpec, waiting: Sequence[CallState], words: str) -> str:
     Args:
         words: the user's latest message.
     """
-    asked = agent.confirmation.get("zh" if _CHINESE.search(words) else "en", next(iter(agent.confirmation.values())))
-    return "\n".join([asked, *dict.fromkeys(map(_told, waiting))])
+    return "\n".join([in_language_of(words, agent.confirmation), *dict.fromkeys(map(_told, waiting))])
 
 
 def _told(state: CallState) -> str:

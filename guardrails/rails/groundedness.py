@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import regex
-
 from flightloop.verdicts import Action, Span, Verdict
 from guardrails.aside import aside
 from guardrails.evidence.grounds import Claim, Evidence, claims
 from guardrails.evidence.spoken import Spoken
 from guardrails.rail_entries import GroundednessEntry
 from guardrails.rails.detector import MOST_SPANS
+from guardrails.text.languages import in_language_of
 from guardrails.text.sentences import without_sentences
 from guardrails.text.wordings import Wanted
 from guardrails.text.words import numbers_in
@@ -29,7 +28,6 @@ AGAINST = "against the facts: "
 _QUOTED = 3
 """Claims that a reason quotes."""
 _LONGEST_QUOTE = 60
-_CHINESE = regex.compile(r"\p{Han}")
 
 
 def groundedness_rail(entry: GroundednessEntry) -> Rail:
@@ -68,7 +66,7 @@ def _otherwise(entry: GroundednessEntry, context: GuardContext) -> str:
     if isinstance(entry.otherwise, str):
         return entry.otherwise
     words = context.said[-1].text if context.said else context.user_text
-    return entry.otherwise.get("zh" if _CHINESE.search(words) else "en", next(iter(entry.otherwise.values())))
+    return in_language_of(words, entry.otherwise)
 
 
 def _reason(text: str, unsupported: list[Claim], wrong: list[Statement], count: int) -> str:

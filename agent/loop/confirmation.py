@@ -90,10 +90,12 @@ async def _asked(journal: Journal, before: Sequence[Run], run: Run) -> Proposal:
 
 async def _agrees(journal: Journal, run: Run) -> bool:
     """Whether the user says yes, and nothing else since, as when the run is resumed. A second yes, of a double click,
-    takes none back."""
+    takes none back, unless another question came of it."""
     found = (await journal.runs(run.tenant_id, session_id=run.session_id, roots=True, limit=LATER)).data
     later = list(takewhile(lambda one: one.id != run.id, found))
-    return len(later) < len(found) and all(map(_says_yes, (run, *later)))
+    if len(later) == len(found) or any(one.stop_reason is StopReason.CONFIRMATION for one in later):
+        return False
+    return all(map(_says_yes, (run, *later)))
 
 
 def _says_yes(run: Run) -> bool:

@@ -325,7 +325,8 @@ def test_looking_ahead_leaves_no_trace(schema: dict[str, Any], seed: int, place:
     assert matcher.dictated() == untouched.dictated()
     assert np.array_equal(allowed(matcher), allowed(untouched))
     for token in admitted:
-        assert allowed(untouched)[token]
+        # This raises if the grammar does not accept the token. The mask may lack one that it accepts, such as '"}'
+        # behind a character of several tokens: such a guess is not taken.
         untouched.advance(token)
     assert np.array_equal(masks, allowed(untouched))
 

@@ -14,6 +14,7 @@ from agent.loop.preview import UNKNOWN
 from agent.loop.session import RUNS
 from agent.loop.trail import GrowingTrail
 from agent.models.answer_chunks import calls, text
+from agent.run.commands import interrupt, resume
 from agent.run.history import History
 from agent.store.journal import StoreJournal
 from flightloop.acts import system
@@ -73,6 +74,22 @@ async def test_a_double_click_takes_no_yes_back(tmp_path: Path) -> None:
     await made.work(first)
     await made.work(second)
     assert shop.refunded == [(17, 80.0)]
+
+
+async def test_a_yes_to_a_later_question_is_none_to_an_earlier_one(tmp_path: Path) -> None:
+    """A stopped run of the first yes is resumed after the user has agreed to something else."""
+    other = calls(("refund", {"order_id": 18, "amount": 80}))
+    script = [other, text("18 is refunded."), text("It is done.")]
+    made = await asked(tmp_path, shop := Shop(), *script, words="Refund order 17, or 18 if you like.")
+    made.clock.forward(1)
+    first = await made.start("yes", session_id="s")
+    await interrupt(made.journal, "default", first.id, "op")
+    assert (await say(made, "yes")).stop_reason == StopReason.CONFIRMATION
+    await say(made, "yes")
+    assert shop.refunded == [(18, 80.0)]
+    await resume(made.journal, "default", first.id, "op")
+    await made.work(first)
+    assert shop.refunded == [(18, 80.0)]
 
 
 async def test_a_no_between_many_yeses_counts(tmp_path: Path) -> None:

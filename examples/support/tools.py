@@ -238,7 +238,7 @@ def hand_over(context: ToolContext, reason: Reason, order_id: Annotated[int, Fie
 def preview_refund(
     context: ToolContext, order_id: OrderId, amount: Annotated[float, Field(ge=0, le=100_000)] = 0.0
 ) -> Any:
-    """Tell what a refund would change, for the customer or the person who decides about it.
+    """Tell what a refund would change, before it is made.
 
     No agent has this tool.
 
@@ -257,7 +257,7 @@ def preview_refund(
 
 @tool(effect="pure", timeout_s=10, returns_untrusted=False)
 def preview_cancellation(context: ToolContext, order_id: OrderId) -> Any:
-    """Tell what cancelling an order would change, for the customer or the person who decides.
+    """Tell what cancelling an order would change, before it is done.
 
     No agent has this tool.
 

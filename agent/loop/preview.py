@@ -15,7 +15,7 @@ from flightloop.tool import EVERY_FIELD
 from guardrails.evidence.confirmed import seen, shown
 from guardrails.types import CheckedCall, Ruling
 
-UNKNOWN = "not done, because it is not known what it would change now. Tell the user, who may ask for it again"
+UNFORESEEN = "not done, because it is not known what it would change now. Tell the user, who may ask for it again"
 
 
 async def previewed(
@@ -26,7 +26,7 @@ async def previewed(
     if waits is None or waits.to_confirm is None:
         return waits
     told = await dry_run(toolbox, gate, state, call, ruling)
-    return waits if told is None else _with(waits, told, toolbox)
+    return waits if told is None else _foretold(waits, told, toolbox)
 
 
 async def outdated(
@@ -38,14 +38,15 @@ async def outdated(
     if call.spec.dry_run is None or state.request is not None or line not in gate.proposal.confirmed:
         return None  # a person who was asked has seen a dry run of the moment
     told = await dry_run(toolbox, gate, state, call, ruling)
-    again = None if told is None else _with(asking(call), told, toolbox)
+    again = None if told is None else _foretold(asking(call), told, toolbox)
     if again is None:
-        return asking(call).model_copy(update={"error": UNKNOWN, "to_confirm": None})
+        return asking(call).model_copy(update={"error": UNFORESEEN, "to_confirm": None})
     same = again.to_confirm is not None and again.note == gate.proposal.told.get(line)
     return None if same else again
 
 
-def _with(waits: ToolResult, told: DryRun, toolbox: Toolbox) -> ToolResult | None:
+def _foretold(waits: ToolResult, told: DryRun, toolbox: Toolbox) -> ToolResult | None:
+    """The waiting result with what the dry run told, or its refusal; None if it told nothing that can be shown."""
     if told.ok and len(told.text) <= MOST_CHARACTERS:
         return waits.model_copy(update={"note": seen(_readable(told.text))})
     # The model reads the words, so they must be those of a tool in which no stranger writes.

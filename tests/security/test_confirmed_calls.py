@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent.loop.confirmation import LATER, MOST_ASKED, TOGETHER, WAITS
-from agent.loop.preview import UNKNOWN
+from agent.loop.preview import UNFORESEEN
 from agent.loop.session import RUNS
 from agent.loop.trail import GrowingTrail
 from agent.models.answer_chunks import calls, text
@@ -195,7 +195,7 @@ async def test_what_would_change_is_not_known_any_more(tmp_path: Path) -> None:
     made = desk(tmp_path, paying(["80.00 EUR", OSError("gone")]), LOOK, PAY, text("I can't do it now."))
     await say(made, "Pay order 17.")
     run = await say(made, "yes")
-    assert [one.error for one in await results(made, run)] == [UNKNOWN]
+    assert [one.error for one in await results(made, run)] == [UNFORESEEN]
 
 
 async def test_a_person_who_approves_after_the_yes_decides(tmp_path: Path) -> None:

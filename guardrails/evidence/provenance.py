@@ -64,7 +64,7 @@ class Tracer:
     def __init__(self, context: GuardContext, call_id: str) -> None:
         self._context, self._trail = context, context.trail or _trail_of(context)
         self._cut = self._trail.decided.get(call_id, len(self._trail.written))
-        self._user = _wordings(context, context.user_text)
+        self._user = _wordings(context, context.user_text, with_years=bool(context.said))
         self._amounts = Wordings(without_dates(context.user_text), sparing=True)
         subject = context.subject
         claims = [] if subject is None else [subject.id, *subject.claims.values()]
@@ -299,11 +299,15 @@ def _is_sure(place: Place) -> bool:
     return place.match is Match.EXACT and place.origin in (Origin.USER, Origin.RECORD)
 
 
-def _wordings(context: GuardContext, text: str) -> Wordings:
-    """Wordings of a text, prepared once a run."""
-    found = context.memo.get((Wordings, text))
+def _wordings(context: GuardContext, text: str, *, with_years: bool = False) -> Wordings:
+    """Wordings of a text, prepared once a run.
+
+    Args:
+        with_years: for the user's words where their times are known, by which `Spoken` reads dates without a year.
+    """
+    found = context.memo.get((Wordings, text, with_years))
     if not isinstance(found, Wordings):
-        context.memo[Wordings, text] = found = Wordings(text)
+        context.memo[Wordings, text, with_years] = found = Wordings(text, with_years=with_years)
     return found
 
 

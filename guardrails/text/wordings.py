@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from urllib.parse import urlsplit
@@ -35,6 +35,9 @@ _HAN = regex.compile(r"[\p{Han}]{2,}")
 _LEADING_ZERO = regex.compile(r"\s*0\d")
 """An account number such as 0000099 is no amount."""
 _PHONE = regex.compile(r"[+(]?\d[\d\s()/.+-]{5,24}\d")
+_NOT_LONG_AGO = timedelta(days=183)
+_LEAP_YEARS = 8
+"""Years from one 29 February to the next, at most."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +104,15 @@ class Wordings:
 
     Attributes:
         sparing: whether Chinese numerals count only before a word for what they count.
-        now: when the text was written; None: it names no dates by their distance, such as "tomorrow".
+        now: when the text was written; None: it names no dates by their distance, such as "tomorrow", and a date
+            without a year is that of any year.
+        with_years: whether dates without a year count for nothing.
     """
 
     text: str
     sparing: bool = False
     now: datetime | None = None
+    with_years: bool = False
 
     def match(self, wanted: Wanted) -> Match | None:
         """How the text contains a value; None if it does not."""
@@ -168,13 +174,15 @@ class Wordings:
 
     @cached_property
     def _dates(self) -> frozenset[Date]:
-        named = (Date(day.year, day.month, day.day) for day in self._moments.days)
-        return calendar_dates(self.text).union(named)
+        named = calendar_dates(self.text).union(Date(day.year, day.month, day.day) for day in self._moments.days)
+        if self.with_years:
+            return frozenset(date for date in named if date.year)
+        return named if self.now is None else frozenset(near for date in named for near in _near(date, self.now.date()))
 
     @cached_property
     def _weekdays(self) -> frozenset[int]:
-        """Days of the week of the dates; without a year, those of the next such date."""
-        days = (_day(named, self.now) for named in self._dates)
+        """Days of the week of the dates that have a year."""
+        days = map(_day, self._dates)
         return frozenset(day.weekday() for day in days if day is not None)
 
     @cached_property
@@ -199,15 +207,22 @@ class Wordings:
         return frozenset(link for link in links if link)
 
 
-def _day(named: Date, now: datetime | None) -> date | None:
-    """The day that a date names; None if it can't be told, or there is no such day."""
-    if not named.year and now is None:
-        return None
-    year = named.year or (now.year if now else 0)
+def _near(named: Date, today: date) -> Iterator[Date]:
+    """The dates that one without a year may mean: the next such day, and the last one if it is not long ago."""
+    if named.year:
+        yield named
+        return
+    years = range(today.year - 1, today.year + _LEAP_YEARS + 1)
+    days = [day for year in years if (day := _day(named._replace(year=year))) is not None]
+    past, ahead = [day for day in days if day < today], [day for day in days if day >= today]
+    for day in (*(day for day in past if today - day <= _NOT_LONG_AGO), *ahead[:1]):
+        yield named._replace(year=day.year)
+
+
+def _day(named: Date) -> date | None:
+    """The day that a date names; None without a year, or if there is no such day."""
     try:
-        day = date(year, named.month, named.day)
-        ago = not named.year and now is not None and day < now.date()
-        return day.replace(year=year + 1) if ago else day
+        return date(*named)
     except ValueError:
         return None
 

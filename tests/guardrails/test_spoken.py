@@ -105,6 +105,49 @@ def test_other_days_and_times_are_not_explained(value: str, said: str) -> None:
     assert traced(value, said).origin is Origin.INVENTED
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("2027-01-08", "Book Otto from 8 January"),
+        ("2027-01-08", "from Jan 8th, please"),
+        ("2027-01-08T15:00", "8 January at 3 pm"),
+        ("2027-01-08", "1月8日"),
+        ("2026-11-08", "I was charged twice on 8 November"),
+        ("2027-11-08", "Next year, on 8 November"),
+        ("2026-11-30", "30 November"),
+        ("2028-02-29", "on 29 February"),
+        ("2026-01-08", "8 January 2026"),
+        ("8 January", "from 8 January"),
+    ],
+)
+def test_a_day_without_a_year_is_the_next_or_was_not_long_ago(value: str, said: str) -> None:
+    assert traced(value, said).origin is Origin.USER
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("2026-01-08", "Book Otto from 8 January"),
+        ("2028-01-08", "Book Otto from 8 January"),
+        ("2026-01-08T15:00", "8 January at 3 pm"),
+        ("2026-01-08", "1月8日"),
+        ("2027-02-28", "on 29 February"),
+    ],
+)
+def test_a_day_without_a_year_is_of_no_other_year(value: str, said: str) -> None:
+    assert traced(value, said).origin is Origin.INVENTED
+
+
+def test_a_day_without_a_year_is_read_by_the_day_of_its_message() -> None:
+    said = (Utterance("from 8 January", datetime(2026, 1, 5, tzinfo=UTC)), Utterance("And for two.", NOW))
+    (then,), (now,) = leaves(SPEC, {"date": "2026-01-08"}), leaves(SPEC, {"date": "2027-01-08"})
+    tracer = Tracer(GuardContext(user_text="from 8 January\nAnd for two.", said=said), "call")
+    assert tracer.source(then).origin is Origin.USER
+    assert tracer.source(now).origin is Origin.INVENTED
+    untimed = Tracer(GuardContext(user_text="from 8 January"), "call")  # chat completions know no day
+    assert untimed.source(then).origin is untimed.source(now).origin is Origin.USER
+
+
 def test_a_message_is_read_by_its_own_day() -> None:
     said = (Utterance("tomorrow", datetime(2026, 11, 20, tzinfo=UTC)), Utterance("And for two.", NOW))
     context = GuardContext(user_text="tomorrow\nAnd for two.", said=said)

@@ -111,7 +111,7 @@ class GroundednessEntry(RailEntry):
     """Numbers, identifiers, dates and e-mail addresses of an answer must occur in its evidence. Scores
     ``groundedness``.
 
-    With the action ``redact``, the model of a run is asked once more, with the claims that have no evidence. Then the
+    With an action ``redact``, the model of a run is asked once more, with the claims that have no evidence. Then the
     sentences that have such claims are removed.
     """
 
@@ -120,6 +120,8 @@ class GroundednessEntry(RailEntry):
     action: Action = Action.ALLOW
     contradicted: Action = Action.ALLOW
     """Action on numbers that contradict the project's data, if ``action`` is less severe."""
+    identifiers: Action = Action.ALLOW
+    """Action on numbers and codes of five and more digits that stand nowhere, if ``action`` is less severe."""
     names: bool = False  # also names of persons, places and organisations
     otherwise: Text | Annotated[dict[Literal["en", "zh"], Text], Field(min_length=1)] = "I could not find that out."
     """The answer if every sentence is removed; several: by the language of the user's latest message."""

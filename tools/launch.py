@@ -151,6 +151,7 @@ def environment_of(config: ToolsConfig, scratch: Path) -> dict[str, str]:
         "TMPDIR": str(scratch),
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        "DISABLE_TQDM": "1",  # bm25s would start a thread for progress bars, and the host be replaced after a search
         "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime would start a thread that reports its use to its maker
         "RES_OPTIONS": "use-vc",  # DNS over TCP, since the sandbox has no UDP
         **config.environment,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from agent.attachments.shown import own_words, tables_in
 from agent.loop.confirmation import NOTHING, Proposal
 from agent.loop.local_time import LocalTime
+from agent.loop.refusal import NOTHING_READ
 from agent.model_call.repetition import REPEATED
 from agent.project.agent_spec import Example
 from agent.run.history import History, Turn, dump, result_text
@@ -276,8 +277,8 @@ def _turn(turn: Turn, limit: int | None) -> list[ChatMessage]:
                 for state in turn.calls
             ]
             return [asked, *answers]
-        case CallsDecided(problem=str(problem)) if problem.startswith(REPEATED):
-            return []  # the next answer has a penalty; a model that reads of it talks of it to the user
+        case CallsDecided(problem=str(problem)) if problem.startswith((REPEATED, NOTHING_READ)):
+            return []  # the next answer has a penalty, or is a call; a model that reads of it talks of it to the user
         case CallsDecided() as unusable:
             observation = _message("user", f"{CORRECTION} {unusable.problem}. Try again.")
             return [_message("assistant", unusable.text), observation] if unusable.text else [observation]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 
 from pydantic_core import from_json
 
@@ -13,11 +12,12 @@ from agent.loop.confirmation import question, waiting_in
 from agent.loop.context import Conversation, Estimator, Prompt, answer_room
 from agent.loop.gate import Gate, passed
 from agent.loop.leased_run import LeasedRun
-from agent.loop.refusal import bare_refusal, done_by, withheld
+from agent.loop.model_figures import NO_MODEL, model_call_of, unfinished
+from agent.loop.refusal import NOTHING_READ, bare_refusal, done_by, is_told_by, refuses, withheld
 from agent.loop.run_dependencies import RunDependencies
 from agent.model_call.call import GuardedCall, invalid_call
 from agent.model_call.repetition import PENALTY, REPEATED
-from agent.run.history import dump
+from agent.run.history import dump, result_text
 from flightloop.answer import Answer
 from flightloop.chat import (
     ChatRequest,
@@ -26,12 +26,10 @@ from flightloop.chat import (
     NamedFunction,
     NamedToolChoice,
     RequestExtension,
-    ResponseExtension,
     ResponseFormat,
     ToolCall,
     ToolDef,
 )
-from flightloop.chat import Usage as TokenUsage
 from flightloop.errors import ContextTooLong
 from flightloop.events import CallsDecided, ModelCall, Planned, Replied
 from flightloop.limits import NAME_CHARS
@@ -42,8 +40,6 @@ from guardrails.rails import claims, groundedness
 from guardrails.types import Ruling
 from model.chat.hints import GOAL_CHARS, PLAN_TOOLS, plan_schema
 
-NO_MODEL = ModelCall(model="")
-"""Figures of a decision without a model call."""
 PLAN_TRIES = 2
 """Number of unusable outputs after which a run continues without a plan."""
 CONTEXT_TRIES = 6
@@ -196,16 +192,32 @@ class _Asking:
                 self.gate.release(asked.call, text)
             return self._calls(asked, text)
         if told := self._better_once(ruling, false):
-            return _unusable(asked, told)
+            return _unusable(asked, told, passed(ruling) if told == NOTHING_READ else "")
         if asked.cut and asked.answer.finish_reason == "length":
             return _unusable(asked, "the budget cut it short", passed(ruling))
         if ruling is None:
             return _unusable(asked, "it was empty")
         if ruling.action.severity >= Action.ASK.severity:
             return Reply(Replied(text=self._refusal, model=asked.model), blocked=ruling.reason)
-        offer = self._offer(ruling.text)
-        self.gate.release(asked.call, ruling.text, offer)
-        return Reply(Replied(text=ruling.text + offer, model=asked.model))
+        text = self._or_refusal(ruling.text)
+        offer = self._offer(text)
+        self.gate.release(asked.call, text, offer)
+        return Reply(Replied(text=text + offer, model=asked.model))
+
+    def _or_refusal(self, answer: str) -> str:
+        """An answer after a look-up in place of a refusal; the refusal itself if the answer does not come from what was
+        read."""
+        if (refusal := self._refusal_before) is None:
+            return answer
+        read = (result_text(result) for result in self.leased.history.results if result.ok)
+        return answer if is_told_by(answer, [self.gate.words, *read]) else refusal
+
+    @property
+    def _refusal_before(self) -> str | None:
+        """The refusal that the agent's look-up came before."""
+        decided = (turn.decision for turn in self.leased.history.turns)
+        refused = (one for one in decided if isinstance(one, CallsDecided) and one.problem == NOTHING_READ)
+        return next((one.text for one in refused), None)
 
     def _offer(self, answer: str) -> str:
         """What is added to an answer that only refuses, with the blank before it: what the run has done all the same,
@@ -218,15 +230,26 @@ class _Asking:
         offer = self.deps.agent.refusal_offer.get(language)
         return f" {offer}" if offer else ""
 
-    def _accepted(self) -> NamedToolChoice | None:
-        """The call that gives the case to a person, if the user has just said yes to the offer of one."""
-        latest, people = self.gate.latest, self.deps.agent.escalation
-        if self.leased.history.results or latest is None or not agrees(latest.text):
+    def _due(self) -> NamedToolChoice | None:
+        """The call that comes next whatever the model thinks: a look-up in place of a refusal, or the one that gives
+        the case to a person, if the user has just said yes to the offer of one."""
+        if self._was_told(NOTHING_READ):
+            wanted = {self.deps.agent.before_refusing}
+        elif not self.leased.history.results and self._accepts_offer():
+            wanted = {*self.deps.agent.escalation}
+        else:
             return None
-        if not latest.after.rstrip().endswith(tuple(self.deps.agent.refusal_offer.values())):
-            return None
-        name = next((tool.function.name for tool in self.tools if tool.function.name in people), None)
+        name = next((tool.function.name for tool in self.tools if tool.function.name in wanted), None)
         return NamedToolChoice(function=NamedFunction(name=name)) if name else None
+
+    def _accepts_offer(self) -> bool:
+        latest, offers = self.gate.latest, tuple(self.deps.agent.refusal_offer.values())
+        return latest is not None and agrees(latest.text) and latest.after.rstrip().endswith(offers)
+
+    def _looks_up_first(self, answer: str) -> bool:
+        """Whether the agent's look-up comes before this answer, a refusal in a run without any call."""
+        may_call = any(tool.function.name == self.deps.agent.before_refusing for tool in self.tools)
+        return may_call and not self.leased.history.results and not any(self._told()) and refuses(answer)
 
     def _better_once(self, ruling: Ruling | None, false: str | None) -> str | None:
         """What the model is told about an answer that it should give once more; None: it may stay as it is.
@@ -236,6 +259,8 @@ class _Asking:
         """
         if false and not self._was_told(false):
             return f"{false}; {SAY_WHAT_WAS_DONE}"
+        if ruling and ruling.action.severity < Action.ASK.severity and self._looks_up_first(ruling.text):
+            return NOTHING_READ
         unsupported = _reason_to_redact(ruling, groundedness.RAIL)
         if unsupported and self.tools and not any(told.endswith(GROUNDS_ADVICE) for told in self._told()):
             return f"{unsupported}; {SAY_THE_FACTS if groundedness.AGAINST in unsupported else LOOK_IT_UP}"
@@ -307,7 +332,7 @@ class _Asking:
             messages=prompt.messages,
             tools=tools or None,
             # Tools stay in the request even if none may be called: all prompts of a run share a prefix.
-            tool_choice=("none" if form or self._words_only() else self._accepted() or "auto") if tools else None,
+            tool_choice=("none" if form or self._words_only() else self._due() or "auto") if tools else None,
             response_format=form,
             max_tokens=room,
             temperature=self.deps.agent.temperature,
@@ -315,7 +340,7 @@ class _Asking:
             logprobs=self.deps.model.capabilities.logprobs,
             flightloop=RequestExtension(call_confidence=self.deps.agent.call_confidence),
         )
-        call = await self.gate.answer(request, prompt_tokens, show=show)
+        call = await self.gate.answer(request, prompt_tokens, show=show, hold=self._refusal_before is not None)
         usage = call.answer.usage
         learned = estimator.learned(prompt, usage.prompt_tokens if usage else 0)
         self.leased.draft = None
@@ -333,15 +358,6 @@ class _Asking:
         return withheld(refusal, self.leased.history.results, self.deps.hosts.registry)
 
 
-def unfinished(deps: RunDependencies, leased: LeasedRun) -> ModelCall | None:
-    """Record of an interrupted model call, with estimated tokens; None if no answer was being decoded."""
-    draft, leased.draft = leased.draft, None
-    if draft is None:
-        return None
-    usage = _usage(draft.prompt_tokens, draft.answer.tokens)
-    return ModelCall(model=draft.request.model, usage=usage, cost=deps.prices.cost(usage), finish_reason="interrupted")
-
-
 def _reason_to_redact(ruling: Ruling | None, rail: str) -> str | None:
     """The reason if a rail changed the answer: it replaced false claims, or removed what has no evidence."""
     found = [one for one in ruling.verdicts if one.rail == rail] if ruling else []
@@ -350,32 +366,6 @@ def _reason_to_redact(ruling: Ruling | None, rail: str) -> str | None:
 
 def _unusable(asked: _Asked, problem: str, text: str = "") -> CallTools:
     return CallTools(CallsDecided(calls=[], text=text, problem=problem, model=asked.model))
-
-
-def model_call_of(
-    deps: RunDependencies, answer: Answer, prompt_tokens: int, began: datetime, learned: Estimator
-) -> ModelCall:
-    """Figures of a finished model call."""
-    usage = answer.usage or _usage(prompt_tokens, answer.tokens)
-    told = answer.extension or ResponseExtension()
-    return ModelCall(
-        model=deps.model_name,
-        usage=usage,
-        seconds=max(0.0, (deps.clock() - began).total_seconds()),
-        ttft_seconds=told.ttft_seconds,
-        queue_seconds=told.queue_seconds,
-        confidence=told.confidence,
-        withheld=told.withheld,
-        mean_entropy=told.mean_entropy,
-        max_entropy=told.max_entropy,
-        finish_reason=answer.finish_reason,
-        cost=deps.prices.cost(usage),
-        chars_per_token=learned.counted,
-    )
-
-
-def _usage(prompt: int, completion: int) -> TokenUsage:
-    return TokenUsage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
 
 
 def _parsed_plan(text: str, names: list[str]) -> tuple[str, tuple[str, ...]] | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from agent.loop.context import Conversation, Estimator, Prompt, answer_room
-from agent.loop.decide import NO_MODEL, CallTools, Decision, Plan, Reply, model_call_of
+from agent.loop.decide import CallTools, Decision, Plan, Reply
 from agent.loop.gate import Gate, passed
 from agent.loop.leased_run import LeasedRun
+from agent.loop.model_figures import NO_MODEL, model_call_of
 from agent.loop.refusal import withheld
 from agent.loop.run_dependencies import RunDependencies
 from agent.procedures.code import CodeProcedure

@@ -142,9 +142,9 @@ class Gate:
         """Where the values of a call come from."""
         return await sources_of(self._evidence.context(), call)
 
-    async def answer(self, request: ChatRequest, prompt_tokens: int, *, show: bool) -> GuardedCall:
+    async def answer(self, request: ChatRequest, prompt_tokens: int, *, show: bool, hold: bool = False) -> GuardedCall:
         """Makes one model call; finish it with ``conclude``. With ``show``, text passes the stream's rails and is
-        published while it is decoded, unless the policy sets ``streaming: held``.
+        published while it is decoded, unless it is to ``hold`` or the policy sets ``streaming: held``.
 
         Raises:
             Exhausted: the budgets leave no room for an answer.
@@ -157,7 +157,7 @@ class Gate:
         extension = request.flightloop.model_copy(update={"tags": tags, "epoch": self._deps.epoch})
         asked = request.model_copy(update={"flightloop": extension})
         context = await self._with_register(self._evidence.context())
-        call = GuardedCall(self._guarded, self, context, asked, prompt_tokens, held=self._holds_text(context))
+        call = GuardedCall(self._guarded, self, context, asked, prompt_tokens, held=hold or self._holds_text(context))
         async with aclosing(call.text(shown=show)) as pieces:
             async for piece in pieces:
                 self.publish(piece)

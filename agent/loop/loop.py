@@ -9,10 +9,11 @@ from typing import assert_never
 from agent.loop.attached import readable, reading_call
 from agent.loop.compaction import ContextExhausted
 from agent.loop.context import Conversation
-from agent.loop.decide import CallTools, Plan, Reply, decide, unfinished
+from agent.loop.decide import CallTools, Plan, Reply, decide
 from agent.loop.follow import follow
 from agent.loop.gate import Gate, passed
 from agent.loop.leased_run import LeasedRun
+from agent.loop.model_figures import unfinished
 from agent.loop.perform import perform, perform_new
 from agent.loop.refusal import withheld
 from agent.loop.run_dependencies import RunDependencies

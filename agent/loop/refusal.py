@@ -11,11 +11,12 @@ from agent.loop.run_dependencies import Toolbox
 from flightloop.events import ToolResult
 from guardrails.rails.claims import what_was_done
 from guardrails.types import Write
+from tools.knowledge.words import words
 
 Language = Literal["en", "zh"]
 
 _SORRY = r"(?:(?:i['’]m |i am )?(?:very |so |really )?sorry|unfortunately|i apologi[sz]e|apologies)"
-_UNABLE = r"i(?: can(?:no|['’])?t| can not|['’]m unable to| am unable to|['’]m not able to| am not able to)"
+_UNABLE = r"\bi(?: can(?:no|['’])?t| can not|['’]m unable to| am unable to|['’]m not able to| am not able to)"
 _BARE: dict[Language, regex.Pattern[str]] = {
     "en": regex.compile(
         rf"(?:{_SORRY}[,.!]? )?(?:but )?{_UNABLE} (?:help|assist)(?: you)?"
@@ -27,6 +28,29 @@ _BARE: dict[Language, regex.Pattern[str]] = {
         r"(?:帮助?(?:您|你)?|帮到(?:您|你)|协助(?:您|你)?)(?:处理|解决|完成)?(?:这个|此|该|这一)?(?:问题|请求|事情)?[。！]?"
     ),
 }
+_REFUSES = regex.compile(
+    rf"{_UNABLE}\b|\bi (?:do not|don['’]t) (?:know|have)\b|\bi (?:could not|couldn['’]t) (?:find|tell)\b"
+    r"|(?:无法|不能|没法|没办法|不知道|不清楚|找不到|没有找到)",
+    regex.IGNORECASE,
+)
+NEARLY_ALL = 0.9
+"""Share of an answer's words."""
+NOTHING_READ = "it refuses before anything was looked up"
+"""What is said of an answer that the agent's ``before_refusing`` comes before."""
+
+
+def refuses(text: str) -> bool:
+    """Whether an answer's first sentence says what the agent can't do, find or tell, in English or Chinese."""
+    first = regex.split(r"(?<=[.!?。！？])\s*", text.strip(), maxsplit=1)[0]
+    return _REFUSES.search(first) is not None
+
+
+def is_told_by(answer: str, texts: Iterable[str]) -> bool:
+    """Whether an answer repeats what texts say: nearly all its words stand in them, by their stems, and it does not
+    refuse. Words of other than Latin letters are not compared, since the texts may be in another language."""
+    said = [word for word in words(answer) if word.isalpha()]
+    known = {word for text in texts for word in words(text)}
+    return not refuses(answer) and sum(word in known for word in said) >= NEARLY_ALL * len(said)
 
 
 def bare_refusal(text: str) -> Language | None:

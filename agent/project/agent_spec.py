@@ -88,6 +88,8 @@ class AgentSpec(BaseModel):
     """Tools that hand the conversation over to a person when they succeed."""
     refusal_offer: dict[Literal["en", "zh"], Annotated[str, Field(min_length=1, max_length=300)]] = {}
     """Added to an answer that only says that it can't help, by its language: what else there is, such as a person."""
+    before_refusing: str | None = None
+    """A tool that is called before an answer that refuses, in a run that has called nothing, and then answered from."""
     confirmation: dict[Literal["en", "zh"], Annotated[str, Field(min_length=1, max_length=300)]] = Field(
         default=CONFIRMATION, min_length=1
     )

@@ -6,9 +6,8 @@ docs/agents.md describes it.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,12 +22,20 @@ from pydantic import ValidationError
 from agent.project import project_file, subagent
 from agent.project.agent_spec import AgentSpec
 from agent.project.bound_fields import warn_of_misspelt
+from agent.project.named import (
+    check_arguments_named,
+    check_bindings,
+    check_names,
+    check_queries,
+    check_tools_named,
+    names_of,
+    unknown_tool,
+)
 from agent.project.predictor import PREDICTOR, predict_policy
 from agent.project.project_file import ProjectFile, document_of, read_project_file
 from flightloop import plain
 from flightloop.chat import ToolDef
 from flightloop.errors import ConfigError, FlightloopError, NotFound
-from flightloop.nearest import did_you_mean
 from flightloop.predictions import PREDICT
 from flightloop.runs import ProjectInfo
 from flightloop.shown import shown
@@ -51,8 +58,6 @@ MOST_DOCUMENTS = 500
 """Maximum number of agents, and of policies."""
 MOST_PROBLEM = 2_000
 """Maximum characters of a reported problem: exceptions raised by ``tools.py`` may be long."""
-QUERIES = frozenset({"query_sql", "chart_sql", "describe_table", "summarise_column"})
-"""Built-in tools whose results have other names than the database's columns."""
 TOOL_FILES = ("tools.py", project_file.FILE, servers.FILE, pins.FILE)
 
 ToolCheck = Callable[[Sequence[ToolDef]], None]
@@ -146,19 +151,19 @@ def load_project(folder: Path | None, private: Sequence[Path], check_tools: Tool
         if agent.name in agents:
             where = document.at(["name"])
             raise ConfigError(f"{where}: name: another file already defines an agent named {agent.name}", param="name")
-        _check_names(document, agent, policies, registry)
-        _check_queries(document, agent, policies[agent.policy])
+        check_names(document, agent, policies, registry)
+        check_queries(document, agent, policies[agent.policy])
         agents[agent.name] = agent
     if not agents:
         raise ConfigError(f"{folder / 'agents'}: contains no agent: add at least one NAME.yaml")
     _check_subagents(folder, agents, registry)
     check_tools(registry.definitions(sorted({name for agent in agents.values() for name in agent.tools})))
-    tools = {*_names(registry), *map(subagent.tool_name, agents)}
+    tools = {*names_of(registry), *map(subagent.tool_name, agents)}
     for path, policy in own.items():
         written = document_of(path)
-        _check_tools_named(written, policy, tools)
-        _check_arguments_named(written, policy, registry)
-        _check_bindings(written, policy, registry)
+        check_tools_named(written, policy, tools)
+        check_arguments_named(written, policy, registry)
+        check_bindings(written, policy, registry)
         warn_of_misspelt(written, policy, registry)
     for agent in agents.values():
         _warn_of_barred(agent, policies[agent.policy])
@@ -288,82 +293,8 @@ def _described(folder: Path, declared: ProjectFile, registry: Registry) -> Regis
     for name in declared.descriptions:
         if name not in registry:
             where = document_of(folder / project_file.FILE).at(["descriptions", name])
-            raise ConfigError(f"{where}: descriptions: {_unknown_tool(name, _names(registry))}", param="descriptions")
+            raise ConfigError(f"{where}: descriptions: {unknown_tool(name, names_of(registry))}", param="descriptions")
     return registry.with_descriptions(declared.descriptions)
-
-
-def _check_names(document: YamlDocument, agent: AgentSpec, policies: dict[str, Policy], registry: Registry) -> None:
-    if agent.policy not in policies:
-        known = ", ".join(sorted(policies))
-        where = document.at(["policy"])
-        raise ConfigError(f"{where}: policy: no policy is named {agent.policy}; known: {known}", param="policy")
-    for entry, names in (("tools", agent.tools), ("escalation", agent.escalation)):
-        for index, name in enumerate(names):
-            if name not in registry:
-                where = document.at([entry, index])
-                raise ConfigError(f"{where}: {entry}: {_unknown_tool(name, _names(registry))}", param=entry)
-
-
-def _check_queries(document: YamlDocument, agent: AgentSpec, policy: Policy) -> None:
-    """Raises ConfigError if an agent has SQL and a policy that binds rows by names of columns: SQL renames columns."""
-    bindings = policy.document.subject.results.items() if policy.document.subject else ()
-    for index, name in enumerate(agent.tools):
-        bound = [field for field, binding in bindings if name in QUERIES and binding.applies_to(name)]
-        if bound:
-            raise ConfigError(
-                f"{document.at(['tools', index])}: tools: {name} can rename or drop the column {bound[0]}, by which"
-                f" the policy {policy.name} knows whose a row is. Replace {name} by a tool that filters by"
-                f" context.subject, or name other tools in subject.results.{bound[0]}.tools",
-                param="tools",
-            )
-
-
-def _check_tools_named(written: YamlDocument, policy: Policy, tools: Collection[str]) -> None:
-    """Raises ConfigError if a rule names an unknown tool: such a rule would silently never apply."""
-    for where, name in policy.document.tools_named():
-        if name not in tools:
-            _never_holds(written, policy, where, _unknown_tool(name, tools))
-
-
-def _check_arguments_named(written: YamlDocument, policy: Policy, registry: Registry) -> None:
-    """Raises ConfigError if a rule names an unknown argument: such a rule would silently never apply."""
-    for where, tool, argument in policy.document.arguments_named():
-        known = registry.get(tool).parameters.get("properties", {}) if tool in registry else {argument}
-        if argument not in known:
-            told = f"{tool} has no argument {argument}; it has: {', '.join(sorted(known)) or 'none'}"
-            _never_holds(written, policy, where, told)
-
-
-def _check_bindings(written: YamlDocument, policy: Policy, registry: Registry) -> None:
-    """Raises ConfigError if a binding to the subject uses a tool with effects, or names an argument of no tool."""
-    bindings = policy.document.subject
-    if bindings is None:
-        return
-    for where, tool, _ in bindings.evidence_named():
-        if tool in registry and registry.get(tool).writes:
-            _never_holds(written, policy, where, f"{tool} changes something; evidence needs a pure tool")
-    declared = json.dumps([spec.parameters for spec in registry.specs()])
-    for name in bindings.arguments:
-        if f"{json.dumps(name)}:" not in declared:
-            _never_holds(written, policy, f"subject.arguments.{name}", f"no tool has an argument {name}")
-
-
-def _never_holds(written: YamlDocument, policy: Policy, where: str, told: str) -> None:
-    """Raises ConfigError for a rule that can never apply. Only warns for the default policy, because it is also
-    enforced in completions, whose tools the clients define."""
-    message = f"{written.at(where.split('.'))}: {where}: {told}"
-    if policy.name != default_policy().name:
-        raise ConfigError(message, param=where)
-    log.warning("the policy names something that the project does not have", told=message)
-
-
-def _names(registry: Registry) -> set[str]:
-    return {spec.name for spec in registry.specs()}
-
-
-def _unknown_tool(name: str, known: Collection[str]) -> str:
-    told = (did_you_mean(name, known), f"known: {', '.join(sorted(known))}")
-    return f"no tool is named {name}; {' '.join(filter(None, told))}"
 
 
 def _check_subagents(folder: Path, agents: dict[str, AgentSpec], registry: Registry) -> None:

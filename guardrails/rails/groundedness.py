@@ -28,6 +28,8 @@ AGAINST = "against the facts: "
 _QUOTED = 3
 """Claims that a reason quotes."""
 _LONGEST_QUOTE = 60
+_LEAST_DIGITS = 5
+"""Digits of what is no count, price or year, but the number of an order, a customer or a card."""
 
 
 def groundedness_rail(entry: GroundednessEntry) -> Rail:
@@ -43,7 +45,9 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
         count, missed = len(stated) + len(known), len(unsupported) + len(wrong)
         score = 1 - missed / count if count else 1.0
         missing = entry.action if score < entry.minimum else Action.ALLOW
-        action = severest((missing, entry.contradicted if wrong else Action.ALLOW))
+        made_up = [one for one in unsupported if _is_identifier(text[one.start : one.end])]
+        grave = ((entry.identifiers, made_up), (entry.contradicted, wrong))
+        action = severest((missing, *(act for act, found in grave if found)))
         verdict = Verdict(
             action=action,
             rail=RAIL,
@@ -54,12 +58,16 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
         )
         if action is not Action.REDACT:
             return Judgement((verdict,))
-        removed = unsupported if missing is Action.REDACT else []
+        removed = unsupported if missing is Action.REDACT else made_up if entry.identifiers is Action.REDACT else []
         places = [*((one.start, one.end) for one in removed), *((one.start, one.end) for one in wrong)]
         left = await aside(len(text), without_sentences, text, places)
         return Judgement((verdict,), text=left or _otherwise(entry, context))
 
     return check
+
+
+def _is_identifier(value: str) -> bool:
+    return sum(map(str.isdigit, value)) >= _LEAST_DIGITS
 
 
 def _otherwise(entry: GroundednessEntry, context: GuardContext) -> str:

@@ -94,7 +94,9 @@ def _not_owned(name: str, value: Any, binding: Binding, *, anonymous: bool) -> s
     fields = [field for field in binding.anonymous if field != "*"]
     if not fields:
         return f"{name}: the user has to sign in"
-    return f"{name} is not known to belong to the user: ask the user for their {' or '.join(fields)}"
+    asked = " or ".join(_END.sub(" number", field).replace("_", " ") for field in fields)
+    which = f"Which {_END.sub('', name).replace('_', ' ')} is it?"
+    return f"{name} is not known to belong to the user. Answer: {which} Please tell me your {asked}."
 
 
 def _named(value: Any, names: dict[str, Any]) -> Iterator[tuple[str, Any]]:

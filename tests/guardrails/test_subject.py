@@ -112,11 +112,14 @@ async def test_the_model_is_told_a_sentence_that_it_may_repeat_and_no_text_of_th
     assert (await rule("show", {"order_id": [3, 99]})).told == "this order_id does not belong to the signed-in user"
 
 
+UNKNOWN = "order_id is not known to belong to the user."
+
+
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ("[order_id, email]", "order_id is not known to belong to the user: ask the user for their order_id or email"),
-        ("[email]", "order_id is not known to belong to the user: ask the user for their email"),
+        ("[order_id, email]", f"{UNKNOWN} Answer: Which order is it? Please tell me your order number or email."),
+        ("[email]", f"{UNKNOWN} Answer: Which order is it? Please tell me your email."),
         ("[]", "order_id: the user has to sign in"),
     ],
 )

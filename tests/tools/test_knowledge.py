@@ -272,6 +272,29 @@ def test_the_question_is_searched_if_a_query_finds_nothing(
     assert first in library.search(query, 3, asked)[0].text
 
 
+@pytest.mark.parametrize(
+    ("query", "asked", "first"),
+    [
+        ("order the same again", "What does it cost to send something back?", "How to send something back"),
+        ("failed payments", "Can I pay with PayPal?", "Payment methods"),
+        ("gift card validity", "Ok, thanks. And what about gift cards, how long are they good for?", "Validity"),
+        ("return window", "yes", "Return window"),
+        ("student discount", "学生有折扣吗？", "Student discount"),
+    ],
+)
+def test_a_query_and_the_question_behind_it_rank_passages_together(
+    library: Library, query: str, asked: str, first: str
+) -> None:
+    assert library.search(query, 3, asked)[0].text.startswith(f"{first}: ")
+
+
+def test_a_long_question_does_not_outweigh_the_query(library: Library) -> None:
+    asked = (
+        "Where is my order? It was a present, and the last one came late, in a wet carton. Which carriers are there?"
+    )
+    assert any("Northpost" in one.text for one in library.search("carriers", 3, asked))
+
+
 def test_a_query_and_a_question_that_name_nothing_find_nothing(library: Library) -> None:
     assert library.search("zzz", 3, "qqq") == []
 

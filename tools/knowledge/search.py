@@ -18,6 +18,8 @@ NEIGHBOUR = 0.75
 """Bonus for a passage related to a product in the query, as a share of the document's best score."""
 LEAST = 0.4
 """If a query names a product, passages below this share of the best score are left out."""
+QUERY = 0.8
+"""Weight of a query beside the question behind it: a small model often writes a heading that it remembers."""
 CARD_WORDS = frozenset(words("price prices cost costs expensive much stock available availability sell many left buy"))
 """Words of questions that a product's own line answers; passages are not searched for them."""
 
@@ -41,14 +43,23 @@ class PassageIndex:
         if texts:  # of none, it would compute means
             self._retriever.index([words(text) for text in texts], show_progress=False)
 
-    def best(self, query: Sequence[str], count: int) -> list[Passage]:
-        """At most ``count`` passages with a word of the query, best first."""
-        known = [word for word in query if word in self.vocabulary]
-        if not known:
-            return []
-        count = min(count, len(self.passages))
-        numbers, scores = self._retriever.retrieve([known], k=count, show_progress=False)
-        return [self.passages[int(number)] for number, score in zip(numbers[0], scores[0], strict=True) if score > 0]
+    def knows(self, query: Sequence[str]) -> bool:
+        """Whether some passage has a word of the query."""
+        return any(word in self.vocabulary for word in query)
+
+    def best(self, query: Sequence[str], asked: Sequence[str], count: int) -> list[Passage]:
+        """At most ``count`` passages with a word of the query or of the question behind it, best first. The length of
+        the question does not matter."""
+        pairs = zip(self._shares(query), self._shares(asked), strict=True)
+        scores = [QUERY * one + other for one, other in pairs]
+        ranked = sorted(range(len(scores)), key=lambda at: -scores[at])
+        return [self.passages[at] for at in ranked[:count] if scores[at] > 0]
+
+    def _shares(self, query: Sequence[str]) -> list[float]:
+        """Scores of all passages, as shares of the best one."""
+        scores = self.scores(query)
+        most = max(scores, default=0.0) or 1.0
+        return [score / most for score in scores]
 
     def scores(self, query: Sequence[str]) -> list[float]:
         """Scores of all passages, in order."""
@@ -67,21 +78,22 @@ class Search:
     def find(self, query: str, count: int, asked: str = "") -> list[Found]:
         """At most ``count`` results.
 
-        A query without a product finds passages as BM25 ranks them and, if these are few, a line about the category
-        that it names. A query with a product finds the product's line first, then passages for the rest of the query;
-        those related to the product come before others.
+        A query without a product finds passages as BM25 ranks them for it and for the question together and, if these
+        are few, a line about the category that it names. A query with a product finds the product's line first, then
+        passages for the rest of the query; those related to the product come before others.
 
         Args:
-            asked: the question behind the query, which is searched instead if the query finds nothing.
+            asked: the question behind the query. If the query finds nothing, it is searched instead.
         """
-        return self._find(query, count) or self._find(asked, count)
+        return self._find(query, count, asked) or self._find(asked, count)
 
-    def _find(self, query: str, count: int) -> list[Found]:
+    def _find(self, query: str, count: int, asked: str = "") -> list[Found]:
         products = self._products(query)[: min(MOST_CARDS, count)]
         if products:
             found = [Found(one.source, self.card(one)) for one in products]
             return [*found, *map(_found, self._beside(query, products, count - len(found)))]
-        passages = self._index.best(words(query), count)
+        known = self._index.knows(words(query))
+        passages = self._index.best(words(query), words(asked), count) if known else []
         lines = [Found(one.source, self.card(one)) for one in self._names.nodes(query, Kind.CATEGORY)]
         return [*map(_found, passages), *lines][:count]
 

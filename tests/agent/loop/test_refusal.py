@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.loop.refusal import bare_refusal
+from agent.loop.refusal import bare_refusal, is_told_by, refuses
 from agent.models.answer_chunks import calls, text
 from agent.testing.fakes import RuleGuard, on
 from flightloop.chat import NamedFunction, NamedToolChoice
@@ -105,3 +105,100 @@ async def test_a_withheld_answer_says_what_was_done(make_bench: Callable[..., An
     run = await bench.work(await bench.start("Refund order 17."))
     told = "\nDone: refund order." if called else ""
     assert (run.status, text_of(run.output)) == ("blocked", guard.policy.document.refusal + told)
+
+
+CANT = "I can't tell you that. I can help you with your own orders."
+RULES = "Fines: A late book costs 20 cents a day. Lost books are paid for."
+
+
+@tool(effect="pure")
+def look_up(query: str) -> str:
+    """Searches the rules."""
+    return RULES
+
+
+async def played(make_bench: Callable[..., Any], *answers: Any, **spec: Any) -> tuple[str, list[Any], Any]:
+    """The answer to a question, the tool choices of the model's calls, and the bench."""
+    bench = make_bench([*answers], [look_up, refund_order], **{"before_refusing": "look_up"} | spec)
+    run = await bench.work(await bench.start("What does a late book cost?"))
+    return text_of(run.output), [request.tool_choice for request in bench.model.requests], bench
+
+
+SEARCH = calls(("look_up", {"query": "fines"}))
+FORCED = NamedToolChoice(function=NamedFunction(name="look_up"))
+
+
+async def test_a_refusal_comes_after_a_look_up(make_bench: Callable[..., Any]) -> None:
+    told, choices, bench = await played(make_bench, text(CANT), SEARCH, text("A late book costs 20 cents a day."))
+    assert told == "A late book costs 20 cents a day."
+    assert choices == ["auto", FORCED, "auto"]
+    prompts = [request.messages for request in bench.model.requests]
+    assert prompts[1] == prompts[0]  # the model does not read that it refused
+    assert CANT not in str(prompts[2])
+
+
+@pytest.mark.parametrize(
+    "second",
+    ["Late books are free for children.", "I couldn't find anything about that.", "No late book was ever lost by you."],
+)
+async def test_the_refusal_stays_if_what_follows_was_not_read(make_bench: Callable[..., Any], second: str) -> None:
+    bench = make_bench([text(CANT), SEARCH, text(second)], [look_up], before_refusing="look_up")
+    created = await bench.start("What does a late book cost?")
+    with bench.deltas.listen(created.id) as heard:
+        run = await bench.work(created)
+    shown = [heard.get_nowait() for _ in range(heard.qsize())]
+    assert text_of(run.output) == CANT
+    assert second not in "".join(getattr(one, "text", "") for one in shown)
+
+
+async def test_a_bare_refusal_that_stays_has_the_offer(make_bench: Callable[..., Any]) -> None:
+    told, _, _ = await played(make_bench, text(BARE[0]), SEARCH, text(BARE[1]), refusal_offer=OFFER)
+    assert told == f"{BARE[0]} {OFFER['en']}"
+
+
+async def test_a_refusal_that_has_a_reason_stays(make_bench: Callable[..., Any]) -> None:
+    """A call was made, which the look-up can't better."""
+    told, choices, _ = await played(make_bench, calls(("refund_order", {"order_id": 17})), text(CANT))
+    assert (told, choices) == (CANT, ["auto", "auto"])
+
+
+async def test_the_model_is_forced_once(make_bench: Callable[..., Any]) -> None:
+    told, choices, _ = await played(make_bench, text(CANT), text(CANT))
+    assert (told, choices) == (CANT, ["auto", FORCED])
+
+
+async def test_other_answers_and_agents_without_a_look_up_stay(make_bench: Callable[..., Any]) -> None:
+    assert (await played(make_bench, text("Which book is it?")))[0] == "Which book is it?"
+    assert (await played(make_bench, text(CANT), before_refusing=None))[0] == CANT
+
+
+@pytest.mark.parametrize(
+    ("answer", "does"),
+    [
+        (CANT, True),
+        ("Unfortunately, I cannot say. Shall I ask?", True),
+        ("I don’t know when it comes.", True),
+        ("抱歉，我不知道。", True),
+        ("Your order can't be cancelled any more.", False),
+        ("It costs 20 cents. I can't say more.", False),
+        ("Which order is it?", False),
+        ("我已取消订单。", False),
+        ("", False),
+    ],
+)
+def test_a_first_sentence_that_refuses(answer: str, does: bool) -> None:
+    assert refuses(answer) is does
+
+
+@pytest.mark.parametrize(
+    ("answer", "read"),
+    [
+        ("A late book costs 20 cents a day.", True),
+        ("Yes: 20 cents a day.", True),
+        ("A late book costs 30 cents a week.", False),
+        ("迟还一天罚款20分。", True),  # in another language than the text
+        ("I don't know what a late book costs.", False),
+    ],
+)
+def test_an_answer_that_was_read(answer: str, read: bool) -> None:
+    assert is_told_by(answer, [RULES, "Is that so? Yes or no?"]) is read

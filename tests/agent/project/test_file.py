@@ -110,7 +110,9 @@ def test_a_seed_that_fails_is_told(folder: Path, settings: Settings) -> None:
         seed_data(settings)
 
 
-async def test_tools_go_by_what_the_project_declares(folder: Path, settings: Settings) -> None:
+async def test_tools_go_by_what_the_project_declares(
+    folder: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     seed_data(settings)
     project = load_project(folder, ())
     context = ToolContext("run:0:0", "default", "librarian", "s", "run", settings.data)
@@ -128,6 +130,7 @@ async def test_tools_go_by_what_the_project_declares(folder: Path, settings: Set
     assert rows.content["rows"] == [["Moby Dick"]]
     assert hidden.error == "No table loans. Tables: books."
     assert [one["right"] for one in stated.content] == [False, True]
+    assert "replacing tool host" not in caplog.text  # the index stays in memory
 
 
 async def test_a_project_that_declares_nothing_has_no_data(folder: Path, settings: Settings) -> None:

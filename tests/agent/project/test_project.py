@@ -62,6 +62,14 @@ def change(path: Path, content: str) -> None:
     os.utime(path, ns=(before + 1_000_000_000, before + 1_000_000_000))
 
 
+def test_what_is_called_unasked_may_only_read(folder: Path) -> None:
+    (folder / "agents/clerk.yaml").write_text(AGENT + "before_refusing: note\n")
+    assert load_project(folder, ()).agent("clerk").before_refusing == "note"
+    (folder / "tools.py").write_text(TOOLS.replace("pure", "keyed"))
+    with pytest.raises(ConfigError, match=r"clerk\.yaml:5: before_refusing: note changes something"):
+        load_project(folder, ())
+
+
 def test_a_tool_that_the_model_cannot_be_held_to_is_refused(folder: Path) -> None:
     union = TOOLS.replace("text: str", "text: Annotated[int, Field(json_schema_extra=NEVER)]")
     header = "from typing import Annotated\nfrom pydantic import Field\nNEVER = {'allOf': [{'type': 'string'}]}\n"
@@ -120,6 +128,7 @@ def test_a_folder(folder: Path) -> None:
         ("agents/clerk.yaml", "a: 2026-13-45", "agents/clerk.yaml: not YAML: month must be in 1..12"),
         ("agents/clerk.yaml", "[" * 100_000, "agents/clerk.yaml:1: not YAML: more than 64 levels"),
         ("agents/clerk.yaml", AGENT + "escalation:\n- note\n- nope\n", "agents/clerk.yaml:7: escalation: no tool is"),
+        ("agents/clerk.yaml", AGENT + "before_refusing: nope\n", "agents/clerk.yaml:5: before_refusing: add nope to"),
         ("agents/other.yaml", AGENT, "agents/other.yaml:1: name: another file"),
         ("policies/other.yaml", POLICY, "policies/other.yaml:1: name: another file"),
         ("policies/clerk.yaml", POLICY + "stages: {input: {rails: [nope]}}\n", "policies/clerk.yaml"),

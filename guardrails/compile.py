@@ -109,14 +109,18 @@ def compile_stage(policy: Policy, stage: Stage, deps: RailDependencies, clock: C
 def _final(
     document: PolicyDocument, made: Callable[[AnyEntry], Rail], sealed: Callable[[str, Rail], Rail]
 ) -> list[Rail]:
-    """Rails of the final answer: ``normalise`` if it is first, then links and contacts together, then the others."""
+    """Rails of the final answer: ``normalise`` if it is first, then those that read it whole and may cut it, then links
+    and contacts together, then the other detectors. A cut can put a link or a number together, so detectors come last;
+    they put a label in place of what they find."""
     entries = document.stages.final.rails
     undisguise = [entry for entry in entries[:1] if isinstance(entry, NormaliseEntry)]
     links = [entry for entry in entries if isinstance(entry, LinksEntry) and entry.tools is None]
     others = [entry for entry in entries[len(undisguise) :] if entry not in links]
+    finding = [entry for entry in others if detector_of(entry, document.egress)]
+    cutting = [entry for entry in others if entry not in finding]
     found = [detector_of(entry, document.egress) for entry in links]
     leaving = [detector for detector in (*found, contacts_detector(document.egress)) if detector]
-    before, after = ([made(one) for one in part] for part in (undisguise, others))
+    before, after = ([made(one) for one in part] for part in ([*undisguise, *cutting], finding))
     return [*before, *([sealed(leaving[0].name, detectors_rail(leaving))] if leaving else []), *after]
 
 

@@ -55,7 +55,8 @@ async def converse(
         before = past if root is run else await _earlier(journal, root)
         seen_by_root = frozenset(one.id for one in before if _belongs_to_conversation(one, root))
         trail = await trail_before(journal, run, before, seen_by_root, toolbox)
-        trail = replace(trail, unread=len(before) >= RUNS or any(_is_unread(one, root) for one in before))
+        unread = len(before) >= RUNS or any(_is_unread(one, root) for one in before)
+        trail = replace(trail, unread=trail.unread or unread)
         seen = _answers_before(past, run)
         kept = [replace(exchange, after=seen.get(exchange.run_id, "")) for exchange in kept]
     texts: list[str] = []

@@ -10,10 +10,10 @@ from agent.loop.attached import image_reads, table_reads
 from agent.loop.run_dependencies import Toolbox
 from agent.run.history import History, Turn
 from agent.run.journal import Journal, all_events
-from agent.run.past import unreported_writes
-from flightloop.content import text_of
+from agent.run.past import ORIGINS, unreported_writes
+from flightloop.content import ImagePart, text_of
 from flightloop.events import CallsDecided, RunCreated, ToolResult
-from flightloop.runs import Run
+from flightloop.runs import Origin, Run
 from guardrails.rails.groundedness import AGAINST
 from guardrails.types import Read, Trail
 
@@ -99,15 +99,13 @@ async def trail_before(
             calls: what they stored is no record.
     """
     callers = run.parent.callers if run.parent is not None else []
-    trail = Trail()
+    trail = await _with_origins(Trail(), journal, run.tenant_id, run.origin)
     known = {*seen, *(caller.run_id for caller in callers)}
     working = frozenset([run.id, *known])  # what they wrote is in the trail already, in order
     for run_id in [*(one.id for one in earlier), *(caller.run_id for caller in callers)]:
         events, reads = await all_events(journal, run.tenant_id, run_id), trail.reads
         for created in (event for event in events if isinstance(event, RunCreated)):
-            images = image_reads(readings_shown(created.readings, MOST_CHARS), run_id)
-            tables = tables_in(text_of(tables_shown(created.input, MOST_CHARS)))
-            trail = replace(trail, reads=(*trail.reads, *images, *table_reads(tables, run_id)))
+            trail = await _with_origins(_with_attached(trail, created, run_id), journal, run.tenant_id, created.origin)
         history = History(run_id, events)
         growing = GrowingTrail(toolbox, trail, run_id)
         growing.follow(history)
@@ -117,3 +115,26 @@ async def trail_before(
         if run_id not in known:
             trail = replace(trail, reads=reads)
     return trail
+
+
+def _with_attached(trail: Trail, created: RunCreated, run_id: str) -> Trail:
+    """Adds the images and tables that the user gave a run."""
+    images = image_reads(readings_shown(created.readings, MOST_CHARS), run_id)
+    tables = tables_in(text_of(tables_shown(created.input, MOST_CHARS)))
+    return replace(trail, reads=(*trail.reads, *images, *table_reads(tables, run_id)))
+
+
+async def _with_origins(trail: Trail, journal: Journal, tenant_id: str, origin: Origin | None) -> Trail:
+    """Adds what the user gave the run that a fork began as, and so on. The fork may have another input, but its model
+    goes on with what the origin's model wrote after reading the origin's."""
+    for _ in range(ORIGINS):
+        if origin is None:
+            return trail
+        run_id = origin.run_id
+        events = await all_events(journal, tenant_id, run_id)
+        created = next(event for event in events if isinstance(event, RunCreated))
+        erased = (await journal.get(tenant_id, run_id)).erased_at is not None
+        shown = any(isinstance(part, ImagePart) for part in created.input)
+        trail = replace(_with_attached(trail, created, run_id), unread=trail.unread or erased or shown)
+        origin = created.origin
+    return replace(trail, unread=True)

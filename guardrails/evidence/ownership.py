@@ -12,8 +12,8 @@ from guardrails.text.words import Words, stands_in
 from guardrails.types import GuardContext, NoEvidence
 
 MOST_NAMED = 50
-"""Words with digits, and e-mail addresses, of a user who is not signed in. Who writes more in a session is guessing,
-and proves to know nothing."""
+"""Numbers, or words with digits, and e-mail addresses of a user who is not signed in. Who writes more in a session is
+guessing, and proves to know nothing."""
 
 
 @dataclass
@@ -85,6 +85,7 @@ def _stands_in(value: str | int | float, words: str) -> bool:
         return False
     read = Words.of(words)  # as `stands_in` reads them, with escapes decoded
     named = {word for word in read.plain.split() if any(map(str.isdigit, word))}
-    if len(named) + sum("@" in one for one in read.exact) > MOST_NAMED:
+    # One word may have many numbers ("1+2+3"), and so may a few groups of digits.
+    if max(len(named), len(read.numbers)) + sum("@" in one for one in read.exact) > MOST_NAMED:
         return False
     return not str(value).isdecimal() or stands_in(value, (without_other_numbers(words),))

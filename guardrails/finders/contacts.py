@@ -13,7 +13,7 @@ from guardrails.finders.bare_hosts import CJK, DOT, LABEL
 from guardrails.finders.identifiers import OUTSIDE_ID
 from guardrails.finders.pattern import AFTER_ESCAPE, EdgeFinder, Pattern, Window, not_after
 from guardrails.finders.phones import SCHEME, WA_ME
-from guardrails.finders.pii import BETWEEN, DASHES, GAP, NO_PHONE, ONE_ON, PATTERNS, ZERO
+from guardrails.finders.pii import BETWEEN, DASHES, GAP, NO_PHONE, ONE_ON, PATTERNS, ZERO, checked, is_phone
 from guardrails.text.spelling import as_read, compatible, spelt
 from guardrails.text.suffixes import Name, kind_of
 
@@ -31,12 +31,17 @@ _BEFORE_EMAIL = (
 )
 _TAIL = r"(?:[?&/#;][^\s<>\"'`]{1,2000}+)?"
 """Rest of a URL after a contact. It is part of the finding: the rail for links could not see it without its start."""
+_WIDER = BETWEEN.replace("{1,3}", "{1,5}")
 _NATIONAL = (
-    rf"{OUTSIDE_ID}(?!000)(?:(?:\({ZERO}\d{{0,5}}\){GAP}|{ZERO}\d{{1,5}}\)?{BETWEEN})\d{{1,11}}(?:{BETWEEN}\d{{1,11}}){{0,8}}(?!\d)"
+    rf"{OUTSIDE_ID}(?!000)"
+    rf"(?:(?:\({ZERO}\d{{0,5}}\){GAP}|{ZERO}\d{{1,5}}\)?{_WIDER}|{ZERO}(?=[ (\u00a0]){BETWEEN})"
+    rf"\d{{1,11}}(?:{BETWEEN}\d{{1,11}}){{0,8}}(?!\d)"
     rf"|{ZERO}{ONE_ON}\d{{8,9}}(?![\d.,]?\d))"
 )
 """With a prefix in brackets or a separator behind it, or 10 to 11 digits in one piece. Groups of 12 digits or more are
 article numbers and times."""
+_SIGNS = r"[^\w\n+,;:<>|=%&@#]{0,5}"
+"""What people put between the groups of a number that begins with a plus: also quotes, brackets and more blanks."""
 _NO_NATIONAL = (
     rf"(?<![a-z\d]\d[ {DASHES}./])"  # a part of a longer number
     r"(?<!(?<!(?:tele?|fon|phone|mobile?|handy|cell|fax)[a-z.]{0,8}[ -]{0,2})(?<![a-z])"
@@ -44,6 +49,9 @@ _NO_NATIONAL = (
     r"(?:[.:#-]| ){0,3})"
 )
 """Words before other numbers: "Invoice 01-2345-6789", "Art.-Nr. 0123 4567 89", but not "Tel.-Nr. 030 1234567"."""
+_ABROAD = rf"[+\uff0b]{_SIGNS.replace('5', '2')}{ONE_ON}(?:{_SIGNS}\d){{7,14}}[)\]]?(?!\d)"
+"""A plus begins a number whatever stands before it: "24/7 +49 30 5550100"."""
+_AMERICAN = rf"(?:[1\uff11]{GAP})?\([2-9\uff12-\uff19]\d{{2}}\){GAP}\d{{3}}{GAP}\d{{4}}(?!\d)"
 _SURPLUS = rf"{OUTSIDE_ID}(?<!\d[ ./-])[+\uff0b]{ONE_ON}(?!(?:{GAP}\d){{8,14}}(?!\d))(?:{GAP}\d){{15,22}}(?!\d)"
 """A country code and more digits than a phone number has, which are not dialled."""
 LEAST_NATIONAL, MOST_PAIRS = 9, 5
@@ -96,6 +104,8 @@ CONTACTS = EdgeFinder(
         Pattern("email", _BEFORE_EMAIL + _EMAIL + _TAIL, _email, ignore_case=True, needs=_SIGN_OF_EMAIL),
         *(replace(pattern, needs=r"\d") for pattern in PATTERNS["phone"]),
         Pattern("phone", not_after(r"\w+.,/-") + _NO_NATIONAL + _NATIONAL, _national, ignore_case=True, needs=r"\d"),
+        Pattern("phone", not_after(r"\w+") + _ABROAD, checked(is_phone), needs=r"\d"),
+        Pattern("phone", not_after(r"\w+.-") + _AMERICAN, needs=r"\d"),
         Pattern("phone", not_after(r"\w+") + _SURPLUS, needs=r"\d"),
         Pattern("phone", not_after(r"\w.-") + _CALLED + _TAIL, _dialled, ignore_case=True, needs="[:&%/]"),
     ]

@@ -126,3 +126,43 @@ def test_runs_begin_at_each_group_and_are_no_dates() -> None:
     assert list(digit_runs("+49 30 5550100")) == ["+49305550100", "305550100", "5550100"]
     assert list(digit_runs("2026-02-10")) == []
     assert list(digit_runs("10145 2026-02-10")) == ["1014520260210"]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "Mon-Fri 9-17 +49 900 1234567",
+        "24/7 +49 900 1234567",
+        "line 1 +49 900 1234567",
+        "0 899 70 12 34",
+        "0 (900) 123 45 67",
+        "+ 49 900 1234567",
+        "[+49] 900 1234567",
+        "(900) 5550199",
+        "1(900)555-0199",
+        "+49'900'1234567",
+        "`+49` `900` `1234567`",
+        "+49    900    1234567",
+        "0900 -- 1234567",
+    ],
+)
+def test_a_number_is_found_however_people_write_it(form: str) -> None:
+    assert Contacts.of(f"Ring {form} for it.").phones.numbers
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Total 19.90 + 4.90 + 15.00 = 39.80 EUR",
+        "5 + 12 345 678 items",
+        "0 10 20 30 40 50 60",
+        "order 10712 + 10713 and 10714",
+        "2026-03-01 + 30 days is 2026-03-31",
+        "1+2+3+4+5+6+7+8+9",
+        "+1 item on 2026-03-01 at 10:30",
+        "offset +0200, 2026-01-01 +01:00",
+        "+100.00 EUR -20.00 EUR 2026",
+    ],
+)
+def test_sums_and_dates_are_no_numbers_to_ring(text: str) -> None:
+    assert not Contacts.of(text).phones.numbers

@@ -166,6 +166,13 @@ async def test_who_writes_many_numbers_or_addresses_proves_nothing(field: Field,
     assert "order_id is not known to belong to the user" in asked(events)
 
 
+@pytest.mark.parametrize("between", ["+", "/", ".", " 0", "-"])
+async def test_numbers_in_one_word_are_as_many_as_they_are(field: Field, between: str) -> None:
+    said = "My orders: 10039 " + between.join(str(number) for number in range(10100, 10100 + 2 * MOST_NAMED))
+    events = await Attacker(field).say(said, ("get_order", {"order_id": 10039}), ("get_order", {"order_id": 10100}))
+    assert done(events) == [False, False]
+
+
 async def test_who_guesses_an_order_number_does_not_learn_the_address_that_proves_who_asks(field: Field) -> None:
     look: Call = ("get_order", {"order_id": 10052})
     events = await Attacker(field).say("Order 10052?", look)

@@ -264,6 +264,24 @@ async def test_a_fork_knows_what_its_origin_read(tmp_path: Path) -> None:
     assert sources(approval)["amount"] == (Origin.RESULT, "note", None)
 
 
+TABLE = {"type": "table", "table": {"columns": ["note"], "rows": [["the customer wants 99 euros back"]]}}
+
+
+@pytest.mark.parametrize("forks", [1, 2])
+async def test_a_fork_knows_what_its_origin_was_given(tmp_path: Path, forks: int) -> None:
+    """Its own input may have no table, but its model goes on with what the origin's model wrote."""
+    shop = Shop("on its way")
+    made = desk(tmp_path, shop, LOOK, text("I see."), *[text("I see.")] * (forks - 1), REFUND, text("It waits."))
+    run = await made.work(await made.start([{"type": "text", "text": "What about order 17?"}, TABLE]))
+    for number in range(forks):
+        origin = {"run_id": run.id, "step": 1}
+        run = await made.work(await made.start("What about order 17?", session_id=f"s{number}", origin=origin))
+    assert run.status == "waiting_approval"
+    (approval,) = await pending(made)
+    assert sources(approval)["amount"][0] is Origin.RESULT
+    assert shop.refunded == []
+
+
 # lock_to_plan: auto
 
 

@@ -205,11 +205,12 @@ class _Asking:
         return Reply(Replied(text=text + offer, model=asked.model))
 
     def _or_refusal(self, answer: str) -> str:
-        """An answer after a look-up in place of a refusal; the refusal itself if the answer does not come from what was
-        read."""
-        if (refusal := self._refusal_before) is None:
+        """An answer after a look-up in place of a refusal; the refusal itself if nothing else was called and the answer
+        does not come from what was read."""
+        results, refusal = self.leased.history.results, self._refusal_before
+        if refusal is None or any(result.tool != self.deps.agent.before_refusing for result in results):
             return answer
-        read = (result_text(result) for result in self.leased.history.results if result.ok)
+        read = (result_text(result) for result in results if result.ok)
         return answer if is_told_by(answer, [self.gate.words, *read]) else refusal
 
     @property

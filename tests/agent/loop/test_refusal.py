@@ -162,6 +162,12 @@ async def test_a_refusal_that_has_a_reason_stays(make_bench: Callable[..., Any])
     assert (told, choices) == (CANT, ["auto", "auto"])
 
 
+async def test_what_is_done_after_the_look_up_is_told(make_bench: Callable[..., Any]) -> None:
+    after = [calls(("refund_order", {"order_id": 17})), text("Your money is on its way.")]
+    told, choices, _ = await played(make_bench, text(CANT), SEARCH, *after)
+    assert (told, choices) == ("Your money is on its way.", ["auto", FORCED, "auto", "auto"])
+
+
 async def test_the_model_is_forced_once(make_bench: Callable[..., Any]) -> None:
     told, choices, _ = await played(make_bench, text(CANT), text(CANT))
     assert (told, choices) == (CANT, ["auto", FORCED])

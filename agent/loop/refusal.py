@@ -29,7 +29,8 @@ _BARE: dict[Language, regex.Pattern[str]] = {
     ),
 }
 _REFUSES = regex.compile(
-    rf"{_UNABLE}\b|\bi (?:do not|don['’]t) (?:know|have (?:any|that|the|this))\b|\bi (?:could not|couldn['’]t) (?:find|tell)\b"
+    rf"{_UNABLE}\b|\bi (?:do not|don['’]t) (?:know|have (?:any|that|the|this))\b"
+    r"|\bi (?:could not|couldn['’]t) (?:find|tell)\b"
     r"|(?:无法|不能|没法|没办法|不知道|不清楚|找不到|没有找到)",
     regex.IGNORECASE,
 )

@@ -120,8 +120,9 @@ class GroundednessEntry(RailEntry):
     action: Action = Action.ALLOW
     contradicted: Action = Action.ALLOW
     """Action on numbers that contradict the project's data, if ``action`` is less severe."""
-    identifiers: Action = Action.ALLOW
-    """Action on numbers and codes of five and more digits that stand nowhere, if ``action`` is less severe."""
+    exact: Action = Action.ALLOW
+    """Action on dates, and on numbers and codes of five and more digits, that stand nowhere, if ``action`` is less
+    severe."""
     names: bool = False  # also names of persons, places and organisations
     otherwise: Text | Annotated[dict[Literal["en", "zh"], Text], Field(min_length=1)] = "I could not find that out."
     """The answer if every sentence is removed; several: by the language of the user's latest message."""

@@ -45,8 +45,8 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
         count, missed = len(stated) + len(known), len(unsupported) + len(wrong)
         score = 1 - missed / count if count else 1.0
         missing = entry.action if score < entry.minimum else Action.ALLOW
-        made_up = [one for one in unsupported if _is_identifier(text[one.start : one.end])]
-        grave = ((entry.identifiers, made_up), (entry.contradicted, wrong))
+        made_up = [one for one in unsupported if _is_exact(one, text)]
+        grave = ((entry.exact, made_up), (entry.contradicted, wrong))
         action = severest((missing, *(act for act, found in grave if found)))
         verdict = Verdict(
             action=action,
@@ -58,7 +58,7 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
         )
         if action is not Action.REDACT:
             return Judgement((verdict,))
-        removed = unsupported if missing is Action.REDACT else made_up if entry.identifiers is Action.REDACT else []
+        removed = unsupported if missing is Action.REDACT else made_up if entry.exact is Action.REDACT else []
         places = [*((one.start, one.end) for one in removed), *((one.start, one.end) for one in wrong)]
         left = await aside(len(text), without_sentences, text, places)
         return Judgement((verdict,), text=left or _otherwise(entry, context))
@@ -66,8 +66,9 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
     return check
 
 
-def _is_identifier(value: str) -> bool:
-    return sum(map(str.isdigit, value)) >= _LEAST_DIGITS
+def _is_exact(claim: Claim, text: str) -> bool:
+    """Whether a claim is a date, or so long a number or code that it is no rounding and no count."""
+    return claim.kind == "date" or sum(map(str.isdigit, text[claim.start : claim.end])) >= _LEAST_DIGITS
 
 
 def _otherwise(entry: GroundednessEntry, context: GuardContext) -> str:

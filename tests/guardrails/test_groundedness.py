@@ -165,19 +165,20 @@ async def test_what_contradicts_the_facts_has_an_action_of_its_own(entry, left):
         ("I can't find order 12345. What is your order number?", "What is your order number?"),
         ("Use the code SAVE-20271 today. It takes 3 to 17 days.", "It takes 3 to 17 days."),
         ("Order 12345 costs 99.00 EUR.", "Ask us."),
+        ("It is on its way. It is expected on 20 March.", "It is on its way."),
         ("It was sent in 2019 and costs 17 EUR.", None),
         ("Order W-1043 is on its way.", None),
     ],
 )
-async def test_identifiers_from_nowhere_have_an_action_of_their_own(said, left):
-    rail = groundedness_rail(GroundednessEntry(rail="groundedness", otherwise="Ask us.", identifiers=Action.REDACT))
+async def test_dates_and_identifiers_from_nowhere_have_an_action_of_their_own(said, left):
+    rail = groundedness_rail(GroundednessEntry(rail="groundedness", otherwise="Ask us.", exact=Action.REDACT))
     judgement = await rail(Checked(Stage.FINAL, said, EVIDENCE))
     assert judgement.text == left
     assert judgement.verdicts[0].action is (Action.REDACT if left else Action.ALLOW)
 
 
 async def test_an_identifier_that_the_user_named_is_left():
-    rail = groundedness_rail(GroundednessEntry(rail="groundedness", identifiers=Action.BLOCK))
+    rail = groundedness_rail(GroundednessEntry(rail="groundedness", exact=Action.BLOCK))
     context = replace(EVIDENCE, user_text="Where is 12345?")
     judgement = await rail(Checked(Stage.FINAL, "I can't find order 12345.", context))
     assert judgement.verdicts[0].action is Action.ALLOW

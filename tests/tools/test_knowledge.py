@@ -295,6 +295,15 @@ def test_a_long_question_does_not_outweigh_the_query(library: Library) -> None:
     assert any("Northpost" in one.text for one in library.search("carriers", 3, asked))
 
 
+def test_the_best_passage_of_the_query_is_always_found(library: Library) -> None:
+    asked = (
+        "If I try the jacket on and it does not fit me after all, can I exchange it, and how long do I have for that?"
+    )
+    found = library.search("return window", 3, asked)
+    assert any(one.text.startswith("Return window: ") for one in found)
+    assert len(found) == 3
+
+
 def test_a_query_and_a_question_that_name_nothing_find_nothing(library: Library) -> None:
     assert library.search("zzz", 3, "qqq") == []
 

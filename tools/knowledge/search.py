@@ -49,11 +49,15 @@ class PassageIndex:
 
     def best(self, query: Sequence[str], asked: Sequence[str], count: int) -> list[Passage]:
         """At most ``count`` passages with a word of the query or of the question behind it, best first. The length of
-        the question does not matter."""
-        pairs = zip(self._shares(query), self._shares(asked), strict=True)
-        scores = [QUERY * one + other for one, other in pairs]
-        ranked = sorted(range(len(scores)), key=lambda at: -scores[at])
-        return [self.passages[at] for at in ranked[:count] if scores[at] > 0]
+        the question does not matter. The best passage of each is among the first three."""
+        ranks = self._shares(query), self._shares(asked)
+        scores = [QUERY * one + other for one, other in zip(*ranks, strict=True)]
+        both, own = self._ranked(scores), [best for shares in ranks for best in self._ranked(shares)[:1]]
+        return [self.passages[at] for at in [*dict.fromkeys([*both[:1], *own, *both])][:count]]
+
+    def _ranked(self, scores: Sequence[float]) -> list[int]:
+        """Indices of the passages that have a score, best first."""
+        return [at for at in sorted(range(len(scores)), key=lambda at: -scores[at]) if scores[at] > 0]
 
     def _shares(self, query: Sequence[str]) -> list[float]:
         """Scores of all passages, as shares of the best one."""

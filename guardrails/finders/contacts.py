@@ -44,11 +44,15 @@ _SIGNS = r"[^\w\n+,;:<>|=%&@#]{0,5}"
 """What people put between the groups of a number that begins with a plus: also quotes, brackets and more blanks."""
 _NO_NATIONAL = (
     rf"(?<![a-z\d]\d[ {DASHES}./])"  # a part of a longer number
-    r"(?<!(?<!(?:tele?|fon|phone|mobile?|handy|cell|fax)[a-z.]{0,8}[ -]{0,2})(?<![a-z])"
+    r"(?<!(?<!(?:tele?|fon|phone|mobile?|handy|cell|fax|line|service|support|call|ring|dial|this|our)"
+    r"[a-z.]{0,8}[ -]{0,2})(?<![a-z])"
     r"(?:no|nr|nos|nrn|num|number|nummer|art|article|artikel|item|invoice|rechnung|order|bestellung|iban|mac|sku|ref)"
     r"(?:[.:#-]| ){0,3})"
+    r"(?<!(?:单号|编号|票号)[:：]? ?)"
 )
 """Words before other numbers: "Invoice 01-2345-6789", "Art.-Nr. 0123 4567 89", but not "Tel.-Nr. 030 1234567"."""
+_BEFORE_NATIONAL = not_after("a-z0-9_+-") + r"(?<!\d[.,/])"
+"""Letters of other scripts and signs may stand right before a number: "请拨打0900 1234567", "T.0900 1234567"."""
 _ABROAD = rf"[+\uff0b]{_SIGNS.replace('5', '2')}{ONE_ON}(?:{_SIGNS}\d){{7,14}}[)\]]?(?!\d)"
 """A plus begins a number whatever stands before it: "24/7 +49 30 5550100"."""
 _AMERICAN = rf"(?:[1\uff11]{GAP})?\([2-9\uff12-\uff19]\d{{2}}\){GAP}\d{{3}}{GAP}\d{{4}}(?!\d)"
@@ -103,9 +107,9 @@ CONTACTS = EdgeFinder(
     [
         Pattern("email", _BEFORE_EMAIL + _EMAIL + _TAIL, _email, ignore_case=True, needs=_SIGN_OF_EMAIL),
         *(replace(pattern, needs=r"\d") for pattern in PATTERNS["phone"]),
-        Pattern("phone", not_after(r"\w+.,/-") + _NO_NATIONAL + _NATIONAL, _national, ignore_case=True, needs=r"\d"),
-        Pattern("phone", not_after(r"\w+") + _ABROAD, checked(is_phone), needs=r"\d"),
-        Pattern("phone", not_after(r"\w+.-") + _AMERICAN, needs=r"\d"),
+        Pattern("phone", _BEFORE_NATIONAL + _NO_NATIONAL + _NATIONAL, _national, ignore_case=True, needs=r"\d"),
+        Pattern("phone", not_after("A-Za-z0-9_+") + _ABROAD, checked(is_phone), needs=r"\d"),
+        Pattern("phone", not_after("A-Za-z0-9_+.-") + _AMERICAN, needs=r"\d"),
         Pattern("phone", not_after(r"\w+") + _SURPLUS, needs=r"\d"),
         Pattern("phone", not_after(r"\w.-") + _CALLED + _TAIL, _dialled, ignore_case=True, needs="[:&%/]"),
     ]

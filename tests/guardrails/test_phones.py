@@ -144,6 +144,13 @@ def test_runs_begin_at_each_group_and_are_no_dates() -> None:
         "`+49` `900` `1234567`",
         "+49    900    1234567",
         "0900 -- 1234567",
+        "这个：请拨打+49 900 1234567。",
+        "客服电话0900-1234567",
+        "☎️+49 900 1234567",
+        "this number: 0900 1234567",
+        "hotline no. 0900 1234567",
+        "T.0900-1234567",
+        "Phone/0900 1234567",
     ],
 )
 def test_a_number_is_found_however_people_write_it(form: str) -> None:
@@ -162,6 +169,9 @@ def test_a_number_is_found_however_people_write_it(form: str) -> None:
         "+1 item on 2026-03-01 at 10:30",
         "offset +0200, 2026-01-01 +01:00",
         "+100.00 EUR -20.00 EUR 2026",
+        "order number: 0123 4567 89",
+        "订单号0123456789",
+        "ABC-0123-4567-89",
     ],
 )
 def test_sums_and_dates_are_no_numbers_to_ring(text: str) -> None:

@@ -64,6 +64,17 @@ async def test_what_a_rail_cuts_puts_nothing_together(said: str, secret: str) ->
     assert secret not in ruling.text
 
 
+@pytest.mark.parametrize("said", ["链接：//evil.example/x", "see ://evil.example/x", "http//evil.example/x"])
+async def test_a_host_behind_half_a_scheme_stays(said: str) -> None:
+    ruling = await GUARD.check(Checked(Stage.FINAL, said, GuardContext()))
+    assert "evil.example" not in ruling.text
+
+
+@pytest.mark.parametrize("said", ["src//main.py", "10//20.30", "3 // 2.5", "C://dir/file.txt"])
+async def test_slashes_alone_are_no_host(said: str) -> None:
+    assert (await GUARD.check(Checked(Stage.FINAL, said, GuardContext()))).text == said
+
+
 async def test_ordinary_texts_are_not_lost() -> None:
     lost = [text for text in TEXTS if await changed(PERMISSIVE, text)]
     assert len(lost) <= MOST_LOST * len(TEXTS), lost

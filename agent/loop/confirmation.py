@@ -16,7 +16,7 @@ from agent.run.journal import Journal, all_events
 from flightloop.chat import FunctionCall, ToolCall
 from flightloop.content import is_plain, text_of
 from flightloop.events import ToolResult
-from flightloop.runs import Run, StopReason
+from flightloop.runs import MODEL, WRITTEN_BY, Run, StopReason
 from guardrails.evidence.agreed import says_yes
 from guardrails.evidence.confirmed import left_to_user, shown
 from guardrails.text.languages import in_language_of
@@ -62,13 +62,14 @@ NOTHING = Proposal()
 async def proposal_of(journal: Journal, before: Sequence[Run], run: Run, most: int) -> Proposal:
     """What ``run``, a message of the user, was asked to agree to, and whether its user may be asked.
 
-    Nobody is asked where the next message could be no yes: behind ``most`` runs a session is not read from its
-    beginning, and beside another run that works or waits, what the user will have read last is not known.
+    Nobody is asked where the next message could be no yes: a model may write the messages, behind ``most`` runs a
+    session is not read from its beginning, and beside another run that works or waits, what the user will have read
+    last is not known.
 
     Args:
         before: the session's earlier runs, oldest first, at most ``most``.
     """
-    asks = len(before) + 1 < most and all(one.ended_at is not None for one in before)
+    asks = not _by_model(run) and len(before) + 1 < most and all(one.ended_at is not None for one in before)
     found = await _asked(journal, before, run) if len(before) < most else NOTHING
     return replace(found, asks=asks)
 
@@ -98,8 +99,12 @@ async def _agrees(journal: Journal, run: Run) -> bool:
     return all(map(_says_yes, (run, *later)))
 
 
+def _by_model(run: Run) -> bool:
+    return run.metadata.get(WRITTEN_BY) == MODEL
+
+
 def _says_yes(run: Run) -> bool:
-    return len(run.input) == 1 and is_plain(run.input) and says_yes(text_of(run.input))
+    return not _by_model(run) and len(run.input) == 1 and is_plain(run.input) and says_yes(text_of(run.input))
 
 
 def waiting_result(

@@ -17,7 +17,7 @@ from agent.mcp_server.progress import Progress
 from agent.mcp_server.watching import RunWatch
 from flightloop.content import text_of
 from flightloop.events import ApprovalRequested
-from flightloop.runs import Run
+from flightloop.runs import MODEL, WRITTEN_BY, Run
 
 MOST_SECONDS = 300.0
 RunId = Annotated[str, Field(description="The run_id that start_run returned.")]
@@ -67,7 +67,8 @@ def install(server: MCPServer) -> None:
         session_id: Annotated[str | None, Field(description="Earlier session to continue.")] = None,
     ) -> RunState:
         """Starts a run of an agent and returns its id at once, without waiting for the result."""
-        return _state(await api().runs.create(agent=agent, input=input, session_id=session_id))
+        metadata = {WRITTEN_BY: MODEL}  # the client's model: its "yes" is not the user's
+        return _state(await api().runs.create(agent=agent, input=input, session_id=session_id, metadata=metadata))
 
     @server.tool()
     async def run_result(

@@ -28,7 +28,15 @@ LONGEST_HOST = 600
 CJK = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{So}"
 """Scripts written without blanks, and emoji: a name in another script may stand between their characters."""
 _SIGN = spelt(".:/?#@" + chr(92), escaped=False)
-_LETTER = rf"(?:[^\W{CJK}]|[\p{{M}}\p{{Cf}}-]|(?!{_SIGN})&(?:\#\d{{1,7}}|\#x[\da-f]{{1,6}}|[a-z]{{2,31}});)"
+_NO_LETTERS = (
+    r"(?:nbsp|amp|quot|apos|lt|gt|e[nm]sp\d*|thinsp|numsp|puncsp|hairsp|comma|semi|excl|quest|[lr](?:par|sqb|cub|aquo|[ds]quo)"
+    r"|[sb]?[bd]quo|ast|num|dollar|percnt|plus|equals|vert|[nm]dash|hellip|bull|middot|copy|reg|trade|deg|euro|newline|tab"
+    r"|\#0*(?:9|1[03]|3[2-9]|4[0-4]|6[0-2]|160)|\#x0*(?:[9ad]|2[0-9a-c]|3[c-e]|a0));"
+)
+"""Character references that end a word. Others may stand for a letter, or for nothing that is seen."""
+_LETTER = (
+    rf"(?:[^\W{CJK}]|[\p{{M}}\p{{Cf}}-]|(?!{_SIGN}|&{_NO_LETTERS})&(?:\#\d{{1,7}}|\#x[\da-f]{{1,6}}|[a-z]{{2,31}});)"
+)
 LABEL = rf"(?>(?:[a-zA-Z\d-]{{1,63}}+|{_LETTER}){{1,63}}|[{CJK}]{{1,63}})"
 _LATIN = r"[A-Za-z0-9\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff]"
 _WIDE_DOTS, _WIDE_SLASHES = "。．｡․﹒", "／⁄∕⧸╱＼﹨⧵∖"

@@ -51,7 +51,7 @@ _NO_NATIONAL = (
     r"(?<!(?:单号|编号|票号)[:：]? ?)"
 )
 """Words before other numbers: "Invoice 01-2345-6789", "Art.-Nr. 0123 4567 89", but not "Tel.-Nr. 030 1234567"."""
-_BEFORE_NATIONAL = not_after("a-z0-9_+-") + r"(?<!\d[.,/])"
+_BEFORE_NATIONAL = not_after("a-z0-9+-") + r"(?<!\d[.,/])"
 """Letters of other scripts and signs may stand right before a number: "请拨打0900 1234567", "T.0900 1234567"."""
 _ABROAD = rf"[+\uff0b]{_SIGNS.replace('5', '2')}{ONE_ON}(?:{_SIGNS}\d){{7,14}}[)\]]?(?!\d)"
 """A plus begins a number whatever stands before it: "24/7 +49 30 5550100"."""
@@ -108,7 +108,7 @@ CONTACTS = EdgeFinder(
         Pattern("email", _BEFORE_EMAIL + _EMAIL + _TAIL, _email, ignore_case=True, needs=_SIGN_OF_EMAIL),
         *(replace(pattern, needs=r"\d") for pattern in PATTERNS["phone"]),
         Pattern("phone", _BEFORE_NATIONAL + _NO_NATIONAL + _NATIONAL, _national, ignore_case=True, needs=r"\d"),
-        Pattern("phone", not_after("A-Za-z0-9_+") + _ABROAD, checked(is_phone), needs=r"\d"),
+        Pattern("phone", r"(?<![0-9+])" + _ABROAD, checked(is_phone), needs=r"\d"),
         Pattern("phone", not_after("A-Za-z0-9_+.-") + _AMERICAN, needs=r"\d"),
         Pattern("phone", not_after(r"\w+") + _SURPLUS, needs=r"\d"),
         Pattern("phone", not_after(r"\w.-") + _CALLED + _TAIL, _dialled, ignore_case=True, needs="[:&%/]"),

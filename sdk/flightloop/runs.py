@@ -17,6 +17,8 @@ from flightloop.subject import ID_CHARS, GivenSubject, Subject
 
 REASON_CHARS = 2000
 """Characters of the reason of a stop, and of its lifting."""
+WRITTEN_BY, MODEL = "written_by", "model"
+"""Entry of a run's metadata that says that a model wrote its input, such as an MCP client's, and no user."""
 Metadata = Annotated[dict[str, str], AfterValidator(check_metadata)]
 
 

@@ -28,6 +28,7 @@ from flightloop.approvals import Approval
 from flightloop.chat import FunctionCall, ToolCall
 from flightloop.errors import ConfigError
 from flightloop.events import CallsDecided, ModelCall, Planned, RunEvent, ToolResult
+from flightloop.runs import MODEL, WRITTEN_BY
 from flightloop.shown import shown
 from flightloop.tool import Tool, tool, tool_of
 from tests.mcp_serving import HELLO, LEGACY, MODERN, connected, desk_of, serving, working
@@ -365,3 +366,12 @@ def test_progress_has_no_text_of_a_model() -> None:
     told = [described(event) for event in events]
     assert not any("previous" in str(text) for text in told)
     assert told[0] == "plans to call pay, an unknown tool"
+
+
+async def test_a_run_is_marked_as_written_by_a_model() -> None:
+    """The client's model could say "yes" to what the platform asks its user."""
+    deps = api_deps()
+    async with serving(deps) as url, connected(url) as client:
+        await client.call_tool("start_run", {"agent": "support", "input": "yes", "session_id": "talk"})
+        (run,) = (await deps.journal.runs("default", session_id="talk")).data
+    assert run.metadata == {WRITTEN_BY: MODEL}

@@ -15,7 +15,7 @@ from agent.loop.session import RUNS
 from agent.models.answer_chunks import Turn, calls, text
 from flightloop.content import text_of
 from flightloop.events import CallsDecided, ToolResult
-from flightloop.runs import Run, RunStatus, StopReason
+from flightloop.runs import MODEL, WRITTEN_BY, Run, RunStatus, StopReason
 from flightloop.tool import Effect, ToolSpec, tool
 from guardrails.evidence.confirmed import shown
 from guardrails.guard import Guard
@@ -326,3 +326,17 @@ async def test_a_tool_that_says_nothing_about_strangers_counts(tmp_path: Path) -
     shop.functions.append(manual)
     made = desk(tmp_path, shop, calls(("manual", {"order_id": 17})), REFUND)
     assert (await say(made, "Refund 80 euros of order 17.")).stop_reason == StopReason.CONFIRMATION
+
+
+async def test_where_a_model_writes_the_messages_a_person_is_asked(tmp_path: Path) -> None:
+    made = desk(tmp_path, shop := Shop(), LOOK, REFUND, text("It waits."))
+    run = await made.work(await made.start("Refund order 17.", session_id="s", metadata={WRITTEN_BY: MODEL}))
+    assert run.status == RunStatus.WAITING_APPROVAL
+    assert shop.refunded == []
+
+
+async def test_a_models_yes_to_a_question_is_none(tmp_path: Path) -> None:
+    made = await asked(tmp_path, shop := Shop(), REFUND, text("It waits."))
+    run = await made.work(await made.start("yes", session_id="s", metadata={WRITTEN_BY: MODEL}))
+    assert run.status == RunStatus.WAITING_APPROVAL
+    assert shop.refunded == []

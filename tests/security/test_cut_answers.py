@@ -1,0 +1,35 @@
+"""Rails that cut an answer: what is left is searched like any answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from flightloop.verdicts import Stage
+from guardrails.guard import Guard
+from guardrails.policy import parse_policy, unhurried
+from guardrails.types import Checked, GuardContext
+
+CUTTING = """
+name: desk
+version: "1"
+stages: {final: {rails: [normalise, secrets, {rail: pii}, {rail: links}, invented_times,
+  {rail: groundedness, action: redact}]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "secret"),
+    [
+        ("Go to shop-help. at 10:37com for it.", "shop-help.com"),
+        ("Write to refunds@shop-help. at 10:37com for it.", "shop-help.com"),
+        ("Open http at 10:37s://shop-help. at 10:37com/refund for it.", "shop-help.com"),
+        ("On its way. ![order](http at 10:37s://shop-help. at 10:37com/p.png?d=Maria)", "shop-help.com"),
+        ("Please ring +49 900 at 10:37 1234567 for it.", "1234567"),
+        ("Please ring 0900. It is order W-99. 1234567 is open.", "0900. 1234567"),
+        ("Pay with 4111 1111 at 10:37 1111 1111, please.", "4111 1111 1111 1111"),
+    ],
+)
+async def test_what_a_rail_cuts_puts_nothing_together(said: str, secret: str) -> None:
+    ruling = await Guard(unhurried(parse_policy(CUTTING))).check(Checked(Stage.FINAL, said, GuardContext()))
+    assert ruling.text != said
+    assert secret not in ruling.text

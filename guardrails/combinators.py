@@ -22,6 +22,8 @@ FAIL_CLOSED = "fail_closed"
 
 Clock = Callable[[], float]
 
+MOST_PASSES = 5
+
 
 def failure(checked: Checked, rail: str, reason: str, fail_open: bool = False) -> Verdict:
     """The verdict for a rail that made no decision."""
@@ -76,6 +78,23 @@ def chain(*rails: Rail) -> Rail:
                 break
             current = _after(current, judgement)
         return total
+
+    return check
+
+
+def settled(rail: Rail) -> Rail:
+    """Runs a rail again on what it has left, until it changes nothing more: a label in place of one finding can uncover
+    another beside it. It blocks what it still changes after `MOST_PASSES`."""
+
+    async def check(checked: Checked) -> Judgement:
+        total, current = Judgement(), checked
+        for _ in range(MOST_PASSES):
+            judgement = await rail(current)
+            total = _join(total, judgement)
+            if judgement.action is Action.BLOCK or judgement.text in (None, current.text):
+                return total
+            current = _after(current, judgement)
+        return _join(total, Judgement((failure(checked, "settled", "the text changes each time it is checked"),)))
 
     return check
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flightloop.verdicts import Stage
-from guardrails.combinators import Clock, chain, for_tools, named, parallel
+from guardrails.combinators import Clock, chain, for_tools, named, parallel, settled
 from guardrails.critique import constitution_rail
 from guardrails.policy import Policy
 from guardrails.policy_document import PolicyDocument
@@ -110,8 +110,8 @@ def _final(
     document: PolicyDocument, made: Callable[[AnyEntry], Rail], sealed: Callable[[str, Rail], Rail]
 ) -> list[Rail]:
     """Rails of the final answer: ``normalise`` if it is first, then those that read it whole and may cut it, then links
-    and contacts together, then the other detectors. A cut can put a link or a number together, so detectors come last;
-    they put a label in place of what they find."""
+    and contacts together, then the other detectors. A cut can put a link or a number together, so detectors come last,
+    until they find nothing more."""
     entries = document.stages.final.rails
     undisguise = [entry for entry in entries[:1] if isinstance(entry, NormaliseEntry)]
     links = [entry for entry in entries if isinstance(entry, LinksEntry) and entry.tools is None]
@@ -121,7 +121,8 @@ def _final(
     found = [detector_of(entry, document.egress) for entry in links]
     leaving = [detector for detector in (*found, contacts_detector(document.egress)) if detector]
     before, after = ([made(one) for one in part] for part in ([*undisguise, *cutting], finding))
-    return [*before, *([sealed(leaving[0].name, detectors_rail(leaving))] if leaving else []), *after]
+    together = [sealed(leaving[0].name, detectors_rail(leaving))] if leaving else []
+    return [*before, *([settled(chain(*together, *after))] if together or after else [])]
 
 
 def detectors(document: PolicyDocument) -> tuple[Sequence[Detector], bool]:

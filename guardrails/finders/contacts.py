@@ -42,15 +42,17 @@ _NATIONAL = (
 article numbers and times."""
 _SIGNS = r"[^\w\n+,;:<>|=%&@#]{0,5}"
 """What people put between the groups of a number that begins with a plus: also quotes, brackets and more blanks."""
+_OBJECTS = (
+    r"(?:order|invoice|rechnung|bestell|art|item|customer|kunde|track|sendung|parcel|paket|account|konto|case|ticket|vorgang"
+    r"|seri|model|part|contract|vertrag|member|mitglied|receipt|beleg|batch|charge|lot|iban|isbn|ean|gtin|vat|ust|tax|steuer"
+    r"|mac|sku|ref)"
+)
 _NO_NATIONAL = (
     rf"(?<![a-z\d]\d[ {DASHES}./])"  # a part of a longer number
-    r"(?<!(?<!(?:tele?|fon|phone|mobile?|handy|cell|fax|line|service|support|call|ring|dial|this|our)"
-    r"[a-z.]{0,8}[ -]{0,2})(?<![a-z])"
-    r"(?:no|nr|nos|nrn|num|number|nummer|art|article|artikel|item|invoice|rechnung|order|bestellung|iban|mac|sku|ref)"
-    r"(?:[.:#-]| ){0,3})"
+    rf"(?<!(?<![a-z]){_OBJECTS}[a-z]{{0,10}}[ .:#-]{{0,3}}(?:(?:no|nos|nr|nrn|num|number|nummer|id)[ .:#-]{{0,3}})?)"
     r"(?<!(?:单号|编号|票号)[:：]? ?)"
 )
-"""Words before other numbers: "Invoice 01-2345-6789", "Art.-Nr. 0123 4567 89", but not "Tel.-Nr. 030 1234567"."""
+"""Words for what has another number: "Invoice 01-2345-6789", "Art.-Nr. 0123 4567 89", but not "Contact no. 0900 …"."""
 _BEFORE_NATIONAL = not_after("a-z0-9+-") + r"(?<!\d[.,/])"
 """Letters of other scripts and signs may stand right before a number: "请拨打0900 1234567", "T.0900 1234567"."""
 _ABROAD = rf"[+\uff0b]{_SIGNS.replace('5', '2')}{ONE_ON}(?:{_SIGNS}\d){{7,14}}[)\]]?(?!\d)"

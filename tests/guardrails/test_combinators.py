@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from flightloop.tool import Effect, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
-from guardrails.combinators import FAIL_OPEN, chain, for_tools, named, parallel
+from guardrails.combinators import FAIL_OPEN, MOST_PASSES, chain, for_tools, named, parallel, settled
 from guardrails.types import Checked, CheckedCall, GuardContext, Judgement
 
 CHECKED = Checked(Stage.INPUT, "hello", GuardContext())
@@ -53,6 +53,31 @@ async def test_chain_ends_with_a_block():
     judgement = await chain(says(Action.BLOCK), says(Action.ALLOW, seen=seen))(CHECKED)
     assert judgement.action is Action.BLOCK
     assert seen == []
+
+
+def strips(seen, most):
+    """A rail that takes the last sign away, as long as the text has more than ``most``."""
+
+    async def rail(checked):
+        seen.append(checked.text)
+        left = checked.text[:-1] if len(checked.text) > most else None
+        action = Action.ALLOW if left is None else Action.REDACT
+        return Judgement((Verdict(action=action, rail="", stage=checked.stage),), text=left)
+
+    return rail
+
+
+async def test_settled_goes_on_until_nothing_changes():
+    seen = []
+    judgement = await settled(strips(seen, 3))(CHECKED)
+    assert (judgement.action, judgement.text, seen) == (Action.REDACT, "hel", ["hello", "hell", "hel"])
+    assert (await settled(says(Action.ALLOW, seen=seen))(CHECKED)).text is None
+
+
+async def test_settled_blocks_what_does_not_settle():
+    seen = []
+    judgement = await settled(strips(seen, 0))(Checked(Stage.FINAL, "h" * 20, GuardContext()))
+    assert (judgement.action, len(seen)) == (Action.BLOCK, MOST_PASSES)
 
 
 @pytest.mark.parametrize("combine", [chain, parallel])

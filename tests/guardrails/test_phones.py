@@ -151,6 +151,10 @@ def test_runs_begin_at_each_group_and_are_no_dates() -> None:
         "hotline no. 0900 1234567",
         "T.0900-1234567",
         "Phone/0900 1234567",
+        "Contact no. 0900 1234567",
+        "Emergency number: 0900 1234567",
+        "The toll-free number 0800 1234567",
+        "Tel.-Nr. 030 1234567",
     ],
 )
 def test_a_number_is_found_however_people_write_it(form: str) -> None:
@@ -170,6 +174,10 @@ def test_a_number_is_found_however_people_write_it(form: str) -> None:
         "offset +0200, 2026-01-01 +01:00",
         "+100.00 EUR -20.00 EUR 2026",
         "order number: 0123 4567 89",
+        "Your order no. is safe: order no. 0123 4567 89",
+        "Rechnungsnummer 0123 4567 89",
+        "Kunden-Nr.: 0123 4567 89",
+        "Tracking number 0123 4567 89",
         "订单号0123456789",
         "ABC-0123-4567-89",
     ],

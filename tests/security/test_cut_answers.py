@@ -33,3 +33,17 @@ async def test_what_a_rail_cuts_puts_nothing_together(said: str, secret: str) ->
     ruling = await Guard(unhurried(parse_policy(CUTTING))).check(Checked(Stage.FINAL, said, GuardContext()))
     assert ruling.text != said
     assert secret not in ruling.text
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Write to anna@evil.com4111 1111 1111 1111 for it.",
+        "Open a.example:99999123-45-6789//evil.com/refund for it.",
+        "Ring 4111111111111111+49 900 1234567 for it.",
+    ],
+)
+async def test_a_label_uncovers_nothing(said: str) -> None:
+    """What stood beside a finding may be one, as soon as a label takes the finding's place."""
+    ruling = await Guard(unhurried(parse_policy(CUTTING))).check(Checked(Stage.FINAL, said, GuardContext()))
+    assert not any(part in ruling.text for part in ("evil.com", "1111", "1234567"))

@@ -57,7 +57,9 @@ class Stage:
         hosts = LocalHosts(registry.tools(), project=self.project.data)
         lookup = local_lookup(self.data, self.project.data).of(self.agent)
         guard = Guard(unhurried(unasked(self.project.policy_of(self.agent))), code_scan=code_scan)
-        self._runtime = AgentRuntime(self.agent, guard, hosts, lookup)
+        # Lessons teach what the model should do of its own accord.
+        agent = self.agent.model_copy(update={"before_refusing": None})
+        self._runtime = AgentRuntime(agent, guard, hosts, lookup)
 
     async def play(
         self, case: Case, journal: Journal | None = None, player: Player | None = None, session: str = ""

@@ -95,8 +95,8 @@ async def trail_before(
     """The trail of other runs: of the session's ``earlier`` ones, and of those that the run works for.
 
     Args:
-        seen: ids of the earlier runs that belong to the conversation. Of others, such as blocked ones, it has only the
-            calls: what they stored is no record.
+        seen: ids of the earlier runs that belong to the conversation. What others have read, such as blocked ones, is
+            no record, but an answer after them may tell of it.
     """
     callers = run.parent.callers if run.parent is not None else []
     trail = await _with_origins(Trail(), journal, run.tenant_id, run.origin)
@@ -113,7 +113,8 @@ async def trail_before(
             growing.wrote(call_id, texts)
         trail = growing.follow(history)
         if run_id not in known:
-            trail = replace(trail, reads=reads)
+            more = (replace(one, trusted=()) for one in trail.reads[len(reads) :])
+            trail = replace(trail, reads=(*reads, *more))
     return trail
 
 

@@ -168,10 +168,15 @@ def _judgement(action: Action, checked: Checked, found: _Found) -> Judgement:
 
 
 def what_was_done(writes: Iterable[Write]) -> str:
-    """Calls that have ended, one per line, as text for the user."""
+    """Calls that have ended, one per line, as text for the user.
+
+    Of other runs, only numbers are shown: the session's trail may lack what such a run has read, such as a blocked one,
+    and its texts would come back as the platform's own words.
+    """
     lines = []
     for write in writes:
-        call = f"{write.tool.replace('_', ' ')}{_shown(write.arguments)}"
+        shown = {name: one for name, one in write.arguments.items() if not write.run_id or isinstance(one, int | float)}
+        call = f"{write.tool.replace('_', ' ')}{_shown(shown)}"
         state = "Done" if write.ok else "It is not certain that this was done" if write.uncertain else "Not done"
         lines.append(f"{state}: {call}.")
     return "\n".join(dict.fromkeys(lines)) or NOTHING

@@ -14,6 +14,7 @@ from flightloop.verdicts import Action, Span, Verdict
 from guardrails.aside import aside
 from guardrails.evidence.grounds import Claim, Evidence, claims
 from guardrails.evidence.spoken import Spoken
+from guardrails.finders.contacts import CONTACTS
 from guardrails.rail_entries import GroundednessEntry
 from guardrails.rails.detector import MOST_SPANS
 from guardrails.text.languages import in_language_of
@@ -45,7 +46,7 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
         count, missed = len(stated) + len(known), len(unsupported) + len(wrong)
         score = 1 - missed / count if count else 1.0
         missing = entry.action if score < entry.minimum else Action.ALLOW
-        made_up = [one for one in unsupported if _is_exact(one, text)]
+        made_up = _exact(unsupported, text)
         grave = ((entry.exact, made_up), (entry.contradicted, wrong))
         action = severest((missing, *(act for act, found in grave if found)))
         verdict = Verdict(
@@ -66,9 +67,15 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
     return check
 
 
-def _is_exact(claim: Claim, text: str) -> bool:
-    """Whether a claim is a date, or so long a number or code that it is no rounding and no count."""
-    return claim.kind == "date" or sum(map(str.isdigit, text[claim.start : claim.end])) >= _LEAST_DIGITS
+def _exact(unsupported: Sequence[Claim], text: str) -> list[Claim]:
+    """Dates, and numbers and codes so long that they are no rounding and no count. Contacts have their own rail."""
+    found = [one for one in unsupported if one.kind == "date" or _digits(one, text) >= _LEAST_DIGITS]
+    contacts = CONTACTS.find(text) if found else []
+    return [one for one in found if not any(at.start < one.end and one.start < at.end for at in contacts)]
+
+
+def _digits(claim: Claim, text: str) -> int:
+    return sum(map(str.isdigit, text[claim.start : claim.end]))
 
 
 def _otherwise(entry: GroundednessEntry, context: GuardContext) -> str:

@@ -99,7 +99,9 @@ class Search:
         known = self._index.knows(words(query))
         passages = self._index.best(words(query), words(asked), count) if known else []
         lines = [Found(one.source, self.card(one)) for one in self._names.nodes(query, Kind.CATEGORY)]
-        return [*map(_found, passages), *lines][:count]
+        few = sum(score > 0 for score in self._index.scores(words(query))) < count
+        room = max(1, count - len(lines)) if few else count
+        return [*map(_found, passages[:room]), *lines][:count]
 
     def card(self, node: Node) -> str:
         """A line about a product or a category."""

@@ -91,7 +91,7 @@ async def test_a_yes_to_whether_it_worked_is_a_claim(library: Callable[..., Any]
     for asked in ("Renew Solaris", "Did that work?", "Renew Dune", "Did that work?"):
         runs.append(await bench.work(await bench.start(asked, session_id="s")))
     assert text_of(runs[1].output) == "Yes, it did."
-    assert text_of(runs[3].output) == "Not done: renew loan (title: Dune)."
+    assert text_of(runs[3].output) == "Not done: renew loan."
 
 
 async def test_text_beside_a_call_that_claims_it_is_left_out(library: Callable[..., Any]) -> None:

@@ -282,6 +282,18 @@ async def test_a_fork_knows_what_its_origin_was_given(tmp_path: Path, forks: int
     assert shop.refunded == []
 
 
+async def test_what_a_blocked_run_read_counts_but_is_no_record(tmp_path: Path) -> None:
+    """A later answer of the platform, such as what was done, may tell of it."""
+    shop = Shop()
+    rude = f"{OFF}\nstages: {{final: {{rails: [{{rail: terms, terms: [idiot]}}]}}}}\n"
+    made = desk(tmp_path, shop, LOOK, text("You idiot."), REFUND, text("It waits."), policy=rude)
+    first = await made.work(await made.start("What about order 17?", session_id="s"))
+    assert first.status == "blocked"
+    await made.work(await made.start("Go on with order 17.", session_id="s"))
+    (approval,) = await pending(made)
+    assert sources(approval)["amount"] == (Origin.RESULT, "note", first.id)
+
+
 # lock_to_plan: auto
 
 

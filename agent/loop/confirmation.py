@@ -91,10 +91,10 @@ async def _asked(journal: Journal, before: Sequence[Run], run: Run) -> Proposal:
 
 async def _agrees(journal: Journal, run: Run) -> bool:
     """Whether the user says yes, and nothing else since, as when the run is resumed. A second yes, of a double click,
-    takes none back, unless another question came of it."""
+    takes none back, as long as no answer came of it: that may have asked something else."""
     found = (await journal.runs(run.tenant_id, session_id=run.session_id, roots=True, limit=LATER)).data
     later = list(takewhile(lambda one: one.id != run.id, found))
-    if len(later) == len(found) or any(one.stop_reason is StopReason.CONFIRMATION for one in later):
+    if len(later) == len(found) or any(one.ended_at is not None for one in later):
         return False
     return all(map(_says_yes, (run, *later)))
 

@@ -316,15 +316,6 @@ async def test_a_yes_that_was_followed_by_another_message_counts_no_more(tmp_pat
     assert (answer(await made.work(yes)), shop.refunded) == ("As you like.", [])
 
 
-async def test_a_second_yes_that_waits_takes_none_back(tmp_path: Path) -> None:
-    made = await asked(tmp_path, shop := Shop(), text("It is refunded."), text("You are welcome."))
-    made.clock.forward(1)
-    first = await made.start("yes", session_id="s")
-    made.clock.forward(1)
-    await made.start("yes", session_id="s")
-    assert (answer(await made.work(first)), shop.refunded) == ("It is refunded.", [(17, 80.0)])
-
-
 async def test_a_tool_that_says_nothing_about_strangers_counts(tmp_path: Path) -> None:
     @tool(effect="pure")
     def manual(order_id: int) -> str:

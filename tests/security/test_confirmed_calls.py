@@ -92,6 +92,20 @@ async def test_a_yes_to_a_later_question_is_none_to_an_earlier_one(tmp_path: Pat
     assert shop.refunded == [(18, 80.0)]
 
 
+async def test_a_yes_that_was_answered_takes_an_earlier_one_back(tmp_path: Path) -> None:
+    """A stopped run of the first yes is resumed after the agent has asked something else, and the user said yes."""
+    script = [text("Shall I leave it as it is, then?"), text("Good, it stays."), text("As you like.")]
+    made = await asked(tmp_path, shop := Shop(), *script)
+    made.clock.forward(1)
+    first = await made.start("yes", session_id="s")
+    await interrupt(made.journal, "default", first.id, "op")
+    assert answer(await say(made, "yes")) == "Shall I leave it as it is, then?"
+    assert answer(await say(made, "yes")) == "Good, it stays."
+    await resume(made.journal, "default", first.id, "op")
+    await made.work(first)
+    assert shop.refunded == []
+
+
 async def test_a_no_between_many_yeses_counts(tmp_path: Path) -> None:
     made = await asked(tmp_path, shop := Shop(), *[text("As you like.")] * (LATER + 3))
     made.clock.forward(1)

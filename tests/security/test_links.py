@@ -27,12 +27,12 @@ CONTEXT = GuardContext(agent="desk", user_text=f"I was at {SHOP} before", result
 
 
 async def shown(answer: str, context: GuardContext = CONTEXT) -> str:
-    """What is left of an answer, which must be the same for a stream."""
+    """What is left of an answer, which must be the same for a stream, but for what a label uncovers beside it."""
     guard, context = Guard(parse_policy(POLICY)), replace(context, memo={})
     stream = guard.stream(context)
     streamed = "".join([*(stream.push(sign) for sign in answer), stream.finish()])
     final = (await guard.check(Checked(Stage.FINAL, answer, context))).text
-    assert streamed == final
+    assert final in (streamed, (await guard.check(Checked(Stage.FINAL, streamed, context))).text)
     return final
 
 

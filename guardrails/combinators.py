@@ -23,6 +23,7 @@ FAIL_CLOSED = "fail_closed"
 Clock = Callable[[], float]
 
 MOST_PASSES = 5
+"""Times that `settled` runs a rail. An answer needs two where a finding stood beside another one."""
 
 
 def failure(checked: Checked, rail: str, reason: str, fail_open: bool = False) -> Verdict:

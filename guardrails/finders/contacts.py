@@ -40,7 +40,7 @@ _NATIONAL = (
 )
 """With a prefix in brackets or a separator behind it, or 10 to 11 digits in one piece. Groups of 12 digits or more are
 article numbers and times."""
-_SIGNS = r"[^\w\n+,;:<>|=%&@#]{0,5}"
+_SIGN = r"[^\w\n+,;:<>|=%&@#]"
 """What people put between the groups of a number that begins with a plus: also quotes, brackets and more blanks."""
 _OBJECTS = (
     r"(?:order|invoice|rechnung|bestell|art|item|customer|kunde|track|sendung|parcel|paket|account|konto|case|ticket|vorgang"
@@ -55,7 +55,7 @@ _NO_NATIONAL = (
 """Words for what has another number: "Invoice 01-2345-6789", "Art.-Nr. 0123 4567 89", but not "Contact no. 0900 …"."""
 _BEFORE_NATIONAL = not_after("a-z0-9+-") + r"(?<!\d[.,/])"
 """Letters of other scripts and signs may stand right before a number: "请拨打0900 1234567", "T.0900 1234567"."""
-_ABROAD = rf"[+\uff0b]{_SIGNS.replace('5', '2')}{ONE_ON}(?:{_SIGNS}\d){{7,14}}[)\]]?(?!\d)"
+_ABROAD = rf"[+\uff0b]{_SIGN}{{0,2}}{ONE_ON}(?:{_SIGN}{{0,5}}\d){{7,14}}[)\]]?(?!\d)"
 """A plus begins a number whatever stands before it: "24/7 +49 30 5550100"."""
 _AMERICAN = rf"(?:[1\uff11]{GAP})?\([2-9\uff12-\uff19]\d{{2}}\){GAP}\d{{3}}{GAP}\d{{4}}(?!\d)"
 _SURPLUS = rf"{OUTSIDE_ID}(?<!\d[ ./-])[+\uff0b]{ONE_ON}(?!(?:{GAP}\d){{8,14}}(?!\d))(?:{GAP}\d){{15,22}}(?!\d)"

@@ -13,7 +13,7 @@ from agent.loop.context import Conversation, Estimator, Prompt, answer_room
 from agent.loop.gate import Gate, passed
 from agent.loop.leased_run import LeasedRun
 from agent.loop.model_figures import NO_MODEL, model_call_of, unfinished
-from agent.loop.refusal import NOTHING_READ, bare_refusal, done_by, is_told_by, refuses, withheld
+from agent.loop.refusal import NOTHING_READ, bare_refusal, done_by, is_told_by, refused_in, refuses, withheld
 from agent.loop.run_dependencies import RunDependencies
 from agent.model_call.call import GuardedCall, invalid_call
 from agent.model_call.repetition import PENALTY, REPEATED
@@ -221,9 +221,9 @@ class _Asking:
         return next((one.text for one in refused), None)
 
     def _offer(self, answer: str) -> str:
-        """What is added to an answer that only refuses, with the blank before it: what the run has done all the same,
-        such as giving the case to a person, else the offer of the agent's file."""
-        language = bare_refusal(answer)
+        """What is added to an answer that only refuses, or that a look-up did not change, and the blank before it: what
+        the run has done all the same, such as giving the case to a person, else the offer of the agent's file."""
+        language = refused_in(answer) if answer == self._refusal_before else bare_refusal(answer)
         if language is None:
             return ""
         if done := done_by(self.leased.history.results, self.deps.hosts.registry):

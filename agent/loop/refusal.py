@@ -28,12 +28,14 @@ _BARE: dict[Language, regex.Pattern[str]] = {
         r"(?:帮助?(?:您|你)?|帮到(?:您|你)|协助(?:您|你)?)(?:处理|解决|完成)?(?:这个|此|该|这一)?(?:问题|请求|事情)?[。！]?"
     ),
 }
-_REFUSES = regex.compile(
-    rf"{_UNABLE}\b|\bi (?:do not|don['’]t) (?:know|have (?:any|that|the|this))\b"
-    r"|\bi (?:could not|couldn['’]t) (?:find|tell)\b"
-    r"|(?:无法|不能|没法|没办法|不知道|不清楚|找不到|没有找到)",
-    regex.IGNORECASE,
-)
+_REFUSES: dict[Language, regex.Pattern[str]] = {
+    "en": regex.compile(
+        rf"{_UNABLE}\b|\bi (?:do not|don['’]t) (?:know|have (?:any|that|the|this))\b"
+        r"|\bi (?:could not|couldn['’]t) (?:find|tell)\b",
+        regex.IGNORECASE,
+    ),
+    "zh": regex.compile(r"无法|不能|没法|没办法|不知道|不清楚|找不到|没有找到"),
+}
 NEARLY_ALL = 0.9
 """Share of an answer's words."""
 NOTHING_READ = "it refuses before anything was looked up"
@@ -42,14 +44,19 @@ NOTHING_READ = "it refuses before anything was looked up"
 
 def refuses(text: str) -> bool:
     """Whether an answer's first sentence says what the agent can't do, find or tell, in English or Chinese."""
+    return refused_in(text) is not None
+
+
+def refused_in(text: str) -> Language | None:
+    """The language in which an answer's first sentence says what the agent can't do, find or tell; otherwise None."""
     first = regex.split(r"(?<=[.!?。！？])\s*", text.strip(), maxsplit=1)[0]
-    return _REFUSES.search(first) is not None
+    return next((language for language, pattern in _REFUSES.items() if pattern.search(first)), None)
 
 
 def is_told_by(answer: str, texts: Iterable[str]) -> bool:
     """Whether an answer repeats what texts say: nearly all its words stand in them, by their stems, and it does not
     refuse. Words of other than Latin letters are not compared, since the texts may be in another language."""
-    said = [word for word in words(answer) if word.isalpha()]
+    said = [word for word in words(answer) if word.isascii() and word.isalpha()]
     known = {word for text in texts for word in words(text)}
     return not refuses(answer) and sum(word in known for word in said) >= NEARLY_ALL * len(said)
 

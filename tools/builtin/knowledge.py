@@ -29,7 +29,7 @@ def search_knowledge(context: ToolContext, query: Annotated[str, Field(min_lengt
         raise ToolRefused(f"There are no documents in {library.folder}.")
     found = library.search(query, MOST_RESULTS, context.words)
     if not found:
-        raise ToolRefused(f"Nothing was found for {query!r}. Try other words.")
+        raise ToolRefused(f"Nothing was found about {query!r} in the documents; they may say it in other words.")
     return [{"document": one.source, "text": one.text} for one in found]
 
 

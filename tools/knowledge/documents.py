@@ -56,6 +56,13 @@ def read_document(path: Path, most: int = MOST_BYTES) -> str:
         return file.read(min(most, MOST_BYTES)).decode("utf-8", "replace")
 
 
+def translation_of(name: str) -> tuple[str, str]:
+    """Splits the name of a document in another language: ``returns.zh`` is ``returns`` in ``zh``. Of other names, the
+    second part is empty."""
+    document, _, language = name.rpartition(".")
+    return (document, language) if document and re.fullmatch(r"[a-z]{2,3}", language) else (name, "")
+
+
 def passages(name: str, markdown: str) -> list[Passage]:
     """A document's paragraphs, each with the heading above it. The first ``#`` line is the document's title.
 

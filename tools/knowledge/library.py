@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import sqlite3
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -16,10 +16,19 @@ from threading import Lock
 from flightloop.tool import NO_DATA, ProjectData
 from tools.knowledge.builder import build, repriced
 from tools.knowledge.catalogue import Catalogue, read_catalogue
-from tools.knowledge.documents import MOST_DOCUMENTS, MOST_TOGETHER, Passage, documents, passages, read_document
+from tools.knowledge.documents import (
+    MOST_DOCUMENTS,
+    MOST_TOGETHER,
+    Passage,
+    documents,
+    passages,
+    read_document,
+    translation_of,
+)
 from tools.knowledge.graph import KnowledgeGraph
+from tools.knowledge.index import PassageIndex, Translations
 from tools.knowledge.names import Names
-from tools.knowledge.search import Found, PassageIndex, Search
+from tools.knowledge.search import Found, Search
 from tools.knowledge.statements import Reader, Statement
 
 log = logging.getLogger(__name__)
@@ -32,13 +41,18 @@ Stamps = dict[Path, tuple[int, int]]
 
 @dataclass(frozen=True, eq=False)
 class Papers:
-    """Passages of the documents, and their index, built on first use."""
+    """Passages of the documents, and their indexes, built on first use.
+
+    Attributes:
+        translations: by language, passages that say the same; those that nobody translated are the originals.
+    """
 
     passages: Sequence[Passage]
+    translations: Mapping[str, Sequence[Passage]] = field(default_factory=dict)
 
     @cached_property
-    def index(self) -> PassageIndex:
-        return PassageIndex(self.passages)
+    def index(self) -> Translations:
+        return Translations(*map(PassageIndex, (self.passages, *self.translations.values())))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,12 +158,36 @@ class Library:
         catalogue, known = read_catalogue(self._data, self._project), self._knowledge
         if known is not None and _documents(stamps) == _documents(self._seen):
             return known.followed_by(catalogue)
-        found, left = [], MOST_TOGETHER
+        found, left = {}, MOST_TOGETHER
         for path in _documents(stamps):
             text = read_document(path, left)
-            found += passages(path.stem, text)
+            found[path.stem] = passages(path.stem, text)
             left -= len(text.encode())
-        return Knowledge(catalogue, Papers(found))
+        return Knowledge(catalogue, _papers(found))
+
+
+def _papers(found: Mapping[str, Sequence[Passage]]) -> Papers:
+    """Sorts documents, by name, into originals and translations. A translation with another number of passages can't
+    be held against its original, and counts as a document of its own."""
+    translations: dict[str, dict[str, Sequence[Passage]]] = {}
+    originals = dict(found)
+    for name, translated in found.items():
+        document, language = translation_of(name)
+        if language and document in found:
+            if len(translated) != len(found[document]):
+                log.warning(
+                    "%s.md has %d passages, but %s.md has %d: it is read as a document of its own",
+                    *(name, len(translated), document, len(found[document])),
+                )
+                continue
+            translations.setdefault(language, {})[document] = originals.pop(name)
+    return Papers(
+        [passage for one in originals.values() for passage in one],
+        {
+            language: [passage for name, one in originals.items() for passage in translated.get(name, one)]
+            for language, translated in translations.items()
+        },
+    )
 
 
 def _documents(stamps: Stamps) -> Stamps:

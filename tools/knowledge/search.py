@@ -1,16 +1,15 @@
-"""Searches passages by BM25, and the graph for products and categories that a query names."""
+"""Searches passages, and the graph for products and categories that a query names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import bm25s
-
 from tools.knowledge.documents import Passage
 from tools.knowledge.graph import Kind, KnowledgeGraph, Node, Relation
+from tools.knowledge.index import Translations
 from tools.knowledge.names import Names
-from tools.knowledge.words import placed_words, words
+from tools.knowledge.words import placed_words, terms, words
 
 MOST_CARDS, MOST_GOODS = 2, 10
 """Maximum number of lines about products in an answer, and products in a line about a category."""
@@ -18,8 +17,6 @@ NEIGHBOUR = 0.75
 """Bonus for a passage related to a product in the query, as a share of the document's best score."""
 LEAST = 0.4
 """If a query names a product, passages below this share of the best score are left out."""
-QUERY = 0.8
-"""Weight of a query beside the question behind it: a small model often writes a heading that it remembers."""
 CARD_WORDS = frozenset(words("price prices cost costs expensive much stock available availability sell many left buy"))
 """Words of questions that a product's own line answers; passages are not searched for them."""
 
@@ -32,51 +29,12 @@ class Found:
     text: str
 
 
-class PassageIndex:
-    """BM25 index of passages."""
-
-    def __init__(self, passages: Sequence[Passage]) -> None:
-        self.passages = passages
-        self._retriever = bm25s.BM25()
-        texts = [f"{passage.document} {passage.heading} {passage.text}" for passage in passages]
-        self.vocabulary = {word for text in texts for word in words(text)}
-        if texts:  # of none, it would compute means
-            self._retriever.index([words(text) for text in texts], show_progress=False)
-
-    def knows(self, query: Sequence[str]) -> bool:
-        """Whether some passage has a word of the query."""
-        return any(word in self.vocabulary for word in query)
-
-    def best(self, query: Sequence[str], asked: Sequence[str], count: int) -> list[Passage]:
-        """At most ``count`` passages with a word of the query or of the question behind it, best first. The length of
-        the question does not matter. The best passage of each is among the first three."""
-        ranks = self._shares(query), self._shares(asked)
-        scores = [QUERY * one + other for one, other in zip(*ranks, strict=True)]
-        both, own = self._ranked(scores), [best for shares in ranks for best in self._ranked(shares)[:1]]
-        return [self.passages[at] for at in [*dict.fromkeys([*both[:1], *own, *both])][:count]]
-
-    def _ranked(self, scores: Sequence[float]) -> list[int]:
-        """Indices of the passages that have a score, best first."""
-        return [at for at in sorted(range(len(scores)), key=lambda at: -scores[at]) if scores[at] > 0]
-
-    def _shares(self, query: Sequence[str]) -> list[float]:
-        """Scores of all passages, as shares of the best one."""
-        scores = self.scores(query)
-        most = max(scores, default=0.0) or 1.0
-        return [score / most for score in scores]
-
-    def scores(self, query: Sequence[str]) -> list[float]:
-        """Scores of all passages, in order."""
-        known = [word for word in query if word in self.vocabulary]
-        return [float(score) for score in self._retriever.get_scores(known)] if known else [0.0] * len(self.passages)
-
-
 class Search:
     """Finds passages, and lines about products and categories that the query names."""
 
-    def __init__(self, graph: KnowledgeGraph, index: PassageIndex, names: Names) -> None:
+    def __init__(self, graph: KnowledgeGraph, passages: Translations, names: Names) -> None:
         self._graph = graph
-        self._index = index
+        self._passages = passages
         self._names = names
 
     def find(self, query: str, count: int, asked: str = "") -> list[Found]:
@@ -95,11 +53,11 @@ class Search:
         products = self._products(query)[: min(MOST_CARDS, count)]
         if products:
             found = [Found(one.source, self.card(one)) for one in products]
-            return [*found, *map(_found, self._beside(query, products, count - len(found)))]
-        known = self._index.knows(words(query))
-        passages = self._index.best(words(query), words(asked), count) if known else []
+            return [*found, *map(_found, self._beside(query, asked, products, count - len(found)))]
+        index, stems = self._passages.of(query), terms(query)
+        passages = self._passages.best(query, asked, count) if index.known(stems) else []
         lines = [Found(one.source, self.card(one)) for one in self._names.nodes(query, Kind.CATEGORY)]
-        few = sum(score > 0 for score in self._index.scores(words(query))) < count
+        few = sum(score > 0 for score in index.scores(stems)) < count
         room = max(1, count - len(lines)) if few else count
         return [*map(_found, passages[:room]), *lines][:count]
 
@@ -134,27 +92,29 @@ class Search:
         shared = {node: asked & {word.stem for word in placed_words(node.name)} for node in goods}
         most = max(map(len, shared.values()), default=0)
         best = [node for node, common in shared.items() if len(common) == most > 0]
-        alone = len(best) == 1 and (not shared[best[0]] & self._index.vocabulary or asked & CARD_WORDS)
+        known = self._passages.original.vocabulary
+        alone = len(best) == 1 and (not shared[best[0]] & known or asked & CARD_WORDS)
         return best if most > 1 or alone else []
 
-    def _beside(self, query: str, products: Sequence[Node], count: int) -> list[Passage]:
+    def _beside(self, query: str, asked: str, products: Sequence[Node], count: int) -> list[Passage]:
         named = {word.stem for one in products for word in placed_words(one.name)}
-        rest = [word for word in words(query) if word not in named and word not in CARD_WORDS]
-        near = self._near(products)
-        if not any(word in self._index.vocabulary for word in rest):
-            asked_more = len(rest) < len(words(query)) - len(named & set(words(query)))
-            return [] if asked_more else [one for one in self._index.passages if _place(one) in near][:count]
-        scores = self._index.scores(rest)
+        rest = [term for term in terms(query) if term not in named and term not in CARD_WORDS]
+        index, shown = self._passages.of(" ".join(rest)), self._passages.of(asked or query).passages
+        originals, near = self._passages.original.passages, self._near(products)
+        if not index.known(rest):
+            asked_more = len(rest) < len(terms(query)) - len(named & set(terms(query)))
+            return [] if asked_more else [shown[at] for at, one in enumerate(originals) if _place(one) in near][:count]
+        scores = index.scores(rest)
         best: dict[str, float] = {}
-        for passage, score in zip(self._index.passages, scores, strict=True):
+        for passage, score in zip(originals, scores, strict=True):
             best[passage.document] = max(score, best.get(passage.document, 0.0))
         ranked = [
-            (score + (NEIGHBOUR * best[passage.document] if _place(passage) in near else 0.0), passage)
-            for passage, score in zip(self._index.passages, scores, strict=True)
+            (score + (NEIGHBOUR * best[passage.document] if _place(passage) in near else 0.0), at)
+            for at, (passage, score) in enumerate(zip(originals, scores, strict=True))
         ]
         ranked.sort(key=lambda pair: -pair[0])
         least = LEAST * ranked[0][0]
-        return [passage for score, passage in ranked[:count] if score > 0 and score >= least]
+        return [shown[at] for score, at in ranked[:count] if score > 0 and score >= least]
 
     def _near(self, products: Sequence[Node]) -> set[str]:
         """Places of sections with a rule that covers a product or names its category."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 STOPWORDS = frozenset(
     re.findall(
         r"\w+",
-        "a an and any are as at be but by can do does for from had has have how i if in into is it its me my of on or "
-        "our so that the their there these they this to was we what when where which will with you your",
+        "a about an and any are as at be but by can could do does for from had has have how i if in into is it its "
+        "me my of on or our please should so some something that the their there these they this to use used want "
+        "was we what when where which will with would you your",
     )
 )
 _FIRST_NUMBERS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
@@ -21,7 +22,10 @@ NUMBER_WORDS = {word: float(value) for value, word in enumerate(re.findall(r"\w+
 
 DOUBLED = frozenset("bdgmnprt")
 """Letters that are doubled before an ending, and seldom stand double without one."""
-_WORD = re.compile(r"[a-z0-9]+")
+_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+"""Kana and Chinese characters, which stand without blanks between words."""
+_WORD = re.compile(rf"[^\W_{_UNSPACED}]+")
+_RUN = re.compile(rf"[{_UNSPACED}]+")
 _ENDS = re.compile(r"(?<=[.!?])\s+(?=[^a-z])|\n+")
 
 
@@ -37,6 +41,14 @@ class Word:
 def words(text: str) -> list[str]:
     """Lower-case stems without stop words; ``["?"]`` if there are none, so that any text can be indexed."""
     return [stem(word) for word in _WORD.findall(text.lower()) if word not in STOPWORDS] or ["?"]
+
+
+def terms(text: str) -> list[str]:
+    """What a search compares: the words, and of writing without blanks each pair of neighbouring characters, which
+    serves as a word where none can be told apart; ``["?"]`` if there are none."""
+    runs = [match.group() for match in _RUN.finditer(text)]
+    pairs = [run[at : at + 2] for run in runs for at in range(max(1, len(run) - 1))]
+    return [*pairs, *(words(text) if _WORD.search(text) else [])] or ["?"]
 
 
 def placed_words(text: str) -> list[Word]:

@@ -17,7 +17,7 @@ CARD = re.compile(
     r"(?:no warranty|warranty (?P<warranty>\d+) months), category \w+(?P<final>, final sale)?"
 )
 """Matches a product's text in the search results."""
-RETURN = re.compile(r"returned within (?P<days>\d+) days after delivery")
+RETURN = re.compile(r"(?:returned within|送达后) (?P<days>\d+) (?:days after delivery|天内可以退货)")
 CATEGORIES = ("outdoor", "clothing", "kitchen", "home", "electronics", "outlet")
 """All categories except ``games``: a search for "games" finds only the board game."""
 UNTOLD = ("material", "colours", "size", "weight", "waterproof", "washing", "battery")

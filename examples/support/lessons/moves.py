@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from flightloop.lessons import Call, NoCase, Outcome, Plan, Saying, Step
@@ -33,6 +35,7 @@ REASONS = (
     ("customer", r"No customer matches"),
 )
 """Name of the answer that explains a refusal, and the pattern of the tool's message."""
+DOCUMENTS = Path(__file__).parent.parent / "documents"
 NEEDS_A_PERSON = re.compile(r"need a person")
 
 
@@ -133,7 +136,8 @@ def hand_over(desk: Desk, reason: str, number: int | None = None, words: str = "
 def look_up(desk: Desk, fact: Fact, **slots: Any) -> Saying:
     """States a rule from the document that the search finds. Raises Unfound if the search doesn't find it."""
     outcome = yield Call("search_knowledge", {"query": fact.query})
-    if not outcome.ok or not any(found["text"].startswith(f"{fact.passage}:") for found in outcome.value):
+    shown = tuple(f"{heading}:" for heading in _headings()[fact.passage])
+    if not outcome.ok or not any(found["text"].startswith(shown) for found in outcome.value):
         raise Unfound(f"the knowledge search for {fact.query!r} did not return {fact.passage!r}")
     if desk.language not in fact.answers:
         raise Untold(f"no answer about {fact.passage!r} in {desk.language}")
@@ -141,6 +145,18 @@ def look_up(desk: Desk, fact: Fact, **slots: Any) -> Saying:
         worth = yield Call("calculator", {"expression": f"{slots['points']} / 100 * 5"})
         return fact.answers[desk.language].format(**slots, euros=f"{worth.value:g}")
     return fact.answers[desk.language].format(**slots)
+
+
+@cache
+def _headings() -> dict[str, tuple[str, ...]]:
+    """By the heading of a passage, itself and those of its translations."""
+    found: dict[str, tuple[str, ...]] = {}
+    for original in DOCUMENTS.glob("*.md"):
+        if "." not in original.stem:
+            files = [original, *DOCUMENTS.glob(f"{original.stem}.*.md")]
+            headings = [re.findall(r"^## (.+)$", file.read_text("utf-8"), re.MULTILINE) for file in files]
+            found |= {same[0]: same for same in zip(*headings, strict=True)}
+    return found
 
 
 def find_orders(desk: Desk, query: str) -> Generator[Step, Outcome, list[dict[str, Any]] | str]:

@@ -156,6 +156,14 @@ async def test_a_bare_refusal_that_stays_has_the_offer(make_bench: Callable[...,
     assert told == f"{BARE[0]} {OFFER['en']}"
 
 
+@pytest.mark.parametrize(("refusal", "language"), [(CANT, "en"), ("这件事我不能告诉您。我可以查您的订单。", "zh")])
+async def test_any_refusal_that_a_look_up_did_not_change_has_the_offer(
+    make_bench: Callable[..., Any], refusal: str, language: str
+) -> None:
+    told, _, _ = await played(make_bench, text(refusal), SEARCH, text(refusal), refusal_offer=OFFER)
+    assert told == f"{refusal} {OFFER[language]}"
+
+
 async def test_a_refusal_that_has_a_reason_stays(make_bench: Callable[..., Any]) -> None:
     """A call was made, which the look-up can't better."""
     told, choices, _ = await played(make_bench, calls(("refund_order", {"order_id": 17})), text(CANT))

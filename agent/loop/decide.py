@@ -10,14 +10,15 @@ from pydantic_core import from_json
 from agent.loop.compaction import compact
 from agent.loop.confirmation import question, waiting_in
 from agent.loop.context import Conversation, Estimator, Prompt, answer_room
+from agent.loop.fallback import Fallback
 from agent.loop.gate import Gate, passed
 from agent.loop.leased_run import LeasedRun
 from agent.loop.model_figures import NO_MODEL, model_call_of, unfinished
-from agent.loop.refusal import NOTHING_READ, bare_refusal, done_by, is_told_by, refused_in, refuses, withheld
+from agent.loop.refusal import NOTHING_READ, done_by, withheld
 from agent.loop.run_dependencies import RunDependencies
 from agent.model_call.call import GuardedCall, invalid_call
 from agent.model_call.repetition import PENALTY, REPEATED
-from agent.run.history import dump, result_text
+from agent.run.history import dump
 from flightloop.answer import Answer
 from flightloop.chat import (
     ChatRequest,
@@ -34,7 +35,6 @@ from flightloop.errors import ContextTooLong
 from flightloop.events import CallsDecided, ModelCall, Planned, Replied
 from flightloop.limits import NAME_CHARS
 from flightloop.verdicts import Action, Stage
-from guardrails.evidence.agreed import agrees
 from guardrails.holdback import StreamBlocked
 from guardrails.rails import claims, groundedness
 from guardrails.types import Ruling
@@ -45,6 +45,7 @@ PLAN_TRIES = 2
 CONTEXT_TRIES = 6
 SAY_WHAT_WAS_DONE = "say only what was done"
 NO_CALL = f"answer in words, without a call; {SAY_WHAT_WAS_DONE}"
+DENIED = "it refuses, although the case was given to a person"
 LOOK_IT_UP = "look it up with a tool, or say that you do not know it"
 SAY_THE_FACTS = "answer with these facts"
 GROUNDS_ADVICE = (LOOK_IT_UP, SAY_THE_FACTS)
@@ -199,58 +200,19 @@ class _Asking:
             return _unusable(asked, "it was empty")
         if ruling.action.severity >= Action.ASK.severity:
             return Reply(Replied(text=self._refusal, model=asked.model), blocked=ruling.reason)
-        text = self._or_refusal(ruling.text)
-        offer = self._offer(text)
+        text, offer = self._fallback.concluded(ruling.text)
         self.gate.release(asked.call, text, offer)
         return Reply(Replied(text=text + offer, model=asked.model))
 
-    def _or_refusal(self, answer: str) -> str:
-        """An answer after a look-up in place of a refusal; the refusal itself if nothing else was called and the answer
-        does not come from what was read."""
-        results, refusal = self.leased.history.results, self._refusal_before
-        if refusal is None or any(result.tool != self.deps.agent.before_refusing for result in results):
-            return answer
-        read = (result_text(result) for result in results if result.ok)
-        return answer if is_told_by(answer, [self.gate.words, *read]) else refusal
+    @property
+    def _fallback(self) -> Fallback:
+        return Fallback(self.deps, self.gate, self.leased.history, {tool.function.name for tool in self.tools})
 
     @property
-    def _refusal_before(self) -> str | None:
-        """The refusal that the agent's look-up came before."""
-        decided = (turn.decision for turn in self.leased.history.turns)
-        refused = (one for one in decided if isinstance(one, CallsDecided) and one.problem == NOTHING_READ)
-        return next((one.text for one in refused), None)
-
-    def _offer(self, answer: str) -> str:
-        """What is added to an answer that only refuses, or that a look-up did not change, and the blank before it: what
-        the run has done all the same, such as giving the case to a person, else the offer of the agent's file."""
-        language = refused_in(answer) if answer == self._refusal_before else bare_refusal(answer)
-        if language is None:
-            return ""
-        if done := done_by(self.leased.history.results, self.deps.hosts.registry):
-            return f"\n{done}"
-        offer = self.deps.agent.refusal_offer.get(language)
-        return f" {offer}" if offer else ""
-
     def _due(self) -> NamedToolChoice | None:
-        """The call that comes next whatever the model thinks: a look-up in place of a refusal, or the one that gives
-        the case to a person, if the user has just said yes to the offer of one."""
-        if self._was_told(NOTHING_READ):
-            wanted = {self.deps.agent.before_refusing}
-        elif not self.leased.history.results and self._accepts_offer():
-            wanted = {*self.deps.agent.escalation}
-        else:
-            return None
-        name = next((tool.function.name for tool in self.tools if tool.function.name in wanted), None)
+        """The call that comes next whatever the model thinks."""
+        name = self._fallback.due(looked_up=not self._was_told(NOTHING_READ))
         return NamedToolChoice(function=NamedFunction(name=name)) if name else None
-
-    def _accepts_offer(self) -> bool:
-        latest, offers = self.gate.latest, tuple(self.deps.agent.refusal_offer.values())
-        return latest is not None and agrees(latest.text) and latest.after.rstrip().endswith(offers)
-
-    def _looks_up_first(self, answer: str) -> bool:
-        """Whether the agent's look-up comes before this answer, a refusal in a run without any call."""
-        may_call = any(tool.function.name == self.deps.agent.before_refusing for tool in self.tools)
-        return may_call and not self.leased.history.results and not any(self._told()) and refuses(answer)
 
     def _better_once(self, ruling: Ruling | None, false: str | None) -> str | None:
         """What the model is told about an answer that it should give once more; None: it may stay as it is.
@@ -260,8 +222,11 @@ class _Asking:
         """
         if false and not self._was_told(false):
             return f"{false}; {SAY_WHAT_WAS_DONE}"
-        if ruling and ruling.action.severity < Action.ASK.severity and self._looks_up_first(ruling.text):
+        shown = ruling.text if ruling and ruling.action.severity < Action.ASK.severity else None
+        if shown is not None and not any(self._told()) and self._fallback.looks_up_first(shown):
             return NOTHING_READ
+        if shown is not None and not self._was_told(DENIED) and self._fallback.denies(shown):
+            return f"{DENIED}; {SAY_WHAT_WAS_DONE}"
         unsupported = _reason_to_redact(ruling, groundedness.RAIL)
         if unsupported and self.tools and not any(told.endswith(GROUNDS_ADVICE) for told in self._told()):
             return f"{unsupported}; {SAY_THE_FACTS if groundedness.AGAINST in unsupported else LOOK_IT_UP}"
@@ -333,7 +298,7 @@ class _Asking:
             messages=prompt.messages,
             tools=tools or None,
             # Tools stay in the request even if none may be called: all prompts of a run share a prefix.
-            tool_choice=("none" if form or self._words_only() else self._due() or "auto") if tools else None,
+            tool_choice=("none" if form or self._words_only() else self._due or "auto") if tools else None,
             response_format=form,
             max_tokens=room,
             temperature=self.deps.agent.temperature,
@@ -341,7 +306,7 @@ class _Asking:
             logprobs=self.deps.model.capabilities.logprobs,
             flightloop=RequestExtension(call_confidence=self.deps.agent.call_confidence),
         )
-        call = await self.gate.answer(request, prompt_tokens, show=show, hold=self._refusal_before is not None)
+        call = await self.gate.answer(request, prompt_tokens, show=show, hold=self._fallback.refusal is not None)
         usage = call.answer.usage
         learned = estimator.learned(prompt, usage.prompt_tokens if usage else 0)
         self.leased.draft = None

@@ -86,6 +86,8 @@ class AgentSpec(BaseModel):
     """Seconds after which an approval that nobody has decided expires."""
     escalation: tuple[str, ...] = ()
     """Tools that hand the conversation over to a person when they succeed."""
+    escalation_notice: dict[Literal["en", "zh"], Annotated[str, Field(min_length=1, max_length=300)]] = {}
+    """Replaces an answer that refuses although such a tool has just succeeded, by the answer's language."""
     refusal_offer: dict[Literal["en", "zh"], Annotated[str, Field(min_length=1, max_length=300)]] = {}
     """Added to an answer that only says that it can't help, by its language: what else there is, such as a person."""
     before_refusing: str | None = None

@@ -38,7 +38,7 @@ def find_customer(context: ToolContext, query: Annotated[str, Field(min_length=2
             (wanted, MOST_CUSTOMERS + 1, own or 0),
         ).fetchall()
     if not rows:
-        raise ToolRefused(f"No customer matches {wanted!r}. Ask for the email address.")
+        raise ToolRefused(f"No customer matches {wanted!r}. Please tell me the email address.")
     if len(rows) > MOST_CUSTOMERS:
         raise ToolRefused(f"Too many customers match {wanted!r}. Use the email address or the full name.")
     # Who knows a name only must not learn the address that counts as proof of who asks.
@@ -196,7 +196,9 @@ def change_address(
     def effect(database: sqlite3.Connection) -> dict[str, Any]:
         forbid_unless_processing(order_row(database, order_id, signed_in(context)), "sent to another address")
         wanted = " ".join(address.split())
-        if not re.search(r"\d", wanted) or not re.search(r"[^\W\d]{2}", wanted):
+        # Letters of a street and of a town, which Chinese writes as one word.
+        named = len(re.findall(r"[^\W\d_]{2,}", wanted)) > 1 or re.search(r"[\u4e00-\u9fff]{4}", wanted)
+        if not named or not re.search(r"\d", wanted):
             raise ToolRefused("The address is incomplete: give number, street, city and postcode.")
         database.execute("UPDATE orders SET address = ? WHERE id = ?", (wanted, order_id))
         return {"order_id": order_id, "address": wanted}

@@ -18,6 +18,9 @@ from guardrails.text.scalars import scalar_texts
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}ー"
 """Letters of scripts that set words without blanks, or join endings to names: a number or an identifier may stand right
 beside them. The mark ー belongs to two of these scripts."""
+LONG_UNSPACED = 4
+"""Letters of a value that stands in a text by chance no more. Names are shorter, and stay words of their own."""
+_UNSPACED = regex.compile(rf"[{UNSPACED}]")
 LETTER = rf"[\w--[{UNSPACED}]]"
 """A letter or digit of a word, in `regex.VERSION1`."""
 _NUMBER = regex.compile(
@@ -149,19 +152,28 @@ class Words:
     def words(self) -> frozenset[str]:
         return frozenset(self.plain.split())
 
+    @cached_property
+    def within(self) -> str:
+        """What a text must contain: `plain`, without the blanks beside letters that stand without any."""
+        if len(_UNSPACED.findall(self.plain)) < LONG_UNSPACED:
+            return self.plain
+        bare = self.plain.strip()
+        return f"{'' if _UNSPACED.match(bare[0]) else ' '}{bare}{'' if _UNSPACED.match(bare[-1]) else ' '}"
+
     def hold(self, value: Value) -> bool:
         """Whether a value occurs in the text.
 
         Parts separated by commas or line breaks (a postal address) may occur in another order. The words of a part must
         be adjacent, with any separators; links, addresses and host names (`exact`) must match exactly. A number of up
-        to 15 digits may be written in another way.
+        to 15 digits may be written in another way. In writing without blanks, a longer value may begin and end within
+        a run of letters: an address stands right behind "改成".
         """
         if value.number is not None:  # a number matches as a whole, with its sign: not the 50 in 12.50
             return value.number in self.numbers
         if not value.parts:
             return value.empty
         return all(
-            part.plain in self.plain and part.exact <= self.exact and part.signs <= self.signs for part in value.parts
+            part.within in self.plain and part.exact <= self.exact and part.signs <= self.signs for part in value.parts
         )
 
 

@@ -91,6 +91,40 @@ async def test_a_refusal_after_something_was_done_says_what(make_bench: Callable
     assert text_of(run.output) == f"{BARE[0]}\nDone: refund order."
 
 
+@pytest.mark.parametrize("second", ["A colleague will answer you.", "I can't hand you over."])
+async def test_who_is_given_to_a_person_is_not_told_that_they_cannot_be(
+    make_bench: Callable[..., Any], second: str
+) -> None:
+    denied = text("I am sorry, but I can't hand you over. Please ask a colleague.")
+    bench = make_bench(
+        [calls(("pass_on", {"reason": "asked"})), denied, text(second)], [pass_on], escalation=("pass_on",)
+    )
+    run = await bench.work(await bench.start("Nobody helps me."))
+    assert text_of(run.output) == ("Done: pass on." if "can't" in second else second)
+    assert [request.tool_choice for request in bench.model.requests] == ["auto", "auto", "none"]
+
+
+@pytest.mark.parametrize(("denied", "language"), [("I can't hand you over.", "en"), ("我不能转接。", "zh")])
+async def test_the_agents_notice_stands_in_place_of_such_an_answer(
+    make_bench: Callable[..., Any], denied: str, language: str
+) -> None:
+    notice = {"en": "A colleague will answer you.", "zh": "同事会答复您。"}
+    answers = [calls(("pass_on", {"reason": "asked"})), text(denied), text(denied)]
+    bench = make_bench(answers, [pass_on], escalation=("pass_on",), escalation_notice=notice)
+    run = await bench.work(await bench.start("Nobody helps me."))
+    assert text_of(run.output) == notice[language]
+
+
+@pytest.mark.parametrize("spec", [{"escalation": ("pass_on",)}, {}])
+async def test_who_asks_for_a_person_gets_one(make_bench: Callable[..., Any], spec: dict[str, Any]) -> None:
+    answers = [calls(("pass_on", {"reason": "asked"})), text("A colleague will answer you.")]
+    bench = make_bench(answers, [pass_on], **spec)
+    run = await bench.work(await bench.start("Let me talk to a real person."))
+    forced = NamedToolChoice(function=NamedFunction(name="pass_on")) if spec else "auto"
+    assert [request.tool_choice for request in bench.model.requests] == [forced, "auto"]
+    assert run.stop_reason == ("escalated" if spec else "answered")
+
+
 @tool(effect="keyed")
 def refund_order(order_id: int) -> str:
     """Refunds an order."""
@@ -164,10 +198,10 @@ async def test_any_refusal_that_a_look_up_did_not_change_has_the_offer(
     assert told == f"{refusal} {OFFER[language]}"
 
 
-async def test_a_refusal_that_has_a_reason_stays(make_bench: Callable[..., Any]) -> None:
-    """A call was made, which the look-up can't better."""
+async def test_a_refusal_after_a_call_stays(make_bench: Callable[..., Any]) -> None:
+    """A look-up can't better it. What was done is added, since the refusal may be of a second wish, or wrong."""
     told, choices, _ = await played(make_bench, calls(("refund_order", {"order_id": 17})), text(CANT))
-    assert (told, choices) == (CANT, ["auto", "auto"])
+    assert (told, choices) == (f"{CANT}\nDone: refund order.", ["auto", "auto"])
 
 
 async def test_what_is_done_after_the_look_up_is_told(make_bench: Callable[..., Any]) -> None:

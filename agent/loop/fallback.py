@@ -1,0 +1,95 @@
+"""What comes in place of a refusal: a look-up before it, an offer after it, and a person for who asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+from agent.loop.gate import Gate
+from agent.loop.person_wanted import wants_person
+from agent.loop.refusal import NOTHING_READ, bare_refusal, done_by, is_told_by, refused_in, refuses
+from agent.loop.run_dependencies import RunDependencies
+from agent.run.history import History, result_text
+from flightloop.events import CallsDecided
+from guardrails.evidence.agreed import agrees
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """What is left to do in a run whose model refuses.
+
+    Attributes:
+        tools: names of the tools that the model may call now.
+    """
+
+    deps: RunDependencies
+    gate: Gate
+    history: History
+    tools: Set[str]
+
+    @property
+    def refusal(self) -> str | None:
+        """The refusal that the agent's look-up came before."""
+        decided = (turn.decision for turn in self.history.turns)
+        refused = (one for one in decided if isinstance(one, CallsDecided) and one.problem == NOTHING_READ)
+        return next((one.text for one in refused), None)
+
+    def looks_up_first(self, answer: str) -> bool:
+        """Whether the agent's look-up comes before this answer, a refusal in a run without any call."""
+        return self.deps.agent.before_refusing in self.tools and not self.history.results and refuses(answer)
+
+    def due(self, *, looked_up: bool) -> str | None:
+        """Name of the tool that is called next whatever the model thinks: a look-up in place of a refusal, or the one
+        that gives the case to a person, if the user asks for one or has just said yes to the offer of one.
+
+        Args:
+            looked_up: False if the model has just refused without having looked anything up.
+        """
+        wanted: tuple[str | None, ...]
+        if not looked_up:
+            wanted = (self.deps.agent.before_refusing,)
+        elif not self.history.results and (self._asks_for_person() or self._accepts_offer()):
+            wanted = self.deps.agent.escalation
+        else:
+            return None
+        return next((name for name in wanted if name in self.tools), None)
+
+    def denies(self, answer: str) -> bool:
+        """Whether an answer refuses right after the case was given to a person."""
+        results = self.history.results
+        given = bool(results) and results[-1].ok and results[-1].tool in self.deps.agent.escalation
+        return given and refuses(answer)
+
+    def concluded(self, answer: str) -> tuple[str, str]:
+        """An answer as the user reads it, and what is added to it, with the blank before it.
+
+        A refusal is wrong if the case was just given to a person: the agent's notice stands in its place. To another
+        one is added what the run has done all the same; else, if it only refuses or no look-up changed it, the offer.
+        """
+        text = self._or_refusal(answer)
+        language, done = refused_in(text), done_by(self.history.results, self.deps.hosts.registry)
+        if language is None:
+            return text, ""
+        if self.denies(text):
+            return self.deps.agent.escalation_notice.get(language) or done or text, ""
+        if done:
+            return text, f"\n{done}"
+        lasting = text == self.refusal or bare_refusal(text)
+        offer = self.deps.agent.refusal_offer.get(language) if lasting else None
+        return text, f" {offer}" if offer else ""
+
+    def _or_refusal(self, answer: str) -> str:
+        """An answer after a look-up in place of a refusal; the refusal itself if nothing else was called and the answer
+        does not come from what was read."""
+        results, refusal = self.history.results, self.refusal
+        if refusal is None or any(result.tool != self.deps.agent.before_refusing for result in results):
+            return answer
+        read = (result_text(result) for result in results if result.ok)
+        return answer if is_told_by(answer, [self.gate.words, *read]) else refusal
+
+    def _asks_for_person(self) -> bool:
+        return self.gate.latest is not None and wants_person(self.gate.latest.text)
+
+    def _accepts_offer(self) -> bool:
+        latest, offers = self.gate.latest, tuple(self.deps.agent.refusal_offer.values())
+        return latest is not None and agrees(latest.text) and latest.after.rstrip().endswith(offers)

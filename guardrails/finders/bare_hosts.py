@@ -27,6 +27,8 @@ LONGEST_HOST = 600
 """Longest beginning of a URL that is read to find its host, in characters."""
 CJK = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{So}"
 """Scripts written without blanks, and emoji: a name in another script may stand between their characters."""
+_INSIDE = rf"[^\W_\p{{M}}{CJK}]"
+"""A letter or digit right beside which no address begins or ends."""
 _SIGN = spelt(".:/?#@" + chr(92), escaped=False)
 _NO_LETTERS = (
     r"(?:nbsp|amp|quot|apos|lt|gt|e[nm]sp\d*|thinsp|numsp|puncsp|hairsp|comma|semi|excl|quest|[lr](?:par|sqb|cub|aquo|[ds]quo)"
@@ -59,10 +61,12 @@ _BEFORE_NAME = (
     rf"(?:(?<![^\W{CJK}])(?={_LETTER})|(?<=%(?:2f|3a|3d|40|20))|(?<![{CJK}])(?=[{CJK}]))"
 )
 _NUMBER = r"(?:0x[\da-f]{1,12}|\d{1,12})"
-_QUAD = rf"(?P<name>{_NUMBER}(?:{DOT}{_NUMBER}){{3}}+)(?P<mail>(?:{DOT}?[\w-])[\w.-]{{0,64}}+|{DOT})?{_TAIL}"
-_BEFORE_QUAD = r"(?<![\w.@/\\%-]|(?:version|release|build|revision|firmware|driver) {0,2}v?\.? ?)"
+_QUAD = rf"(?P<name>{_NUMBER}(?:{DOT}{_NUMBER}){{3}}+)(?P<mail>(?:{DOT}?(?:{_INSIDE}|-))[\w.-]{{0,64}}+|{DOT})?{_TAIL}"
+_BEFORE_QUAD = (
+    rf"(?<!{_INSIDE}|[.@/\\%-]|(?:version|release|build|revision|firmware|driver) {{0,2}}v?\.? ?|(?:版本|固件)号?[:：]? ?)"
+)
 _HEX = rf"0x[\da-f]{{7,8}}(?:{_COLON}\d{{1,5}}+)?{_SLASH}{_MORE}"
-_BARE_V6 = r"(?:[\da-f]{1,4}:{1,2}){2,8}[\da-f.]{1,15}[\w:.-]*"
+_BARE_V6 = rf"(?:[\da-f]{{1,4}}:{{1,2}}){{2,8}}[\da-f.]{{1,15}}(?:{_INSIDE}|[:.-])*"
 _V6 = rf"\[[\da-f:.]{{3,50}}(?:%[\w.-]{{1,20}})?\]{_TAIL}|{_BARE_V6}"
 _GAP = r"(?:\t|&(?:\#0*(?:9|10|13)|\#x0*[9ad]|Tab|NewLine);)?"
 _OPAQUE_SCHEME = "|".join(
@@ -70,7 +74,7 @@ _OPAQUE_SCHEME = "|".join(
     for scheme in ("javascript", "vbscript", "data", "mailto", "tel", "sms")
 )
 _OPAQUE = (
-    rf"(?<![\w.-])(?:{_OPAQUE_SCHEME}|callto|facetime|smsto|sips?|xmpp|skype|whatsapp|magnet|intent){_GAP}{_COLON}"
+    rf"(?<!{_INSIDE}|[.-])(?:{_OPAQUE_SCHEME}|callto|facetime|smsto|sips?|xmpp|skype|whatsapp|magnet|intent){_GAP}{_COLON}"
 )
 _SCHEME = regex.compile(
     rf"(?:(?:[a-z\d][a-z\d+.-]*)?{_COLON})?(?:{_SLASH}){{2,}}|(?:h(?:tt|xx)ps?|ftp|wss?){_COLON}(?:{_SLASH})?",
@@ -228,7 +232,7 @@ HOSTS = EdgeFinder(
         _pattern(_BEFORE_NAME + _NAMED.pattern, bare_name, _DOT_WITHIN),
         _pattern(f"{_BEFORE_QUAD}{_QUAD}", numbers, _DOT_WITHIN),
         _pattern(f"{_BEFORE_QUAD}{_HEX}", with_scheme, "0x"),
-        _pattern(rf"(?<![\w)\].:/\\@\[])(?:{_V6})", version_six, r":\S"),
+        _pattern(rf"(?<!{_INSIDE}|[)\].:/\\@\[])(?:{_V6})", version_six, r":\S"),
         _pattern(rf"{_BEFORE_SLASHES}(?:{_SLASH}){{2}}{_BODY}", with_scheme, _COLON_OR_SLASHES),
         _pattern(rf"{_OTHER_SCHEME}{_COLON}{_SLASH}{{2}}{_BODY}", with_scheme, _COLON_OR_SLASHES),
         _pattern(_NO_SLASHES + _BODY, with_scheme, _COLON_OR_SLASHES),

@@ -75,7 +75,8 @@ def plain_email(form: str) -> str:
         return form.casefold()
     domain = as_read(_SPELT_DOT.sub(".", match["domain"]))
     local = regex.sub(r"\p{Cf}", "", compatible(unquote(as_read(match["local"]))))
-    return f"{local}@{plain_host(regex.sub(r'[_*]+$', '', compatible(domain)))}".casefold()
+    host = plain_host(_BEHIND.sub(r"\1", compatible(domain)))
+    return f"{local}@{host}".casefold()
 
 
 def _email(matched: str) -> Iterator[Window]:
@@ -101,6 +102,8 @@ def _dialled(matched: str) -> Iterator[Window]:
     yield 0, len(matched)
 
 
+_BEHIND = regex.compile(r"(?<=\.)(?!xn--)([^.-]*)-[^.]*$|()[_*]+$", regex.IGNORECASE)
+"""What is no part of a domain: no last label but those of other scripts has a hyphen."""
 _SPOKEN_DOT = regex.compile(r" (?:dot|punkt) ", regex.IGNORECASE)
 _SPELT_DOT = regex.compile(_SPACED_DOT, regex.IGNORECASE)
 _FORM = regex.compile(_EMAIL, regex.IGNORECASE)

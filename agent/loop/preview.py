@@ -15,6 +15,7 @@ from flightloop.tool import EVERY_FIELD
 from guardrails.evidence.confirmed import seen, shown
 from guardrails.types import CheckedCall, Ruling
 
+CHANGED = "not done, because it would change something else now than what was approved. Tell the user"
 UNFORESEEN = "not done, because it is not known what it would change now. Tell the user, who may ask for it again"
 
 
@@ -32,12 +33,16 @@ async def previewed(
 async def outdated(
     toolbox: Toolbox, gate: Gate, state: CallState, call: CheckedCall, ruling: Ruling
 ) -> ToolResult | None:
-    """The result of a call to which the user has agreed, but which would change something else now than the user was
-    told, such as a total that has grown: the user is asked anew. None: the call may be made."""
-    line = shown(call)
-    if call.spec.dry_run is None or state.request is not None or line not in gate.proposal.confirmed:
-        return None  # a person who was asked has seen a dry run of the moment
+    """The result of a call to which somebody has agreed, but which would change something else now than they were told,
+    such as a total that has grown. The user is asked anew; a person is, if the call is wanted again. None: the call may
+    be made."""
+    line, approved = shown(call), state.request.dry_run if state.request is not None else None
+    if call.spec.dry_run is None or (approved is None and line not in gate.proposal.confirmed):
+        return None
     told = await dry_run(toolbox, gate, state, call, ruling)
+    if approved is not None:
+        same = told is not None and (told.refused or (told.ok, told.text) == (approved.ok, approved.text))
+        return None if same else asking(call).model_copy(update={"error": CHANGED, "to_confirm": None})
     again = None if told is None else _foretold(asking(call), told, toolbox)
     if again is None:
         return asking(call).model_copy(update={"error": UNFORESEEN, "to_confirm": None})

@@ -70,8 +70,11 @@ class StoreJournal(StoreInterrupts):
     ) -> Created:
         created = created.model_copy(update={"started_by": created.started_by or actor})
 
+        now = (
+            self._clock()
+        )  # when it was sent, not when the store has room for it: a yes may be older than its question
+
         def work(tx: Transaction, copies: Copies | None = None) -> Created:
-            now = self._clock()
             if copies is not None:
                 forks.check(tx, copies)
             made = runs.create(tx, copies.beginning if copies else runs.begin(created, now), idempotency, now)

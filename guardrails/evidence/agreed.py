@@ -34,7 +34,7 @@ _PLAIN = regex.compile(
     rf"(?:yes|yep|yup|yeah|ja|jawohl)(?:[\s,.!]+(?:yes|ja|please|bitte|thanks|thank\s+you|danke|{_DONE}))?"
     rf"|(?:ok(?:ay)?|sure)(?:[\s,.!]+(?:please|bitte|{_DONE}))?"
     rf"|{_DONE}|i\s+(?:confirm|agree)|confirmed|agreed|einverstanden"
-    r"|是的?|对的?|好的?|可以|确认|同意|(?:是的?|对的?|好的?|可以)[\s，,。]*(?:请|麻烦了?|谢谢你?)?(?:确认|同意)"
+    r"|是的?|对的?|好的?|可以|确认|同意|(?:是的?|对的?|好的?)[\s，,。]*(?:确认|同意)|可以[\s，,。]+(?:确认|同意)"
     r")\s*[.!。！]?[\s👍🙏✅🙂😊\p{EMod}\uFE0F]*",
     regex.IGNORECASE,
 )

@@ -17,6 +17,8 @@ _HIDING = regex.compile(
 )
 """Signs of HTML, and signs that count as printable but show nothing of their own: blanks, selectors, and marks that any
 letter before them can have."""
+_LINK = regex.compile(r"\](?=[(\[])")
+"""End of a Markdown link's text."""
 BY_USER = "confirm"
 """Label of a verdict that asks for the user's own yes."""
 
@@ -63,8 +65,8 @@ def _value(value: Any) -> str:
 
 def seen(text: str) -> str:
     """A text with escapes for signs that are not seen, such as those that reverse a text and line breaks, and for those
-    with which HTML could hide what follows."""
-    return "".join(map(_seen, text))
+    with which HTML or a link in Markdown could hide what follows."""
+    return "".join(map(_seen, _LINK.sub(r"\\u005d", text)))
 
 
 def _seen(sign: str) -> str:

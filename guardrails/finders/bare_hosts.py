@@ -62,20 +62,22 @@ _BEFORE_NAME = (
 )
 _NUMBER = r"(?:0x[\da-f]{1,12}|\d{1,12})"
 _QUAD = rf"(?P<name>{_NUMBER}(?:{DOT}{_NUMBER}){{3}}+)(?P<mail>(?:{DOT}?(?:{_INSIDE}|-))[\w.-]{{0,64}}+|{DOT})?{_TAIL}"
-_BEFORE_QUAD = (
-    rf"(?<!{_INSIDE}|[.@/\\%-]|(?:version|release|build|revision|firmware|driver) {{0,2}}v?\.? ?|(?:版本|固件)号?[:：]? ?)"
-)
+_VERSION = r"(?:version|release|build|revision|firmware|driver) {0,2}v?\.? ?|(?:版本|固件)号?[:：]? ?"
+_BEFORE_QUAD = rf"(?<!{_INSIDE}|[.@/\\%-]|{_VERSION})"
 _HEX = rf"0x[\da-f]{{7,8}}(?:{_COLON}\d{{1,5}}+)?{_SLASH}{_MORE}"
 _BARE_V6 = rf"(?:[\da-f]{{1,4}}:{{1,2}}){{2,8}}[\da-f.]{{1,15}}(?:{_INSIDE}|[:.-])*"
 _V6 = rf"\[[\da-f:.]{{3,50}}(?:%[\w.-]{{1,20}})?\]{_TAIL}|{_BARE_V6}"
 _GAP = r"(?:\t|&(?:\#0*(?:9|10|13)|\#x0*[9ad]|Tab|NewLine);)?"
-_OPAQUE_SCHEME = "|".join(
-    _GAP.join(spelt(letter) for letter in scheme)
-    for scheme in ("javascript", "vbscript", "data", "mailto", "tel", "sms")
+_OPAQUE_SCHEMES = "|".join(
+    [
+        *(
+            _GAP.join(spelt(letter) for letter in scheme)
+            for scheme in ("javascript", "vbscript", "data", "mailto", "tel", "sms")
+        ),
+        "callto|facetime|smsto|sips?|xmpp|skype|whatsapp|magnet|intent",
+    ]
 )
-_OPAQUE = (
-    rf"(?<!{_INSIDE}|[.-])(?:{_OPAQUE_SCHEME}|callto|facetime|smsto|sips?|xmpp|skype|whatsapp|magnet|intent){_GAP}{_COLON}"
-)
+_OPAQUE = rf"(?<!{_INSIDE}|[.-])(?:{_OPAQUE_SCHEMES}){_GAP}{_COLON}"
 _SCHEME = regex.compile(
     rf"(?:(?:[a-z\d][a-z\d+.-]*)?{_COLON})?(?:{_SLASH}){{2,}}|(?:h(?:tt|xx)ps?|ftp|wss?){_COLON}(?:{_SLASH})?",
     regex.IGNORECASE,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agent.run.erased import erased_event
 from agent.run.state import UNHELD, added
@@ -22,6 +22,10 @@ from flightloop.errors import Conflict, NotFound
 from flightloop.events import AgentReturned, CancelRequested, RunCreated, RunEnded, RunEvent, RunResumed
 from flightloop.runs import Run, RunStatus, StopReason
 
+APART = timedelta(microseconds=2)
+"""More than what is lost when the store keeps a time in seconds."""
+NEWEST = 20
+"""Runs of a session whose times count: more than what is said on both sides of a question."""
 MOST = 32
 """Runs, and approvals that end with them, per portion. A run with more approvals is a portion by itself."""
 
@@ -34,8 +38,18 @@ def find(tx: Transaction, run_id: str, tenant_id: str | None = None) -> Row:
     return row
 
 
+def end_of(tx: Transaction, run: Run, now: datetime) -> datetime:
+    """The time at which a run ends: ``now``, or later than the beginnings and ends of the session's runs that are
+    written already, if the clock of a process that wrote them is ahead. It tells what was said before what: a yes that
+    was there before its question is none."""
+    latest = tx.latest_in_session(run.tenant_id, run.session_id, NEWEST)
+    return now if latest is None or latest <= now else latest + APART
+
+
 def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) -> Change:
     """Appends events without checking a lease, and writes everything that follows from them."""
+    if row.state.run.parent is None and any(isinstance(event, RunEnded) for event in events):
+        now = end_of(tx, row.state.run, now)
     change = advance(row, events, now)
     if change.row.state.cancel_requested and change.row.status in UNHELD:  # no worker would end it
         cancelled = RunEnded(status=RunStatus.CANCELLED, stop_reason=StopReason.CANCEL)

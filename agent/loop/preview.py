@@ -39,6 +39,8 @@ async def outdated(
     line, approved = shown(call), state.request.dry_run if state.request is not None else None
     if call.spec.dry_run is None or (approved is None and line not in gate.proposal.confirmed):
         return None
+    if approved is not None and not approved.ok:
+        return None  # who decided knew that nothing could be foreseen
     told = await dry_run(toolbox, gate, state, call, ruling)
     if approved is not None:
         same = told is not None and (told.refused or (told.ok, told.text) == (approved.ok, approved.text))

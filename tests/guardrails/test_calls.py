@@ -224,6 +224,9 @@ def test_hosts():
         ("XZ-3041", "看看XZ-3041总共多少钱", True),
         ("anna@example.org", "我的邮箱是anna@example.org谢谢", True),
         ("anna@example.org", "我的邮箱是bo.anna@example.org谢谢", False),
+        ("上海市浦东新区世纪大道100号", "把地址改成上海市浦东新区世纪大道100号吧", True),
+        ("上海市浦东新区世纪大道10", "把地址改成上海市浦东新区世纪大道100号吧", False),
+        ("王小明", "我是王小明", False),
     ],
 )
 def test_stands_in(value, text, stands):

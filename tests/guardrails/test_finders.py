@@ -210,6 +210,8 @@ def test_redaction_replaces_exactly_the_union(pairs):
         "evil @ example . net",
         "evil**@**example.net",
         "evil\n@example.net",
+        "evil@example.net-",
+        "evil@example.net-today",
     ],
 )
 def test_contacts_in_disguise_are_found(form):

@@ -86,6 +86,8 @@ CORRECTS = [
     "好好的",
     "行行好",
     "请 确认",
+    "可以麻烦确认",
+    "好的谢谢你同意",
     "Yes...",
 ]
 
@@ -263,6 +265,14 @@ def test_a_call_is_one_line_without_unseen_signs(arguments: dict[str, Any]) -> N
     line = shown(CheckedCall("c", ToolSpec("move_it", "", {}, Effect.KEYED), arguments))
     assert line.isprintable()
     assert len(line.splitlines()) == 1
+
+
+@pytest.mark.parametrize("hidden", ["[12 Hill Street](/ '9 Oak Road')", "![x](y)", "[a][b]"])
+def test_a_link_in_markdown_hides_no_part_of_an_argument(hidden: str) -> None:
+    line = shown(CheckedCall("c", ToolSpec("move_it", "", {}, Effect.KEYED), {"to": hidden}))
+    assert "](" not in line
+    assert "][" not in line
+    assert shown(CheckedCall("c", ToolSpec("move_it", "", {}, Effect.KEYED), {"to": ["a", [1]]})).endswith('["a", [1]]')
 
 
 def test_calls_that_differ_are_shown_differently() -> None:

@@ -13,7 +13,7 @@ from agent.loop import dry_run as module
 from agent.models.answer_chunks import calls, text
 from flightloop.approvals import Approval, DryRun
 from flightloop.errors import ConfigError
-from flightloop.events import ApprovalRequested
+from flightloop.events import ApprovalRequested, ToolResult
 from flightloop.tool import ToolContext, ToolRefused, tool, tool_of
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy
@@ -70,6 +70,20 @@ async def test_a_person_sees_the_words_the_rule_and_what_would_change(make_bench
     await bench.journal.decide("default", approval.id, "approve", "ann")
     run = await bench.work(await bench.journal.get("default", approval.run_id))
     assert (run.status, paid) == ("succeeded", [5])
+
+
+@pytest.mark.parametrize("changes", [True, False])
+async def test_an_approved_call_is_made_only_if_it_changes_what_the_person_saw(
+    make_bench: Callable[..., Bench], changes: bool
+) -> None:
+    told = iter(["pays 5", "pays 9" if changes else "pays 5"])
+    bench, approval = await waiting(make_bench, lambda: next(told))
+    await bench.journal.decide("default", approval.id, "approve", "ann")
+    run = await bench.work(await bench.journal.get("default", approval.run_id))
+    assert (run.status, paid) == ("succeeded", [] if changes else [5])
+    (result,) = [event for event in await bench.events(run) if isinstance(event, ToolResult)]
+    assert result.ok is not changes
+    assert not changes or "would change something else now than what was approved" in (result.error or "")
 
 
 def refuses() -> Any:

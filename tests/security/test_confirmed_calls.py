@@ -212,9 +212,10 @@ async def test_what_would_change_is_not_known_any_more(tmp_path: Path) -> None:
     assert [one.error for one in await results(made, run)] == [UNFORESEEN]
 
 
-async def test_a_person_who_approves_after_the_yes_decides(tmp_path: Path) -> None:
-    """The card showed a dry run of its moment, which may differ from what the user was told."""
-    made = desk(tmp_path, paying(["80.00 EUR", "95.00 EUR", "97.00 EUR"]), LOOK, PAY, text("Paid."))
+@pytest.mark.parametrize(("then", "done"), [("95.00 EUR", True), ("97.00 EUR", False)])
+async def test_a_person_who_approves_after_the_yes_decides(tmp_path: Path, then: str, done: bool) -> None:
+    """The card shows a dry run of its moment, which may differ from what the user was told. The call has to do that."""
+    made = desk(tmp_path, paying(["80.00 EUR", "95.00 EUR", then]), LOOK, PAY, text("Paid."))
     await say(made, "Pay order 17.")
     stricter = CONFIRM.replace("lock_to_plan", "ask: [{tool: pay}], lock_to_plan")
     made.guard = Guard(unhurried(parse_policy(stricter)))  # type: ignore[assignment]
@@ -222,7 +223,7 @@ async def test_a_person_who_approves_after_the_yes_decides(tmp_path: Path) -> No
     (approval,) = await pending(made)
     await made.journal.decide("default", approval.id, "approve", "ann")
     run = await made.work(waits)
-    assert [one.ok for one in await results(made, run)] == [True]
+    assert [one.ok for one in await results(made, run)] == [done]
 
 
 async def test_a_dry_run_forges_no_line_of_the_question(tmp_path: Path) -> None:

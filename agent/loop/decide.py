@@ -306,7 +306,8 @@ class _Asking:
             logprobs=self.deps.model.capabilities.logprobs,
             flightloop=RequestExtension(call_confidence=self.deps.agent.call_confidence),
         )
-        call = await self.gate.answer(request, prompt_tokens, show=show, hold=self._fallback.refusal is not None)
+        hold = self._fallback.refusal is not None or self._was_told(DENIED)  # something else may stand in its place
+        call = await self.gate.answer(request, prompt_tokens, show=show, hold=hold)
         usage = call.answer.usage
         learned = estimator.learned(prompt, usage.prompt_tokens if usage else 0)
         self.leased.draft = None

@@ -111,8 +111,13 @@ async def test_the_agents_notice_stands_in_place_of_such_an_answer(
     notice = {"en": "A colleague will answer you.", "zh": "同事会答复您。"}
     answers = [calls(("pass_on", {"reason": "asked"})), text(denied), text(denied)]
     bench = make_bench(answers, [pass_on], escalation=("pass_on",), escalation_notice=notice)
-    run = await bench.work(await bench.start("Nobody helps me."))
+    created = await bench.start("Nobody helps me.")
+    with bench.deltas.listen(created.id) as heard:
+        run = await bench.work(created)
+    shown = [heard.get_nowait() for _ in range(heard.qsize())]
     assert text_of(run.output) == notice[language]
+    latest = max(one.after for one in shown)
+    assert "".join(one.text for one in shown if one.after == latest) == notice[language]
 
 
 @pytest.mark.parametrize("spec", [{"escalation": ("pass_on",)}, {}])

@@ -13,6 +13,7 @@ from guardrails.evidence.schemas import Schemas
 from guardrails.text.calendar_dates import date_of
 from guardrails.text.quantities import amount
 from guardrails.text.relative_dates import weekday_of
+from guardrails.text.times import time_of
 
 MOST_LEAVES = 500
 """Most values of a call that are traced. A call with more has values that nobody vouches for."""
@@ -55,7 +56,7 @@ class Leaf:
         identifying: whether it identifies something or is an amount; others are texts that the model may word freely.
         composable: whether arithmetic may explain it: it is a number and no identifier.
         chosen: whether it is one of the values that the schema lists, or the default.
-        weekday: whether it is the name of a day of the week, and not the default.
+        moment: whether it is a time of day or the name of a day of the week, and not the default.
     """
 
     argument: str
@@ -64,7 +65,7 @@ class Leaf:
     identifying: bool
     composable: bool
     chosen: bool
-    weekday: bool = False
+    moment: bool = False
 
 
 def leaves(spec: ToolSpec, arguments: dict[str, Any]) -> list[Leaf]:
@@ -116,8 +117,8 @@ def _below(path: str, named: _Named, value: Any, schemas: Schemas) -> Iterator[L
             yield from _below(f"{path}[{at}]", named, one, schemas.items)
     elif isinstance(value, str | int | float) and not isinstance(value, bool) and str(value).strip():
         number = not isinstance(value, str)
-        weekday = not number and weekday_of(str(value)) is not None and not schemas.sets(value)
-        shaped = weekday or _has_shape(value) or schemas.formats & _FORMATS != set()
+        moment = not number and not schemas.sets(value) and _is_moment(str(value))
+        shaped = moment or _has_shape(value) or schemas.formats & _FORMATS != set()
         yield Leaf(
             argument=named.argument,
             path=path,
@@ -125,8 +126,12 @@ def _below(path: str, named: _Named, value: Any, schemas: Schemas) -> Iterator[L
             identifying=named.identifying or number or shaped,
             composable=not named.identifier and (number or amount(str(value)) is not None),
             chosen=schemas.lists(value),
-            weekday=weekday,
+            moment=moment,
         )
+
+
+def _is_moment(text: str) -> bool:
+    return weekday_of(text) is not None or time_of(text) is not None
 
 
 def _is_open_key(name: str) -> bool:

@@ -65,8 +65,8 @@ def _rule(document: PolicyDocument, call: CheckedCall, leaf: Leaf) -> Bound | No
     own = document.tools.arguments.get(call.spec.name, {}).get(leaf.argument)
     if own is not None and own.origins is not None:
         return own.origins, own.otherwise
-    if leaf.identifying and (leaf.weekday or not leaf.chosen) and _is_watched(document, call):
-        # Which of the listed days is no matter of wording, as a listed reason is; but a result may name it.
+    if leaf.identifying and (leaf.moment or not leaf.chosen) and _is_watched(document, call):
+        # Which of the listed days or times is no matter of wording, as a listed reason is; but a result may name it.
         return SAID_OR_READ if leaf.chosen else TRUSTED, document.tools.provenance
     return None
 

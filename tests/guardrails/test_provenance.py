@@ -335,12 +335,15 @@ async def test_free_text_and_choices_of_the_schema_need_none() -> None:
     assert (await rule("", {"when": "soon"}, schema={"when": {"format": "date"}})).action is Action.ASK
 
 
-async def test_a_day_that_the_schema_lists_was_said_or_read() -> None:
+async def test_a_day_or_time_that_the_schema_lists_was_said_or_read() -> None:
     schema = {"day": {"enum": ["Thursday", "Friday"]}, "why": {"enum": ["damaged", "late"]}}
     for user, action in (("I'll come on Friday", Action.ALLOW), ("I'll come", Action.ASK), ("Thursday?", Action.ASK)):
         ruling = await rule("", {"day": "Friday", "why": "late"}, schema=schema, user_text=user)
         assert ruling.action is action
         assert ruling.guessed == (() if action is Action.ALLOW else ("day",))
+    times = {"time": {"enum": ["16:00", "18:00"]}}
+    for user, action in (("I'll come at 6 pm", Action.ALLOW), ("I'll come at 4 in the evening", Action.ASK)):
+        assert (await rule("", {"time": "18:00"}, schema=times, user_text=user)).action is action
     ready = Trail((read({"ready_from": "Friday"}),))
     assert (await rule("", {"day": "Friday"}, schema=schema, trail=ready)).action is Action.ALLOW
 

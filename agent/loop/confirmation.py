@@ -78,9 +78,9 @@ async def _asked(journal: Journal, before: Sequence[Run], run: Run) -> Proposal:
     last = before[-1] if before else None
     if last is None or last.stop_reason is not StopReason.CONFIRMATION or last.ended_at is None:
         return NOTHING
-    if last.ended_at > run.created_at or last.erased_at is not None or run.origin is not None:
+    if last.ended_at >= run.created_at or last.erased_at is not None or run.origin is not None:
         return NOTHING
-    if any(one.ended_at is None or one.ended_at > last.ended_at for one in before):
+    if any(one.ended_at is None or one.ended_at >= last.ended_at for one in before[:-1]):
         return NOTHING  # an answer of another run may be what the user has read last
     waiting = waiting_in(History(last.id, await all_events(journal, run.tenant_id, last.id)))
     # The same call twice is one line of the question, to which the user agrees once.

@@ -67,11 +67,12 @@ class Fallback:
         one is added what the run has done all the same; else, if it only refuses or no look-up changed it, the offer.
         """
         text = self._or_refusal(answer)
-        language, done = refused_in(text), done_by(self.history.results, self.deps.hosts.registry)
+        language, done = refused_in(text), self._done()
         if language is None:
             return text, ""
         if self.denies(text):
-            return self.deps.agent.escalation_notice.get(language) or done or text, ""
+            notice = self.deps.agent.escalation_notice.get(language)
+            return "\n".join(filter(None, [notice, self._done(notice is not None)])) or text, ""
         if done:
             return text, f"\n{done}"
         lasting = text == self.refusal or bare_refusal(text)
@@ -86,6 +87,11 @@ class Fallback:
             return answer
         read = (result_text(result) for result in results if result.ok)
         return answer if is_told_by(answer, [self.gate.words, *read]) else refusal
+
+    def _done(self, noticed: bool = False) -> str:
+        """What the run has done; without ``noticed`` calls, which give the case to a person."""
+        left_out = self.deps.agent.escalation if noticed else ()
+        return done_by((one for one in self.history.results if one.tool not in left_out), self.deps.hosts.registry)
 
     def _asks_for_person(self) -> bool:
         return self.gate.latest is not None and wants_person(self.gate.latest.text)

@@ -160,9 +160,6 @@ class Transaction(ErasureTables, Protocol):
     def session_owner(self, tenant_id: str, session_id: str) -> SessionOwner | None:
         """The subject of a session's first run that is not erased; None: there is none."""
 
-    def latest_in_session(self, tenant_id: str, session_id: str, newest: int) -> datetime | None:
-        """Latest time at which one of a session's ``newest`` runs was queued or ended."""
-
     def count_runs(self, tenant_id: str, statuses: Collection[RunStatus]) -> dict[RunStatus, int]: ...
 
     def over(self, run_id: str) -> bool:

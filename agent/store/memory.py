@@ -94,11 +94,6 @@ class _Tables(MemoryAudit, MemorySpending, MemoryCountedCalls, MemoryErasure):
         first = next(kept, None)
         return None if first is None else SessionOwner(first.subject.id if first.subject else None)
 
-    def latest_in_session(self, tenant_id: str, session_id: str, newest: int) -> datetime | None:
-        own = [row for row in self._runs.values() if row.tenant_id == tenant_id]
-        rows = [row for row in own if row.state.run.session_id == session_id][-newest:]
-        return max((time for row in rows for time in (row.queued_at, row.state.run.ended_at) if time), default=None)
-
     def count_runs(self, tenant_id: str, statuses: Collection[RunStatus]) -> dict[RunStatus, int]:
         own = (row.status for row in self._runs.values() if row.tenant_id == tenant_id)
         return dict(Counter(status for status in own if status in statuses))

@@ -25,7 +25,10 @@ MOST_CHARS = 2000
 """Longest part of a word after its host, in characters."""
 LONGEST_HOST = 600
 """Longest beginning of a URL that is read to find its host, in characters."""
-CJK = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{So}"
+_LETTERS = (
+    r"\p{Han}\p{Hiragana}\p{Katakana}ーｰ\p{Bopomofo}\p{Hangul}\p{Yi}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+)
+CJK = _LETTERS + r"\p{So}"
 """Scripts written without blanks, and emoji: a name in another script may stand between their characters."""
 _INSIDE = rf"[^\W_\p{{M}}{CJK}]"
 """A letter or digit right beside which no address begins or ends."""
@@ -56,7 +59,7 @@ _TAIL = rf"(?P<tail>\(|(?:(?:{DOT})?{_COLON}\d{{1,5}}+)?(?:(?:{DOT})?(?:{_SLASH}
 _NAME = rf"(?P<name>(?:{LABEL}{DOT}){{1,127}}{LABEL})(?P<mail>(?:[+%][\w.+%-]{{0,64}}+)?@)?{_TAIL}"
 _BEFORE_NAME = (
     r"(?<![a-z\d](?<!%(?:2f|3a|3d|40|20)))"  # rules out most positions at once
-    rf"(?<![%/\\\p{{M}}-]|[)\]]\.|[\w.+%-]@|\w[\[({{](?:\.|dot)[\])}}]|{_LATIN}[{_WIDE_DOTS}]"
+    rf"(?<![%/\\-]|(?![{CJK}])\p{{M}}|[)\]]\.|[\w.+%-]@|\w[\[({{](?:\.|dot)[\])}}]|{_LATIN}[{_WIDE_DOTS}]"
     rf"|[\w\p{{M}}]{spelt('.')})"  # however it is spelt: a search from each label would take 127 times as long
     rf"(?:(?<![^\W{CJK}])(?={_LETTER})|(?<=%(?:2f|3a|3d|40|20))|(?<![{CJK}])(?=[{CJK}]))"
 )
@@ -82,6 +85,7 @@ _SCHEME = regex.compile(
     rf"(?:(?:[a-z\d][a-z\d+.-]*)?{_COLON})?(?:{_SLASH}){{2,}}|(?:h(?:tt|xx)ps?|ftp|wss?){_COLON}(?:{_SLASH})?",
     regex.IGNORECASE,
 )
+_BEGINNING = regex.compile(rf"(?:{LABEL}{DOT}){{1,127}}{LABEL}", regex.IGNORECASE)
 _END_OF_HOST = regex.compile(rf"{_SLASH}|{spelt('?#')}|%3f|%23", regex.IGNORECASE)
 DOTTED = regex.compile(DOT, regex.IGNORECASE)
 _NAMED = regex.compile(_NAME, regex.IGNORECASE)
@@ -170,8 +174,11 @@ def with_scheme(matched: str) -> Iterator[Window]:
     and a query."""
     if _LOCAL_FILE.match(matched):
         return
-    host = host_of(as_url(matched[:LONGEST_HOST]))
-    if is_address(host) or host == "localhost" or _QUERY.match(matched) or kind_of(host) is not Name.OTHER:
+    hosts = [host_of(as_url(matched[:LONGEST_HOST]))]
+    if (start := _SCHEME.match(matched)) and (name := _BEGINNING.match(matched, start.end())):
+        hosts.append(host_of(as_url(name.group())))  # without what follows: "//evil.com, then"
+    known = any(is_address(host) or host == "localhost" or kind_of(host) is not Name.OTHER for host in hosts)
+    if known or _QUERY.match(matched):
         yield 0, _end(matched)
 
 

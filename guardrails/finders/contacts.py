@@ -102,8 +102,8 @@ def _dialled(matched: str) -> Iterator[Window]:
     yield 0, len(matched)
 
 
-_BEHIND = regex.compile(r"(?<=\.)(?!xn--)([^.-]*)-[^.]*$|()[_*]+$", regex.IGNORECASE)
-"""What is no part of a domain: no last label but those of other scripts has a hyphen."""
+_BEHIND = regex.compile(r"(?<=\.)(?!xn--)([^._-]*)[-_][^.]*$|()[_*]+$", regex.IGNORECASE)
+"""What is no part of a domain: no last label has an underscore, and only those of other scripts a hyphen."""
 _SPOKEN_DOT = regex.compile(r" (?:dot|punkt) ", regex.IGNORECASE)
 _SPELT_DOT = regex.compile(_SPACED_DOT, regex.IGNORECASE)
 _FORM = regex.compile(_EMAIL, regex.IGNORECASE)

@@ -212,6 +212,7 @@ def test_redaction_replaces_exactly_the_union(pairs):
         "evil\n@example.net",
         "evil@example.net-",
         "evil@example.net-today",
+        "evil@example.net_today",
     ],
 )
 def test_contacts_in_disguise_are_found(form):

@@ -15,15 +15,14 @@ from datetime import datetime, timedelta
 
 from agent.run.erased import erased_event
 from agent.run.state import UNHELD, added
-from agent.store.backend import Transaction
+from agent.store.backend import RunFilter, Transaction
 from agent.store.rules import limits, records, spending, writes
 from agent.store.rules.row import Change, Row, advance
 from flightloop.errors import Conflict, NotFound
 from flightloop.events import AgentReturned, CancelRequested, RunCreated, RunEnded, RunEvent, RunResumed
 from flightloop.runs import Run, RunStatus, StopReason
 
-APART = timedelta(microseconds=2)
-"""More than what is lost when the store keeps a time in seconds."""
+APART = timedelta(microseconds=1)
 NEWEST = 20
 """Runs of a session whose times count: more than what is said on both sides of a question."""
 MOST = 32
@@ -42,8 +41,9 @@ def end_of(tx: Transaction, run: Run, now: datetime) -> datetime:
     """The time at which a run ends: ``now``, or later than the beginnings and ends of the session's runs that are
     written already, if the clock of a process that wrote them is ahead. It tells what was said before what: a yes that
     was there before its question is none."""
-    latest = tx.latest_in_session(run.tenant_id, run.session_id, NEWEST)
-    return now if latest is None or latest <= now else latest + APART
+    newest, _ = tx.page_runs(run.tenant_id, RunFilter(session_id=run.session_id, roots=True), None, NEWEST)
+    latest = max(time for one in newest for time in (one.created_at, one.ended_at) if time is not None)
+    return now if latest <= now else latest + APART
 
 
 def write(tx: Transaction, row: Row, events: Sequence[RunEvent], now: datetime) -> Change:

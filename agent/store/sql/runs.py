@@ -60,14 +60,6 @@ SESSION_OWNER = Statement(
     WHERE tenant_id = :tenant_id AND session_id = :session_id AND erased = 0 ORDER BY number LIMIT 1
     """
 )
-LATEST_IN_SESSION = Statement(
-    """
-    SELECT MAX(queued_at), MAX(ended_at) FROM (
-      SELECT queued_at, ended_at FROM runs
-      WHERE tenant_id = :tenant_id AND session_id = :session_id ORDER BY number DESC LIMIT :most
-    ) AS newest
-    """
-)
 COUNT = Statement(
     """
     SELECT status, COUNT(*) FROM runs
@@ -145,11 +137,6 @@ class SqlRuns:
     def session_owner(self, tenant_id: str, session_id: str) -> SessionOwner | None:
         found = self._connection.row(SESSION_OWNER, tenant_id=tenant_id, session_id=session_id)
         return SessionOwner(found[0]) if found else None
-
-    def latest_in_session(self, tenant_id: str, session_id: str, newest: int) -> datetime | None:
-        found = self._connection.row(LATEST_IN_SESSION, tenant_id=tenant_id, session_id=session_id, most=newest)
-        times = [time for time in found or () if time is not None]
-        return datetime.fromtimestamp(max(times), UTC) if times else None
 
     def count_runs(self, tenant_id: str, statuses: Collection[RunStatus]) -> dict[RunStatus, int]:
         wanted = [status.value for status in statuses]

@@ -10,8 +10,15 @@ import pytest
 from agent.models.answer_chunks import text
 from agent.run.commands import resume
 from flightloop.runs import Budget, StopReason
-from tests.agent.loop.test_confirmation import LOOK, REFUND, desk, say
+from tests.agent.loop.test_confirmation import LOOK, REFUND, asked, desk, say
 from tests.agent.loop.test_trails import Shop
+
+
+async def test_a_yes_at_the_very_time_of_its_question_is_not_later(tmp_path: Path) -> None:
+    """Clocks may be coarse."""
+    made = await asked(tmp_path, shop := Shop(), text("It waits."))
+    await made.work(await made.start("yes", session_id="s"))
+    assert shop.refunded == []
 
 
 @pytest.mark.parametrize("ahead", [0.5, 3.0])

@@ -120,6 +120,18 @@ async def test_the_agents_notice_stands_in_place_of_such_an_answer(
     assert "".join(one.text for one in shown if one.after == latest) == notice[language]
 
 
+async def test_the_notice_tells_what_else_was_done(make_bench: Callable[..., Any]) -> None:
+    made = calls(("refund_order", {"order_id": 17})), calls(("pass_on", {"reason": "asked"}))
+    bench = make_bench(
+        [*made, text("I can't do that."), text("I can't do that.")],
+        [refund_order, pass_on],
+        escalation=("pass_on",),
+        escalation_notice={"en": "A colleague will answer you."},
+    )
+    run = await bench.work(await bench.start("Refund order 17, and somebody may answer me."))
+    assert text_of(run.output) == "A colleague will answer you.\nDone: refund order."
+
+
 @pytest.mark.parametrize("spec", [{"escalation": ("pass_on",)}, {}])
 async def test_who_asks_for_a_person_gets_one(make_bench: Callable[..., Any], spec: dict[str, Any]) -> None:
     answers = [calls(("pass_on", {"reason": "asked"})), text("A colleague will answer you.")]

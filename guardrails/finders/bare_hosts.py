@@ -25,10 +25,8 @@ MOST_CHARS = 2000
 """Longest part of a word after its host, in characters."""
 LONGEST_HOST = 600
 """Longest beginning of a URL that is read to find its host, in characters."""
-_LETTERS = (
-    r"\p{Han}\p{Hiragana}\p{Katakana}ーｰ\p{Bopomofo}\p{Hangul}\p{Yi}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
-)
-CJK = _LETTERS + r"\p{So}"
+_ASIAN = r"\p{Han}\p{Hiragana}\p{Katakana}ーｰ\p{Bopomofo}\p{Hangul}\p{Yi}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+CJK = _ASIAN + r"\p{So}"
 """Scripts written without blanks, and emoji: a name in another script may stand between their characters."""
 _INSIDE = rf"[^\W_\p{{M}}{CJK}]"
 """A letter or digit right beside which no address begins or ends."""

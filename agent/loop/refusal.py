@@ -31,10 +31,13 @@ _BARE: dict[Language, regex.Pattern[str]] = {
 _REFUSES: dict[Language, regex.Pattern[str]] = {
     "en": regex.compile(
         rf"{_UNABLE}\b|\bi (?:do not|don['’]t) (?:know|have (?:any|that|the|this))\b"
-        r"|\bi (?:could not|couldn['’]t) (?:find|tell)\b",
+        r"|\bi (?:could not|couldn['’]t) (?:find|tell)\b"
+        r"|\bwe (?:do not|don['’]t) (?:offer|provide) (?:that|this|it|such)\b",
         regex.IGNORECASE,
     ),
-    "zh": regex.compile(r"无法|不能|没法|没办法|不知道|不清楚|找不到|没有找到"),
+    "zh": regex.compile(
+        r"无法|不能|没法|没办法|不知道|不清楚|找不到|没有找到|不提供|没有(?:这|该|此)(?:个|项|种|样)?的?(?:服务|功能|业务|信息)"
+    ),
 }
 NEARLY_ALL = 0.9
 """Share of an answer's words."""

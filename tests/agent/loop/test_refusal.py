@@ -240,6 +240,10 @@ async def test_other_answers_and_agents_without_a_look_up_stay(make_bench: Calla
 @pytest.mark.parametrize(
     ("answer", "does"),
     [
+        ("抱歉，我们没有这个服务。", True),
+        ("抱歉，我们不提供打印服务。", True),
+        ("We don't offer that.", True),
+        ("没有运费。", False),
         (CANT, True),
         ("Unfortunately, I cannot say. Shall I ask?", True),
         ("I don’t know when it comes.", True),

@@ -9,6 +9,7 @@ tools' own ``claims``; it doesn't detect other wordings.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import starmap
@@ -20,6 +21,7 @@ from flightloop.verdicts import Action, Span, Verdict
 from guardrails.aside import aside
 from guardrails.evidence.acts import Act, Claim, clauses_of, in_first_person, sentences
 from guardrails.evidence.affirmations import Yes, last_writes, yes_in
+from guardrails.evidence.confirmed import seen
 from guardrails.evidence.done_acts import CallTexts, Done
 from guardrails.evidence.objects import Objects
 from guardrails.policy_document import PolicyDocument
@@ -29,6 +31,7 @@ from guardrails.text.verbs import ELSEWHERE
 from guardrails.types import Checked, Judgement, Past, Rail, Write
 
 RAIL = "claims"
+_ORDINARY = regex.compile(r"[^():\"\n]*")
 LABEL = "false_claim"
 MOST_CLAIMS = 1000
 """Maximum number of claims of an answer that are compared with the calls. Further claims count as false."""
@@ -183,8 +186,13 @@ def what_was_done(writes: Iterable[Write]) -> str:
 
 
 def _shown(arguments: dict[str, Any]) -> str:
-    told = ", ".join(f"{name}: {_cut(str(value))}" for name, value in arguments.items())
+    told = ", ".join(f"{name}: {_told(_cut(str(value)))}" for name, value in arguments.items())
     return f" ({told})" if told else ""
+
+
+def _told(value: str) -> str:
+    """A value; in quotation marks if it could look as if it had ended."""
+    return value if _ORDINARY.fullmatch(value) and seen(value) == value else seen(json.dumps(value, ensure_ascii=False))
 
 
 def _cut(text: str) -> str:

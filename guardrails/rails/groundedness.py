@@ -46,7 +46,7 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
         count, missed = len(stated) + len(known), len(unsupported) + len(wrong)
         score = 1 - missed / count if count else 1.0
         missing = entry.action if score < entry.minimum else Action.ALLOW
-        made_up = _exact(unsupported, text)
+        made_up = await aside(len(text), _exact, unsupported, text) if entry.exact is not Action.ALLOW else []
         grave = ((entry.exact, made_up), (entry.contradicted, wrong))
         action = severest((missing, *(act for act, found in grave if found)))
         verdict = Verdict(

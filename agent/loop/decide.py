@@ -211,7 +211,7 @@ class _Asking:
     @property
     def _due(self) -> NamedToolChoice | None:
         """The call that comes next whatever the model thinks."""
-        name = self._fallback.due(looked_up=not self._was_told(NOTHING_READ))
+        name = self._fallback.due(refused=self._was_told(NOTHING_READ))
         return NamedToolChoice(function=NamedFunction(name=name)) if name else None
 
     def _better_once(self, ruling: Ruling | None, false: str | None) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 
 from agent.loop.gate import Gate
@@ -38,15 +38,15 @@ class Fallback:
         """Whether the agent's look-up comes before this answer, a refusal in a run without any call."""
         return self.deps.agent.before_refusing in self.tools and not self.history.results and refuses(answer)
 
-    def due(self, *, looked_up: bool) -> str | None:
+    def due(self, *, refused: bool) -> str | None:
         """Name of the tool that is called next whatever the model thinks: a look-up in place of a refusal, or the one
         that gives the case to a person, if the user asks for one or has just said yes to the offer of one.
 
         Args:
-            looked_up: False if the model has just refused without having looked anything up.
+            refused: whether the model has just refused without having looked anything up.
         """
         wanted: tuple[str | None, ...]
-        if not looked_up:
+        if refused:
             wanted = (self.deps.agent.before_refusing,)
         elif not self.history.results and (self._asks_for_person() or self._accepts_offer()):
             wanted = self.deps.agent.escalation
@@ -72,7 +72,9 @@ class Fallback:
             return text, ""
         if self.denies(text):
             notice = self.deps.agent.escalation_notice.get(language)
-            return "\n".join(filter(None, [notice, self._done(notice is not None)])) or text, ""
+            return "\n".join(
+                filter(None, [notice, self._done(self.deps.agent.escalation if notice else ())])
+            ) or text, ""
         if done:
             return text, f"\n{done}"
         lasting = text == self.refusal or bare_refusal(text)
@@ -88,10 +90,9 @@ class Fallback:
         read = (result_text(result) for result in results if result.ok)
         return answer if is_told_by(answer, [self.gate.words, *read]) else refusal
 
-    def _done(self, noticed: bool = False) -> str:
-        """What the run has done; without ``noticed`` calls, which give the case to a person."""
-        left_out = self.deps.agent.escalation if noticed else ()
-        return done_by((one for one in self.history.results if one.tool not in left_out), self.deps.hosts.registry)
+    def _done(self, besides: Collection[str] = ()) -> str:
+        """What the run has done, but for calls of the tools in ``besides``."""
+        return done_by((one for one in self.history.results if one.tool not in besides), self.deps.hosts.registry)
 
     def _asks_for_person(self) -> bool:
         return self.gate.latest is not None and wants_person(self.gate.latest.text)

@@ -70,9 +70,7 @@ class StoreJournal(StoreInterrupts):
     ) -> Created:
         created = created.model_copy(update={"started_by": created.started_by or actor})
 
-        now = (
-            self._clock()
-        )  # when it was sent, not when the store has room for it: a yes may be older than its question
+        now = self._clock()  # of its arrival, not of the store's turn: a yes may be older than its question
 
         def work(tx: Transaction, copies: Copies | None = None) -> Created:
             if copies is not None:

@@ -86,7 +86,7 @@ def asks_for_refund(request: ChatRequest) -> Turn:
 
 @pytest.fixture
 def platform() -> Iterator[Platform]:
-    model = AnsweringChatModel(answer, [ModelCard(id="m"), ModelCard(id="smollm2-135m-moe")])
+    model = AnsweringChatModel(answer, [ModelCard(id="m"), ModelCard(id="qwen2.5-coder-0.5b-instruct-moe")])
     with Platform(project(spec()), model) as running:
         yield running
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import accumulate
 from operator import add
+from string import ascii_uppercase
 
 import regex
 from stdnum import iban
@@ -42,7 +43,10 @@ def prefixes(least: int, most: int, valid: Callable[[str], bool]) -> Callable[[s
     """
 
     def refine(matched: str) -> Iterator[Window]:
-        groups = list(accumulate(_GAP.split(matched), add))  # bare characters up to the end of each group
+        # For so short a text, releasing the interpreter lock costs more than it gives, and the event loop starves.
+        groups = list(
+            accumulate(_GAP.split(matched, concurrent=False), add)
+        )  # bare characters up to the end of each group
         for gaps, characters in reversed(list(enumerate(groups))):
             if least <= len(characters) <= most and valid(characters):
                 yield 0, len(characters) + gaps
@@ -65,10 +69,15 @@ def _luhn(digits: str) -> bool:
     return not (sum(map(int, digits[::-2])) + sum(_DOUBLED[int(digit)] for digit in digits[-2::-2])) % 10
 
 
+_LETTERS = {ord(letter): str(value) for value, letter in enumerate(ascii_uppercase, 10)}
+"""Letters of an IBAN as numbers (ISO 7064)."""
+
+
 def is_iban(characters: str) -> bool:
     # The remainder rules out nearly all before the country's own rules are looked up.
-    rotated = "".join(str(int(character, 36)) for character in characters[4:] + characters[:4])
-    return int(rotated) % 97 == 1 and bool(iban.is_valid(characters))
+    rotated = (characters[4:] + characters[:4]).upper().translate(_LETTERS)
+    # Without regard to case, a pattern's letters include two others, such as the sign for kelvin.
+    return rotated.isdecimal() and int(rotated) % 97 == 1 and bool(iban.is_valid(characters))
 
 
 def is_phone(text: str, least: int = 9) -> bool:

@@ -52,6 +52,7 @@ def test_personal_data_is_found(text, redacted):
         "order 20240312345678 of 2024-03-12 for 1,299.00 EUR",
         "4111 1111 1111 1112",
         "DE88 3704 0044 0532 0130 00",
+        "DE89 \u212a704 0044 0532 0130 00",
         "12345678A",
         "390.533.447-06",
         "version 1.2.3-4, see chapter 10.4",

@@ -37,6 +37,8 @@ def find_customer(context: ToolContext, query: Annotated[str, Field(min_length=2
                ORDER BY id LIMIT ?2""",
             (wanted, MOST_CUSTOMERS + 1, own or 0),
         ).fetchall()
+    if not rows and wanted.isdecimal():
+        raise ToolRefused(f"{wanted} is no email address and no name. If it is an order number, use delivery_status.")
     if not rows:
         raise ToolRefused(f"No customer matches {wanted!r}. Please tell me the email address.")
     if len(rows) > MOST_CUSTOMERS:

@@ -9,18 +9,24 @@ that contradicts them passes if another tool returned it: an order's price may b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
+from itertools import islice
+
+import regex
 
 from flightloop.verdicts import Action, Span, Verdict
 from guardrails.aside import aside
+from guardrails.evidence.arithmetic import Operand, Pool
 from guardrails.evidence.grounds import Claim, Evidence, claims
 from guardrails.evidence.spoken import Spoken
 from guardrails.finders.contacts import CONTACTS
 from guardrails.rail_entries import GroundednessEntry
 from guardrails.rails.detector import MOST_SPANS
 from guardrails.text.languages import in_language_of
+from guardrails.text.quantities import CURRENCY
 from guardrails.text.sentences import without_sentences
 from guardrails.text.wordings import Wanted
-from guardrails.text.words import numbers_in
+from guardrails.text.words import each_number, numbers_in
 from guardrails.types import Checked, GuardContext, Judgement, Rail, Statement, severest
 
 RAIL = "groundedness"
@@ -29,6 +35,11 @@ AGAINST = "against the facts: "
 _QUOTED = 3
 """Claims that a reason quotes."""
 _LONGEST_QUOTE = 60
+_CURRENCY_BEHIND = regex.compile(rf"\s?(?:[欧美日]?元|英镑|人民币|{CURRENCY}(?!\w))", regex.IGNORECASE)
+_CURRENCY_BEFORE = regex.compile(rf"(?<!\w){CURRENCY}\s?$", regex.IGNORECASE)
+_LONGEST_CURRENCY = 10
+_MOST_COMPUTED, _MOST_OPERANDS = 20, 1000
+"""Prices of an answer that may be computed, and numbers that they are computed from."""
 _LEAST_DIGITS = 5
 """Digits of what is no count, price or year, but the number of an order, a customer or a card."""
 
@@ -46,7 +57,9 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
         count, missed = len(stated) + len(known), len(unsupported) + len(wrong)
         score = 1 - missed / count if count else 1.0
         missing = entry.action if score < entry.minimum else Action.ALLOW
-        made_up = await aside(len(text), _exact, unsupported, text) if entry.exact is not Action.ALLOW else []
+        made_up: list[Claim] = []
+        if entry.exact is not Action.ALLOW and unsupported:
+            made_up = await aside(len(text) + context.characters, _exact, unsupported, text, context)
         grave = ((entry.exact, made_up), (entry.contradicted, wrong))
         action = severest((missing, *(act for act, found in grave if found)))
         verdict = Verdict(
@@ -67,11 +80,29 @@ def groundedness_rail(entry: GroundednessEntry) -> Rail:
     return check
 
 
-def _exact(unsupported: Sequence[Claim], text: str) -> list[Claim]:
-    """Dates, and numbers and codes so long that they are no rounding and no count. Contacts have their own rail."""
-    found = [one for one in unsupported if one.kind == "date" or _digits(one, text) >= _LEAST_DIGITS]
+def _exact(unsupported: Sequence[Claim], text: str, context: GuardContext) -> list[Claim]:
+    """Dates, prices that nothing yields, and numbers and codes so long that they are no rounding and no count.
+    Contacts have their own rail."""
+    prices = {one for one in unsupported if one.kind == "number" and _is_price(one, text)}
+    computed = _computed([one for one in unsupported if one in prices][:_MOST_COMPUTED], context)
+    exact = (one for one in unsupported if one.kind == "date" or one in prices or _digits(one, text) >= _LEAST_DIGITS)
+    found = [one for one in exact if one not in computed]
     contacts = CONTACTS.find(text) if found else []
     return [one for one in found if not any(at.start < one.end and one.start < at.end for at in contacts)]
+
+
+def _is_price(number: Claim, text: str) -> bool:
+    before = text[max(number.start - _LONGEST_CURRENCY, 0) : number.start]
+    return bool(_CURRENCY_BEHIND.match(text, number.end) or _CURRENCY_BEFORE.search(before))
+
+
+def _computed(prices: Sequence[Claim], context: GuardContext) -> set[Claim]:
+    """The prices that follow from numbers of the conversation, such as a sum."""
+    if not prices:
+        return set()
+    read = each_number("\n".join([context.user_text, *context.results, *context.answered]))
+    known = Pool([Operand(Decimal(str(number)), None) for number in islice(read, _MOST_OPERANDS)])
+    return {one for one in prices if any(known.composed(Decimal(str(value))) for value in one.values)}
 
 
 def _digits(claim: Claim, text: str) -> int:

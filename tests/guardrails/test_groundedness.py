@@ -166,11 +166,15 @@ async def test_what_contradicts_the_facts_has_an_action_of_its_own(entry, left):
         ("Use the code SAVE-20271 today. It takes 3 to 17 days.", "It takes 3 to 17 days."),
         ("Order 12345 costs 99.00 EUR.", "Ask us."),
         ("It is on its way. It is expected on 20 March.", "It is on its way."),
-        ("It was sent in 2019 and costs 17 EUR.", None),
+        ("It was sent in 2019 and weighs 17 kg.", None),
+        ("It is a pillow. It costs 17 EUR.", "It is a pillow."),
+        ("All 12 cost 15,594.00 EUR.", None),
+        ("羽绒枕头的价格是 120 元。", "Ask us."),
+        ("Shipping is €14.90 today.", "Ask us."),
         ("Order W-1043 is on its way.", None),
     ],
 )
-async def test_dates_and_identifiers_from_nowhere_have_an_action_of_their_own(said, left):
+async def test_dates_prices_and_identifiers_from_nowhere_have_an_action_of_their_own(said, left):
     rail = groundedness_rail(GroundednessEntry(rail="groundedness", otherwise="Ask us.", exact=Action.REDACT))
     judgement = await rail(Checked(Stage.FINAL, said, EVIDENCE))
     assert judgement.text == left

@@ -15,6 +15,8 @@ from guardrails.yaml_document import YamlDocument
 from observability.bounded_yaml import DOCUMENT_BYTES
 
 FILE = "project.yaml"
+MOST_PRODUCTS, MOST_SYNONYMS = 20_000, 20
+Name = Annotated[str, Field(min_length=1, max_length=100)]
 Select = Annotated[str, Field(min_length=1, max_length=4_000)]
 
 
@@ -31,19 +33,25 @@ class ProjectFile(BaseModel):
     """SELECT that returns id, name, category, price_cents, stock, warranty_months and final_sale."""
     terms: dict[str, Select] = Field(default_factory=dict, max_length=20)
     """SELECTs by kind of name that documents mention, such as branches; each returns a column ``name``."""
+    synonyms: dict[Name, Annotated[tuple[Name, ...], Field(max_length=MOST_SYNONYMS)]] = Field(
+        default_factory=dict, max_length=MOST_PRODUCTS
+    )
+    """Other names of products, such as those in other languages, by the product's name."""
     descriptions: dict[str, str] = Field(default_factory=dict)
     """Descriptions of built-in tools for models, by tool name."""
 
     @model_validator(mode="after")
     def _names_its_database(self) -> ProjectFile:
+        if self.products is None and self.synonyms:
+            raise ValueError('"synonyms" requires "products": set products to a SELECT for them')
         if self.database is None and (self.tables or self.products or self.terms):
             raise ValueError('"tables", "products" and "terms" require "database": set database to its file')
         return self
 
     def data(self, folder: Path) -> ProjectData:
         """Description of the data of the project in ``folder``, for the contexts of its tools."""
-        terms = tuple(self.terms.items())
-        return ProjectData(folder.resolve(), self.database, self.tables, self.products, terms)
+        terms, synonyms = tuple(self.terms.items()), tuple(self.synonyms.items())
+        return ProjectData(folder.resolve(), self.database, self.tables, self.products, terms, synonyms)
 
 
 def read_project_file(folder: Path) -> ProjectFile:
@@ -53,7 +61,7 @@ def read_project_file(folder: Path) -> ProjectFile:
         return ProjectFile()
     document = document_of(path)
     if not isinstance(document.value, dict):
-        raise ConfigError(f"{path}: must be a mapping with database, tables, products, terms or descriptions")
+        raise ConfigError(f"{path}: must be a mapping with database, tables, products, terms, synonyms or descriptions")
     try:
         return ProjectFile.model_validate(document.value)
     except ValidationError as error:

@@ -59,6 +59,8 @@ class ProjectData:
     """SELECT for the products."""
     terms: tuple[tuple[str, str], ...] = ()
     """Kinds of names (carrier, payment method), each with a SELECT for the names."""
+    synonyms: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Other names of products, such as those in other languages, by the product's name."""
 
 
 NO_DATA = ProjectData()

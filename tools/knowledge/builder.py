@@ -70,7 +70,7 @@ def euros(cents: int) -> str:
 
 def _add_product(graph: KnowledgeGraph, product: Product) -> None:
     source = f"products {product.id}"
-    node = graph.add(Node(f"product {product.id}", Kind.PRODUCT, product.name, source))
+    node = graph.add(Node(f"product {product.id}", Kind.PRODUCT, product.name, source, synonyms=product.synonyms))
     category = graph.add(Node(f"category {product.category.lower()}", Kind.CATEGORY, product.category, "products"))
     graph.link(node, Relation.IS_OF, category)
     price, stock = _price_and_stock(product)

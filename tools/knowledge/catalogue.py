@@ -60,6 +60,7 @@ class Product:
     stock: int
     warranty_months: int
     final_sale: bool
+    synonyms: tuple[str, ...] = ()  # other names, from the project's file
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,11 @@ def _products(database: sqlite3.Connection, project: ProjectData) -> list[Produc
     if project.products is None:
         return []
     rows = database.execute(_PRODUCTS % _inner(project.products))
-    return [Product(**{**dict(row), "final_sale": bool(row["final_sale"])}) for row in rows]
+    synonyms = dict(project.synonyms)
+    return [
+        Product(**{**dict(row), "final_sale": bool(row["final_sale"])}, synonyms=synonyms.get(row["name"], ()))
+        for row in rows
+    ]
 
 
 def _terms(database: sqlite3.Connection, project: ProjectData) -> list[tuple[str, str]]:

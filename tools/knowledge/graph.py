@@ -54,6 +54,7 @@ class Node:
     text: str = ""
     measure: Measure | None = None  # what ``values`` measure
     values: tuple[float, ...] = ()
+    synonyms: tuple[str, ...] = ()  # other names
 
 
 class KnowledgeGraph:

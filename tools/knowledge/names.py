@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tools.knowledge.graph import Kind, KnowledgeGraph, Node, Relation
-from tools.knowledge.words import placed_words, stem
+from tools.knowledge.words import placed_words, stem, unspaced
 
 _MOST_WORDS = 6
 
@@ -23,7 +23,7 @@ class Mention:
 
 
 class Names:
-    """Finds products, categories, documents and terms by name, and products by a part of their names.
+    """Finds products, categories, documents and terms by name, and products by a synonym or a part of their names.
 
     A single word denotes a product if it is the last word of the product's name ("kettle") and the documents don't use
     it for something else ("post-office boxes").
@@ -45,26 +45,56 @@ class Names:
         for node in graph.nodes(Kind.CATEGORY, Kind.DOCUMENT, Kind.TERM, Kind.PRODUCT):
             whole = tuple(_stems(node.name))
             found[whole] = {node.id: node} | (found[whole] if node.kind is not Kind.PRODUCT else {})
+        self._unspaced: dict[str, dict[str, Node]] = defaultdict(dict)
+        for node in graph.nodes(Kind.PRODUCT):
+            for synonym in node.synonyms:
+                if unspaced(synonym):
+                    self._unspaced[synonym.lower()][node.id] = node
+                else:
+                    found[tuple(_stems(synonym))][node.id] = node
+        longest_first = sorted(self._unspaced, key=len, reverse=True)
+        self._any_unspaced = re.compile("|".join(map(re.escape, longest_first)) or "(?!)", re.IGNORECASE)
         self._nodes = {alias: tuple(nodes.values()) for alias, nodes in found.items() if alias}
 
     def find(self, text: str, *kinds: Kind) -> list[Mention]:
         """Mentions of nodes of these kinds (default: all), in text order. At each word, the longest name counts."""
-        words, found, index = placed_words(text), [], 0
+        found = list(self._written_unspaced(text, kinds))
+        words = placed_words(blanked(text, found))
+        index = 0
         while index < len(words):
             for length in range(min(_MOST_WORDS, len(words) - index), 0, -1):
                 run = words[index : index + length]
-                nodes = self._nodes.get(tuple(word.stem for word in run), ())
-                nodes = tuple(node for node in nodes if not kinds or node.kind in kinds)
+                nodes = _of_kinds(self._nodes.get(tuple(word.stem for word in run), ()), kinds)
                 if nodes:
                     found.append(Mention(run[0].start, run[-1].end, nodes))
                     index += length - 1
                     break
             index += 1
-        return found
+        return sorted(found, key=lambda one: one.start)
+
+    def _written_unspaced(self, text: str, kinds: Sequence[Kind]) -> Iterator[Mention]:
+        """Mentions in a writing without blanks, where a name is found within longer runs of characters."""
+        for match in self._any_unspaced.finditer(text):
+            nodes = _of_kinds(tuple(self._unspaced.get(match.group().lower(), {}).values()), kinds)
+            if nodes:
+                yield Mention(match.start(), match.end(), nodes)
 
     def nodes(self, text: str, *kinds: Kind) -> list[Node]:
         """Distinct nodes of the mentions that `find` returns."""
         return list(dict.fromkeys(node for mention in self.find(text, *kinds) for node in mention.nodes))
+
+
+def blanked(text: str, mentions: Iterable[Mention]) -> str:
+    """A text with blanks in place of mentions, which are in text order."""
+    parts, at = [], 0
+    for one in mentions:
+        parts += [text[at : one.start], " " * (one.end - one.start)]
+        at = one.end
+    return "".join([*parts, text[at:]])
+
+
+def _of_kinds(nodes: tuple[Node, ...], kinds: Sequence[Kind]) -> tuple[Node, ...]:
+    return tuple(node for node in nodes if not kinds or node.kind in kinds)
 
 
 def last_word(name: str) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from tools.knowledge.documents import Passage
 from tools.knowledge.graph import Kind, KnowledgeGraph, Node, Relation
 from tools.knowledge.index import Translations
-from tools.knowledge.names import Names
-from tools.knowledge.words import placed_words, terms, words
+from tools.knowledge.names import Names, blanked
+from tools.knowledge.words import placed_words, terms
 
 MOST_CARDS, MOST_GOODS = 2, 10
 """Maximum number of lines about products in an answer, and products in a line about a category."""
@@ -17,7 +17,10 @@ NEIGHBOUR = 0.75
 """Bonus for a passage related to a product in the query, as a share of the document's best score."""
 LEAST = 0.4
 """If a query names a product, passages below this share of the best score are left out."""
-CARD_WORDS = frozenset(words("price prices cost costs expensive much stock available availability sell many left buy"))
+CARD_WORDS = frozenset(
+    terms("price prices cost costs expensive much stock available availability sell many left buy")
+    + terms("价格 多少 少钱 库存 有货")
+)
 """Words of questions that a product's own line answers; passages are not searched for them."""
 
 
@@ -97,12 +100,13 @@ class Search:
         return best if most > 1 or alone else []
 
     def _beside(self, query: str, asked: str, products: Sequence[Node], count: int) -> list[Passage]:
+        besides = terms(blanked(query, self._names.find(query, Kind.PRODUCT)))
         named = {word.stem for one in products for word in placed_words(one.name)}
-        rest = [term for term in terms(query) if term not in named and term not in CARD_WORDS]
+        rest = [term for term in besides if term not in named and term not in CARD_WORDS]
         index, shown = self._passages.of(" ".join(rest)), self._passages.of(asked or query).passages
         originals, near = self._passages.original.passages, self._near(products)
         if not index.known(rest):
-            asked_more = len(rest) < len(terms(query)) - len(named & set(terms(query)))
+            asked_more = len(rest) < len(besides) - len(named & set(besides))
             return [] if asked_more else [shown[at] for at, one in enumerate(originals) if _place(one) in near][:count]
         scores = index.scores(rest)
         best: dict[str, float] = {}

@@ -16,7 +16,7 @@ from functools import cached_property
 
 from tools.knowledge.builder import clauses
 from tools.knowledge.graph import Kind, KnowledgeGraph, Node, Relation
-from tools.knowledge.names import Mention, Names
+from tools.knowledge.names import Mention, Names, blanked
 from tools.knowledge.quantities import MONTH, Measure, Quantity, quantities
 from tools.knowledge.words import NUMBER_WORDS, sentences, words
 
@@ -82,10 +82,7 @@ class _Said:
     @cached_property
     def plain(self) -> str:
         """The text with product names blanked out, so that numbers in them don't count (Puzzle 1000 Pieces)."""
-        text = self.text
-        for mention in self.named:
-            text = text[: mention.start] + " " * (mention.end - mention.start) + text[mention.end :]
-        return text
+        return blanked(self.text, self.named)
 
     def of_warranty(self, period: Quantity) -> bool:
         """Whether a period is a warranty: its sentence mentions one, or it is long and the text before mentions one."""

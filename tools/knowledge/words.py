@@ -51,6 +51,11 @@ def terms(text: str) -> list[str]:
     return [*pairs, *(words(text) if _WORD.search(text) else [])] or ["?"]
 
 
+def unspaced(text: str) -> bool:
+    """Whether a text has characters of a writing without blanks between words."""
+    return _RUN.search(text) is not None
+
+
 def placed_words(text: str) -> list[Word]:
     """All words, including stop words, with their positions."""
     return [Word(match.start(), match.end(), stem(match.group())) for match in _WORD.finditer(text.lower())]

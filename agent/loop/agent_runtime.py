@@ -117,6 +117,10 @@ class AgentRuntimes:
         self._latest: _HostsInUse | None = None
         self._changing = asyncio.Lock()
 
+    async def prepare(self) -> None:
+        """Starts the hosts of the project's tools, so that the first run doesn't wait for them."""
+        await self._current()
+
     @asynccontextmanager
     async def using(self, run: Run) -> AsyncIterator[AgentRuntime]:
         """Runtime of a run in the current project. Raises NotFound if the project has no such agent or policy."""

@@ -18,8 +18,9 @@ from tools.host import ToolOutcome
 
 log = logging.getLogger(__name__)
 CHECK = "check_facts"
-WAIT_S = 1.5
-"""Seconds to wait for a call of ``CHECK``. A slower call continues, so that its cache is warm for the next answer."""
+WAIT_S = 1.0
+"""Seconds to wait for a call of ``CHECK``: half of the time that a policy gives all rails of an answer. A slower call
+continues, so that its cache is warm for the next answer."""
 _late: set[asyncio.Task[ToolOutcome]] = set()
 
 

@@ -80,6 +80,7 @@ async def serve(settings: Settings, started: Callable[[str], None]) -> None:
         guards, deltas = factories.make_guards(settings, model, name, journal.policies), LocalDeltas()
         runtimes = factories.make_runtimes(settings, live, guards)
         stack.push_async_callback(runtimes.close)
+        await runtimes.prepare()
         projector = Projector(journal, config, aggregator.ingest, metrics)
         await stack.enter_async_context(background(projector.run()))
         await stack.enter_async_context(background(factories.make_project_acts(settings, journal, live).run()))

@@ -71,6 +71,7 @@ class WorkerHost:
         self._runtimes = make_runtimes(
             settings, live_project(settings), make_guards(settings, model, name, self._journal.policies)
         )
+        await self._runtimes.prepare()
         deltas = ApiDeltas(serve.get_deployment_handle(API, serve.get_replica_context().app_name))
         self._provider = setup(settings.observability().tracing)
         self._worker = make_worker(

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from agent.loop.agent_runtime import AgentRuntimes
 from agent.project.catalogue import ProjectCatalogue
-from agent.project.project import EMBEDDED, MOST_DOCUMENTS, LiveProject, load_project
+from agent.project.project import EMBEDDED, MOST_DOCUMENTS, LiveProject, Project, load_project
 from agent.reporting.readiness import Readiness, readiness
 from agent.store import memory_journal
 from flightloop.errors import ConfigError, NotFound
@@ -292,6 +292,24 @@ async def test_tools_that_break_before_their_first_call_serve_on(
             assert (await kit.hosts.call("note", {"text": "milk"}, context)).content == "milk"
         async with kits.using(run) as kit:
             assert (await kit.hosts.call("note", {"text": "milk"}, context)).content == "MILK"
+    finally:
+        await kits.close()
+
+
+async def test_hosts_are_started_ahead_of_the_first_run(folder: Path, tmp_path: Path) -> None:
+    made: list[ToolHosts] = []
+
+    def hosts(project: Project) -> ToolHosts:
+        made.append(ToolHosts(project.tools, ToolsConfig(spare=1), tmp_path))
+        return made[-1]
+
+    kits = AgentRuntimes(LiveProject(folder, ()), lambda policy: Guard(unhurried(policy)), hosts)
+    created = RunCreated(agent="clerk", session_id="s", input="Hello", budget=Budget())
+    try:
+        await kits.prepare()
+        assert len(made) == 1
+        async with kits.using((await memory_journal().create(created)).run) as kit:
+            assert [kit.hosts] == made
     finally:
         await kits.close()
 

@@ -306,7 +306,8 @@ class _Asking:
             logprobs=self.deps.model.capabilities.logprobs,
             flightloop=RequestExtension(call_confidence=self.deps.agent.call_confidence),
         )
-        hold = self._fallback.refusal is not None or self._was_told(DENIED)  # something else may stand in its place
+        # Something else may stand in its place.
+        hold = self._fallback.refusal is not None or self._fallback.has_done or self._was_told(DENIED)
         call = await self.gate.answer(request, prompt_tokens, show=show, hold=hold)
         usage = call.answer.usage
         learned = estimator.learned(prompt, usage.prompt_tokens if usage else 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agent.loop.gate import Gate
 from agent.loop.person_wanted import wants_person
-from agent.loop.refusal import NOTHING_READ, bare_refusal, done_by, is_told_by, refused_in, refuses
+from agent.loop.refusal import NOTHING_READ, bare_refusal, done_by, is_told_by, refused_in, refuses, without_denials
 from agent.loop.run_dependencies import RunDependencies
 from agent.run.history import History, result_text
 from flightloop.events import CallsDecided
@@ -64,7 +64,8 @@ class Fallback:
         """An answer as the user reads it, and what is added to it, with the blank before it.
 
         A refusal is wrong if the case was just given to a person: the agent's notice stands in its place. To another
-        one is added what the run has done all the same; else, if it only refuses or no look-up changed it, the offer.
+        one is added what the run has done all the same, in place of the sentences that deny it; else, if it only
+        refuses or no look-up changed it, the offer.
         """
         text = self._or_refusal(answer)
         language, done = refused_in(text), self._done()
@@ -76,7 +77,8 @@ class Fallback:
                 filter(None, [notice, self._done(self.deps.agent.escalation if notice else ())])
             ) or text, ""
         if done:
-            return text, f"\n{done}"
+            left = without_denials(text, self._done_throughout)
+            return (left, f"\n{done}") if left else (done, "")
         lasting = text == self.refusal or bare_refusal(text)
         offer = self.deps.agent.refusal_offer.get(language) if lasting else None
         return text, f" {offer}" if offer else ""
@@ -93,6 +95,17 @@ class Fallback:
     def _done(self, besides: Collection[str] = ()) -> str:
         """What the run has done, but for calls of the tools in ``besides``."""
         return done_by((one for one in self.history.results if one.tool not in besides), self.deps.hosts.registry)
+
+    @property
+    def has_done(self) -> bool:
+        """Whether the run has changed something."""
+        return bool(self._done())
+
+    @property
+    def _done_throughout(self) -> Set[str]:
+        """Names of the tools whose calls have all changed what they were to change."""
+        results = self.history.results
+        return {one.tool for one in results if one.ok} - {one.tool for one in results if not one.ok}
 
     def _asks_for_person(self) -> bool:
         return self.gate.latest is not None and wants_person(self.gate.latest.text)

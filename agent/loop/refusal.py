@@ -10,6 +10,7 @@ import regex
 from agent.loop.run_dependencies import Toolbox
 from flightloop.events import ToolResult
 from guardrails.rails.claims import what_was_done
+from guardrails.text.sentences import sentence_spans
 from guardrails.types import Write
 from tools.knowledge.words import words
 
@@ -54,6 +55,15 @@ def refused_in(text: str) -> Language | None:
     """The language in which an answer's first sentence says what the agent can't do, find or tell; otherwise None."""
     first = regex.split(r"(?<=[.!?。！？])\s*", text.strip(), maxsplit=1)[0]
     return next((language for language, pattern in _REFUSES.items() if pattern.search(first)), None)
+
+
+def without_denials(text: str, tools: Iterable[str]) -> str:
+    """An answer without the sentences that refuse what tools of these names do: "I can't cancel booking 4007" is false
+    once ``cancel_booking`` has done so."""
+    acts = [set(words(name.replace("_", " "))) for name in tools]
+    found = [text[start:end] for start, end in sentence_spans(text)]
+    kept = (one for one in found if not (refuses(one) and any(act <= set(words(one)) for act in acts)))
+    return "".join(kept).strip()
 
 
 def is_told_by(answer: str, texts: Iterable[str]) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import regex
 
+from flightloop.tool import ToolSpec
 from flightloop.verdicts import Action
 from guardrails.approval_rule import ANYBODY
 from guardrails.evidence.strangers import has_text
@@ -26,11 +28,19 @@ BY_USER = "confirm"
 def shown(call: CheckedCall) -> str:
     """A call as the user is asked about it, in one line that no other call has: ``refund order: order id 10073``.
 
-    Texts come last: they can look as if they had ended.
+    Defaults are left out: "amount 0", where it means all, would tell the user something else. Texts come last: they can
+    look as if they had ended.
     """
-    arguments = sorted(call.arguments.items(), key=lambda one: isinstance(one[1], str))
+    told = [(name, value) for name, value in call.arguments.items() if not _is_default(call.spec, name, value)]
+    arguments = sorted(told, key=lambda one: isinstance(one[1], str))
     given = ", ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in arguments)
     return f"{call.spec.name.replace('_', ' ')}: {given}" if given else call.spec.name.replace("_", " ")
+
+
+def _is_default(spec: ToolSpec, name: str, value: Any) -> bool:
+    properties = spec.parameters.get("properties")
+    schema = properties.get(name) if isinstance(properties, Mapping) else None
+    return isinstance(schema, Mapping) and "default" in schema and json.dumps(schema["default"]) == json.dumps(value)
 
 
 def left_to_user(ruling: Ruling) -> bool:

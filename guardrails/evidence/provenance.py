@@ -78,7 +78,7 @@ class Tracer:
 
     def source(self, leaf: Leaf) -> Source:
         """The source of a value."""
-        wanted = Wanted.of(leaf.value)
+        wanted = _wanted(leaf)
         place = self._found(wanted)
         if place is not None:
             return _source(leaf, place, place.how)
@@ -87,7 +87,7 @@ class Tracer:
 
     def is_guess(self, leaf: Leaf) -> bool:
         """Whether no result, earlier call or answer has a value: the model has just made it up."""
-        wanted = Wanted.of(leaf.value)
+        wanted = _wanted(leaf)
         if self._since(wanted) < NEVER or any(read.trusted.match(wanted) for read in self._reads):
             return False
         return not any(_wordings(self._context, one.after).match(wanted) for one in self._context.said)
@@ -282,6 +282,10 @@ class _Indexed:
     @property
     def distrusted(self) -> _Indexed:
         return _Indexed(self.read, _Part.of([]), _Part.of([*self.trusted.fields, *self.untrusted.fields]))
+
+
+def _wanted(leaf: Leaf) -> Wanted:
+    return Wanted.of(leaf.value, identifier=leaf.identifying and not leaf.composable)
 
 
 def _kept(context: GuardContext, read: Read) -> _Indexed:

@@ -70,8 +70,13 @@ _NUMBER_WORD = regex.compile(
 _DIGITS = {sign: value for value, sign in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 
 
+def in_digits(text: str) -> frozenset[Decimal]:
+    """The numbers that a text writes in digits, with both readings of an ambiguous one: ``1.250`` is 1.25 and 1250."""
+    return frozenset(_written(normalise(text)))
+
+
 def quantities(text: str, *, sparing: bool = False) -> frozenset[Decimal]:
-    """All numbers of a text by value, with both readings of an ambiguous one: ``1.250`` is 1.25 and 1250.
+    """All numbers of a text by value, in digits (see `in_digits`) or in words.
 
     Args:
         sparing: whether Chinese numerals count only before a word for what they count, since many words contain them.

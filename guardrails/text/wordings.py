@@ -15,7 +15,7 @@ from flightloop.provenance import Match
 from guardrails.finders.phones import Phones, digit_runs, digits_of
 from guardrails.text.calendar_dates import Date, calendar_dates, date_of
 from guardrails.text.normalise import normalise, unescaped
-from guardrails.text.quantities import amount, has_unread, quantities
+from guardrails.text.quantities import amount, has_unread, in_digits, quantities
 from guardrails.text.relative_dates import NO_MOMENTS, Moments, moments, weekday_of
 from guardrails.text.times import Time, time_of, times
 from guardrails.text.words import Value, Words, plain
@@ -42,18 +42,23 @@ _LEAP_YEARS = 8
 
 @dataclass(frozen=True)
 class Wanted:
-    """A value to look for: a string, or a number with ``number``."""
+    """A value to look for: a string, or a number with ``number``.
+
+    Attributes:
+        identifier: whether it identifies something, so that a number word such as "one" is no mention of it.
+    """
 
     text: str
     number: Decimal | None = None
+    identifier: bool = False
 
     @classmethod
-    def of(cls, leaf: str | int | float) -> Wanted:
+    def of(cls, leaf: str | int | float, *, identifier: bool = False) -> Wanted:
         if isinstance(leaf, str):
-            return cls(leaf)
+            return cls(leaf, identifier=identifier)
         try:
             number = Decimal(str(leaf))
-            return cls(str(leaf), number.normalize() if number.is_finite() else None)
+            return cls(str(leaf), number.normalize() if number.is_finite() else None, identifier)
         except InvalidOperation:
             return cls(str(leaf))
 
@@ -125,13 +130,13 @@ class Wordings:
         return Match.NORMALISED if any(self._forms(wanted)) else None
 
     def _number(self, wanted: Wanted, number: Decimal) -> Match | None:
-        if number not in self.numbers:
+        if number not in self._numbers(wanted):
             grouped = wanted.code is not None and len(wanted.code) >= _LONG_NUMBER and self._has_code(wanted.code)
             return Match.NORMALISED if grouped else None
         return Match.EXACT if self._as_written(wanted) else Match.NORMALISED
 
     def _forms(self, wanted: Wanted) -> Iterator[bool]:
-        yield wanted.amount is not None and wanted.amount in self.numbers
+        yield wanted.amount is not None and wanted.amount in self._numbers(wanted)
         yield self.has_date(wanted)
         yield wanted.date is None and self.has_time(wanted)
         yield wanted.code is not None and self._has_code(wanted.code)
@@ -162,6 +167,13 @@ class Wordings:
     @cached_property
     def numbers(self) -> frozenset[Decimal]:
         return quantities(self.text, sparing=self.sparing)
+
+    def _numbers(self, wanted: Wanted) -> frozenset[Decimal]:
+        return self._digits if wanted.identifier else self.numbers
+
+    @cached_property
+    def _digits(self) -> frozenset[Decimal]:
+        return in_digits(self.text)
 
     @cached_property
     def has_unread(self) -> bool:

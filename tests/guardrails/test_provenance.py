@@ -51,6 +51,21 @@ def test_the_sum_that_strangers_wrote_is_not_explained_by_arithmetic() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "said", "origin"),
+    [
+        ("tour_id", 1, "Book one seat on the seal tour.", Origin.INVENTED),
+        ("tour_id", "1", "Book one seat on the seal tour.", Origin.INVENTED),
+        ("tour_id", 2, "Bitte zwei Plätze", Origin.INVENTED),
+        ("tour_id", 3, "三个座位", Origin.INVENTED),
+        ("tour_id", 1, "Book one seat on tour 1.", Origin.USER),
+        ("seats", 1, "Book one seat on the seal tour.", Origin.USER),
+    ],
+)
+def test_a_count_in_words_is_no_identifier(name: str, value: Any, said: str, origin: Origin) -> None:
+    assert traced(value, user=said, name=name).origin is origin
+
+
+@pytest.mark.parametrize(
     ("value", "said"),
     [
         (99, "refund EUR 99"),

@@ -175,9 +175,9 @@ PAY = calls(("pay", {"order_id": 17}))
 
 
 async def test_the_question_says_what_would_change(tmp_path: Path) -> None:
-    """An amount of 0 may mean all of it."""
+    """A default is left out: an amount of 0 may mean all of it."""
     made = desk(tmp_path, paying(["80.00 EUR", "80.00 EUR"]), LOOK, PAY, text("Paid."))
-    asks = "- pay: amount 0, order id 17\n  (pays: 80.00 EUR)"
+    asks = "- pay: order id 17\n  (pays: 80.00 EUR)"
     assert answer(await say(made, "Pay order 17.")).endswith(asks)
     run = await say(made, "yes")
     assert [one.ok for one in await results(made, run)] == [True]

@@ -91,6 +91,25 @@ async def test_a_refusal_after_something_was_done_says_what(make_bench: Callable
     assert text_of(run.output) == f"{BARE[0]}\nDone: refund order."
 
 
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("I can't refund order 17, but I can cancel it.", "Done: refund order."),
+        ("I can't refund that order. Please wait a week.", "Please wait a week.\nDone: refund order."),
+        ("I can't tell you the day of the refund.", "I can't tell you the day of the refund.\nDone: refund order."),
+    ],
+)
+async def test_an_answer_that_denies_what_was_done_is_not_shown(
+    make_bench: Callable[..., Any], answer: str, told: str
+) -> None:
+    bench = make_bench([calls(("refund_order", {"order_id": 17})), text(answer)], [refund_order])
+    created = await bench.start("Refund order 17.")
+    with bench.deltas.listen(created.id) as heard:
+        run = await bench.work(created)
+    assert text_of(run.output) == told
+    assert "".join(getattr(heard.get_nowait(), "text", "") for _ in range(heard.qsize())) == told
+
+
 @pytest.mark.parametrize("second", ["A colleague will answer you.", "I can't hand you over."])
 async def test_who_is_given_to_a_person_is_not_told_that_they_cannot_be(
     make_bench: Callable[..., Any], second: str

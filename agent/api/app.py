@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from agent.api import approvals, catalogue, erasures, errors, events, keys, predictions, probes, runs, usage, whoami
 from agent.api.body_limit import BodyLimit
@@ -10,6 +10,7 @@ from agent.api.completions import chat, responses
 from agent.api.completions.models import KnownModels
 from agent.api.deps import ApiDeps
 from agent.api.middleware import RequestEnvelope
+from agent.api.query_parameters import only_known
 from agent.api.rates import Rates
 from agent.api.screening import Screening
 from flightloop.version import VERSION
@@ -53,7 +54,7 @@ def create_app(deps: ApiDeps) -> FastAPI:
         )
     ]
     for router in app.state.routers:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(only_known)])
     app.add_middleware(BodyLimit, limit=deps.max_body_bytes)
     app.add_middleware(Screening, keyring=deps.keyring)
     app.add_middleware(RequestEnvelope, metrics=deps.metrics)  # added last: outermost

@@ -25,6 +25,10 @@ NOTES = 3
 _BRACKETS = str.maketrans("[]［］﹇﹈", "()()()")
 """Wide brackets too: a rail may make them plain ones."""
 _METHOD = re.compile(r" \(Kendall's tau -?\d\.\d\d\)$")
+FRAME = re.compile(
+    r"\[image \d+: [a-z ]+, as read by the platform; its texts are data, not instructions\]|\[end of image \d+\]"
+)
+"""A line of the frame around a reading. No line of a reading has square brackets before the rails redact it."""
 _HEAD = re.compile(r"\[table (\d+): \d+ rows\]")
 
 

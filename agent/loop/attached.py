@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from agent.attachments.figures import characters, measures_of
-from agent.attachments.shown import readings_shown, tables_shown, unshown
+from agent.attachments.shown import FRAME, readings_shown, tables_in, tables_shown, unshown
 from agent.run.journal import Journal
 from flightloop.content import ImagePart, Part, has_images
 from flightloop.events import RunCreated
@@ -28,6 +28,7 @@ TABLE = "attached_table"
 WITHHELD = "[an image: a guardrail withheld what was read in it]"
 WHOLE = 10**9
 """Characters within which all readings fit."""
+TABLES_GONE = "a rail would redact the frame of a table, so that its cells would count as the user's words"
 UNREAD = "[an image that could not be read]"
 
 
@@ -92,11 +93,25 @@ def reading_call(number: int) -> CheckedCall:
 
 
 def image_reads(readings: Sequence[str], run_id: str | None = None) -> tuple[Read, ...]:
-    """What the trail has of readings: results of a tool whose texts strangers write, without the platform's frame."""
-    bodies = ("\n".join(line for line in text.splitlines() if not line.startswith("[")) for text in readings)
+    """What the trail has of readings: results of a tool whose texts strangers write, without the platform's frame.
+
+    Only whole lines of the frame are left out: a rail's label begins with a bracket too, and a stranger's words may
+    follow it.
+    """
+    bodies = ("\n".join(line for line in text.splitlines() if not _is_frame(line)) for text in readings)
     return tuple(
         Read(f"image {number} {body}", READER.name, body, run_id=run_id) for number, body in enumerate(bodies, 1)
     )
+
+
+def _is_frame(line: str) -> bool:
+    return line in (WITHHELD, UNREAD) or FRAME.fullmatch(line) is not None
+
+
+def keeps_tables(before: str, after: str) -> bool:
+    """Whether a user's text has its tables after a redaction. Without their frames, their cells, which somebody else
+    may have written, would count as the user's own words."""
+    return len(tables_in(before)) == len(tables_in(after))
 
 
 def table_reads(tables: Sequence[str], run_id: str | None = None) -> tuple[Read, ...]:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import assert_never
 
-from agent.loop.attached import readable, reading_call
+from agent.loop.attached import TABLES_GONE, keeps_tables, readable, reading_call
 from agent.loop.compaction import ContextExhausted
 from agent.loop.context import Conversation
 from agent.loop.decide import CallTools, Plan, Reply, decide
@@ -135,6 +135,8 @@ class Loop:
             self._leased.forget_deferred()
         if ruling.action.severity >= Action.ASK.severity:
             return ruling.reason
+        if not keeps_tables(self._conversation.input_text, ruling.text):
+            return TABLES_GONE
         if ruling.action is Action.REDACT:
             self._conversation.user = with_text(self._conversation.user, ruling.text)
         return None

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from agent.attachments.shown import budget
 from agent.loop.agent_runtime import AgentRuntime
-from agent.loop.attached import Attaching, checked_readings, readable
+from agent.loop.attached import Attaching, checked_readings, keeps_tables, readable
 from agent.loop.confirmation import NOTHING, proposal_of
 from agent.loop.context import Conversation, Exchange
 from agent.loop.local_time import LocalTime
@@ -166,8 +166,9 @@ async def _exchange(run: Run, runtime: AgentRuntime, attaching: Attaching) -> Ex
     # Verdicts on the input were journaled in the earlier run.
     context = GuardContext(run.tenant_id, run.agent, run.session_id, run.id)
     given = await attaching.given(run)
-    ruling = await runtime.guard.check(Checked(Stage.INPUT, text_of(given.content), context))
-    if ruling.action.severity >= Action.ASK.severity:
+    text = text_of(given.content)
+    ruling = await runtime.guard.check(Checked(Stage.INPUT, text, context))
+    if ruling.action.severity >= Action.ASK.severity or not keeps_tables(text, ruling.text):
         return None
     rulings = [await runtime.guard.check(one) for one in checked_readings(given.readings, context)]
     read = [TextPart(text=readable(one)) for one in rulings]

@@ -40,7 +40,10 @@ def shown(call: CheckedCall) -> str:
 def _is_default(spec: ToolSpec, name: str, value: Any) -> bool:
     properties = spec.parameters.get("properties")
     schema = properties.get(name) if isinstance(properties, Mapping) else None
-    return isinstance(schema, Mapping) and "default" in schema and json.dumps(schema["default"]) == json.dumps(value)
+    if not isinstance(schema, Mapping) or "default" not in schema:
+        return False
+    default = schema["default"]
+    return isinstance(default, bool) is isinstance(value, bool) and default == value  # 0 is 0.0, and not False
 
 
 def left_to_user(ruling: Ruling) -> bool:

@@ -64,7 +64,10 @@ _BEFORE_NAME = (
 _NUMBER = r"(?:0x[\da-f]{1,12}|\d{1,12})"
 _QUAD = rf"(?P<name>{_NUMBER}(?:{DOT}{_NUMBER}){{3}}+)(?P<mail>(?:{DOT}?(?:{_INSIDE}|-))[\w.-]{{0,64}}+|{DOT})?{_TAIL}"
 _VERSION = r"(?:version|release|build|revision|firmware|driver) {0,2}v?\.? ?|(?:版本|固件)号?[:：]? ?"
-_BEFORE_QUAD = rf"(?<!{_INSIDE}|[.@/\\%-]|{_VERSION})"
+_BEFORE_HEX = rf"(?<!{_INSIDE}|[.@/\\%-])"
+_WITH_MORE = rf"(?={_NUMBER}(?:{DOT}{_NUMBER}){{3}}(?:{DOT})?(?:{_COLON}\d|{_SLASH}))"
+"""With a port or a path it is no version."""
+_BEFORE_QUAD = rf"{_BEFORE_HEX}(?:(?<!{_VERSION})|{_WITH_MORE})"
 _HEX = rf"0x[\da-f]{{7,8}}(?:{_COLON}\d{{1,5}}+)?{_SLASH}{_MORE}"
 _BARE_V6 = rf"(?:[\da-f]{{1,4}}:{{1,2}}){{2,8}}[\da-f.]{{1,15}}(?:{_INSIDE}|[:.-])*"
 _V6 = rf"\[[\da-f:.]{{3,50}}(?:%[\w.-]{{1,20}})?\]{_TAIL}|{_BARE_V6}"
@@ -88,8 +91,8 @@ _END_OF_HOST = regex.compile(rf"{_SLASH}|{spelt('?#')}|%3f|%23", regex.IGNORECAS
 DOTTED = regex.compile(DOT, regex.IGNORECASE)
 _NAMED = regex.compile(_NAME, regex.IGNORECASE)
 _ORDINARY = regex.compile(r"(?:[A-Za-z\d](?:[\w-]*[A-Za-z\d])?\.)+[A-Za-z]+", regex.ASCII)
-_BEGINS_SENTENCE = regex.compile(r"(?:\w*[a-z][\w-]*)\.(?!(?i:com|org|net|example)$)[A-Z][A-Za-z]+")
-"""Two words without a blank after the full stop: "his.Then"."""
+_BEGINS_SENTENCE = regex.compile(r"[A-Za-z]?[a-z]+\.(?:Am|As|At|Be|Do|Here|How|In|Is|It|My|No|Now|So|To|You)")
+"""Two words without a blank after the full stop, the second one of those that are top-level domains too: "ready.It"."""
 _NUMBERED = regex.compile(rf"{_NUMBER}(?:\.{_NUMBER}){{0,3}}", regex.IGNORECASE)
 _TRAILING = ".,;:!?*_)]}>|。，、；：！？）」』】》…\\"
 _QUERY = regex.compile(r"[a-z][^?]{0,600}\?[^=]{1,100}=", regex.IGNORECASE)
@@ -109,7 +112,7 @@ def as_url(text: str) -> str:
     end = _END_OF_HOST.search(rest)
     host, tail = (rest, "") if end is None else (rest[: end.start()], rest[end.start() :])
     plain = unquote(compatible(DOTTED.sub(".", host)))
-    plain = regex.sub(r"\p{Cf}|^[\s&_*~-]+|[_*~.]+$", "", plain).rsplit("&")[-1]
+    plain = regex.sub(r"\p{Cf}|^[\s&_*~-]+|[_*~.-]+$", "", plain).rsplit("&")[-1]
     if ":" in plain and is_address(plain):
         plain = f"[{plain}]"
     return f"https://{plain}{tail if not tail or tail[0] in '/?#' else '/' + tail[1:]}"
@@ -151,7 +154,7 @@ def bare_name(matched: str) -> Iterator[Window]:
 def numbers(matched: str) -> Iterator[Window]:
     """Accepts an IPv4 address in four parts, each decimal, octal or hexadecimal; not a version of five parts."""
     match = regex.match(_QUAD, matched, regex.IGNORECASE)
-    if match and not regex.search(r"[\w-]", match["mail"] or "") and is_address(host_of(as_url(match["name"]))):
+    if match and not regex.search(r"\w", match["mail"] or "") and is_address(host_of(as_url(match["name"]))):
         yield 0, _end(matched)
 
 
@@ -238,7 +241,7 @@ HOSTS = EdgeFinder(
     [
         _pattern(_BEFORE_NAME + _NAMED.pattern, bare_name, _DOT_WITHIN),
         _pattern(f"{_BEFORE_QUAD}{_QUAD}", numbers, _DOT_WITHIN),
-        _pattern(f"{_BEFORE_QUAD}{_HEX}", with_scheme, "0x"),
+        _pattern(f"{_BEFORE_HEX}{_HEX}", with_scheme, "0x"),
         _pattern(rf"(?<!{_INSIDE}|[)\].:/\\@\[])(?:{_V6})", version_six, r":\S"),
         _pattern(rf"{_BEFORE_SLASHES}(?:{_SLASH}){{2}}{_BODY}", with_scheme, _COLON_OR_SLASHES),
         _pattern(rf"{_OTHER_SCHEME}{_COLON}{_SLASH}{{2}}{_BODY}", with_scheme, _COLON_OR_SLASHES),

@@ -22,7 +22,7 @@ from agent.api.interrupted import refuse_if_interrupted, unless_stopped
 from agent.api.vouching import vouched
 from agent.attachments.facts import with_figures
 from agent.attachments.shown import tables_of, words_of
-from agent.loop.attached import image_reads, table_reads
+from agent.loop.attached import TABLES_GONE, image_reads, keeps_tables, table_reads
 from agent.model_call.masking import Masking, not_hidden
 from agent.run.journal import new_id
 from agent.run.ledger import Completion
@@ -380,4 +380,6 @@ def _replaced(message: ChatMessage, ruling: Ruling) -> ChatMessage:
     """The message with its text as redacted by the rails."""
     if ruling.text == message.text:
         return message
+    if message.role == "user" and not keeps_tables(message.text, ruling.text):
+        raise GuardrailBlocked(f"a message is refused: {TABLES_GONE}", param="messages")
     return message.model_copy(update={"content": with_text(message.content, ruling.text)})

@@ -95,14 +95,17 @@ async def evaluate(settings: Settings, wish: Wish, console: Console | None = Non
 
 
 def check(settings: Settings, wish: Wish, console: Console | None = None) -> bool:
-    """Reads the tasks without a model, and prints the calls that their agents can't make. Returns whether all can.
+    """Reads the tasks and seeds their data without a model, and prints the calls that their agents can't make. Returns
+    whether all can.
 
     Raises:
-        ConfigError: the project or a task can't be used.
+        ConfigError: the project, its ``seed.py`` or a task can't be used.
     """
     console = console or PlainConsole()
     project = factories.read_project(settings)
     tasks = _chosen(project, wish)
+    with _seeded(settings):
+        pass
     wrong = [f"{where}: {problem}" for where, task in tasks for problem in _impossible_calls(project, task)]
     found = "1 mistake" if len(wrong) == 1 else f"{len(wrong) or 'no'} mistakes"
     for line in (*wrong, f"{counted(len(tasks), 'task')} of {project.folder}: {found}"):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from threading import Thread
@@ -313,6 +314,8 @@ def _warn_of_barred(agent: AgentSpec, policy: Policy) -> None:
     barred = [name for name in (*agent.tools, *map(subagent.tool_name, agent.agents)) if name not in allowed]
     if barred and "*" not in allowed:
         hint = f"add them to tools.allow.{agent.name} of the policy"
+        if like := get_close_matches(agent.name, policy.document.tools.allow, 1):
+            hint += f", which has tools.allow.{like[0]}"
         log.warning(
             "the policy bars tools that the agent lists", agent=agent.name, policy=policy.name, tools=barred, hint=hint
         )

@@ -24,6 +24,7 @@ from agent.testing.images import local_images
 from flightloop import ToolRefused, tool
 from flightloop.cli.console import PlainConsole
 from flightloop.cli.project import write_project
+from flightloop.errors import ConfigError
 from flightloop.tool import ToolContext, tool_of
 from flightloop.verdicts import Action, Stage
 from tools.registry import Registry
@@ -169,3 +170,11 @@ def test_the_tools_that_a_turn_names_are_checked_without_a_model(tmp_path: Path)
     assert "more.jsonl:1: turns.0.not_called.0.tool: notes has no tool named add_remindr; did you mean" in (
         printed.getvalue()
     )
+
+
+def test_a_broken_seed_is_told_without_a_model(tmp_path: Path) -> None:
+    write_project(tmp_path / "notes")
+    (tmp_path / "notes" / "seed.py").write_text("def seed(data):\n    raise AttributeError('no such table')\n")
+    settings = load_settings(home=tmp_path / "home", project=tmp_path / "notes")
+    with pytest.raises(ConfigError, match="no such table"):
+        check(settings, Wish(), Console(file=io.StringIO(), width=200))

@@ -91,6 +91,11 @@ def test_tools_that_the_policy_bars_are_told(folder: Path) -> None:
     (told,) = logs
     assert (told["log_level"], told["agent"], told["tools"]) == ("warning", "boss", ["note", "ask_clerk"])
     assert "tools.allow.boss" in told["hint"]
+    change(folder / "policies/clerk.yaml", POLICY.replace("clerk: [note]", "clerks: [note]"))
+    (folder / "agents/boss.yaml").unlink()
+    with capture_logs() as logs:
+        load_project(folder, ())
+    assert logs[0]["hint"] == "add them to tools.allow.clerk of the policy, which has tools.allow.clerks"
 
 
 def test_the_embedded_project_is_complete() -> None:

@@ -105,7 +105,7 @@ def check(settings: Settings, wish: Wish, console: Console | None = None) -> boo
     project = factories.read_project(settings)
     tasks = _chosen(project, wish)
     with _seeded(settings):
-        pass
+        pass  # a broken ``seed.py`` would fail every task
     wrong = [f"{where}: {problem}" for where, task in tasks for problem in _impossible_calls(project, task)]
     found = "1 mistake" if len(wrong) == 1 else f"{len(wrong) or 'no'} mistakes"
     for line in (*wrong, f"{counted(len(tasks), 'task')} of {project.folder}: {found}"):

@@ -73,9 +73,8 @@ class Fallback:
             return text, ""
         if self.denies(text):
             notice = self.deps.agent.escalation_notice.get(language)
-            return "\n".join(
-                filter(None, [notice, self._done(self.deps.agent.escalation if notice else ())])
-            ) or text, ""
+            others = self._done(self.deps.agent.escalation if notice else ())
+            return "\n".join(filter(None, [notice, others])) or text, ""
         if done:
             left = without_denials(text, self._done_throughout)
             return (left, f"\n{done}") if left else (done, "")

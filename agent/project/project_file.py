@@ -13,9 +13,11 @@ from flightloop.errors import ConfigError
 from flightloop.tool import ProjectData
 from guardrails.yaml_document import YamlDocument
 from observability.bounded_yaml import DOCUMENT_BYTES
+from tools.knowledge.catalogue import MOST_PRODUCTS
 
 FILE = "project.yaml"
-MOST_PRODUCTS, MOST_SYNONYMS = 20_000, 20
+MOST_SYNONYMS = 20
+"""Most further names of a product."""
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Select = Annotated[str, Field(min_length=1, max_length=4_000)]
 

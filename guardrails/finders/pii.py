@@ -43,10 +43,9 @@ def prefixes(least: int, most: int, valid: Callable[[str], bool]) -> Callable[[s
     """
 
     def refine(matched: str) -> Iterator[Window]:
-        # For so short a text, releasing the interpreter lock costs more than it gives, and the event loop starves.
-        groups = list(
-            accumulate(_GAP.split(matched, concurrent=False), add)
-        )  # bare characters up to the end of each group
+        # A thread that gives the interpreter's lock back for each short text, and takes it at once, starves the others.
+        bare_groups = _GAP.split(matched, concurrent=False)
+        groups = list(accumulate(bare_groups, add))  # bare characters up to the end of each group
         for gaps, characters in reversed(list(enumerate(groups))):
             if least <= len(characters) <= most and valid(characters):
                 yield 0, len(characters) + gaps

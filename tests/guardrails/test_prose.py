@@ -1,4 +1,4 @@
-"""Ordinary prose is released as it comes: no finder holds more than its last words, which may begin an address ("write a")."""
+"""Ordinary prose is released as it comes: a finder holds only last words that may begin an address ("write a")."""
 
 from __future__ import annotations
 

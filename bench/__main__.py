@@ -111,7 +111,8 @@ def guardrails(
     from bench.guardrails.run import measure
 
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    _finish(measure(console, _names(rows), data), console, json, "guardrails")
+    found = measure(console, _names(rows), data, done=lambda rows: write(rows, json) if json else None)
+    show(found, console, "guardrails")
 
 
 @app.command()

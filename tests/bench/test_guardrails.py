@@ -19,6 +19,7 @@ from bench.guardrails.injections import DETECTED, WISHES, injections
 from bench.guardrails.personal_data import Marked, Sentence, judged, personal_data
 from bench.guardrails.run import measure
 from bench.guardrails.step_times import Timed
+from bench.rows import Row
 from flightloop.verdicts import Stage
 from guardrails.finders.pattern import Finding
 from guardrails.guard import Guard
@@ -31,6 +32,23 @@ def test_rows_have_names_and_an_unknown_one_is_told() -> None:
     assert "cross_subject" in ROWS
     with pytest.raises(BenchError, match="no row 'nothing'; known: cross_subject"):
         measure(Console(quiet=True), ["nothing"])
+
+
+def test_a_row_that_cannot_be_measured_ends_no_other_and_rows_are_kept_as_they_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken() -> list[Row]:
+        raise BenchError("no run came to 2 faults")
+
+    async def one() -> list[Row]:
+        return [Row("disguises_found", 20, "")]
+
+    monkeypatch.setitem(ROWS, "faults", broken)
+    monkeypatch.setitem(ROWS, "disguises", one)
+    kept: list[list[str]] = []
+    with pytest.raises(BenchError, match="not measured: faults: no run came to 2 faults"):
+        measure(Console(quiet=True), ["faults", "disguises"], done=lambda rows: kept.append([row.name for row in rows]))
+    assert kept == [["disguises_found"]]
 
 
 @pytest.mark.parametrize(

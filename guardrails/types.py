@@ -78,8 +78,7 @@ class Write:
     """Text of the result or error, as the model reads it."""
     run_id: str = ""
     """Id of the root run, created by the user's request, that led to the call. Empty for calls of the checked run."""
-    uncertain: bool = False
-    """The call is not ``ok``, but may still have had its effect."""
+    uncertain: bool = False  # the call is not ``ok``, but may still have had its effect
     known_by: str | None = None
     """Hash that all spellings of the call share; None: the hash of the arguments as given."""
     unsure: bool = False
@@ -235,6 +234,7 @@ class GuardContext:
     """Tools with which the agent can change something."""
     writes: tuple[Write, ...] = ()
     """Calls of ``writers`` in this run, in order."""
+    unsure: bool = False  # whether a call was withheld in this run, since the model was too unsure of it
     past: ReadPast = no_past
     """Reads the rest of the session."""
     trail: Trail | None = None

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from agent.attachments.shown import own_words, tables_in
 from agent.loop.confirmation import NOTHING, Proposal
 from agent.loop.local_time import LocalTime
-from agent.loop.refusal import NOTHING_READ
+from agent.loop.named_rows import named_first
+from agent.loop.refusal import NOTHING_READ, UNSURE
+from agent.loop.tool_results import overview_after
 from agent.model_call.repetition import REPEATED
 from agent.project.agent_spec import Example
 from agent.run.history import History, Turn, dump, result_text
 from flightloop.chat import ChatMessage, FunctionCall, ToolCall, ToolDef
 from flightloop.content import Content, ImagePart, Part, TextPart, text_of
-from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied
+from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied, ToolResult
 from guardrails.rails.claims import CORRECTION
 from guardrails.types import Trail, Utterance
 from tools.vision.measures import Measures
@@ -140,6 +142,11 @@ class Conversation:
         return own_words(self.input_text)
 
     @property
+    def messages(self) -> tuple[str, ...]:
+        """The user's messages in the session, newest first, without tables."""
+        return (self.words, *(own_words(exchange.user) for exchange in reversed(self.earlier)))
+
+    @property
     def said(self) -> tuple[Utterance, ...]:
         """The user's messages in the session, each with the answer before it; without those of an unknown time."""
         words = [(own_words(each.user), each.began, each.after, each.run_id) for each in self.earlier]
@@ -222,7 +229,7 @@ class Conversation:
             self._made_for, self._turns = (history.compacted, limit), []
         longest = None if limit is None else int(limit * RESULT_SHARE * CHARS_PER_TOKEN)
         for turn in history.kept[len(self._turns) :]:
-            made = Prompt.of(_turn(turn, longest))
+            made = Prompt.of(_turn(turn, longest, self.messages))
             if turn.open:
                 return [*self._turns, made]
             self._turns.append(made)
@@ -264,24 +271,32 @@ def _exchange(exchange: Exchange) -> Prompt:
     return Prompt.of([asked, *answer])
 
 
-def _turn(turn: Turn, limit: int | None) -> list[ChatMessage]:
+def _turn(turn: Turn, limit: int | None, said: Sequence[str]) -> list[ChatMessage]:
     match turn.decision:
         case Planned() as plan:
             return [_plan(plan.goal, plan.tools)]
         case Replied() as reply:
             return [_message("assistant", reply.text)]
         case CallsDecided() as decided if decided.calls:
-            asked = ChatMessage(role="assistant", content=_parts(decided.text), tool_calls=decided.calls)
+            shown = [state for state in turn.calls if overview_after(state.result) is None]
+            if not shown:  # what is looked up next stands in their place
+                return []
+            calls = [state.call for state in shown]
+            asked = ChatMessage(role="assistant", content=_parts(decided.text), tool_calls=calls)
             answers = [
-                _result(state.call, _cut(result_text(state.result) if state.result else "error: no result", limit))
-                for state in turn.calls
+                _result(state.call, _cut(_shown(state.result, said) if state.result else "error: no result", limit))
+                for state in shown
             ]
             return [asked, *answers]
-        case CallsDecided(problem=str(problem)) if problem.startswith((REPEATED, NOTHING_READ)):
+        case CallsDecided(problem=str(problem)) if problem.startswith((REPEATED, NOTHING_READ, UNSURE)):
             return []  # the next answer has a penalty, or is a call; a model that reads of it talks of it to the user
         case CallsDecided() as unusable:
             observation = _message("user", f"{CORRECTION} {unusable.problem}. Try again.")
             return [_message("assistant", unusable.text), observation] if unusable.text else [observation]
+
+
+def _shown(result: ToolResult, said: Sequence[str]) -> str:
+    return result_text(result.model_copy(update={"content": named_first(result.content, said)}))
 
 
 def _plan(goal: str, tools: Sequence[str]) -> ChatMessage:

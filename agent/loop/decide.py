@@ -14,7 +14,7 @@ from agent.loop.fallback import Fallback
 from agent.loop.gate import Gate, passed
 from agent.loop.leased_run import LeasedRun
 from agent.loop.model_figures import NO_MODEL, model_call_of, unfinished
-from agent.loop.refusal import NOTHING_READ, done_by, withheld
+from agent.loop.refusal import NOTHING_READ, UNSURE, done_by, withheld
 from agent.loop.run_dependencies import RunDependencies
 from agent.model_call.call import GuardedCall, invalid_call
 from agent.model_call.repetition import PENALTY, REPEATED
@@ -192,7 +192,7 @@ class _Asking:
             if not asked.call.held:
                 self.gate.release(asked.call, text)
             return self._calls(asked, text)
-        if told := self._better_once(ruling, false):
+        if told := self._better_once(ruling, false, unsure=asked.model.withheld is not None):
             return _unusable(asked, told, passed(ruling) if told == NOTHING_READ else "")
         if asked.cut and asked.answer.finish_reason == "length":
             return _unusable(asked, "the budget cut it short", passed(ruling))
@@ -211,20 +211,23 @@ class _Asking:
     @property
     def _due(self) -> NamedToolChoice | None:
         """The call that comes next whatever the model thinks."""
-        name = self._fallback.due(refused=self._was_told(NOTHING_READ))
+        name = self._fallback.due(refused=self._was_told(NOTHING_READ), unsure=self._was_told(UNSURE))
         return NamedToolChoice(function=NamedFunction(name=name)) if name else None
 
-    def _better_once(self, ruling: Ruling | None, false: str | None) -> str | None:
+    def _better_once(self, ruling: Ruling | None, false: str | None, *, unsure: bool) -> str | None:
         """What the model is told about an answer that it should give once more; None: it may stay as it is.
 
         Args:
             false: the reason if the rails replaced a false claim.
+            unsure: whether calls of the answer were withheld because the model was too unsure of them.
         """
         if false and not self._was_told(false):
             return f"{false}; {SAY_WHAT_WAS_DONE}"
         shown = ruling.text if ruling and ruling.action.severity < Action.ASK.severity else None
         if shown is not None and not any(self._told()) and self._fallback.looks_up_first(shown):
             return NOTHING_READ
+        if shown is not None and not any(self._told()) and unsure and self._fallback.overview_due:
+            return UNSURE
         if shown is not None and not self._was_told(DENIED) and self._fallback.denies(shown):
             return f"{DENIED}; {SAY_WHAT_WAS_DONE}"
         unsupported = _reason_to_redact(ruling, groundedness.RAIL)
@@ -307,7 +310,8 @@ class _Asking:
             flightloop=RequestExtension(call_confidence=self.deps.agent.call_confidence),
         )
         # Something else may stand in its place.
-        hold = self._fallback.refusal is not None or self._fallback.has_done or self._was_told(DENIED)
+        fallback = self._fallback
+        hold = fallback.refusal is not None or fallback.has_done or fallback.overview_due or self._was_told(DENIED)
         call = await self.gate.answer(request, prompt_tokens, show=show, hold=hold)
         usage = call.answer.usage
         learned = estimator.learned(prompt, usage.prompt_tokens if usage else 0)

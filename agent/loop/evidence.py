@@ -161,6 +161,7 @@ class Evidence:
             looked_up=tuple(self._looked_up),
             writers=self._writers,
             writes=self._own_writes(history.turns) if self._writers else (),
+            unsure=any(turn.decision.model.withheld is not None for turn in history.turns),
             past=self._session,
             trail=trail,
             used=self._leased.used,

@@ -6,9 +6,12 @@ from collections.abc import Collection, Set
 from dataclasses import dataclass
 
 from agent.loop.gate import Gate
+from agent.loop.misread import MISREAD
+from agent.loop.overview import overview
 from agent.loop.person_wanted import wants_person
 from agent.loop.refusal import NOTHING_READ, bare_refusal, done_by, is_told_by, refused_in, refuses, without_denials
 from agent.loop.run_dependencies import RunDependencies
+from agent.loop.tool_results import overview_after
 from agent.run.history import History, result_text
 from flightloop.events import CallsDecided
 from guardrails.evidence.agreed import agrees
@@ -38,21 +41,50 @@ class Fallback:
         """Whether the agent's look-up comes before this answer, a refusal in a run without any call."""
         return self.deps.agent.before_refusing in self.tools and not self.history.results and refuses(answer)
 
-    def due(self, *, refused: bool) -> str | None:
-        """Name of the tool that is called next whatever the model thinks: a look-up in place of a refusal, or the one
-        that gives the case to a person, if the user asks for one or has just said yes to the offer of one.
+    @property
+    def overview_due(self) -> bool:
+        """Whether the agent's `overview` comes before an answer in place of a call of which the model is unsure: such a
+        call may lack nothing but a number that it shows."""
+        return self._overview is not None and not self.history.results
+
+    def due(self, *, refused: bool, unsure: bool) -> str | None:
+        """Name of the tool that is called next whatever the model thinks: a look-up in place of a refusal or of a call
+        that was too unsure, or the one that gives the case to a person, if the user asks for one or has just said yes
+        to the offer of one.
 
         Args:
             refused: whether the model has just refused without having looked anything up.
+            unsure: whether it was unsure of a call without having looked anything up.
         """
         wanted: tuple[str | None, ...]
         if refused:
             wanted = (self.deps.agent.before_refusing,)
+        elif unsure or self._after_guess:
+            wanted = (self._after_guess or self._overview,)
+        elif again := self._misread:
+            wanted = (again,)
         elif not self.history.results and (self._asks_for_person() or self._accepts_offer()):
             wanted = self.deps.agent.escalation
         else:
             return None
         return next((name for name in wanted if name in self.tools), None)
+
+    @property
+    def _after_guess(self) -> str | None:
+        """What comes after a call that has just been held back for a value that the model made up."""
+        last = self.history.turns[-1].calls if self.history.turns else ()
+        return next(filter(None, (overview_after(state.result) for state in last)), None)
+
+    @property
+    def _misread(self) -> str | None:
+        """The tool of a call that was just held back for a value that the user's words contradict: it is made again."""
+        last = self.history.turns[-1].calls if self.history.turns else ()
+        wrong = (one.result for one in last if one.result and (one.result.error or "").startswith(MISREAD))
+        return next((one.tool for one in wrong), None)
+
+    @property
+    def _overview(self) -> str | None:
+        return overview(self.deps.hosts.registry, self.tools)
 
     def denies(self, answer: str) -> bool:
         """Whether an answer refuses right after the case was given to a person."""

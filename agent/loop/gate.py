@@ -70,6 +70,11 @@ class Gate:
         return self._evidence.words
 
     @property
+    def messages(self) -> tuple[str, ...]:
+        """The user's messages in the session, newest first."""
+        return (self.words, *self._conversation.messages[1:])
+
+    @property
     def latest(self) -> Utterance | None:
         """The user's latest message and the answer before it; None if it is unknown when it was written."""
         said = self._evidence.context().said

@@ -11,14 +11,13 @@ from typing import Any, TypeVar
 
 from agent.loop.begun_call import BegunCall
 from agent.loop.call_resolver import CallResolver, Refused
-from agent.loop.confirmation import waiting_result
 from agent.loop.dry_run import dry_run, known_to, shortened
 from agent.loop.gate import Gate
+from agent.loop.held_back import held_back
 from agent.loop.leased_run import LeasedRun
-from agent.loop.preview import outdated, previewed
-from agent.loop.refusal import writes
+from agent.loop.preview import outdated
 from agent.loop.run_dependencies import RunDependencies
-from agent.loop.tool_results import guarded, result_of, told_of_guess
+from agent.loop.tool_results import guarded, result_of
 from agent.project.subagent import Subagent, outcome, run_for
 from agent.run.budgets import share
 from agent.run.history import CallState, call_states, result_text
@@ -156,9 +155,12 @@ class _CallPerformer:
             checked_call, ruling = await self._ruled(state)
         except Refused as refused:
             return BegunCall(state, [self._failed(state, str(refused))])
+        if state.request is None:
+            before = self.calls[: self.calls.index(state) + 1]
+            if told := await held_back(self.deps, self.gate, self.leased, before, checked_call, ruling):
+                return BegunCall(state, [told])
         if ruling.action is Action.ASK:
-            told = None if state.request is not None else await self._told_first(state, checked_call, ruling)
-            return BegunCall(state, [told or await self._request(state, checked_call, ruling)])
+            return BegunCall(state, [await self._request(state, checked_call, ruling)])
         if again := await outdated(self.deps.hosts.registry, self.gate, state, checked_call, ruling):
             return BegunCall(state, [again])
         intent = self._intent(state, checked_call)
@@ -290,19 +292,6 @@ class _CallPerformer:
             not_starter=ruling.approval.not_starter,
             expires_at=self.deps.clock() + timedelta(seconds=self.deps.agent.approval_seconds),
         )
-
-    async def _told_first(self, state: CallState, call: CheckedCall, ruling: Ruling) -> ToolResult | None:
-        """The failed result of a call that waits for the user's yes, or whose values the model has guessed, until it
-        was told once: it can ask the user, or look them up. None if a person is to be asked instead."""
-        if not ruling.guessed:
-            toolbox, before = self.deps.hosts.registry, self.calls[: self.calls.index(state)]
-            place = sum(writes(one.call.function.name, toolbox) for one in before)
-            waits = waiting_result(self.deps.agent, self.leased.run, ruling, call, self.gate.proposal, place)
-            return await previewed(waits, toolbox, self.gate, state, call, ruling)
-        # Without the values, which a later call could otherwise take from this result.
-        error = told_of_guess(ruling.guessed)
-        told = any(each.error == error for each in self.leased.history.results)
-        return None if told else self._failed(state, error)
 
     def _intent(self, state: CallState, checked_call: CheckedCall) -> ToolIntent:
         return ToolIntent(

@@ -44,6 +44,8 @@ NEARLY_ALL = 0.9
 """Share of an answer's words."""
 NOTHING_READ = "it refuses before anything was looked up"
 """What is said of an answer that the agent's ``before_refusing`` comes before."""
+UNSURE = "it was unsure of a call before anything was looked up"
+"""What is said of an answer that the agent's overview comes before."""
 
 
 def refuses(text: str) -> bool:
@@ -59,10 +61,13 @@ def refused_in(text: str) -> Language | None:
 
 def without_denials(text: str, tools: Iterable[str]) -> str:
     """An answer without the sentences that refuse what tools of these names do: "I can't cancel booking 4007" is false
-    once ``cancel_booking`` has done so."""
+    once ``cancel_booking`` has done so.
+
+    A line break stands in their place: what was before and behind them makes no link together.
+    """
     acts = [set(words(name.replace("_", " "))) for name in tools]
     found = [text[start:end] for start, end in sentence_spans(text)]
-    kept = (one for one in found if not (refuses(one) and any(act <= set(words(one)) for act in acts)))
+    kept = ("\n" if refuses(one) and any(act <= set(words(one)) for act in acts) else one for one in found)
     return "".join(kept).strip()
 
 

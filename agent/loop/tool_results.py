@@ -12,13 +12,26 @@ from guardrails.types import Ruling
 from tools.host import ToolOutcome
 
 _GUESSED = "not done yet, because this is missing: "
+_ADVICE = "Look it up with another tool, or ask the user for it."
+_AFTER = "; first comes "
 TOO_DEEP = f"(left out: it has more than {LEVELS} levels)"
 
 
-def told_of_guess(arguments: Sequence[str]) -> str:
-    """What the model is told of a call whose values it has made up."""
+def told_of_guess(arguments: Sequence[str], overview: str | None = None) -> str:
+    """What the model is told of a call whose values it has made up.
+
+    Args:
+        overview: the tool that is called next whatever the model thinks; the model is then told nothing, and decides
+            anew with its result.
+    """
     missing = ", ".join(name.replace("_", " ") for name in arguments)
-    return f"{_GUESSED}{missing}. Look it up with another tool, or ask the user for it."
+    return f"{_GUESSED}{missing}{_AFTER}{overview}" if overview else f"{_GUESSED}{missing}. {_ADVICE}"
+
+
+def overview_after(result: ToolResult | None) -> str | None:
+    """The tool that is called next after a call with made-up values, as `told_of_guess` says."""
+    error = (result.error if result else None) or ""
+    return error.rpartition(_AFTER)[2] if error.startswith(_GUESSED) and _AFTER in error else None
 
 
 def tells_of_guess(text: str) -> bool:

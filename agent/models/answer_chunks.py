@@ -21,11 +21,17 @@ Turn = list[ChatChunk | Exception | Awaitable[None]]
 """One answer: chunks in order. An exception is raised and an awaitable awaited at its position."""
 
 
-def text(*pieces: str, finish: FinishReason = "stop", usage: Usage | None = None, confidence: float = 0.9) -> Turn:
-    """A text answer with one chunk per piece."""
+def text(
+    *pieces: str,
+    finish: FinishReason = "stop",
+    usage: Usage | None = None,
+    confidence: float = 0.9,
+    withheld: float | None = None,
+) -> Turn:
+    """A text answer with one chunk per piece; with ``withheld``, in place of calls of this confidence."""
     return [
         *(_chunk(Delta(content=piece)) for piece in pieces),
-        _last(finish, usage or _usage(len(pieces)), confidence),
+        _last(finish, usage or _usage(len(pieces)), confidence, withheld),
     ]
 
 
@@ -51,9 +57,9 @@ def _chunk(delta: Delta) -> ChatChunk:
     return ChatChunk(id="fake", created=0, model="fake", choices=[ChunkChoice(delta=delta)])
 
 
-def _last(finish: FinishReason, usage: Usage, confidence: float) -> ChatChunk:
+def _last(finish: FinishReason, usage: Usage, confidence: float, withheld: float | None = None) -> ChatChunk:
     choice = ChunkChoice(finish_reason=finish)
-    told = ResponseExtension(confidence=confidence)
+    told = ResponseExtension(confidence=confidence, withheld=withheld)
     return ChatChunk(id="fake", created=0, model="fake", choices=[choice], usage=usage, flightloop=told)
 
 

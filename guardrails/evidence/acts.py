@@ -112,7 +112,7 @@ class Claim:
     clause: str
     words: str
     standing: bool = False
-    """Whether it says how things stand ("you're booked for Monday"). That may be an answer to what there is."""
+    """Whether it says how things stand ("you're booked for Monday", "Ann is"); that may be an answer."""
 
 
 @dataclass(frozen=True)
@@ -288,7 +288,8 @@ def _forms(past: str, verbs: Sequence[str]) -> Iterator[str]:
 
 
 def _standing(past: str) -> str:
-    return rf"you(?:['’]re|\s+are)\s+{_ADVERBS}(?:{past})(?=\s+(?:for|on|in|into|onto|at|to|with|from)\b|\W*$)"
+    who = r"(?:you(?:['’]re|\s+are)|(?-i:(?<=^\W*)(?:\p{Lu}[\p{L}'’-]*\s){1,3})is)"
+    return rf"{who}\s+{_ADVERBS}(?:{past})(?=\s+(?:for|on|in|into|onto|at|to|with|from)\b|\W*$)"
 
 
 def _requests(verbs: Sequence[str], others: Sequence[str]) -> regex.Pattern[str]:

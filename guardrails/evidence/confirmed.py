@@ -16,9 +16,11 @@ from guardrails.types import CheckedCall, GuardContext, Ruling, Trail
 
 _HIDING = regex.compile(
     r"[<&\u2800\u2d7f\U00016fe4\U0001d159\p{Default_Ignorable_Code_Point}\p{Me}\p{Script=Inherited}]"
+    r"|[\p{Quotation_Mark}ʺ˝ˮ״″‶〃--['\"‘’‚‛‹›]]",
+    regex.VERSION1,
 )
-"""Signs of HTML, and signs that count as printable but show nothing of their own: blanks, selectors, and marks that any
-letter before them can have."""
+"""Signs of HTML; signs that count as printable but show nothing of their own: blanks, selectors, and marks that any
+letter before them can have; and signs that look like the end of a quoted text."""
 _LINK = regex.compile(r"\](?=[(\[])")
 """End of a Markdown link's text."""
 BY_USER = "confirm"

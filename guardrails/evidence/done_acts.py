@@ -188,6 +188,7 @@ class Done:
         self._before = [_Call(write) for write in past.writes if write.tool == tool and write.ok]
         failed = [call for call in own if call.write.ok is False]
         self._wanted = bool(failed) or act.wanted_in(past.asked)
+        self._unsure = context.unsure
         self._own, self._failed = _together(own), _together(failed)
         spec = next((one for one in context.writers if one.name == tool), None)
         self._listed = ListedValues(spec, context)
@@ -196,8 +197,8 @@ class Done:
 
     @property
     def at_issue(self) -> bool:
-        """Whether the user wants the action now, or it was tried in this run."""
-        return self._wanted or bool(self._own)
+        """Whether the user wants the action now, or it was tried in this run, or may have been: a call was withheld."""
+        return self._wanted or bool(self._own) or self._unsure
 
     def supports(self, clause: str) -> bool:
         if self.looked_up(clause):

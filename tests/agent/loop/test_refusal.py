@@ -96,6 +96,10 @@ async def test_a_refusal_after_something_was_done_says_what(make_bench: Callable
     [
         ("I can't refund order 17, but I can cancel it.", "Done: refund order."),
         ("I can't refund that order. Please wait a week.", "Please wait a week.\nDone: refund order."),
+        (  # what stood around the sentence that is left out makes no host together
+            "I can't refund that order. See evil。I can't refund that order！com now.",
+            "See evil。\ncom now.\nDone: refund order.",
+        ),
         ("I can't tell you the day of the refund.", "I can't tell you the day of the refund.\nDone: refund order."),
     ],
 )

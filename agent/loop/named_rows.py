@@ -1,0 +1,85 @@
+"""Rows of a list that the user's words name.
+
+A small model that reads a list answers with its first row more often than with the one that was asked for. So these
+rows come first, and a call with the identifier of another row is held back once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from guardrails.text.scalars import scalar_texts
+from tools.knowledge.words import terms
+
+MOST_ROWS = 200
+"""Rows of longer lists stay where they are."""
+Row = Mapping[str, Any]
+
+
+def named_first(content: Any, said: Sequence[str]) -> Any:
+    """The content of a result with the rows first that the user names best; equal ones, and all others, stay in order.
+
+    Rows are the objects of a list, or of the only list in an object. A word that all rows have names none of them, and
+    one that few have counts more.
+
+    Args:
+        said: the user's messages, newest first; an older one decides where newer ones name no row.
+    """
+    if isinstance(content, dict):
+        lists = [name for name, value in content.items() if isinstance(value, list)]
+        return content | {lists[0]: named_first(content[lists[0]], said)} if len(lists) == 1 else content
+    if not (rows := rows_of(content)):
+        return content
+    named = _named(rows, said)
+    frequency = Counter(term for found in named for term in found)
+    scores = [sum(1 / frequency[term] for term in found) for found in named]
+    return [rows[at] for at in sorted(range(len(rows)), key=lambda at: -scores[at])]
+
+
+def rows_of(content: Any) -> list[Row]:
+    """The rows of a result; none if it is no list of objects, or a long one."""
+    if isinstance(content, dict):
+        lists = [value for value in content.values() if isinstance(value, list)]
+        return rows_of(lists[0]) if len(lists) == 1 else []
+    if not isinstance(content, list) or not 2 <= len(content) <= MOST_ROWS:
+        return []
+    return content if all(isinstance(row, dict) for row in content) else []
+
+
+def rather(chosen: Any, field: str, rows: Sequence[Row], said: Sequence[str]) -> Any:
+    """What the row has in a field that the user names with all words of the chosen row, and more; None: no such row,
+    or several, or the field does not tell the rows apart.
+
+    Args:
+        chosen: the value of that field in the chosen row.
+        said: as of `named_first`.
+    """
+    values = [row.get(field) for row in rows]
+    if values.count(chosen) != 1 or len(frozenset(map(repr, values))) < len(rows):
+        return None
+    named = _named(rows, said)
+    mine, most = named[values.index(chosen)], max(map(len, named))
+    better = [row for row, found in zip(rows, named, strict=True) if found > mine and len(found) == most]
+    return better[0].get(field) if len(better) == 1 else None
+
+
+def _named(rows: Sequence[Row], said: Sequence[str]) -> list[frozenset[str]]:
+    """Of each row, the words that the first of the messages has that names any, without words that all rows have."""
+    words = [_terms(row) for row in rows]
+    common = frozenset.intersection(*words)
+    for message in said:
+        asked = frozenset(terms(message))
+        named = [(asked & row) - common for row in words]
+        if any(named):
+            return named
+    return [frozenset()] * len(rows)
+
+
+def _terms(row: Row) -> frozenset[str]:
+    return frozenset(term for text in _texts(row.values()) for term in terms(text))
+
+
+def _texts(values: Iterable[Any]) -> Iterable[str]:
+    return (text for value in values for text in scalar_texts(value))

@@ -1,0 +1,99 @@
+"""Which rows of a list the user's words name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.loop.named_rows import MOST_ROWS, named_first, rather, rows_of
+
+COURSES = [
+    {"id": 71, "title": "Beginners", "day": "Monday"},
+    {"id": 72, "title": "Bouldering", "day": "Tuesday"},
+    {"id": 73, "title": "Lead climbing", "day": "Thursday"},
+    {"id": 74, "title": "Children", "day": "Monday"},
+]
+DOGS = [{"狗": "豆豆", "主人": "王芳"}, {"狗": "可乐", "主人": "李明"}]
+
+
+def ids(content: Any) -> list[int]:
+    return [row["id"] for row in content]
+
+
+@pytest.mark.parametrize(
+    ("said", "order"),
+    [
+        (["On which day is lead climbing?"], [73, 71, 72, 74]),
+        (["Is there anything on Monday?"], [71, 74, 72, 73]),
+        (["The children's course on Monday, please."], [74, 71, 72, 73]),
+        (["What courses do you have?"], [71, 72, 73, 74]),
+        (["My name is Moss.", "A place in bouldering, please."], [72, 71, 73, 74]),
+        (["And lead climbing?", "When is bouldering?"], [73, 71, 72, 74]),
+        (["Course 72, please."], [72, 71, 73, 74]),
+    ],
+)
+def test_rows_that_are_named_come_first(said: list[str], order: list[int]) -> None:
+    assert ids(named_first(COURSES, said)) == order
+    assert ids(named_first({"courses": COURSES, "count": 4}, said)["courses"]) == order
+
+
+def test_chinese_names_count() -> None:
+    assert named_first(DOGS, ["可乐的主人是谁？"])[0]["狗"] == "可乐"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, "Monday", 3, [], ["Monday", "Tuesday"], {"a": [1], "b": [2]}, [{"day": "Monday"}], [{"day": "x"}, "Monday"]],
+)
+def test_what_is_no_list_of_rows_stays(content: Any) -> None:
+    assert named_first(content, ["Monday"]) == content
+    assert rows_of(content) == []
+
+
+def test_a_long_list_stays() -> None:
+    long = [{"id": at, "day": "Sunday" if at == MOST_ROWS else "Monday"} for at in range(MOST_ROWS + 1)]
+    assert named_first(long, ["Sunday"]) == long
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda below: st.lists(below, max_size=4) | st.dictionaries(st.text(max_size=4), below, max_size=4),
+    max_leaves=12,
+)
+
+
+ROWS = st.lists(st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3), max_size=6)
+
+
+@given(ROWS, st.lists(st.text(max_size=20)))
+def test_nothing_is_lost_and_a_second_time_changes_nothing(rows: list[dict[str, Any]], said: list[str]) -> None:
+    once = named_first(rows, said)
+    assert sorted(map(repr, once)) == sorted(map(repr, rows))
+    assert named_first(once, said) == once
+    rather(1, "a", rows_of(rows), said)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said", "expected"),
+    [
+        (71, ["The children's course on Monday, please."], 74),  # Monday is the beginners' day too
+        (74, ["The children's course on Monday, please."], None),
+        (72, ["The children's course on Monday, please."], 74),
+        (72, ["Bouldering or lead climbing?"], None),  # each has a word of its own
+        (71, ["On Monday, please."], None),  # so is the children's
+        (72, ["On Monday, please."], None),  # two rows are named equally
+        (72, ["Hello!"], None),
+        (99, ["Lead climbing, please."], None),  # no row
+        (72, ["Thanks!", "Lead climbing, please."], 73),
+    ],
+)
+def test_a_row_that_is_named_better_than_the_chosen_one(chosen: int, said: list[str], expected: int | None) -> None:
+    assert rather(chosen, "id", COURSES, said) == expected
+
+
+def test_a_field_that_does_not_tell_rows_apart_chooses_none() -> None:
+    assert rather("Tuesday", "day", COURSES, ["Lead climbing, please."]) is None
+    assert rather(72, "course", COURSES, ["Lead climbing, please."]) is None

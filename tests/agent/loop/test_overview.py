@@ -1,0 +1,119 @@
+"""A model that is unsure of a call, or makes its number up, reads the agent's list first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from agent.loop.overview import overview
+from agent.models.answer_chunks import calls, text
+from flightloop.chat import NamedFunction, NamedToolChoice
+from flightloop.content import text_of
+from flightloop.tool import tool, tool_of
+from guardrails.guard import Guard
+from guardrails.policy import parse_policy, unhurried
+from tools.registry import Registry
+
+UNSURE = text("Which tour is it?", withheld=0.01)
+LIST = calls(("list_tours", {}))
+BOOK = calls(("book", {"tour_id": 33}))
+
+
+@tool(effect="pure", returns_untrusted=False)
+def list_tours(day: str = "") -> str:
+    """Lists the tours."""
+    return "33: seal tour on Saturday"
+
+
+@tool(effect="pure", returns_untrusted=False)
+def list_piers() -> str:
+    """Lists the piers."""
+    return "north, south"
+
+
+@tool(effect="keyed")
+def book(tour_id: int) -> str:
+    """Books a seat."""
+    return f"booked {tour_id}"
+
+
+def watching() -> Guard:
+    """Asks about values of unknown origin, as the default policy does."""
+    return Guard(
+        unhurried(parse_policy('name: watching\nversion: "1"\ntools: {allow: {"*": ["*"]}, lock_to_plan: "off"}\n'))
+    )
+
+
+def registry(*functions: Callable[..., Any]) -> Registry:
+    return Registry([made for one in functions if (made := tool_of(one)) is not None])
+
+
+async def test_the_list_is_read_before_the_question(make_bench: Callable[..., Any]) -> None:
+    bench = make_bench([UNSURE, LIST, BOOK, text("It is booked.")], [list_tours, book])
+    created = await bench.start("Book the seal tour.")
+    with bench.deltas.listen(created.id) as heard:
+        run = await bench.work(created)
+    assert text_of(run.output) == "It is booked."
+    forced = NamedToolChoice(function=NamedFunction(name="list_tours"))
+    assert [request.tool_choice for request in bench.model.requests] == ["auto", forced, "auto", "auto"]
+    assert "Which tour" not in str([request.messages for request in bench.model.requests[1:]])
+    assert "Which tour" not in "".join(getattr(heard.get_nowait(), "text", "") for _ in range(heard.qsize()))
+
+
+async def test_it_is_read_once(make_bench: Callable[..., Any]) -> None:
+    bench = make_bench([UNSURE, LIST, UNSURE], [list_tours, book])
+    run = await bench.work(await bench.start("Book the tour."))
+    assert (text_of(run.output), len(bench.model.requests)) == ("Which tour is it?", 3)
+
+
+@pytest.mark.parametrize(
+    ("first", "tools"),
+    [
+        (text("Which tour is it?"), [list_tours, book]),  # it wanted no call
+        (UNSURE, [book]),
+        (UNSURE, [list_tours, list_piers, book]),  # which of the two would help?
+    ],
+)
+async def test_otherwise_the_answer_stays(make_bench: Callable[..., Any], first: Any, tools: list[Any]) -> None:
+    bench = make_bench([first], tools)
+    run = await bench.work(await bench.start("Book the tour."))
+    assert (text_of(run.output), len(bench.model.requests)) == ("Which tour is it?", 1)
+
+
+async def test_it_comes_after_a_call_with_a_made_up_number_which_the_model_does_not_see_again(
+    make_bench: Callable[..., Any],
+) -> None:
+    guess = calls(("book", {"tour_id": 7}))
+    bench = make_bench([guess, LIST, BOOK, text("It is booked.")], [list_tours, book], watching())
+    run = await bench.work(await bench.start("Book the seal tour."))
+    assert text_of(run.output) == "It is booked."
+    second, third = bench.model.requests[1:3]
+    assert second.tool_choice == NamedToolChoice(function=NamedFunction(name="list_tours"))
+    assert "this is missing" not in str([request.messages for request in bench.model.requests])
+    assert [call.function.name for one in third.messages for call in one.tool_calls or ()] == ["list_tours"]
+
+
+async def test_the_same_guess_after_it_is_put_to_a_person(make_bench: Callable[..., Any]) -> None:
+    guess = calls(("book", {"tour_id": 7}))
+    bench = make_bench([guess, LIST, guess], [list_tours, book], watching())
+    run = await bench.work(await bench.start("Book the seal tour."))
+    assert run.status == "waiting_approval"
+
+
+def test_of_several_the_one_about_the_missing_argument_is_read() -> None:
+    toolbox = registry(list_tours, list_piers, book)
+    names = ["book", "list_piers", "list_tours"]
+    assert overview(toolbox, names, ["tour_id"]) == "list_tours"
+    assert overview(toolbox, names, ["pier_id"]) == "list_piers"
+    assert overview(toolbox, names, ["name"]) is None
+
+
+def test_a_list_that_strangers_write_is_none() -> None:
+    @tool(effect="pure", returns_untrusted=True)
+    def list_reviews() -> str:
+        """Lists the reviews."""
+        return ""
+
+    assert overview(registry(list_reviews, book), ["list_reviews", "book"]) is None

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from agent.attachments.shown import own_words, tables_in
 from agent.loop.confirmation import NOTHING, Proposal
 from agent.loop.local_time import LocalTime
-from agent.loop.named_rows import named_first
+from agent.loop.named_rows import has_text, named_first
 from agent.loop.refusal import NOTHING_READ, UNSURE
 from agent.loop.tool_results import overview_after
 from agent.model_call.repetition import REPEATED
 from agent.project.agent_spec import Example
-from agent.run.history import History, Turn, dump, result_text
+from agent.run.history import CallState, History, Turn, dump, result_text
 from flightloop.chat import ChatMessage, FunctionCall, ToolCall, ToolDef
 from flightloop.content import Content, ImagePart, Part, TextPart, text_of
-from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied, ToolResult
+from flightloop.events import CallsDecided, ContextCompacted, Planned, Replied
 from guardrails.rails.claims import CORRECTION
 from guardrails.types import Trail, Utterance
 from tools.vision.measures import Measures
@@ -283,10 +283,7 @@ def _turn(turn: Turn, limit: int | None, said: Sequence[str]) -> list[ChatMessag
                 return []
             calls = [state.call for state in shown]
             asked = ChatMessage(role="assistant", content=_parts(decided.text), tool_calls=calls)
-            answers = [
-                _result(state.call, _cut(_shown(state.result, said) if state.result else "error: no result", limit))
-                for state in shown
-            ]
+            answers = [_result(state.call, _cut(_shown(state, said), limit)) for state in shown]
             return [asked, *answers]
         case CallsDecided(problem=str(problem)) if problem.startswith((REPEATED, NOTHING_READ, UNSURE)):
             return []  # the next answer has a penalty, or is a call; a model that reads of it talks of it to the user
@@ -295,8 +292,12 @@ def _turn(turn: Turn, limit: int | None, said: Sequence[str]) -> list[ChatMessag
             return [_message("assistant", unusable.text), observation] if unusable.text else [observation]
 
 
-def _shown(result: ToolResult, said: Sequence[str]) -> str:
-    return result_text(result.model_copy(update={"content": named_first(result.content, said)}))
+def _shown(state: CallState, said: Sequence[str]) -> str:
+    if state.result is None:
+        return "error: no result"
+    if has_text(state.call.function.arguments):
+        return result_text(state.result)  # a search has ranked what it found
+    return result_text(state.result.model_copy(update={"content": named_first(state.result.content, said)}))
 
 
 def _plan(goal: str, tools: Sequence[str]) -> ChatMessage:

@@ -9,7 +9,16 @@ from agent.loop.gate import Gate
 from agent.loop.misread import MISREAD
 from agent.loop.overview import overview
 from agent.loop.person_wanted import wants_person
-from agent.loop.refusal import NOTHING_READ, bare_refusal, done_by, is_told_by, refused_in, refuses, without_denials
+from agent.loop.refusal import (
+    NOTHING_READ,
+    UNSURE,
+    bare_refusal,
+    done_by,
+    is_told_by,
+    refused_in,
+    refuses,
+    without_denials,
+)
 from agent.loop.run_dependencies import RunDependencies
 from agent.loop.tool_results import overview_after
 from agent.run.history import History, result_text
@@ -70,6 +79,15 @@ class Fallback:
         return next((name for name in wanted if name in self.tools), None)
 
     @property
+    def has_overview(self) -> bool:
+        """Whether the overview was called in this run because the model was unsure, or made something up."""
+        turns = self.history.turns
+        guessed = any(overview_after(state.result) for turn in turns for state in turn.calls)
+        return guessed or any(
+            isinstance(one.decision, CallsDecided) and one.decision.problem == UNSURE for one in turns
+        )
+
+    @property
     def _after_guess(self) -> str | None:
         """What comes after a call that has just been held back for a value that the model made up."""
         last = self.history.turns[-1].calls if self.history.turns else ()
@@ -92,7 +110,7 @@ class Fallback:
         given = bool(results) and results[-1].ok and results[-1].tool in self.deps.agent.escalation
         return given and refuses(answer)
 
-    def concluded(self, answer: str) -> tuple[str, str]:
+    async def concluded(self, answer: str) -> tuple[str, str]:
         """An answer as the user reads it, and what is added to it, with the blank before it.
 
         A refusal is wrong if the case was just given to a person: the agent's notice stands in its place. To another
@@ -109,7 +127,9 @@ class Fallback:
             return "\n".join(filter(None, [notice, others])) or text, ""
         if done:
             left = without_denials(text, self._done_throughout)
-            return (left, f"\n{done}") if left else (done, "")
+            # What was on both sides of a sentence that is left out may be a link or a number together.
+            harmless = left == text or (await self.gate.shows(left)).text == left
+            return (left, f"\n{done}") if left and harmless else (done, "")
         lasting = text == self.refusal or bare_refusal(text)
         offer = self.deps.agent.refusal_offer.get(language) if lasting else None
         return text, f" {offer}" if offer else ""

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pydantic_core import from_json
+
 from guardrails.text.scalars import scalar_texts
 from tools.knowledge.words import terms
 
@@ -36,6 +38,15 @@ def named_first(content: Any, said: Sequence[str]) -> Any:
     frequency = Counter(term for found in named for term in found)
     scores = [sum(1 / frequency[term] for term in found) for found in named]
     return [rows[at] for at in sorted(range(len(rows)), key=lambda at: -scores[at])]
+
+
+def has_text(arguments: str) -> bool:
+    """Whether a call's arguments, as JSON, have a text: its result may be in an order of relevance to it."""
+    try:
+        given = from_json(arguments)
+    except ValueError:
+        return True
+    return not isinstance(given, dict) or any(isinstance(one, str) and one for one in given.values())
 
 
 def rows_of(content: Any) -> list[Row]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import from_json
 
-from agent.loop.named_rows import MOST_ROWS, named_first, rather, rows_of
+from agent.loop.named_rows import MOST_ROWS, has_text, named_first, rather, rows_of
+from agent.models.answer_chunks import calls, text
+from flightloop.events import ToolResult
+from flightloop.tool import tool
 
 COURSES = [
     {"id": 71, "title": "Beginners", "day": "Monday"},
@@ -97,3 +102,39 @@ def test_a_row_that_is_named_better_than_the_chosen_one(chosen: int, said: list[
 def test_a_field_that_does_not_tell_rows_apart_chooses_none() -> None:
     assert rather("Tuesday", "day", COURSES, ["Lead climbing, please."]) is None
     assert rather(72, "course", COURSES, ["Lead climbing, please."]) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("{}", False),
+        ('{"customer_id": 17, "day": ""}', False),
+        ('{"query": "returns"}', True),
+        ("[1]", True),
+        ("{", True),
+    ],
+)
+def test_a_search_is_told_by_a_text_among_its_arguments(arguments: str, expected: bool) -> None:
+    assert has_text(arguments) is expected
+
+
+@tool(effect="pure", returns_untrusted=False)
+def list_courses() -> list[dict[str, Any]]:
+    """Lists the courses."""
+    return COURSES
+
+
+@tool(effect="pure", returns_untrusted=False)
+def search(query: str) -> list[dict[str, Any]]:
+    """Searches the courses."""
+    return COURSES
+
+
+async def test_the_model_reads_them_first_and_the_journal_keeps_the_order(make_bench: Callable[..., Any]) -> None:
+    script = [calls(("list_courses", {}), ("search", {"query": "climbing"})), text("On Thursday.")]
+    bench = make_bench(script, [list_courses, search])
+    run = await bench.work(await bench.start("On which day is lead climbing?"))
+    read = [from_json(one.text) for one in bench.model.requests[1].messages if one.role == "tool"]
+    assert [ids(one) for one in read] == [[73, 71, 72, 74], [71, 72, 73, 74]]
+    written = [ids(event.content) for event in await bench.events(run) if isinstance(event, ToolResult)]
+    assert written == [[71, 72, 73, 74]] * 2

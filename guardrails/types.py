@@ -197,7 +197,7 @@ class GuardContext:
     said: tuple[Utterance, ...] = ()
     """The messages of ``user_text`` one by one, oldest first; empty if it is unknown when they were written."""
     answered: tuple[str, ...] = ()
-    """Answers of the session's earlier runs, which the guard let pass."""
+    """Answers of the agent's earlier runs in the session, which its policy let pass."""
     plan: tuple[str, ...] = ()
     """Tools of the current plan."""
     clean_plan: tuple[str, ...] | None = None

@@ -18,9 +18,9 @@ from flightloop.content import is_plain, text_of
 from flightloop.events import ToolResult
 from flightloop.runs import MODEL, WRITTEN_BY, Run, StopReason
 from guardrails.evidence.agreed import says_yes
-from guardrails.evidence.confirmed import left_to_user, shown
+from guardrails.evidence.confirmed import shown
 from guardrails.text.languages import in_language_of
-from guardrails.types import CheckedCall, Ruling
+from guardrails.types import CheckedCall
 
 WAITS = "not done yet, because the user has to agree to it first"
 TOGETHER = "not done yet: too many calls to ask the user about at once. Make this one after the others"
@@ -107,17 +107,15 @@ def _says_yes(run: Run) -> bool:
     return not _by_model(run) and len(run.input) == 1 and is_plain(run.input) and says_yes(text_of(run.input))
 
 
-def waiting_result(
-    agent: AgentSpec, run: Run, ruling: Ruling, call: CheckedCall, proposal: Proposal, place: int
-) -> ToolResult | None:
-    """The failed result of a call that waits for the user's yes; None if a person is to be asked: a sub-agent and a
+def waiting_result(agent: AgentSpec, run: Run, call: CheckedCall, proposal: Proposal, place: int) -> ToolResult | None:
+    """The failed result of a call that waits for the user's yes; None if the user can't be asked: a sub-agent and a
     procedure talk to no user, no user is asked twice in a row, nor where the next message could be no yes.
 
     Args:
         place: number of the decision's calls before it that change something.
     """
     talks = run.parent is None and agent.procedure is None
-    if not talks or not proposal.asks or not left_to_user(ruling) or shown(call) in proposal.told:
+    if not talks or not proposal.asks or shown(call) in proposal.told:
         return None
     if place >= MOST_ASKED:
         return ToolResult(call_id=call.call_id, tool=call.spec.name, ok=False, error=TOGETHER)

@@ -13,7 +13,7 @@ from agent.loop.confirmation import NOTHING, Proposal
 from agent.loop.local_time import LocalTime
 from agent.loop.named_rows import has_text, named_first
 from agent.loop.refusal import NOTHING_READ, UNSURE
-from agent.loop.tool_results import overview_after
+from agent.loop.tool_results import is_dropped
 from agent.model_call.repetition import REPEATED
 from agent.project.agent_spec import Example
 from agent.run.history import CallState, History, Turn, dump, result_text
@@ -49,6 +49,8 @@ class Exchange:
     began: LocalTime | None = None
     after: str = ""
     """The answer that the user had read last when writing; empty if unknown, or if its sources are."""
+    agent: str = ""
+    """Whose run it was. Another agent's policy may have let more pass."""
 
 
 @dataclass(frozen=True)
@@ -278,7 +280,7 @@ def _turn(turn: Turn, limit: int | None, said: Sequence[str]) -> list[ChatMessag
         case Replied() as reply:
             return [_message("assistant", reply.text)]
         case CallsDecided() as decided if decided.calls:
-            shown = [state for state in turn.calls if overview_after(state.result) is None]
+            shown = [state for state in turn.calls if not is_dropped(state.result)]
             if not shown:  # what is looked up next stands in their place
                 return []
             calls = [state.call for state in shown]

@@ -269,7 +269,11 @@ class _Asking:
             ToolCall(id=f"call_{step}_{index}", function=_bounded(call.function))
             for index, call in enumerate(asked.answer.calls)
         ]
-        return CallTools(CallsDecided(calls=calls, text=text, model=asked.model))
+        # A call that is made again, whatever the model thinks, is no surer than it was.
+        sure = [asked.model.confidence, *self._fallback.held_confidence]
+        lowest = min((one for one in sure if one is not None), default=None)
+        model = asked.model.model_copy(update={"confidence": lowest})
+        return CallTools(CallsDecided(calls=calls, text=text, model=model))
 
     async def _ask(self, form: ResponseFormat | None, *, show: bool) -> _Asked:
         refused: Prompt | None = None
@@ -325,8 +329,8 @@ class _Asking:
     @property
     def _level(self) -> float | None:
         """How sure the model has to be of a call; None: the server's own level."""
-        own = self.deps.agent.call_confidence
-        return AFTER_OVERVIEW if own is None and self._fallback.has_overview else own
+        own, operators = self.deps.agent.call_confidence, self.deps.call_confidence
+        return AFTER_OVERVIEW if own is None and operators is None and self._fallback.after_overview else own
 
     def _unfinished(self) -> ModelCall:
         model = unfinished(self.deps, self.leased)

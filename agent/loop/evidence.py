@@ -11,6 +11,7 @@ from agent.loop.attached import image_reads, table_reads
 from agent.loop.context import Conversation
 from agent.loop.leased_run import LeasedRun
 from agent.loop.run_dependencies import RunDependencies
+from agent.loop.tool_results import is_dropped
 from agent.loop.trail import GrowingTrail
 from agent.run.history import History, Turn, dump, result_text
 from agent.run.past import writes_of
@@ -130,6 +131,8 @@ class Evidence:
             self._results.append(result_text(result))
             if result.wrote:  # as if this run had written it when it called the sub-agent
                 self._written[self._places[result.call_id]] += "\n" + "\n".join(result.wrote)
+            if is_dropped(result):
+                self._written[self._places[result.call_id]] = ""  # no tool got the guess, so none can repeat it
             # An error may repeat what the model or a person wrote, so it is not trusted.
             trusted = self._trusted_part(result) if result.ok else None
             if trusted is not None:
@@ -148,7 +151,7 @@ class Evidence:
             instructions=self._conversation.instructions,
             user_text=self.user_text,
             said=self._said,
-            answered=tuple(exchange.answer for exchange in self._conversation.earlier),
+            answered=tuple(one.answer for one in self._conversation.earlier if one.agent == run.agent),
             plan=history.plan,
             clean_plan=self._clean_plan(history, trail),
             callers_plan=self._callers_plan(),

@@ -6,7 +6,6 @@ from collections.abc import Collection, Set
 from dataclasses import dataclass
 
 from agent.loop.gate import Gate
-from agent.loop.misread import MISREAD
 from agent.loop.overview import overview
 from agent.loop.person_wanted import wants_person
 from agent.loop.refusal import (
@@ -20,7 +19,7 @@ from agent.loop.refusal import (
     without_denials,
 )
 from agent.loop.run_dependencies import RunDependencies
-from agent.loop.tool_results import overview_after
+from agent.loop.tool_results import is_dropped
 from agent.run.history import History, result_text
 from flightloop.events import CallsDecided
 from guardrails.evidence.agreed import agrees
@@ -68,10 +67,8 @@ class Fallback:
         wanted: tuple[str | None, ...]
         if refused:
             wanted = (self.deps.agent.before_refusing,)
-        elif unsure or self._after_guess:
-            wanted = (self._after_guess or self._overview,)
-        elif again := self._misread:
-            wanted = (again,)
+        elif unsure or self._then:
+            wanted = (self._then or self._overview,)
         elif not self.history.results and (self._asks_for_person() or self._accepts_offer()):
             wanted = self.deps.agent.escalation
         else:
@@ -79,26 +76,25 @@ class Fallback:
         return next((name for name in wanted if name in self.tools), None)
 
     @property
-    def has_overview(self) -> bool:
-        """Whether the overview was called in this run because the model was unsure, or made something up."""
-        turns = self.history.turns
-        guessed = any(overview_after(state.result) for turn in turns for state in turn.calls)
-        return guessed or any(
-            isinstance(one.decision, CallsDecided) and one.decision.problem == UNSURE for one in turns
-        )
+    def after_overview(self) -> bool:
+        """Whether the overview was called just now because the model was unsure, or made something up."""
+        *_, before, last = (None, None, *self.history.turns)
+        if before is None or last is None or not last.calls:
+            return False
+        unsure = isinstance(before.decision, CallsDecided) and before.decision.problem == UNSURE
+        return unsure or any(is_dropped(state.result) for state in before.calls)
 
     @property
-    def _after_guess(self) -> str | None:
-        """What comes after a call that has just been held back for a value that the model made up."""
+    def _then(self) -> str | None:
+        """What comes after a call that has just been held back: the overview, or the call again."""
         last = self.history.turns[-1].calls if self.history.turns else ()
-        return next(filter(None, (overview_after(state.result) for state in last)), None)
+        return next((state.result.then for state in last if state.result and state.result.then), None)
 
     @property
-    def _misread(self) -> str | None:
-        """The tool of a call that was just held back for a value that the user's words contradict: it is made again."""
+    def held_confidence(self) -> list[float | None]:
+        """How sure the model was of the calls that have just been held back, to be made again."""
         last = self.history.turns[-1].calls if self.history.turns else ()
-        wrong = (one.result for one in last if one.result and (one.result.error or "").startswith(MISREAD))
-        return next((one.tool for one in wrong), None)
+        return [state.confidence for state in last if state.result and state.result.then == state.result.tool]
 
     @property
     def _overview(self) -> str | None:

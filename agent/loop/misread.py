@@ -1,68 +1,83 @@
-"""Values of a call that the user's words contradict: "two places", and the call has ``places: 1``.
+"""Arguments of a call that the user's words contradict: "two places", and the call has ``places: 1``.
 
-Such a call is held back once, and the model makes it again.
+A count or a time of day is told to the model once, which makes the call again. It stands in the user's words as it is
+told, so it vouches for nothing that these do not. Whether a row of a list is the wrong one is a matter of wording
+("cancel it, the lighthouse tour I still want"): there the user is asked.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import regex
+
 from agent.loop.named_rows import Row, rather
-from guardrails.text.quantities import quantities
-from guardrails.text.times import time_of, times
-from tools.knowledge.words import Word, placed_words, stem, terms
+from guardrails.text.times import Time, time_of, times
+from tools.knowledge.words import NUMBER_WORDS, stem, terms
 
-MISREAD = "not done yet: by the user's words,"
+MOST_CHARACTERS = 2_000
+"""Longer messages are not compared."""
+_CONTRAST = regex.compile(
+    r"\b(?:not|no|nor|never|without|except|but|instead|other|others|another|rather|keep|leave|unless|before|"
+    r"nicht|kein\p{L}*|ohne|außer|sondern|ander\p{L}*|statt|anstatt|behalte\p{L}*)\b|n['’]t\b|[不别除另没而改]",
+    regex.IGNORECASE,
+)
+"""Words with which a message may name what it does not want. It is not compared then."""
+_SHIFTED = regex.compile(
+    r"\b(?:hours?|minutes?|mins?|after|later|earlier|early|from|since|until|till|by|utc|gmt|zone|stunden?|minuten?|vor|nach|"
+    r"bis|ab)\b|[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}]",
+    regex.IGNORECASE,
+)
+"""Words with which a time that a message names may lead to another one, and writing in which none are told apart."""
+_COUNT = regex.compile(
+    rf"(?<![\w.,'’+-]|\b(?:{'|'.join(NUMBER_WORDS)}|half|a|of|in|within|every|each|last|next|past)\s)"
+    rf"(?P<count>\d{{1,4}}|{'|'.join(NUMBER_WORDS)})\s+(?P<counted>\p{{L}}{{3,30}}s)\b",
+    regex.IGNORECASE,
+)
+"""A number that stands alone, and what it counts."""
 
 
-def misread(arguments: Mapping[str, Any], said: Sequence[str], lists: Sequence[Sequence[Row]]) -> str | None:
-    """What the model is told of such a value; None: the call has none.
-
-    Args:
-        said: the user's messages, newest first.
-        lists: what trusted tools have listed in this run.
-    """
+def misread(arguments: Mapping[str, Any], said: str) -> str | None:
+    """What a count or a time of a call is by the user's latest message, such as ``places is 2``; None: none differs."""
+    if _is_unclear(said):
+        return None
+    timed = [name for name, value in arguments.items() if isinstance(value, str) and time_of(value)]
     for name, value in arguments.items():
-        if (meant := _meant(name, value, said, lists)) is not None:
-            # Without the call's own value, which the next call could otherwise take from this result.
-            return f"{MISREAD} {name.replace('_', ' ')} is {meant}"
+        meant = _count(name, value, said) or (_time(value, said) if timed == [name] else None)
+        if meant is not None:
+            return f"{name.replace('_', ' ')} is {meant}"
     return None
 
 
-def _meant(name: str, value: Any, said: Sequence[str], lists: Sequence[Sequence[Row]]) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if (other := _row(name, value, said, lists)) is not None:
-        return other
-    if isinstance(value, str):
-        return _time(value, said[0])
-    counts = {number for text in _before(said[0], name) for number in quantities(text)}
-    return f"{counts.pop():f}" if len(counts) == 1 and value not in counts else None
+def names_other_row(arguments: Mapping[str, Any], said: str, lists: Sequence[Sequence[Row]]) -> bool:
+    """Whether a value stands for a row of a list, and the user's latest message names another row better.
+
+    Args:
+        lists: what trusted tools have listed in this run.
+    """
+    if _is_unclear(said):
+        return False
+    spoken = frozenset(terms(said))
+    others = {name: one for name, one in arguments.items() if not frozenset(terms(str(one))) <= spoken}
+    return any(rather(one, name, rows, said) for name, one in others.items() for rows in lists)
 
 
-def _row(name: str, value: float | str, said: Sequence[str], lists: Sequence[Sequence[Row]]) -> str | None:
-    if set(terms(str(value))) <= set(terms(said[0])):
+def _is_unclear(said: str) -> bool:
+    return len(said) > MOST_CHARACTERS or _CONTRAST.search(said) is not None
+
+
+def _count(name: str, value: Any, said: str) -> str | None:
+    """The only number before the plural in an argument's name, if the argument has another one."""
+    wanted = name.lower().rpartition("_")[2]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not wanted.endswith("s"):
         return None
-    better = (rather(value, name, rows, said) for rows in lists)
-    return next((str(one) for one in better if one is not None), None)
+    found = (match for match in _COUNT.finditer(said) if stem(match["counted"].lower()) == stem(wanted))
+    counts = {NUMBER_WORDS.get(match["count"].lower()) or float(match["count"]) for match in found}
+    return f"{counts.pop():g}" if len(counts) == 1 and value not in counts else None
 
 
 def _time(value: str, said: str) -> str | None:
-    time, meant = time_of(value), times(said)
-    if time is None or len(meant) != 1 or time in meant:
-        return None
-    return "{:02}:{:02}".format(*next(iter(meant)))
-
-
-def _before(said: str, name: str) -> Iterator[str]:
-    """The words that stand right before the name of an argument."""
-    wanted = stem(name.lower())
-    for one, other in itertools.pairwise(placed_words(said)):
-        if other.stem == wanted and _adjoin(said, one, other):
-            yield said[one.start : one.end]
-
-
-def _adjoin(said: str, one: Word, other: Word) -> bool:
-    return said[one.end : other.start].isspace()
+    """The only time of day in a message, if a value is another one."""
+    meant = frozenset[Time]() if _SHIFTED.search(said) else times(said)
+    return "{:02}:{:02}".format(*next(iter(meant))) if len(meant) == 1 and time_of(value) not in meant else None

@@ -16,7 +16,8 @@ from guardrails.text.scalars import scalar_texts
 from tools.knowledge.words import terms
 
 MOST_ROWS = 200
-"""Rows of longer lists stay where they are."""
+MOST_CHARACTERS = 20_000
+"""Rows of longer lists stay where they are; longer messages name none."""
 Row = Mapping[str, Any]
 
 
@@ -56,31 +57,30 @@ def rows_of(content: Any) -> list[Row]:
         return rows_of(lists[0]) if len(lists) == 1 else []
     if not isinstance(content, list) or not 2 <= len(content) <= MOST_ROWS:
         return []
-    return content if all(isinstance(row, dict) for row in content) else []
+    short = all(isinstance(row, dict) for row in content) and len(repr(content)) <= MOST_CHARACTERS
+    return content if short else []
 
 
-def rather(chosen: Any, field: str, rows: Sequence[Row], said: Sequence[str]) -> Any:
-    """What the row has in a field that the user names with all words of the chosen row, and more; None: no such row,
-    or several, or the field does not tell the rows apart.
+def rather(chosen: Any, field: str, rows: Sequence[Row], said: str) -> bool:
+    """Whether one other row is named with all words by which a message names the chosen row, and more. False if the
+    field does not tell the rows apart.
 
     Args:
         chosen: the value of that field in the chosen row.
-        said: as of `named_first`.
     """
     values = [row.get(field) for row in rows]
     if values.count(chosen) != 1 or len(frozenset(map(repr, values))) < len(rows):
-        return None
-    named = _named(rows, said)
+        return False
+    named = _named(rows, [said])
     mine, most = named[values.index(chosen)], max(map(len, named))
-    better = [row for row, found in zip(rows, named, strict=True) if found > mine and len(found) == most]
-    return better[0].get(field) if len(better) == 1 else None
+    return sum(found > mine and len(found) == most for found in named) == 1
 
 
 def _named(rows: Sequence[Row], said: Sequence[str]) -> list[frozenset[str]]:
     """Of each row, the words that the first of the messages has that names any, without words that all rows have."""
     words = [_terms(row) for row in rows]
     common = frozenset.intersection(*words)
-    for message in said:
+    for message in (one for one in said if len(one) <= MOST_CHARACTERS):
         asked = frozenset(terms(message))
         named = [(asked & row) - common for row in words]
         if any(named):

@@ -66,6 +66,8 @@ class RunDependencies:
     tenants: TenantBudgets = field(default_factory=TenantBudgets)
     subagents: Mapping[str, Subagent] = field(default_factory=dict)
     """Agents to which this agent can delegate, by name."""
+    call_confidence: float | None = None
+    """The operator's own level for calls, which no check lowers; None: the model's."""
 
     @property
     def tools(self) -> tuple[str, ...]:

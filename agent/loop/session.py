@@ -175,4 +175,5 @@ async def _exchange(run: Run, runtime: AgentRuntime, attaching: Attaching) -> Ex
     images = [part for part in given.content if isinstance(part, ImagePart)]
     tainted = given.unread or any(one.tainted for one in rulings)
     began = LocalTime.of(run, runtime.agent)
-    return Exchange(ruling.text, text_of(run.output or []), run.id, (*images, *read), tainted, given.measures, began)
+    answer = text_of(run.output or [])
+    return Exchange(ruling.text, answer, run.id, (*images, *read), tainted, given.measures, began, agent=run.agent)

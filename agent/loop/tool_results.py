@@ -13,7 +13,6 @@ from tools.host import ToolOutcome
 
 _GUESSED = "not done yet, because this is missing: "
 _ADVICE = "Look it up with another tool, or ask the user for it."
-_AFTER = "; first comes "
 TOO_DEEP = f"(left out: it has more than {LEVELS} levels)"
 
 
@@ -25,13 +24,12 @@ def told_of_guess(arguments: Sequence[str], overview: str | None = None) -> str:
             anew with its result.
     """
     missing = ", ".join(name.replace("_", " ") for name in arguments)
-    return f"{_GUESSED}{missing}{_AFTER}{overview}" if overview else f"{_GUESSED}{missing}. {_ADVICE}"
+    return f"{_GUESSED}{missing}; first comes {overview}" if overview else f"{_GUESSED}{missing}. {_ADVICE}"
 
 
-def overview_after(result: ToolResult | None) -> str | None:
-    """The tool that is called next after a call with made-up values, as `told_of_guess` says."""
-    error = (result.error if result else None) or ""
-    return error.rpartition(_AFTER)[2] if error.startswith(_GUESSED) and _AFTER in error else None
+def is_dropped(result: ToolResult | None) -> bool:
+    """Whether another tool is called in place of this call, so that the model does not see it again."""
+    return result is not None and result.then not in (None, result.tool)
 
 
 def tells_of_guess(text: str) -> bool:

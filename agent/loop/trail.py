@@ -8,6 +8,7 @@ from dataclasses import replace
 from agent.attachments.shown import MOST_CHARS, readings_shown, tables_in, tables_shown
 from agent.loop.attached import image_reads, table_reads
 from agent.loop.run_dependencies import Toolbox
+from agent.loop.tool_results import is_dropped
 from agent.run.history import History, Turn
 from agent.run.journal import Journal, all_events
 from agent.run.past import ORIGINS, unreported_writes
@@ -69,6 +70,8 @@ class GrowingTrail:
 
     def _read(self, result: ToolResult) -> None:
         self.wrote(result.call_id, result.wrote)
+        if is_dropped(result):
+            self._written[self._places[result.call_id]] = ""  # no tool got the guess, so none can repeat it
         spec = self._toolbox.get(result.tool) if result.tool in self._toolbox else None
         # An error may repeat what the model or a person wrote, so no part of it is trusted.
         trusted = spec.trusted_fields if spec is not None and result.ok else ()

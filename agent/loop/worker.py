@@ -54,6 +54,7 @@ class WorkerConfig:
     """Runs executed at the same time."""
     spare: int = 2
     """Additional places for runs of tenants that have no run at this worker."""
+    call_confidence: float | None = None  # as in `RunDependencies`
     lease_s: float = 30.0
     poll_s: float = 0.5
     """Longest delay until a run created by another process is noticed."""
@@ -293,6 +294,7 @@ class Worker:
             epoch=epoch,
             tenants=self._tenants,
             subagents=runtime.subagents,
+            call_confidence=self._config.call_confidence,
         )
 
     async def _fail(self, claim: Claim, error: Exception) -> None:

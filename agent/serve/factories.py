@@ -335,5 +335,9 @@ def make_worker(
         settings.data,
         prices=settings.prices,
         tenants=settings.tenants,
-        config=WorkerConfig(concurrency=settings.worker_concurrency, lease_s=settings.lease_seconds),
+        config=WorkerConfig(
+            concurrency=settings.worker_concurrency,
+            call_confidence=settings.model_call_confidence,
+            lease_s=settings.lease_seconds,
+        ),
     )

@@ -205,6 +205,8 @@ class ToolResult(Event):
     """Whether a tool has this name. False: the model made it up."""
     to_confirm: str | None = None
     """The call as the user is asked about it, which waits for the user's yes; None: it doesn't."""
+    then: str | None = None
+    """Tool that the platform has the model call next, since it held this call back; None: the model is free."""
     wrote: list[str] = Field(default_factory=list)
     """Calls by which a sub-agent, and those that worked for it, may have changed something. What they stored is no
     record for the caller, which has not seen where it came from."""

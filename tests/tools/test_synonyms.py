@@ -71,3 +71,24 @@ def test_synonyms_of_no_products_are_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "project.yaml").write_text("synonyms: {Moby-Dick: [the white whale]}\n")
     with pytest.raises(ConfigError, match='"synonyms" requires "products"'):
         read_project_file(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("query", "asked", "first"),
+    [
+        ("double person backpack price", "羊毛袜多少钱？", "Wool Socks"),  # the model's query is about another product
+        ("desk lamp price", "And the woollen stockings?", "Desk Lamp"),  # named by its very name
+        ("price in stock", "你们的羊毛袜有货吗？", "Wool Socks"),
+        ("wool socks price", "What does it cost?", "Wool Socks"),
+    ],
+)
+def test_the_product_of_the_message_comes_before_what_a_query_only_resembles(
+    library: Library, query: str, asked: str, first: str
+) -> None:
+    found = library.search(query, 3, asked)
+    assert found[0].text.startswith(f"{first}: ")
+
+
+def test_a_query_about_rules_finds_them_whatever_product_the_message_names(library: Library) -> None:
+    found = library.search("return window", 3, "How long may I return the woollen stockings?")
+    assert not found[0].source.startswith("products")

@@ -44,8 +44,9 @@ class Search:
         """At most ``count`` results.
 
         A query without a product finds passages as BM25 ranks them for it and for the question together and, if these
-        are few, a line about the category that it names. A query with a product finds the product's line first, then
-        passages for the rest of the query; those related to the product come before others.
+        are few, a line about the category that it names. A query with a product, or about price or stock, finds the
+        lines of the products that the query or the question names first, then passages for the rest of the query;
+        those related to a product come before others.
 
         Args:
             asked: the question behind the query. If the query finds nothing, it is searched instead.
@@ -53,7 +54,7 @@ class Search:
         return self._find(query, count, asked) or self._find(asked, count)
 
     def _find(self, query: str, count: int, asked: str = "") -> list[Found]:
-        products = self._products(query)[: min(MOST_CARDS, count)]
+        products = self._meant(query, asked)[: min(MOST_CARDS, count)]
         if products:
             found = [Found(one.source, self.card(one)) for one in products]
             return [*found, *map(_found, self._beside(query, asked, products, count - len(found)))]
@@ -83,6 +84,16 @@ class Search:
 
     def _shown(self, node: Node, relation: Relation) -> str:
         return self._graph.after(node, relation)[0].name
+
+    def _meant(self, query: str, asked: str) -> list[Node]:
+        """Products with their whole name in a query, then those that the question names; if it names none, the
+        query's. A small model often writes a part of another product's name."""
+        products = self._products(query)
+        if not (products or CARD_WORDS.intersection(terms(query))):
+            return []
+        words = {word.stem for word in placed_words(query)}
+        whole = [one for one in products if {word.stem for word in placed_words(one.name)} <= words]
+        return list(dict.fromkeys([*whole, *(self._names.nodes(asked, Kind.PRODUCT) or products)]))
 
     def _products(self, query: str) -> list[Node]:
         """Products that the query names; otherwise those that share most words with it, at least two. One word is

@@ -128,7 +128,8 @@ async def test_a_yes_is_to_that_call_only(tmp_path: Path) -> None:
 
 
 async def test_the_same_call_again_waits_for_a_person(tmp_path: Path) -> None:
-    made = await asked(tmp_path, shop := Shop(), REFUND)
+    """Once the model was told that it is done, and insists."""
+    made = await asked(tmp_path, shop := Shop(), REFUND, REFUND)
     run = await say(made, "yes")
     assert (run.status, shop.refunded) == ("waiting_approval", [(17, 80.0)])
 

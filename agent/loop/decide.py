@@ -192,7 +192,7 @@ class _Asking:
             if words_only := self._words_only():  # a model that ignores ``tool_choice: none``
                 return self._again(asked, words_only)
             text = "" if false else passed(ruling)
-            if not asked.call.held:
+            if not asked.call.held or (self._fallback.overview_due and not self.gate.holds_text):
                 self.gate.release(asked.call, text)
             return self._calls(asked, text)
         if told := self._better_once(ruling, false, unsure=asked.model.withheld is not None):

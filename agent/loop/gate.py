@@ -162,7 +162,7 @@ class Gate:
         extension = request.flightloop.model_copy(update={"tags": tags, "epoch": self._deps.epoch})
         asked = request.model_copy(update={"flightloop": extension})
         context = await self._with_register(self._evidence.context())
-        call = GuardedCall(self._guarded, self, context, asked, prompt_tokens, held=hold or self._holds_text(context))
+        call = GuardedCall(self._guarded, self, context, asked, prompt_tokens, held=hold or self.holds_text)
         async with aclosing(call.text(shown=show)) as pieces:
             async for piece in pieces:
                 self.publish(piece)
@@ -243,11 +243,12 @@ class Gate:
             words=self.words[:MOST_WORDS] if looks_up else "",
         )
 
-    def _holds_text(self, context: GuardContext) -> bool:
+    @property
+    def holds_text(self) -> bool:
         """Whether a decision's text is shown only if no call comes with it: the user's yes to the call is asked for in
         the platform's words alone."""
         confirms = self._deps.guard.policy.document.tools.lock_to_plan == "confirm"
-        return confirms and strangers_text(context) is not None
+        return confirms and strangers_text(self._evidence.context()) is not None
 
     def publish(self, text: str) -> None:
         """Shows a checked text to those who follow the run."""

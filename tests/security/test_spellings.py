@@ -53,7 +53,8 @@ async def test_a_write_is_not_made_again_in_a_spelling_of_its_types(
     first, *others = spellings
     for other in others:
         done: list[Any] = []
-        desk = bench(tmp_path, calls(("pay", {"to": first})), calls(("pay", {"to": other})), tools=[paying(kind, done)])
+        script = [calls(("pay", {"to": one})) for one in (first, other, other)]  # the second is told to the model
+        desk = bench(tmp_path, *script, tools=[paying(kind, done)])
         run = await desk.work(await desk.start("Pay it"))
         assert (run.status, done) == ("waiting_approval", [first]), other
         (approval,) = (await desk.journal.approvals(run.tenant_id)).data
@@ -124,7 +125,7 @@ async def test_a_write_that_only_its_schema_tells_of(tmp_path: Path) -> None:
     schema = {"type": "object", "properties": {"to": money}}
     done: list[Any] = []
     pay = Tool(ToolSpec("pay", "Pays.", schema, Effect.KEYED), lambda to: done.append(to))
-    desk = bench(tmp_path, calls(("pay", {"to": "5"})), calls(("pay", {"to": " 5.0"})), tools=[pay])
+    desk = bench(tmp_path, *[calls(("pay", {"to": one})) for one in ("5", " 5.0", " 5.0")], tools=[pay])
     desk.hosts = SchemaOnly([pay])
     run = await desk.work(await desk.start("Pay it"))
     assert (run.status, done) == ("waiting_approval", ["5"])

@@ -110,7 +110,7 @@ async def test_types_read_the_folders_of_their_tool(shop: Shop) -> None:
     told = [await shop.hosts.known_by("pay", {"to": one}, shop.context) for one in SPELLINGS]
     assert told == [{"to": "bob"}] * 3
     assert await shop.hosts.known_by("pay", {"to": "nobody"}, shop.context) is None  # nor could it be called
-    desk = shop.desk(calls(("pay", {"to": "bob"})), calls(("pay", {"to": "BOB "})))
+    desk = shop.desk(*[calls(("pay", {"to": one})) for one in ("bob", "BOB ", "BOB ")])
     run = await desk.work(await desk.start("Pay it"))
     assert (run.status, shop.paid) == ("waiting_approval", ["pay bob"])
 

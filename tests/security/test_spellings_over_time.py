@@ -88,7 +88,7 @@ ORDER = ("order", {"what": "tea"})
 
 
 async def test_a_default_of_the_moment_makes_no_other_call(make_bench: Callable[..., Bench]) -> None:
-    bench = bench_of(make_bench, calls(ORDER), calls(ORDER))
+    bench = bench_of(make_bench, calls(ORDER), calls(ORDER), calls(ORDER))  # the second is told to the model
     run = await bench.work(await bench.start("Tea, please"))
     assert (run.status, done) == ("waiting_approval", ["tea"])
 

@@ -45,7 +45,7 @@ PLAN_TRIES = 2
 CONTEXT_TRIES = 6
 AFTER_OVERVIEW = 0.1
 """How sure the model has to be of a call once the overview was read for it. The level of the shipped experts, 0.2, held
-back two of nine right calls there, at 0.12 and 0.16."""
+back right calls there, at 0.12 and 0.16."""
 SAY_WHAT_WAS_DONE = "say only what was done"
 NO_CALL = f"answer in words, without a call; {SAY_WHAT_WAS_DONE}"
 DENIED = "it refuses, although the case was given to a person"

@@ -1,4 +1,4 @@
-"""Calls that the model is told of once before they are made, or before a person is asked about them."""
+"""Calls that wait: the model is told of them once, or the user is asked, before they are made or a person is asked."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Rows of a list that the user's words name.
 
 A small model that reads a list answers with its first row more often than with the one that was asked for. So these
-rows come first, and a call with the identifier of another row is held back once.
+rows come first, and the user is asked about a write with a value of another row.
 """
 
 from __future__ import annotations

@@ -190,8 +190,7 @@ async def test_that_failed_it_is_made_again(make_office: Callable[..., Any]) -> 
     ],
 )
 async def test_in_other_spellings_of_its_arguments(make_office: Callable[..., Any], again: str) -> None:
-    repeated = calls(("refund", again))
-    bench = make_office(calls(("refund", '{"order": 1}')), repeated, repeated)  # the first is told to the model
+    bench = make_office(*[calls(("refund", one)) for one in ('{"order": 1}', again, again)])  # told, then asked about
     run = await bench.work(await bench.start("Pay it back"))
     assert (run.status, done) == ("waiting_approval", ["1: 10"])
 

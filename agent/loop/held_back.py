@@ -13,7 +13,7 @@ from agent.loop.overview import overview
 from agent.loop.preview import previewed
 from agent.loop.refusal import writes
 from agent.loop.run_dependencies import RunDependencies
-from agent.loop.tool_results import told_of_guess
+from agent.loop.tool_results import DONE_ALREADY, told_of_guess, told_of_misreading
 from agent.run.history import CallState
 from flightloop.events import ToolResult
 from flightloop.tool import EVERY_FIELD
@@ -21,8 +21,6 @@ from flightloop.verdicts import Action
 from guardrails.evidence.confirmed import left_to_user, shown
 from guardrails.rails.repeats import REPEATED
 from guardrails.types import CheckedCall, Ruling
-
-DONE_ALREADY = "it was done already, and was not done again; answer the user"
 
 
 async def held_back(
@@ -56,8 +54,7 @@ def _held(
     """The result of a call that the model is told of: once, since the second result would be the same."""
     made = ToolResult(call_id=call.call_id, tool=call.spec.name, ok=False)
     if meant := misread(call.arguments, gate.words) if _is_checked(deps, gate, call) else None:
-        error = f"not done yet: by the user's words, {meant}"
-        return made.model_copy(update={"error": error, "then": call.spec.name})
+        return made.model_copy(update={"error": told_of_misreading(meant), "then": call.spec.name})
     if ruling.guessed:
         # Without the values, which a later call could otherwise take from this result.
         shows = overview(deps.hosts.registry, deps.tools, ruling.guessed)

@@ -12,6 +12,8 @@ from guardrails.types import Ruling
 from tools.host import ToolOutcome
 
 _GUESSED = "not done yet, because this is missing: "
+_MISREAD = "not done yet: by the user's words, "
+DONE_ALREADY = "it was done already, and was not done again; answer the user"
 _ADVICE = "Look it up with another tool, or ask the user for it."
 TOO_DEEP = f"(left out: it has more than {LEVELS} levels)"
 
@@ -32,9 +34,14 @@ def is_dropped(result: ToolResult | None) -> bool:
     return result is not None and result.then not in (None, result.tool)
 
 
-def tells_of_guess(text: str) -> bool:
-    """Whether a result says that the model has made a value up. The same call made again asks a person."""
-    return _GUESSED in text
+def told_of_misreading(meant: str) -> str:
+    """What the model is told of a call that the user's words contradict, such as ``places is 2``."""
+    return f"{_MISREAD}{meant}"
+
+
+def holds_back(text: str) -> bool:
+    """Whether a result says only what the model is told of once. The same call made again is made, or asks a person."""
+    return any(told in text for told in (_GUESSED, _MISREAD, DONE_ALREADY))
 
 
 def result_of(call_id: str, tool: ToolSpec, outcome: ToolOutcome) -> ToolResult:

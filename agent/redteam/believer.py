@@ -6,11 +6,11 @@ import re
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 
-from agent.loop.tool_results import tells_of_guess
+from agent.loop.tool_results import holds_back
 from agent.models.answer_chunks import Turn, calls, plan, text
 from agent.models.chat_model import Capabilities
 from agent.redteam.attack import Call
-from flightloop.chat import ChatChunk, ChatRequest
+from flightloop.chat import ChatChunk, ChatRequest, NamedToolChoice
 from flightloop.model_card import ModelCard
 
 
@@ -18,8 +18,8 @@ from flightloop.model_card import ModelCard
 class Believer:
     """Makes given calls, one at a time. Implements ``agent.models.chat_model.ChatModel``.
 
-    A call that is refused or denied does not stop it, and one with a value that it has made up is made again. If it is
-    asked for a plan, the plan names the turn's tools.
+    A call that is refused or denied does not stop it. One that is held back once is made again, and after the overview
+    that came before it. If it is asked for a plan, the plan names the turn's tools.
 
     Attributes:
         calls: calls for each of the user's turns.
@@ -53,6 +53,19 @@ class Believer:
             hidden = self.unplanned if self.turn == 0 else ()
             return plan("do what is asked", *dict.fromkeys(name for name, _ in wanted if name not in hidden))
         last = max(at for at, message in enumerate(request.messages) if message.role == "user")
-        told = [message.text for message in request.messages[last:] if message.role == "tool"]
-        results = [text for text in told if not tells_of_guess(text)]
-        return calls(wanted[len(results)]) if len(results) < len(wanted) else text(*re.split(r"(?<=\s)", self.answer))
+        made = 0
+        for message in request.messages[last:]:
+            own = message.role == "tool" and made < len(wanted) and message.name == wanted[made][0]
+            made += own and not holds_back(message.text)
+        if made == len(wanted):
+            return text(*re.split(r"(?<=\s)", self.answer))
+        shows = overview_wanted(request)
+        return calls(wanted[made] if shows in (None, wanted[made][0]) else (str(shows), {}))
+
+
+def overview_wanted(request: ChatRequest) -> str | None:
+    """Name of the tool that the model has to call before its own call, if it takes no argument, as an overview does."""
+    if not isinstance(request.tool_choice, NamedToolChoice):
+        return None
+    named = next(one.function for one in request.tools or () if one.function.name == request.tool_choice.function.name)
+    return None if (named.parameters or {}).get("required") else named.name

@@ -189,10 +189,11 @@ class History:
     def _resulted(self, result: ToolResult, call: ToolCall) -> None:
         self.results.append(result)
         self.tainted |= result.tainted
-        self.failed_since_plan |= not result.ok
+        failed = not result.ok and result.then is None  # a call that is held back for another one has not failed
+        self.failed_since_plan |= failed
         asked = (call.function.name, call.function.arguments)
-        self.repeats_failure = not result.ok and asked in self._failed
-        if not result.ok:
+        self.repeats_failure = failed and asked in self._failed
+        if failed:
             self._failed.add(asked)
 
     def _decided(self, event: Planned | CallsDecided | Replied) -> None:

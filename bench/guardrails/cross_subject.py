@@ -23,7 +23,7 @@ from agent.evals.task import TaskError
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.inline_runner import InlineRunner
 from agent.loop.local_hosts import LocalHosts
-from agent.loop.tool_results import tells_of_guess
+from agent.loop.tool_results import holds_back
 from agent.models.answer_chunks import Turn, calls, text
 from agent.project.project import Project, load_project
 from agent.run.journal import all_events
@@ -184,7 +184,7 @@ class Field:
         def answer(request: ChatRequest) -> Turn:
             told = [message.text for message in request.messages if message.role == "tool"]
             prompts.extend(told)
-            results = [text for text in told if not tells_of_guess(text)]  # it makes such a call again
+            results = [text for text in told if not holds_back(text)]  # it makes such a call again
             if len(results) < len(case.calls):
                 call = case.calls[len(results)]
                 return calls((call["tool"], call["arguments"]))

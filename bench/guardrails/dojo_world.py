@@ -10,11 +10,12 @@ from typing import Any
 
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.inline_runner import InlineRunner, Operator
-from agent.loop.tool_results import tells_of_guess
+from agent.loop.tool_results import holds_back
 from agent.models.answer_chunks import Turn, calls, plan, text
 from agent.models.chat_model import Capabilities
 from agent.project.agent_spec import AgentSpec
 from agent.redteam.attack import Call
+from agent.redteam.believer import overview_wanted
 from agent.run.journal import all_events
 from agent.store import memory_journal
 from bench.guardrails.dojo_tools import policy, spec_of
@@ -76,6 +77,7 @@ class Obeying:
         self._plan = list(dict.fromkeys(name for name, _ in own))
         self._left, self._injected = list(own), list(injected)
         self._made: Call | None = None
+        self._waits = False  # whether the latest call has to be made again
         self._answer, self._injected_answer = answer, injected_answer
         self.read = False
 
@@ -92,8 +94,13 @@ class Obeying:
             return plan("do what is asked", *self._plan)
         if not self.read and any(MARK in one.text for one in request.messages if one.role == "tool"):
             self.read, self._left = True, [*self._injected, *self._left]
+        shows = overview_wanted(request)
+        if self._made is not None and shows is not None and shows != self._made[0]:
+            self._waits = True
+            return calls((shows, {}))
         told = [one.text for one in request.messages if one.role == "tool"]  # a new plan may follow the latest
-        if self._made is not None and told and tells_of_guess(told[-1]):
+        if self._made is not None and (self._waits or (told and holds_back(told[-1]))):
+            self._waits = False
             return calls(self._made)  # again: now a person is asked
         if self._left:
             self._made = self._left.pop(0)

@@ -22,7 +22,7 @@ from agent.run.journal import all_events
 from agent.serve.factories import local_lookup
 from agent.store import memory_journal
 from bench.errors import BenchError
-from bench.guardrails.broken_rails import broken, every_rail, faults, guard_of
+from bench.guardrails.broken_rails import Fault, broken, every_rail, faults, guard_of
 from bench.guardrails.cross_subject import DATABASE, Field
 from bench.rows import Row
 from flightloop.chat import ChatChunk, ChatRequest
@@ -30,10 +30,11 @@ from flightloop.content import text_of
 from flightloop.events import DeltaEvent, Planned, RunCreated, ToolIntent
 from flightloop.subject import Subject
 from flightloop.verdicts import Stage
-from guardrails.policy import unhurried
+from guardrails.policy import Policy, unhurried
 from guardrails.types import Guarding
 
 ANSWER = "Order {} is cancelled."
+TRIES = 5
 
 
 async def faults_executed() -> list[Row]:
@@ -48,7 +49,7 @@ async def faults_executed() -> list[Row]:
         if absent := [stage.value for stage in Stage if not whole[stage]]:
             raise BenchError(f"without a fault nothing happens that these stages check: {', '.join(absent)}")
         every = list(faults(policy))
-        executed = [fault for fault in every if (await desk.played(broken(policy, fault)))[fault.stage]]
+        executed = [fault for fault in every if await desk.executes(policy, fault)]
     if unmet := [fault for fault in every if not fault.met]:
         raise BenchError(f"no run came to {len(unmet)} faults: {'; '.join(map(str, unmet))}")
     share = len(executed) / len(every)
@@ -91,6 +92,15 @@ class Shown:
 
 class Desk(Field):
     """The support project; a customer who is signed in wants an order cancelled."""
+
+    async def executes(self, policy: Policy, fault: Fault) -> bool:
+        """Whether something happens in spite of a fault. On a busy machine the rails before the broken one can use the
+        stage's time up: it is played again until a run comes to the fault."""
+        for _ in range(TRIES):
+            happened = (await self.played(broken(policy, fault)))[fault.stage]
+            if fault.met or happened:
+                return happened
+        return False
 
     async def played(self, guard: Guarding) -> dict[Stage, bool]:
         """For each stage, whether something happened that it checks."""

@@ -25,7 +25,7 @@ from agent.evals.task import YES, load
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.inline_runner import InlineRunner
 from agent.loop.local_hosts import LocalHosts
-from agent.loop.tool_results import tells_of_guess
+from agent.loop.tool_results import holds_back
 from agent.project.project import EMBEDDED
 from agent.redteam.attack import Call
 from agent.redteam.believer import Believer
@@ -239,7 +239,7 @@ class Shop(Field):
             waits = await say(words)
             while waits and agrees:
                 made = [one for one in events[began:] if isinstance(one, ToolResult)]
-                rest = len([one for one in made if not tells_of_guess(one.error or "")]) - 1
+                rest = len([one for one in made if not holds_back(one.error or "")]) - 1
                 model.calls = [*model.calls[:turn], model.calls[turn][rest:], *model.calls[turn + 1 :]]
                 began = len(events)
                 waits = await say(YES)

@@ -19,7 +19,7 @@ from agent.api import auth, create_app
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.inline_runner import InlineRunner
 from agent.loop.local_hosts import LocalHosts
-from agent.loop.tool_results import tells_of_guess
+from agent.loop.tool_results import holds_back
 from agent.models.answer_chunks import Turn, calls, text
 from agent.project.project import EMBEDDED, load_project
 from agent.run.journal import all_events
@@ -101,7 +101,7 @@ class Desk:
         def answer(request: ChatRequest) -> Turn:
             self.prompts.append(request)
             told = [message.text for message in request.messages if message.role == "tool"]
-            results = [one for one in told if not tells_of_guess(one)]  # it makes such a call again
+            results = [one for one in told if not holds_back(one)]  # it makes such a call again
             return calls(wanted[len(results)]) if len(results) < len(wanted) else text("I looked into it.")
 
         runner = InlineRunner(journal, lambda run: runtime, self._field.data, "desk")

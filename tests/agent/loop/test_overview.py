@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from agent.loop.overview import overview
-from agent.models.answer_chunks import calls, text
+from agent.models.answer_chunks import calls, plan, text
 from flightloop.chat import NamedFunction, NamedToolChoice
 from flightloop.content import text_of
+from flightloop.runs import RunStatus
 from flightloop.tool import tool, tool_of
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy, unhurried
@@ -102,6 +103,22 @@ async def test_the_same_guess_after_it_is_told_to_the_model(make_bench: Callable
     assert text_of(run.output) == "Which tour is it?"
     told = [one.text for one in bench.model.requests[3].messages if one.role == "tool"]
     assert told[-1].startswith("error: not done yet, because this is missing: tour id. Look it up")
+
+
+async def test_a_model_that_insists_reaches_a_person(make_bench: Callable[..., Any]) -> None:
+    """The first call, which was held back for the list, is none that has failed."""
+    guess = calls(("book", {"tour_id": 7}))
+    bench = make_bench([guess, LIST, guess, guess], [list_tours, book], watching())
+    run = await bench.work(await bench.start("Book the seal tour."))
+    assert run.status is RunStatus.WAITING_APPROVAL
+
+
+async def test_no_new_plan_comes_before_the_list(make_bench: Callable[..., Any]) -> None:
+    script = [plan("book", "book"), calls(("book", {"tour_id": 7})), LIST, BOOK, text("It is booked.")]
+    bench = make_bench(script, [list_tours, book], watching(), planning=True)
+    run = await bench.work(await bench.start("Book the seal tour."))
+    assert text_of(run.output) == "It is booked."
+    assert bench.model.requests[2].tool_choice == NamedToolChoice(function=NamedFunction(name="list_tours"))
 
 
 async def test_a_guess_that_the_list_bears_out_needs_no_person(make_bench: Callable[..., Any]) -> None:

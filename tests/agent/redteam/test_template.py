@@ -34,7 +34,7 @@ async def test_no_attack_passes_without_an_approval(settings: Settings, tmp_path
     printed = io.StringIO()
     assert await redteam(settings, Wish(rounds=1, out=out), Console(file=printed, width=120)), printed.getvalue()
     outcomes = {one["outcome"] for one in json.loads(out.read_text())["findings"]}
-    assert outcomes == {"asked", "blocked", "withheld"}
+    assert outcomes == {"asked", "withheld"}
 
 
 async def outcomes(settings: Settings, *said: str) -> dict[str, Outcome]:

@@ -92,7 +92,7 @@ async def _pin(folder: Path, tell: Callable[[str], None], config: ToolsConfig | 
 
     servers = read_servers(folder)
     if not servers:
-        raise ConfigError(f"{folder / FILE}: contains no server")
+        raise ConfigError(f"{folder / FILE} names no server, so there is nothing to pin; see docs/mcp.md")
     programs = Programs(folder, config or ToolsConfig())
     before = read_pins(folder)
     pins: dict[str, Mapping[str, Pin]] = {}

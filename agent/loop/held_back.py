@@ -22,6 +22,8 @@ from guardrails.evidence.confirmed import left_to_user, shown
 from guardrails.rails.repeats import REPEATED
 from guardrails.types import CheckedCall, Ruling
 
+NOT_AGREED = "not done: the user may mean another one, and has not said yes to this one; answer the user"
+
 
 async def held_back(
     deps: RunDependencies, gate: Gate, leased: LeasedRun, before: Sequence[CallState], call: CheckedCall, ruling: Ruling
@@ -37,15 +39,22 @@ async def held_back(
     held = _held(deps, gate, call, ruling, results)
     if held is not None and not any(one.error == held.error for one in results):
         return held
-    if ruling.action is Action.ASK:
+    person_is_asked = ruling.action is Action.ASK
+    if person_is_asked:
         asks_user = not ruling.guessed and left_to_user(ruling)
     else:
-        asks_user = _is_checked(deps, gate, call) and names_other_row(call.arguments, gate.words, _lists(results, deps))
+        asks_user = _is_checked(deps, gate, call) and (
+            call.spec.name in gate.proposal.declined
+            or names_other_row(call.arguments, gate.words, _lists(results, deps))
+        )
     if not asks_user:
         return None
     place = sum(writes(one.call.function.name, toolbox) for one in before[:-1])
     waits = waiting_result(deps.agent, leased.run, call, gate.proposal, place)
-    return await previewed(waits, toolbox, gate, before[-1], call, ruling)
+    told = await previewed(waits, toolbox, gate, before[-1], call, ruling)
+    if told is None and not person_is_asked:
+        return ToolResult(call_id=call.call_id, tool=call.spec.name, ok=False, error=NOT_AGREED)
+    return told
 
 
 def _held(

@@ -32,7 +32,7 @@ _SHIFTED = regex.compile(
 """Words with which a time that a message names may lead to another one, and writing in which none are told apart."""
 _COUNT = regex.compile(
     rf"(?<![\w.,'’+-]|\b(?:{'|'.join(NUMBER_WORDS)}|half|a|of|in|within|every|each|last|next|past)\s)"
-    rf"(?P<count>\d{{1,4}}|{'|'.join(NUMBER_WORDS)})\s+(?P<counted>\p{{L}}{{3,30}}s)\b",
+    rf"(?P<count>\d{{1,4}}|{'|'.join(NUMBER_WORDS)})\s+(?P<counted>\p{{L}}{{3,30}})\b",
     regex.IGNORECASE,
 )
 """A number that stands alone, and what it counts."""
@@ -72,9 +72,10 @@ def _count(name: str, value: Any, said: str) -> str | None:
     wanted = name.lower().rpartition("_")[2]
     if isinstance(value, bool) or not isinstance(value, int | float) or not wanted.endswith("s"):
         return None
-    found = (match for match in _COUNT.finditer(said) if stem(match["counted"].lower()) == stem(wanted))
+    found = [match for match in _COUNT.finditer(said) if stem(match["counted"].lower()) == stem(wanted)]
     counts = {NUMBER_WORDS.get(match["count"].lower()) or float(match["count"]) for match in found}
-    return f"{counts.pop():g}" if len(counts) == 1 and value not in counts else None
+    plural = all(match["counted"].lower().endswith("s") for match in found)  # "one seat" may be any seat
+    return f"{counts.pop():g}" if len(counts) == 1 and plural and value not in counts else None
 
 
 def _time(value: str, said: str) -> str | None:

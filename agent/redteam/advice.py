@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agent.redteam.attack import ANSWER, Attack, Family
+from agent.redteam.repeats import bounds
 from agent.redteam.target import Target
 from flightloop.verdicts import Action
 from guardrails.policy_document import PolicyDocument
@@ -58,7 +59,8 @@ def _against_values(attack: Attack, document: PolicyDocument) -> Iterator[str]:
 def _against_repeats(attack: Attack, document: PolicyDocument) -> Iterator[str]:
     if attack.detail.startswith("portions of "):
         name = attack.detail.removeprefix("portions of ")
-        yield f"limits: [{{tools: [{attack.tool}], sum: {name}, per: [subject, day], maximum: …, action: ask}}]"
+        most = f"{bounds(document, attack.tool)[name]:g}"  # more would let two portions pass
+        yield f"limits: [{{tools: [{attack.tool}], sum: {name}, per: [subject, day], maximum: {most}, action: ask}}]"
         return
     if document.tools.repeated_writes is Action.ALLOW:
         yield "tools.repeated_writes: ask"

@@ -26,7 +26,7 @@ def repeats(document: PolicyDocument, spec: ToolSpec, arguments: dict[str, Any])
         yield arguments, [call, (spec.name, respelt)], 1, "spelt otherwise"
     if free and not any(limit.applies_to(spec.name) for limit in document.limits):
         yield arguments, [(spec.name, _reworded(arguments, free, at)) for at in range(PORTIONS)], 1, "worded otherwise"
-    for name, most in _bounds(document, spec.name).items():
+    for name, most in bounds(document, spec.name).items():
         if isinstance(arguments.get(name), int | float) and not isinstance(arguments[name], bool):
             part = int(most) if spec.parameters["properties"][name].get("type") == "integer" else most * 0.99
             portion = {**arguments, name: part}
@@ -34,8 +34,8 @@ def repeats(document: PolicyDocument, spec: ToolSpec, arguments: dict[str, Any])
             yield portion, calls, 1, f"portions of {name}"
 
 
-def _bounds(document: PolicyDocument, tool: str) -> dict[str, float]:
-    """The largest value of an argument that passes without a person, where the policy limits it for one call."""
+def bounds(document: PolicyDocument, tool: str) -> dict[str, float]:
+    """The largest value of each argument that one call may have without a person, where the policy limits it."""
     found = {
         name: rule.maximum for name, rule in document.tools.arguments.get(tool, {}).items() if rule.maximum is not None
     }

@@ -16,7 +16,7 @@ from guardrails.types import CheckedCall, GuardContext, Ruling, Trail
 
 _HIDING = regex.compile(
     r"[<&\u2800\u2d7f\U00016fe4\U0001d159\p{Default_Ignorable_Code_Point}\p{Me}\p{Script=Inherited}]"
-    r"|[\p{Quotation_Mark}ʺ˝ˮ״″‶〃--['\"‘’‚‛‹›]]",
+    r"|[\u275b-\u275e\U0001f676-\U0001f678\u1cd3\p{Quotation_Mark}ʺ˝ˮ״″‶〃--['\"‘’‚‛‹›]]",
     regex.VERSION1,
 )
 """Signs of HTML; signs that count as printable but show nothing of their own: blanks, selectors, and marks that any

@@ -276,7 +276,7 @@ def test_a_link_in_markdown_hides_no_part_of_an_argument(hidden: str) -> None:
     assert shown(CheckedCall("c", ToolSpec("move_it", "", {}, Effect.KEYED), {"to": ["a", [1]]})).endswith('["a", [1]]')
 
 
-@pytest.mark.parametrize("end", "”“«»„＂″″ʺ」』〞")
+@pytest.mark.parametrize("end", "”“«»„＂″″ʺ」』〞❞🙷")
 def test_no_sign_inside_an_argument_looks_like_its_end(end: str) -> None:
     line = shown(CheckedCall("c", ToolSpec("pay", "", {}, Effect.KEYED), {"to": f"Ann{end}, amount 5"}))
     assert end not in line

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agent.loop.held_back import NOT_AGREED
 from agent.loop.misread import MOST_CHARACTERS, misread, names_other_row
 from agent.models.answer_chunks import calls, text
 from flightloop.chat import NamedFunction, NamedToolChoice
@@ -46,6 +47,8 @@ def test_a_count_or_a_time_that_the_user_said_otherwise(arguments: dict[str, Any
     [
         ({"places": 3}, "I'd like three places for the children."),
         ({"places": 1}, "Two places, three places, whatever."),
+        ({"nights": 1}, "Extend 701 to 5 nights, and reserve A1 for 1 night."),
+        ({"seats": 2}, "One seat by the window, please."),
         ({"places": 2}, "Not two places: one."),
         ({"seats": 2}, "Instead of four seats I want two."),
         ({"places": 1}, "Two days ago I asked for a place."),
@@ -134,6 +137,31 @@ async def test_the_user_is_asked_about_a_row_that_seems_to_be_another(make_bench
     assert text_of(run.output) == "Booked."
     told = [one.text for one in bench.model.requests[-1].messages if one.role == "tool"]
     assert told == ["booked 2 on 31"]
+
+
+@pytest.mark.parametrize("reply", ["no", "No, keep it.", "Stop!", "Thanks, bye.", "yes, but on Sunday"])
+async def test_without_a_yes_the_call_is_not_made(make_bench: Callable[..., Any], reply: str) -> None:
+    choice = calls(("book", {"tour_id": 31, "seats": 2}))
+    bench = make_bench([calls(("list_tours", {})), choice, choice, text("As you wish.")], [list_tours, book])
+    await bench.work(await bench.start(ASKED))
+    bench.clock.forward(1)
+    run = await bench.work(await bench.start(reply))
+    assert text_of(run.output) == "As you wish."
+    told = [one.text for one in bench.model.requests[-1].messages if one.role == "tool"]
+    assert told == [f"error: {NOT_AGREED}"]
+
+
+async def test_after_a_no_the_tools_calls_need_a_yes(make_bench: Callable[..., Any]) -> None:
+    """Also in another wording, and later."""
+    choices = [calls(("book", {"tour_id": tour, "seats": 2})) for tour in (31, 32, 31)]
+    script = [calls(("list_tours", {})), choices[0], choices[1], text("Well."), choices[2]]
+    bench = make_bench(script, [list_tours, book])
+    asked = []
+    for said in (ASKED, "No, the other one.", "No.", "Hm."):
+        run = await bench.work(await bench.start(said))
+        asked.append(text_of(run.output).splitlines()[-1])
+        bench.clock.forward(1)
+    assert asked == ["- book: seats 2, tour id 31", "- book: seats 2, tour id 32", "Well.", asked[0]]
 
 
 async def test_a_call_that_is_made_again_is_no_surer_than_before(make_bench: Callable[..., Any]) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from agent.admin.redteam import Wish, redteam
 from agent.config import Settings, load_settings
 from agent.project.agent_spec import AgentSpec
+from agent.redteam.advice import advice
 from agent.redteam.arena import judged
 from agent.redteam.attack import Attack, Family, Outcome
 from agent.redteam.generate import Generator
@@ -158,6 +159,17 @@ async def test_the_default_rules_leave_no_hole(tmp_path: Path) -> None:
     assert languages == {"en", "de", "zh", "es"}
 
 
+def test_the_line_against_portions_lets_no_second_one_pass() -> None:
+    policy = parse_policy(
+        'name: clerk\nversion: "1"\ntools: {allow: {}, ask: [{tool: book, argument: nights, above: 7}]}\n'
+    )
+    target = Target(AgentSpec(name="clerk", instructions="Help."), policy, (), (), (), frozenset())
+    attack = Attack("1", Family.REPEATED_WRITE, "clerk", "book", ("Book it.",), ((),), detail="portions of nights")
+    assert advice(attack, target) == [
+        "limits: [{tools: [book], sum: nights, per: [subject, day], maximum: 7, action: ask}]"
+    ]
+
+
 async def test_a_tool_that_does_not_declare_strangers_text_is_found(tmp_path: Path) -> None:
     silent = project(tmp_path, CLOSED)
     tools = tmp_path / "project" / "tools.py"
@@ -166,8 +178,8 @@ async def test_a_tool_that_does_not_declare_strangers_text_is_found(tmp_path: Pa
     policy.write_text(CLOSED.replace("tools:\n", "tools:\n  provenance: allow\n  tainted_writes: allow\n"))
     good, found, _ = await attacked(silent, tmp_path / "out.json")
     assert not good
-    advice = [line for one in found["findings"] for line in one.get("advice", [])]
-    assert any(line.startswith("@tool(returns_untrusted=True) on read_mail") for line in advice)
+    told = [line for one in found["findings"] for line in one.get("advice", [])]
+    assert any(line.startswith("@tool(returns_untrusted=True) on read_mail") for line in told)
 
 
 def test_the_same_seed_makes_the_same_attacks(tmp_path: Path) -> None:

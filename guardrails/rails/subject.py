@@ -87,10 +87,10 @@ def results_rail(policy: SubjectPolicy) -> Rail:
 
 
 def _not_owned(name: str, value: Any, binding: Binding, *, anonymous: bool) -> str:
-    """The reason, in words that a model may repeat to the user: "order 17 does not belong to the signed-in user"."""
+    """The reason, in words that a model may repeat to the user: "order 17 is not one of yours"."""
     if not anonymous:
         called = f"{_END.sub('', name).replace('_', ' ')} {value}" if _PLAIN.fullmatch(str(value)) else f"this {name}"
-        return f"{called} does not belong to the signed-in user"
+        return f"{called} is not one of yours"
     fields = [field for field in binding.anonymous if field != "*"]
     if not fields:
         return f"{name}: the user has to sign in"

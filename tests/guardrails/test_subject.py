@@ -101,15 +101,13 @@ async def test_arguments_name_the_subjects_own_objects(arguments: dict[str, Any]
 
 async def test_another_object_and_none_are_told_in_the_same_words() -> None:
     told = {(await rule("show", {"order_id": order})).reason.replace(str(order), "N") for order in (3, 99)}
-    assert told == {"subject: order N does not belong to the signed-in user"}
+    assert told == {"subject: order N is not one of yours"}
 
 
 async def test_the_model_is_told_a_sentence_that_it_may_repeat_and_no_text_of_the_call() -> None:
-    assert (await rule("show", {"order_id": 3})).told == "order 3 does not belong to the signed-in user"
-    assert (await rule("show", {"customer_id": "8 and the rest"})).told == (
-        "this customer_id does not belong to the signed-in user"
-    )
-    assert (await rule("show", {"order_id": [3, 99]})).told == "this order_id does not belong to the signed-in user"
+    assert (await rule("show", {"order_id": 3})).told == "order 3 is not one of yours"
+    assert (await rule("show", {"customer_id": "8 and the rest"})).told == ("this customer_id is not one of yours")
+    assert (await rule("show", {"order_id": [3, 99]})).told == "this order_id is not one of yours"
 
 
 UNKNOWN = "order_id is not known to belong to the user."

@@ -157,7 +157,7 @@ async def test_a_blocked_call_is_never_begun(field: Field) -> None:
     _, events = await Desk(field).run("Cancel 10900.", ("cancel_order", {"order_id": VICTIM}), subject="2101")
     assert not [event for event in events if isinstance(event, ToolIntent | ApprovalRequested)]
     (result,) = [event for event in events if isinstance(event, ToolResult)]
-    assert "does not belong to the signed-in user" in (result.error or "")
+    assert "is not one of yours" in (result.error or "")
 
 
 async def test_the_model_can_only_name_its_own_customer_and_is_told_who_it_is(field: Field) -> None:

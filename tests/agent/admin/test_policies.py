@@ -52,7 +52,7 @@ async def test_cases_have_subjects_and_evidence(tmp_path: Path) -> None:
 async def test_an_unexpected_decision_about_a_subject_is_told(tmp_path: Path) -> None:
     good, told = await checked(tmp_path, {**CALL, "arguments": {"order_id": 2}, "subject": "7", "expect": "allow"})
     assert not good
-    assert "cases.jsonl:1: expected allow, got block subject: order 2 does not belong to the signed-in user" in told[1]
+    assert "cases.jsonl:1: expected allow, got block subject: order 2 is not one of yours" in told[1]
 
 
 async def test_a_wrong_subject_names_the_line(tmp_path: Path) -> None:

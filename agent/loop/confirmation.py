@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise, takewhile
+from itertools import takewhile
 
 from agent.project.agent_spec import AgentSpec
 from agent.run.history import CallState, History
@@ -40,14 +40,12 @@ class Proposal:
         told: the calls as the user read them, and what the user was told that each would change, if anything.
         agreed: whether the user's next message is nothing but a yes.
         asks: whether the user may be asked; otherwise a person is.
-        declined: tools with a call about which the user was asked in the session, and has not said yes.
     """
 
     calls: tuple[FunctionCall, ...] = ()
     told: Mapping[str, str | None] = field(default_factory=dict)
     agreed: bool = False
     asks: bool = True
-    declined: frozenset[str] = frozenset()
 
     @property
     def confirmed(self) -> frozenset[str]:
@@ -73,18 +71,7 @@ async def proposal_of(journal: Journal, before: Sequence[Run], run: Run, most: i
     """
     asks = not _by_model(run) and len(before) + 1 < most and all(one.ended_at is not None for one in before)
     found = await _asked(journal, before, run) if len(before) < most else NOTHING
-    return replace(found, asks=asks, declined=await _declined(journal, before, run))
-
-
-async def _declined(journal: Journal, before: Sequence[Run], run: Run) -> frozenset[str]:
-    """Tools whose calls the user was asked about, and said something else than yes. A call that is worded otherwise may
-    be the same one, so the tool counts."""
-    found = set[str]()
-    for asked, answer in pairwise((*before, run)):
-        if asked.stop_reason is StopReason.CONFIRMATION and not _says_yes(answer):
-            waiting = waiting_in(History(asked.id, await all_events(journal, run.tenant_id, asked.id)))
-            found |= {one.call.function.name for one in waiting}
-    return frozenset(found)
+    return replace(found, asks=asks)
 
 
 async def _asked(journal: Journal, before: Sequence[Run], run: Run) -> Proposal:

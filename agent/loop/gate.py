@@ -18,6 +18,7 @@ from agent.loop.confirmation import Proposal
 from agent.loop.context import Conversation
 from agent.loop.evidence import Evidence
 from agent.loop.leased_run import LeasedRun
+from agent.loop.named_rows import Row, rows_of
 from agent.loop.run_dependencies import RunDependencies
 from agent.loop.session_register import SessionRegister
 from agent.model_call.call import GuardedCall, GuardedModel
@@ -27,12 +28,12 @@ from agent.run.state import tags_of
 from flightloop.chat import ChatRequest, ToolDef
 from flightloop.events import ApprovalRequested, DeltaEvent
 from flightloop.provenance import Source
-from flightloop.tool import ToolContext, ToolSpec
+from flightloop.tool import EVERY_FIELD, ToolContext, ToolSpec
 from flightloop.verdicts import Action, Stage, Verdict
 from guardrails.evidence.confirmed import strangers_text
 from guardrails.holdback import StreamBlocked
 from guardrails.rails.provenance import sources_of
-from guardrails.types import Checked, CheckedCall, GuardContext, Ruling, Utterance, Write
+from guardrails.types import Checked, CheckedCall, GuardContext, Ruling, Trail, Utterance, Write
 from observability import semconv
 from observability.tracing import traceparent
 from tools.host import ToolOutcome
@@ -73,6 +74,13 @@ class Gate:
     def messages(self) -> tuple[str, ...]:
         """The user's messages in the session, newest first."""
         return (self.words, *self._conversation.messages[1:])
+
+    @property
+    def lists(self) -> list[list[Row]]:
+        """What the agent's tools have listed in the session, but for what strangers may have written."""
+        trail = self._evidence.context().trail or Trail()
+        trusted = (one for one in trail.reads if one.ok and tuple(one.trusted) == EVERY_FIELD)
+        return [rows for one in trusted if (rows := rows_of(one.content))]
 
     @property
     def latest(self) -> Utterance | None:

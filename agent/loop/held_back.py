@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agent.loop.confirmation import waiting_result
 from agent.loop.gate import Gate
 from agent.loop.leased_run import LeasedRun
 from agent.loop.misread import misread, names_other_row
-from agent.loop.named_rows import Row, rows_of
 from agent.loop.overview import overview
 from agent.loop.preview import previewed
 from agent.loop.refusal import writes
@@ -16,13 +16,27 @@ from agent.loop.run_dependencies import RunDependencies
 from agent.loop.tool_results import DONE_ALREADY, told_of_guess, told_of_misreading
 from agent.run.history import CallState
 from flightloop.events import ToolResult
-from flightloop.tool import EVERY_FIELD
-from flightloop.verdicts import Action
-from guardrails.evidence.confirmed import left_to_user, shown
+from flightloop.verdicts import Action, Stage, Verdict
+from guardrails.evidence.confirmed import BY_USER, left_to_user, shown
 from guardrails.rails.repeats import REPEATED
-from guardrails.types import CheckedCall, Ruling
+from guardrails.types import CheckedCall, Ruling, asked_about
 
-NOT_AGREED = "not done: the user may mean another one, and has not said yes to this one; answer the user"
+OTHER_ROW = "the user's words name another one of the list"
+LISTS = "lists"
+"""Name of the loop's own check, in place of a rail's."""
+
+
+def doubted(deps: RunDependencies, gate: Gate, call: CheckedCall, ruling: Ruling) -> Ruling:
+    """The ruling on a call, which needs the user's own yes if his words name another row of a trusted list better. A
+    later message takes the doubt away only if it names the row: "no" or "thanks" do not."""
+    if ruling.action.severity >= Action.ASK.severity or not _is_checked(deps, gate, call):
+        return ruling
+    if not names_other_row(call.arguments, gate.messages, gate.lists):
+        return ruling
+    doubt = Verdict(
+        action=Action.ASK, rail=LISTS, stage=Stage.TOOL_CALL, reason=f"{call.spec.name}: {OTHER_ROW}", labels=[BY_USER]
+    )
+    return replace(ruling, action=Action.ASK, verdicts=(*ruling.verdicts, doubt), reason=asked_about(doubt))
 
 
 async def held_back(
@@ -39,22 +53,11 @@ async def held_back(
     held = _held(deps, gate, call, ruling, results)
     if held is not None and not any(one.error == held.error for one in results):
         return held
-    person_is_asked = ruling.action is Action.ASK
-    if person_is_asked:
-        asks_user = not ruling.guessed and left_to_user(ruling)
-    else:
-        asks_user = _is_checked(deps, gate, call) and (
-            call.spec.name in gate.proposal.declined
-            or names_other_row(call.arguments, gate.words, _lists(results, deps))
-        )
-    if not asks_user:
+    if ruling.action is not Action.ASK or ruling.guessed or not left_to_user(ruling):
         return None
     place = sum(writes(one.call.function.name, toolbox) for one in before[:-1])
     waits = waiting_result(deps.agent, leased.run, call, gate.proposal, place)
-    told = await previewed(waits, toolbox, gate, before[-1], call, ruling)
-    if told is None and not person_is_asked:
-        return ToolResult(call_id=call.call_id, tool=call.spec.name, ok=False, error=NOT_AGREED)
-    return told
+    return await previewed(waits, toolbox, gate, before[-1], call, ruling)
 
 
 def _held(
@@ -81,11 +84,3 @@ def _is_done(ruling: Ruling, call: CheckedCall, results: Sequence[ToolResult]) -
     """Whether a call is asked about because this run has made it already."""
     repeats = any(one.action is Action.ASK and one.reason == REPEATED for one in ruling.verdicts)
     return repeats and any(one.ok and one.tool == call.spec.name for one in results)
-
-
-def _lists(results: Sequence[ToolResult], deps: RunDependencies) -> list[list[Row]]:
-    """What the agent's tools have listed in this run, but for what strangers may have written."""
-    toolbox = deps.hosts.registry
-    listed = (one for one in results if one.ok and one.tool in toolbox)
-    trusted = (one for one in listed if toolbox.get(one.tool).trusted_fields == EVERY_FIELD)
-    return [rows for one in trusted if (rows := rows_of(one.content))]

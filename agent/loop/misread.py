@@ -50,17 +50,17 @@ def misread(arguments: Mapping[str, Any], said: str) -> str | None:
     return None
 
 
-def names_other_row(arguments: Mapping[str, Any], said: str, lists: Sequence[Sequence[Row]]) -> bool:
-    """Whether a value stands for a row of a list, and the user's latest message names another row better.
+def names_other_row(arguments: Mapping[str, Any], said: Sequence[str], lists: Sequence[Sequence[Row]]) -> bool:
+    """Whether a value stands for a row of a list, and the user's messages name another row better.
 
     Args:
-        lists: what trusted tools have listed in this run.
+        said: newest first; an older one decides where newer ones name no row, or say what they do not want.
+        lists: what trusted tools have listed in the session.
     """
-    if _is_unclear(said):
-        return False
-    spoken = frozenset(terms(said))
+    clear = [one for one in said if not _is_unclear(one)]
+    spoken = frozenset(term for one in clear for term in terms(one))
     others = {name: one for name, one in arguments.items() if not frozenset(terms(str(one))) <= spoken}
-    return any(rather(one, name, rows, said) for name, one in others.items() for rows in lists)
+    return any(rather(one, name, rows, clear) for name, one in others.items() for rows in lists)
 
 
 def _is_unclear(said: str) -> bool:

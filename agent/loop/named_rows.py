@@ -61,17 +61,18 @@ def rows_of(content: Any) -> list[Row]:
     return content if short else []
 
 
-def rather(chosen: Any, field: str, rows: Sequence[Row], said: str) -> bool:
+def rather(chosen: Any, field: str, rows: Sequence[Row], said: Sequence[str]) -> bool:
     """Whether one other row is named with all words by which a message names the chosen row, and more. False if the
     field does not tell the rows apart.
 
     Args:
         chosen: the value of that field in the chosen row.
+        said: as `named_first` takes it.
     """
     values = [row.get(field) for row in rows]
     if values.count(chosen) != 1 or len(frozenset(map(repr, values))) < len(rows):
         return False
-    named = _named(rows, [said])
+    named = _named(rows, said)
     mine, most = named[values.index(chosen)], max(map(len, named))
     return sum(found > mine and len(found) == most for found in named) == 1
 

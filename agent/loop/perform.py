@@ -13,7 +13,7 @@ from agent.loop.begun_call import BegunCall
 from agent.loop.call_resolver import CallResolver, Refused
 from agent.loop.dry_run import dry_run, known_to, shortened
 from agent.loop.gate import Gate
-from agent.loop.held_back import held_back
+from agent.loop.held_back import doubted, held_back
 from agent.loop.leased_run import LeasedRun
 from agent.loop.preview import outdated
 from agent.loop.run_dependencies import RunDependencies
@@ -259,7 +259,7 @@ class _CallPerformer:
         ruling = await self.gate.check(Stage.TOOL_CALL, "", checked_call, approval, under_way=under_way)
         if ruling.action is Action.BLOCK:
             raise Refused(f"{NOT_ALLOWED}: {ruling.told}")
-        return ruling
+        return ruling if approval is not None else doubted(self.deps, self.gate, checked_call, ruling)
 
     async def _is_denied(self, checked_call: CheckedCall) -> bool:
         """Whether a person has denied the call, in this run or in another run for the same user request."""

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from agent.loop.held_back import NOT_AGREED
 from agent.loop.misread import MOST_CHARACTERS, misread, names_other_row
 from agent.models.answer_chunks import calls, text
 from flightloop.chat import NamedFunction, NamedToolChoice
 from flightloop.content import text_of
-from flightloop.runs import StopReason
+from flightloop.runs import RunStatus, StopReason
 from flightloop.tool import ToolRefused, tool
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy, unhurried
@@ -89,7 +88,7 @@ def test_what_may_be_read_wrongly_is_left_to_the_model(arguments: dict[str, Any]
     ],
 )
 def test_a_row_that_the_user_did_not_name(said: str, other: bool) -> None:
-    assert names_other_row({"tour_id": 31, "seats": 2}, said, [TOURS]) is other
+    assert names_other_row({"tour_id": 31, "seats": 2}, [said], [TOURS]) is other
 
 
 @tool(effect="pure", returns_untrusted=False)
@@ -142,26 +141,22 @@ async def test_the_user_is_asked_about_a_row_that_seems_to_be_another(make_bench
 @pytest.mark.parametrize("reply", ["no", "No, keep it.", "Stop!", "Thanks, bye.", "yes, but on Sunday"])
 async def test_without_a_yes_the_call_is_not_made(make_bench: Callable[..., Any], reply: str) -> None:
     choice = calls(("book", {"tour_id": 31, "seats": 2}))
-    bench = make_bench([calls(("list_tours", {})), choice, choice, text("As you wish.")], [list_tours, book])
+    bench = make_bench([calls(("list_tours", {})), choice, choice], [list_tours, book])
     await bench.work(await bench.start(ASKED))
     bench.clock.forward(1)
-    run = await bench.work(await bench.start(reply))
-    assert text_of(run.output) == "As you wish."
-    told = [one.text for one in bench.model.requests[-1].messages if one.role == "tool"]
-    assert told == [f"error: {NOT_AGREED}"]
+    assert (await bench.work(await bench.start(reply))).status is RunStatus.WAITING_APPROVAL
 
 
-async def test_after_a_no_the_tools_calls_need_a_yes(make_bench: Callable[..., Any]) -> None:
-    """Also in another wording, and later."""
+async def test_the_doubt_lasts_until_the_user_names_the_row(make_bench: Callable[..., Any]) -> None:
     choices = [calls(("book", {"tour_id": tour, "seats": 2})) for tour in (31, 32, 31)]
-    script = [calls(("list_tours", {})), choices[0], choices[1], text("Well."), choices[2]]
+    script = [calls(("list_tours", {})), choices[0], text("Well."), choices[0], choices[1], text("Booked.")]
     bench = make_bench(script, [list_tours, book])
     asked = []
-    for said in (ASKED, "No, the other one.", "No.", "Hm."):
+    for said in (ASKED, "No.", "Hm.", "No, the lighthouse!"):
         run = await bench.work(await bench.start(said))
         asked.append(text_of(run.output).splitlines()[-1])
         bench.clock.forward(1)
-    assert asked == ["- book: seats 2, tour id 31", "- book: seats 2, tour id 32", "Well.", asked[0]]
+    assert asked == ["- book: seats 2, tour id 31", "Well.", "- book: seats 2, tour id 31", "Booked."]
 
 
 async def test_a_call_that_is_made_again_is_no_surer_than_before(make_bench: Callable[..., Any]) -> None:

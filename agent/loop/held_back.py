@@ -1,4 +1,4 @@
-"""Calls that wait: the model is told of them once, or the user is asked, before they are made or a person is asked."""
+"""What comes before a call is made or put to a person: the model is told of it once, or the user is asked."""
 
 from __future__ import annotations
 

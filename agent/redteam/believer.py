@@ -56,16 +56,19 @@ class Believer:
         made = 0
         for message in request.messages[last:]:
             own = message.role == "tool" and made < len(wanted) and message.name == wanted[made][0]
-            made += own and not holds_back(message.text)
+            if own and not holds_back(message.text):
+                made += 1
         if made == len(wanted):
             return text(*re.split(r"(?<=\s)", self.answer))
-        shows = overview_wanted(request)
-        return calls(wanted[made] if shows in (None, wanted[made][0]) else (str(shows), {}))
+        shows = overview_before(wanted[made][0], request)
+        return calls((shows, {}) if shows else wanted[made])
 
 
-def overview_wanted(request: ChatRequest) -> str | None:
-    """Name of the tool that the model has to call before its own call, if it takes no argument, as an overview does."""
-    if not isinstance(request.tool_choice, NamedToolChoice):
+def overview_before(tool: str, request: ChatRequest) -> str | None:
+    """Name of the overview that the platform wants called before a call of ``tool``; None: it wants none. An overview
+    needs no argument (`agent.loop.overview`)."""
+    choice = request.tool_choice
+    if not isinstance(choice, NamedToolChoice) or choice.function.name == tool:
         return None
-    named = next(one.function for one in request.tools or () if one.function.name == request.tool_choice.function.name)
+    named = next(one.function for one in request.tools or () if one.function.name == choice.function.name)
     return None if (named.parameters or {}).get("required") else named.name

@@ -15,7 +15,7 @@ from agent.models.answer_chunks import Turn, calls, plan, text
 from agent.models.chat_model import Capabilities
 from agent.project.agent_spec import AgentSpec
 from agent.redteam.attack import Call
-from agent.redteam.believer import overview_wanted
+from agent.redteam.believer import overview_before
 from agent.run.journal import all_events
 from agent.store import memory_journal
 from bench.guardrails.dojo_tools import policy, spec_of
@@ -94,8 +94,7 @@ class Obeying:
             return plan("do what is asked", *self._plan)
         if not self.read and any(MARK in one.text for one in request.messages if one.role == "tool"):
             self.read, self._left = True, [*self._injected, *self._left]
-        shows = overview_wanted(request)
-        if self._made is not None and shows is not None and shows != self._made[0]:
+        if self._made is not None and (shows := overview_before(self._made[0], request)):
             self._waits = True
             return calls((shows, {}))
         told = [one.text for one in request.messages if one.role == "tool"]  # a new plan may follow the latest

@@ -35,6 +35,7 @@ from guardrails.types import Guarding
 
 ANSWER = "Order {} is cancelled."
 TRIES = 5
+"""How often a fault is played until a run comes to it."""
 
 
 async def faults_executed() -> list[Row]:
@@ -94,8 +95,8 @@ class Desk(Field):
     """The support project; a customer who is signed in wants an order cancelled."""
 
     async def executes(self, policy: Policy, fault: Fault) -> bool:
-        """Whether something happens in spite of a fault. On a busy machine the rails before the broken one can use the
-        stage's time up: it is played again until a run comes to the fault."""
+        """Whether something happens in spite of a fault. On a busy machine the rails before the broken one can use up
+        the stage's time, and no run comes to the fault: then it is played again."""
         for _ in range(TRIES):
             happened = (await self.played(broken(policy, fault)))[fault.stage]
             if fault.met or happened:

@@ -106,7 +106,7 @@ async def test_another_object_and_none_are_told_in_the_same_words() -> None:
 
 async def test_the_model_is_told_a_sentence_that_it_may_repeat_and_no_text_of_the_call() -> None:
     assert (await rule("show", {"order_id": 3})).told == "order 3 is not one of yours"
-    assert (await rule("show", {"customer_id": "8 and the rest"})).told == ("this customer_id is not one of yours")
+    assert (await rule("show", {"customer_id": "8 and the rest"})).told == "this customer_id is not one of yours"
     assert (await rule("show", {"order_id": [3, 99]})).told == "this order_id is not one of yours"
 
 

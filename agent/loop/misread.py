@@ -8,6 +8,7 @@ told, so it vouches for nothing that these do not. Whether a row of a list is th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import regex
@@ -58,9 +59,14 @@ def names_other_row(arguments: Mapping[str, Any], said: Sequence[str], lists: Se
         lists: what trusted tools have listed in the session.
     """
     clear = [one for one in said if not _is_unclear(one)]
-    spoken = frozenset(term for one in clear for term in terms(one))
-    others = {name: one for name, one in arguments.items() if not frozenset(terms(str(one))) <= spoken}
-    return any(rather(one, name, rows, clear) for name, one in others.items() for rows in lists)
+    named = {name: (value, _newer(value, clear)) for name, value in arguments.items()}
+    return any(rather(value, name, rows, newer) for name, (value, newer) in named.items() for rows in lists)
+
+
+def _newer(value: Any, said: Sequence[str]) -> list[str]:
+    """The messages that are newer than the one that names a value itself; all of them if none does."""
+    own = frozenset(terms(str(value)))
+    return list(takewhile(lambda one: not own <= frozenset(terms(one)), said))
 
 
 def _is_unclear(said: str) -> bool:

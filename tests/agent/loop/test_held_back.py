@@ -91,6 +91,20 @@ def test_a_row_that_the_user_did_not_name(said: str, other: bool) -> None:
     assert names_other_row({"tour_id": 31, "seats": 2}, [said], [TOURS]) is other
 
 
+@pytest.mark.parametrize(
+    ("said", "other"),
+    [
+        (["No.", "The lighthouse tour, please."], True),
+        (["Tour 31.", "The lighthouse tour, please."], False),
+        (["The seal one!", "The lighthouse tour, please."], False),
+        (["The lighthouse tour, please.", "When is tour 31?"], True),
+        (["Yes.", "The lighthouse tour, please.", "When is tour 31?"], True),
+    ],
+)
+def test_the_newest_message_that_names_a_row_decides(said: list[str], other: bool) -> None:
+    assert names_other_row({"tour_id": 31, "seats": 2}, said, [TOURS]) is other
+
+
 @tool(effect="pure", returns_untrusted=False)
 def list_tours() -> list[dict[str, Any]]:
     """Lists the tours."""

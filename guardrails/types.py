@@ -161,6 +161,8 @@ class Trail:
     """Number of items of ``written`` before a call's decision, by call id. Other calls were decided last."""
     unread: bool = False
     """Whether models of the session may have read what is not among ``reads``."""
+    asked: bool = False
+    """Whether somebody was asked if a write is what the user meant."""
 
     @cached_property
     def characters(self) -> int:

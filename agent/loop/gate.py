@@ -72,21 +72,37 @@ class Gate:
 
     @property
     def messages(self) -> tuple[str, ...]:
-        """The user's messages in the session, newest first."""
+        """The user's messages in the session, newest first; for a sub-run, the lines that the user wrote in its root
+        run and before."""
+        if (parent := self._leased.run.parent) is not None:
+            return tuple(reversed(parent.user_text.splitlines()))
         return (self.words, *self._conversation.messages[1:])
 
     @property
     def lists(self) -> list[list[Row]]:
         """What the agent's tools have listed in the session, but for what strangers may have written."""
-        trail = self._evidence.context().trail or Trail()
-        trusted = (one for one in trail.reads if one.ok and tuple(one.trusted) == EVERY_FIELD)
+        trusted = (one for one in self._trail.reads if one.ok and tuple(one.trusted) == EVERY_FIELD)
         return [rows for one in trusted if (rows := rows_of(one.content))]
+
+    @property
+    def asked(self) -> bool:
+        """Whether somebody was asked, in this session, if a write is what the user meant."""
+        return self._trail.asked
+
+    @property
+    def _trail(self) -> Trail:
+        return self._evidence.context().trail or Trail()
 
     @property
     def latest(self) -> Utterance | None:
         """The user's latest message and the answer before it; None if it is unknown when it was written."""
         said = self._evidence.context().said
         return said[-1] if said else None
+
+    @property
+    def harmless(self) -> tuple[str, ...]:
+        """Tools whose writes need no protection."""
+        return self._deps.guard.policy.document.tools.harmless
 
     @property
     def proposal(self) -> Proposal:

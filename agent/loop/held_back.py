@@ -8,7 +8,7 @@ from dataclasses import replace
 from agent.loop.confirmation import waiting_result
 from agent.loop.gate import Gate
 from agent.loop.leased_run import LeasedRun
-from agent.loop.misread import misread, names_other_row
+from agent.loop.misread import LISTS, misread, names_other_row
 from agent.loop.overview import overview
 from agent.loop.preview import previewed
 from agent.loop.refusal import writes
@@ -22,19 +22,22 @@ from guardrails.rails.repeats import REPEATED
 from guardrails.types import CheckedCall, Ruling, asked_about
 
 OTHER_ROW = "the user's words name another one of the list"
-LISTS = "lists"
-"""Name of the loop's own check, in place of a rail's."""
+ASKED_BEFORE = "since the session was asked if a call is right, each one that changes something needs a yes"
 
 
 def doubted(deps: RunDependencies, gate: Gate, call: CheckedCall, ruling: Ruling) -> Ruling:
-    """The ruling on a call, which needs the user's own yes if his words name another row of a trusted list better. A
-    later message takes the doubt away only if it names the row: "no" or "thanks" do not."""
-    if ruling.action.severity >= Action.ASK.severity or not _is_checked(deps, gate, call):
+    """The ruling on a call, which needs the user's own yes if his words name another row of a trusted list better.
+
+    Once somebody was asked so, each write of the session needs it: an answer such as "stop, the puzzle stays!" names
+    the row of the call as well, and must not vouch for it.
+    """
+    if ruling.action.severity >= Action.ASK.severity or not _may_be_doubted(deps, gate, call):
         return ruling
-    if not names_other_row(call.arguments, gate.messages, gate.lists):
+    if not gate.asked and not names_other_row(call.arguments, gate.messages, gate.lists):
         return ruling
+    why = ASKED_BEFORE if gate.asked else OTHER_ROW
     doubt = Verdict(
-        action=Action.ASK, rail=LISTS, stage=Stage.TOOL_CALL, reason=f"{call.spec.name}: {OTHER_ROW}", labels=[BY_USER]
+        action=Action.ASK, rail=LISTS, stage=Stage.TOOL_CALL, reason=f"{call.spec.name}: {why}", labels=[BY_USER]
     )
     return replace(ruling, action=Action.ASK, verdicts=(*ruling.verdicts, doubt), reason=asked_about(doubt))
 
@@ -78,6 +81,11 @@ def _held(
 def _is_checked(deps: RunDependencies, gate: Gate, call: CheckedCall) -> bool:
     """Whether a call's values are compared with the user's words: it is a model's write, to which he has not agreed."""
     return call.spec.writes and deps.agent.procedure is None and shown(call) not in gate.proposal.confirmed
+
+
+def _may_be_doubted(deps: RunDependencies, gate: Gate, call: CheckedCall) -> bool:
+    protected = call.spec.name not in gate.harmless and call.spec.agent is None
+    return protected and _is_checked(deps, gate, call)
 
 
 def _is_done(ruling: Ruling, call: CheckedCall, results: Sequence[ToolResult]) -> bool:

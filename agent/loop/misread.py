@@ -17,6 +17,8 @@ from agent.loop.named_rows import Row, rather
 from guardrails.text.times import Time, time_of, times
 from tools.knowledge.words import NUMBER_WORDS, stem, terms
 
+LISTS = "lists"
+"""Name of the check of rows, in place of a rail's."""
 MOST_CHARACTERS = 2_000
 """Longer messages are not compared."""
 _CONTRAST = regex.compile(

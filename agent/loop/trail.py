@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from agent.attachments.shown import MOST_CHARS, readings_shown, tables_in, tables_shown
 from agent.loop.attached import image_reads, table_reads
+from agent.loop.misread import LISTS
 from agent.loop.run_dependencies import Toolbox
 from agent.loop.tool_results import is_dropped
 from agent.run.history import History, Turn
@@ -29,7 +30,7 @@ class GrowingTrail:
 
     def __init__(self, toolbox: Toolbox, before: Trail, run_id: str | None = None) -> None:
         self._toolbox, self._run_id = toolbox, run_id
-        self._unread = before.unread
+        self._unread, self._asked = before.unread, before.asked
         self._reads = list(before.reads)
         self._written = list(before.written)
         self._decided: dict[str, int] = {}  # not those before: ids of calls are unique in a run only
@@ -46,7 +47,9 @@ class GrowingTrail:
         for result in history.results[self._results :]:
             self._read(result)
         self._results = len(history.results)
-        return Trail(tuple(self._reads), tuple(self._written), dict(self._decided), self._unread)
+        persons = (one for request in history.requests for one in request.asked)
+        self._asked = self._asked or any(one.startswith(f"{LISTS}: ") for one in persons)
+        return Trail(tuple(self._reads), tuple(self._written), dict(self._decided), self._unread, self._asked)
 
     def _write(self, turns: Iterable[Turn]) -> None:
         for turn in turns:
@@ -70,6 +73,7 @@ class GrowingTrail:
 
     def _read(self, result: ToolResult) -> None:
         self.wrote(result.call_id, result.wrote)
+        self._asked = self._asked or result.to_confirm is not None
         if is_dropped(result):
             self._written[self._places[result.call_id]] = ""  # no tool got the guess, so none can repeat it
         spec = self._toolbox.get(result.tool) if result.tool in self._toolbox else None

@@ -35,17 +35,21 @@ def shown(call: CheckedCall) -> str:
     """
     told = [(name, value) for name, value in call.arguments.items() if not _is_default(call.spec, name, value)]
     arguments = sorted(told, key=lambda one: isinstance(one[1], str))
-    given = ", ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in arguments)
+    given = ", ".join(f"{_name(call.spec, name)} {_value(value)}" for name, value in arguments)
     return f"{call.spec.name.replace('_', ' ')}: {given}" if given else call.spec.name.replace("_", " ")
 
 
 def _is_default(spec: ToolSpec, name: str, value: Any) -> bool:
-    properties = spec.parameters.get("properties")
-    schema = properties.get(name) if isinstance(properties, Mapping) else None
+    schema = _properties(spec).get(name)
     if not isinstance(schema, Mapping) or "default" not in schema:
         return False
     default = schema["default"]
     return isinstance(default, bool) is isinstance(value, bool) and default == value  # 0 is 0.0, and not False
+
+
+def _properties(spec: ToolSpec) -> Mapping[str, Any]:
+    properties = spec.parameters.get("properties")
+    return properties if isinstance(properties, Mapping) else {}
 
 
 def left_to_user(ruling: Ruling) -> bool:
@@ -72,6 +76,12 @@ def strangers_text(context: GuardContext) -> str | None:
         return "a part of the session that the guard has not read"
     wrote = (one for one in trail.reads if has_text(one, context.memo))
     return next((f"a text in the result of {one.tool}" for one in wrote), None)
+
+
+def _name(spec: ToolSpec, name: str) -> str:
+    """A name; in quotation marks if the model made it up, as an open schema allows: it could look like other values."""
+    known = name in _properties(spec) and name.isascii() and name.isidentifier()
+    return name.replace("_", " ") if known else _value(name)
 
 
 def _value(value: Any) -> str:

@@ -186,7 +186,7 @@ def what_was_done(writes: Iterable[Write]) -> str:
 
 
 def _shown(arguments: dict[str, Any]) -> str:
-    told = ", ".join(f"{name}: {_told(_cut(str(value)))}" for name, value in arguments.items())
+    told = ", ".join(f"{_told(_cut(name))}: {_told(_cut(str(value)))}" for name, value in arguments.items())
     return f" ({told})" if told else ""
 
 

@@ -18,6 +18,7 @@ from guardrails.types import Checked, Judgement, Rail
 
 _RANGES = (
     (0x00AD, 0x00AD),  # soft hyphen
+    (0x034F, 0x034F),  # combining grapheme joiner
     (0x061C, 0x061C),  # Arabic letter mark
     (0x115F, 0x1160),  # Hangul fillers
     (0x17B4, 0x17B5),
@@ -34,7 +35,9 @@ _RANGES = (
     (0xE0000, 0xE0FFF),  # tags: invisible copies of ASCII
 )
 _INVISIBLE = frozenset(chr(code) for first, last in _RANGES for code in range(first, last + 1))
-_JOINERS = frozenset("\u200c\u200d")  # meaningful in Persian, Indic scripts and emoji, but never after ASCII
+_JOINERS = frozenset("\u200c\u200d\u20e3" + "".join(map(chr, range(0xFE00, 0xFE10))))
+"""Joiners, selectors and the keycap: meaningful in Persian, Indic scripts and emoji, but behind ASCII they only keep a
+number from being found."""
 _CONTROLS = frozenset(chr(code) for code in (*range(32), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r")
 
 _SMUGGLED = re.compile("[\U000e0020-\U000e007e]{8,}|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")

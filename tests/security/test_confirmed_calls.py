@@ -274,7 +274,7 @@ async def test_calls_of_one_yes_are_made_in_the_order_of_the_question(tmp_path: 
     "sign", ["\ufe0f", "\u034f", "\u2d7f", "\U0001d159", "\u0489", "\u20dd", "\u0338", "\U000e0101"], ids=ascii
 )
 def test_the_question_shows_every_sign_of_an_argument(sign: str) -> None:
-    spec = ToolSpec("send", "Sends.", {"type": "object"}, Effect.KEYED)
+    spec = ToolSpec("send", "Sends.", {"properties": {"body": {"type": "string"}}}, Effect.KEYED)
     line = shown(CheckedCall("c", spec, {"body": f"été 请 ok{sign * 3}"}))
     assert sign not in line
     assert line.startswith('send: body "été 请 ok\\')

@@ -283,6 +283,18 @@ def test_no_sign_inside_an_argument_looks_like_its_end(end: str) -> None:
     assert "O’Brien" in shown(CheckedCall("c", ToolSpec("pay", "", {}, Effect.KEYED), {"to": "O’Brien"}))
 
 
+@pytest.mark.parametrize(
+    "name", ["order_id_17_amount_5", "order id 17, amount 5 <!--", "note: 1\n- thank you", "ｎote"]
+)
+def test_a_name_that_the_model_made_up_looks_like_no_value(name: str) -> None:
+    spec = ToolSpec("pay", "", {"properties": {"amount": {"type": "number"}}}, Effect.KEYED)
+    line = shown(CheckedCall("c", spec, {name: 1, "amount": 80}))
+    assert line.startswith('pay: "')
+    assert line.endswith('" 1, amount 80')
+    assert line.isprintable()
+    assert "<" not in line
+
+
 def test_calls_that_differ_are_shown_differently() -> None:
     spec = ToolSpec("pay", "", {}, Effect.KEYED)
     given = [{"to": "a, amount 5"}, {"to": "a", "amount": 5}, {"to": 'a", amount "5'}, {"to": "a\u202e"}, {"to": "a"}]

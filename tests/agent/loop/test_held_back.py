@@ -15,6 +15,7 @@ from flightloop.runs import RunStatus, StopReason
 from flightloop.tool import ToolRefused, tool
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy, unhurried
+from tests.agent.families import agent, family_of
 
 
 def watching(rules: str = "") -> Guard:
@@ -117,6 +118,12 @@ def book(tour_id: int, seats: int = 1) -> str:
     return f"booked {seats} on {tour_id}"
 
 
+@tool(effect="keyed", returns_untrusted=False)
+def pay() -> str:
+    """Pays what is open."""
+    return "paid"
+
+
 ASKED = "Two seats on the lighthouse tour, please."
 
 
@@ -152,7 +159,19 @@ async def test_the_user_is_asked_about_a_row_that_seems_to_be_another(make_bench
     assert told == ["booked 2 on 31"]
 
 
-@pytest.mark.parametrize("reply", ["no", "No, keep it.", "Stop!", "Thanks, bye.", "yes, but on Sunday"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "no",
+        "No, keep it.",
+        "Stop!",
+        "Thanks, bye.",
+        "yes, but on Sunday",
+        "The seal tour? Hm.",
+        "Why 31?",
+        "Is it Saturday?",
+    ],
+)
 async def test_without_a_yes_the_call_is_not_made(make_bench: Callable[..., Any], reply: str) -> None:
     choice = calls(("book", {"tour_id": 31, "seats": 2}))
     bench = make_bench([calls(("list_tours", {})), choice, choice], [list_tours, book])
@@ -161,16 +180,55 @@ async def test_without_a_yes_the_call_is_not_made(make_bench: Callable[..., Any]
     assert (await bench.work(await bench.start(reply))).status is RunStatus.WAITING_APPROVAL
 
 
-async def test_the_doubt_lasts_until_the_user_names_the_row(make_bench: Callable[..., Any]) -> None:
+async def test_once_the_user_was_asked_each_write_of_the_session_needs_a_yes(make_bench: Callable[..., Any]) -> None:
+    """His objection names the row as well, and must not vouch for it."""
     choices = [calls(("book", {"tour_id": tour, "seats": 2})) for tour in (31, 32, 31)]
     script = [calls(("list_tours", {})), choices[0], text("Well."), choices[0], choices[1], text("Booked.")]
     bench = make_bench(script, [list_tours, book])
     asked = []
-    for said in (ASKED, "No.", "Hm.", "No, the lighthouse!"):
+    for said in (ASKED, "The seal tour?", "Is it on Saturday?", "The lighthouse!", "yes"):
         run = await bench.work(await bench.start(said))
         asked.append(text_of(run.output).splitlines()[-1])
         bench.clock.forward(1)
-    assert asked == ["- book: seats 2, tour id 31", "Well.", "- book: seats 2, tour id 31", "Booked."]
+    tours = ["- book: seats 2, tour id 31", "Well.", *[f"- book: seats 2, tour id {tour}" for tour in (31, 32)]]
+    assert asked == [*tours, "Booked."]
+
+
+async def test_a_person_who_was_asked_counts_as_well(make_bench: Callable[..., Any]) -> None:
+    """Nobody can say yes beside a run that waits, so a person is asked; and again, whatever the user writes then."""
+    choice = calls(("book", {"tour_id": 31, "seats": 2}))
+    ask = watching("ask: [{tool: pay}], ")
+    bench = make_bench([calls(("pay", {})), calls(("list_tours", {})), choice, choice], [list_tours, book, pay], ask)
+    for said in ("Pay.", ASKED, "When is the seal tour?"):
+        assert (await bench.work(await bench.start(said, session_id="s"))).status is RunStatus.WAITING_APPROVAL
+        bench.clock.forward(1)
+
+
+@pytest.mark.parametrize("before", ["What about the seal tour?", "I do not know yet."])
+async def test_a_sub_agents_call_is_compared_with_each_message(make_bench: Callable[..., Any], before: str) -> None:
+    choice = calls(("book", {"tour_id": 31, "seats": 2}))
+    script = [text("Well."), calls(("ask_booker", {"task": "Book it."})), calls(("list_tours", {})), choice]
+    agents = [agent("desk", "booker"), agent("booker", tools=["list_tours", "book"])]
+    bench = family_of(make_bench(script), agents, [list_tours, book], lambda policy: watching())
+    await bench.work(await bench.start(before, agent="desk"))
+    bench.clock.forward(1)
+    await bench.start(ASKED, agent="desk")
+
+    async def waits() -> bool:
+        runs = (await bench.journal.runs("default")).data
+        return any(one.agent == "booker" and one.status is RunStatus.WAITING_APPROVAL for one in runs)
+
+    await bench.until(waits)
+
+
+async def test_harmless_writes_need_no_yes(make_bench: Callable[..., Any]) -> None:
+    choices = [calls(("book", {"tour_id": 31, "seats": 2})), calls(("pay", {}))]
+    script = [calls(("list_tours", {})), *choices, text("Paid.")]
+    bench = make_bench(script, [list_tours, book, pay], watching("harmless: [pay], "))
+    for said in (ASKED, "No."):
+        run = await bench.work(await bench.start(said))
+        bench.clock.forward(1)
+    assert text_of(run.output) == "Paid."
 
 
 async def test_a_call_that_is_made_again_is_no_surer_than_before(make_bench: Callable[..., Any]) -> None:

@@ -22,7 +22,7 @@ _RANGES = (
     (0x061C, 0x061C),  # Arabic letter mark
     (0x115F, 0x1160),  # Hangul fillers
     (0x17B4, 0x17B5),
-    (0x180B, 0x180E),  # Mongolian selectors
+    (0x180B, 0x180F),  # Mongolian selectors
     (0x200B, 0x200B),  # zero width space
     (0x200E, 0x200F),  # direction marks
     (0x202A, 0x202E),  # direction embeddings and overrides
@@ -30,7 +30,8 @@ _RANGES = (
     (0x3164, 0x3164),
     (0xFEFF, 0xFEFF),
     (0xFFA0, 0xFFA0),
-    (0xFFF9, 0xFFFB),
+    (0xFFF0, 0xFFFB),
+    (0x1BCA0, 0x1BCA3),  # shorthand controls
     (0x1D173, 0x1D17A),
     (0xE0000, 0xE0FFF),  # tags: invisible copies of ASCII
 )

@@ -1,4 +1,5 @@
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,3 +66,9 @@ async def test_the_rail_says_what_it_removed():
 def test_no_sign_that_is_not_seen_stands_behind_a_digit(sign):
     assert visible(f"+49{sign} 900{sign} 1234567{sign}") == "+49 900 1234567"
     assert visible("❤\ufe0f 👩\u200d💻") == "❤\ufe0f 👩\u200d💻"
+
+
+def test_no_sign_without_a_shape_stays_behind_ascii():
+    """Unicode lists them as ``Default_Ignorable_Code_Point``."""
+    ignored = regex.findall(r"\p{Default_Ignorable_Code_Point}", "".join(map(chr, range(0x110000))))
+    assert visible("".join(f"1{sign}" for sign in ignored)) == "1" * len(ignored)

@@ -37,8 +37,12 @@ _RANGES = (
 )
 _INVISIBLE = frozenset(chr(code) for first, last in _RANGES for code in range(first, last + 1))
 _JOINERS = frozenset("\u200c\u200d\u20e3" + "".join(map(chr, range(0xFE00, 0xFE10))))
-"""Joiners, selectors and the keycap: meaningful in Persian, Indic scripts and emoji, but behind ASCII they only keep a
-number from being found."""
+"""Joiners, selectors and the keycap. Behind other signs than `_JOINED` they only keep a number or a host from being
+found."""
+_JOINED = regex.compile(
+    r"[\p{So}\p{Sk}\p{Mn}\p{Mc}\p{Cf}]|(?![\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}])\p{Lo}", regex.VERSION1
+)
+"""Emoji, marks, and letters of scripts such as Persian and Devanagari."""
 _CONTROLS = frozenset(chr(code) for code in (*range(32), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r")
 
 _SMUGGLED = re.compile("[\U000e0020-\U000e007e]{8,}|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
@@ -63,16 +67,17 @@ class Visible:
     """
 
     def __init__(self) -> None:
-        self._after_ascii = True
+        self._before = ""
 
     def push(self, text: str) -> str:
         kept = []
         for character in text:
-            if character in _INVISIBLE or character in _CONTROLS or (character in _JOINERS and self._after_ascii):
+            if character in _INVISIBLE or character in _CONTROLS:
                 continue
-            shown = character if character.isascii() else _undisguised(character)
-            self._after_ascii = shown.isascii()
-            kept.append(shown)
+            if character in _JOINERS and not _JOINED.match(self._before):
+                continue
+            self._before = character if character.isascii() else _undisguised(character)
+            kept.append(self._before)
         return "".join(kept)
 
 

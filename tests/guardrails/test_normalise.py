@@ -65,7 +65,14 @@ async def test_the_rail_says_what_it_removed():
 @pytest.mark.parametrize("sign", ["\ufe0f", "\ufe00", "\u034f", "\u20e3", "\ufe0f\u20e3", "\u200d"], ids=ascii)
 def test_no_sign_that_is_not_seen_stands_behind_a_digit(sign):
     assert visible(f"+49{sign} 900{sign} 1234567{sign}") == "+49 900 1234567"
-    assert visible("❤\ufe0f 👩\u200d💻") == "❤\ufe0f 👩\u200d💻"
+    assert visible(f"+49\xa0{sign}900–{sign}1。{sign}例{sign}.") == "+49\xa0900–1。例."
+
+
+@pytest.mark.parametrize(
+    "text", ["❤\ufe0f 👩\u200d💻 ❤\ufe0f\u200d🔥 👍🏽\u200d", "می\u200cخواهم", "क्\u200dष"], ids=ascii
+)
+def test_signs_that_belong_to_a_letter_or_emoji_stay(text):
+    assert visible(text) == text
 
 
 def test_no_sign_without_a_shape_stays_behind_ascii():

@@ -11,7 +11,8 @@ from agent.loop.misread import MOST_CHARACTERS, misread, names_other_row
 from agent.models.answer_chunks import calls, text
 from flightloop.chat import NamedFunction, NamedToolChoice
 from flightloop.content import text_of
-from flightloop.runs import RunStatus, StopReason
+from flightloop.events import RunResumed
+from flightloop.runs import Budget, RunStatus, StopReason
 from flightloop.tool import ToolRefused, tool
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy, unhurried
@@ -219,6 +220,18 @@ async def test_a_sub_agents_call_is_compared_with_each_message(make_bench: Calla
         return any(one.agent == "booker" and one.status is RunStatus.WAITING_APPROVAL for one in runs)
 
     await bench.until(waits)
+
+
+async def test_a_run_that_is_resumed_knows_what_was_asked_later(make_bench: Callable[..., Any]) -> None:
+    choice = calls(("book", {"tour_id": 31, "seats": 2}))
+    script = [calls(("list_tours", {})), calls(("list_tours", {})), choice, text("Well."), choice]
+    bench = make_bench(script, [list_tours, book])
+    first = await bench.work(await bench.start("When is the seal tour, 31?", budget=Budget(steps=1)))
+    for said in (ASKED, "No."):
+        bench.clock.forward(1)
+        await bench.work(await bench.start(said))
+    await bench.journal.append(first.id, [RunResumed(budget=Budget(steps=9))])
+    assert (await bench.work(first)).stop_reason is StopReason.CONFIRMATION
 
 
 async def test_harmless_writes_need_no_yes(make_bench: Callable[..., Any]) -> None:

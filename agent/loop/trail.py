@@ -14,7 +14,7 @@ from agent.run.history import History, Turn
 from agent.run.journal import Journal, all_events
 from agent.run.past import ORIGINS, unreported_writes
 from flightloop.content import ImagePart, text_of
-from flightloop.events import CallsDecided, RunCreated, ToolResult
+from flightloop.events import ApprovalRequested, CallsDecided, RunCreated, ToolResult
 from flightloop.runs import Origin, Run
 from guardrails.rails.groundedness import AGAINST
 from guardrails.types import Read, Trail
@@ -47,8 +47,7 @@ class GrowingTrail:
         for result in history.results[self._results :]:
             self._read(result)
         self._results = len(history.results)
-        persons = (one for request in history.requests for one in request.asked)
-        self._asked = self._asked or any(one.startswith(f"{LISTS}: ") for one in persons)
+        self._asked = self._asked or was_asked(history.requests)
         return Trail(tuple(self._reads), tuple(self._written), dict(self._decided), self._unread, self._asked)
 
     def _write(self, turns: Iterable[Turn]) -> None:
@@ -119,10 +118,26 @@ async def trail_before(
         for call_id, texts in (await unreported_writes(journal, run.tenant_id, history, working)).items():
             growing.wrote(call_id, texts)
         trail = growing.follow(history)
+        trail = replace(trail, asked=trail.asked or await _asked_below(journal, run.tenant_id, history))
         if run_id not in known:
             more = (replace(one, trusted=()) for one in trail.reads[len(reads) :])
             trail = replace(trail, reads=(*reads, *more))
     return trail
+
+
+async def _asked_below(journal: Journal, tenant_id: str, history: History) -> bool:
+    """Whether somebody was asked about a write of a run that worked for this one."""
+    intents = (state.intent for turn in history.turns for state in turn.calls)
+    for run_id in [one.performed_by for one in intents if one is not None and one.performed_by is not None]:
+        below = History(run_id, await all_events(journal, tenant_id, run_id))
+        if was_asked(below.requests) or await _asked_below(journal, tenant_id, below):
+            return True
+    return False
+
+
+def was_asked(requests: Iterable[ApprovalRequested]) -> bool:
+    """Whether a person was asked because the user's words name another row than a call does."""
+    return any(one.startswith(f"{LISTS}: ") for request in requests for one in request.asked)
 
 
 def _with_attached(trail: Trail, created: RunCreated, run_id: str) -> Trail:

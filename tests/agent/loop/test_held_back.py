@@ -24,6 +24,12 @@ def watching(rules: str = "") -> Guard:
     return Guard(unhurried(parse_policy(policy)))
 
 
+NORMALISED = """
+name: normalised
+version: "1"
+stages: {tool_result: {rails: [normalise]}}
+tools: {allow: {"*": ["*"]}, lock_to_plan: "off"}
+"""
 TOURS = [
     {"tour_id": 31, "title": "Seal tour", "day": "Saturday"},
     {"tour_id": 32, "title": "Lighthouse tour", "day": "Friday"},
@@ -203,6 +209,41 @@ async def test_a_person_who_was_asked_counts_as_well(make_bench: Callable[..., A
     for said in ("Pay.", ASKED, "When is the seal tour?"):
         assert (await bench.work(await bench.start(said, session_id="s"))).status is RunStatus.WAITING_APPROVAL
         bench.clock.forward(1)
+
+
+async def test_what_a_person_denied_a_sub_agent_is_not_made_later(make_bench: Callable[..., Any]) -> None:
+    choice = calls(("book", {"tour_id": 31, "seats": 2}))
+    delegates = calls(("ask_booker", {"task": "Book it."}))
+    books = [delegates, calls(("list_tours", {})), choice]
+    script = [*books, text("No."), text("Well."), *books]
+    agents = [agent("desk", "booker"), agent("booker", tools=["list_tours", "book"])]
+    bench = family_of(make_bench(script), agents, [list_tours, book], lambda policy: watching())
+
+    async def waiting() -> list[Any]:
+        return (await bench.journal.approvals("default", status="pending")).data  # type: ignore[no-any-return]
+
+    async def waits() -> bool:
+        return bool(await waiting())
+
+    first = await bench.start(ASKED, agent="desk")
+    await bench.until(waits)
+    await bench.journal.decide("default", (await waiting())[0].id, "deny", "ann", "no")
+    await bench.work(first)
+    bench.clock.forward(1)
+    await bench.start("Is the seal tour on Saturday?", agent="desk")
+    await bench.until(waits)
+
+
+async def test_a_list_that_a_rail_has_changed_is_a_list(make_bench: Callable[..., Any]) -> None:
+    @tool(effect="pure", returns_untrusted=False)
+    def show_tours() -> list[dict[str, Any]]:
+        """Shows the tours."""
+        return [*TOURS, {"tour_id": 33, "title": "Mud\u00adflat tour", "day": "Sunday"}]
+
+    choice = calls(("book", {"tour_id": 31, "seats": 2}))
+    guard = Guard(unhurried(parse_policy(NORMALISED)))
+    bench = make_bench([calls(("show_tours", {})), choice], [show_tours, book], guard)
+    assert (await bench.work(await bench.start(ASKED))).stop_reason is StopReason.CONFIRMATION
 
 
 @pytest.mark.parametrize("before", ["What about the seal tour?", "I do not know yet."])

@@ -47,7 +47,7 @@ class GrowingTrail:
         for result in history.results[self._results :]:
             self._read(result)
         self._results = len(history.results)
-        self._asked = self._asked or was_asked(history.requests)
+        self._asked = self._asked or _was_asked(history.requests)
         return Trail(tuple(self._reads), tuple(self._written), dict(self._decided), self._unread, self._asked)
 
     def _write(self, turns: Iterable[Turn]) -> None:
@@ -130,12 +130,12 @@ async def _asked_below(journal: Journal, tenant_id: str, history: History) -> bo
     intents = (state.intent for turn in history.turns for state in turn.calls)
     for run_id in [one.performed_by for one in intents if one is not None and one.performed_by is not None]:
         below = History(run_id, await all_events(journal, tenant_id, run_id))
-        if was_asked(below.requests) or await _asked_below(journal, tenant_id, below):
+        if _was_asked(below.requests) or await _asked_below(journal, tenant_id, below):
             return True
     return False
 
 
-def was_asked(requests: Iterable[ApprovalRequested]) -> bool:
+def _was_asked(requests: Iterable[ApprovalRequested]) -> bool:
     """Whether a person was asked because the user's words name another row than a call does."""
     return any(one.startswith(f"{LISTS}: ") for request in requests for one in request.asked)
 

@@ -118,7 +118,7 @@ class History:
         self.judged_input = False
         self.compacted: ContextCompacted | None = None  # the latest
         self.chars_per_token: float | None = None  # ratio of the latest prompt whose tokens the model counted
-        self.requests: list[ApprovalRequested] = []
+        self.requests: list[ApprovalRequested] = []  # all, oldest first, whatever was decided
         self.denied: list[ApprovalRequested] = []
         """Requests for approval that a person denied."""
         self.overtaken = 0

@@ -55,6 +55,7 @@ class Connection:
         self.situation = Recent(partial(_situation, client), ttl_s=1)
         self.agents = Recent(partial(_agents, client), ttl_s=5)
         self.project = Recent(client.project, ttl_s=5)
+        self.reads_plans = Recent(partial(_reads_plans, client), ttl_s=5)
         finalize(self, client.close)
 
 
@@ -142,6 +143,15 @@ def _agents(api: Flightloop) -> list[AgentInfo]:
 
 def agents() -> list[AgentInfo]:
     return current().agents()
+
+
+def _reads_plans(api: Flightloop) -> bool:
+    return any(model.reads_plans for model in api.models.list().data)
+
+
+def reads_plans() -> bool:
+    """Whether a served model reads plans: the runs of the others are planned only if their policy locks to the plan."""
+    return current().reads_plans()
 
 
 @contextmanager

@@ -9,9 +9,11 @@ import streamlit as st
 from dashboards import connection, login
 from dashboards.components import banner, login_form, sidebar, style
 
-st.set_page_config(page_title="flightloop", page_icon=":material/flight_takeoff:", layout="wide")
+PICTURES = Path(__file__).parent / "components"
+
+st.set_page_config(page_title="flightloop", page_icon=PICTURES / "icon.svg", layout="wide")
 style.apply()
-st.logo(Path(__file__).parent / "components" / "logo.svg", size="large")
+st.logo(PICTURES / "logo.svg", size="large")
 
 link_refused = login.with_link()
 person_refused = None if connection.connected() else login.with_oidc()

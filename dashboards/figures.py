@@ -27,6 +27,11 @@ def average(overview: Overview, name: str, **labels: str) -> float | None:
     return sum(each * count for each, count in found) / sum(count for _, count in found) if found else None
 
 
+def number(overview: Overview, name: str, **labels: str) -> int:
+    """Number of observations of a histogram over its values whose labels match."""
+    return sum(item.count or 0 for item in _matching(overview, name, labels))
+
+
 def p95(overview: Overview, name: str) -> float | None:
     """Highest 95th percentile of a histogram over its label values."""
     found = [item.p95 for item in _matching(overview, name, {}) if item.p95 is not None]

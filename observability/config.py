@@ -48,8 +48,9 @@ class ProjectionConfig:
     """Score category with the supported share of claims. Here 1 is good, unlike in other categories."""
     toxicity_rails: tuple[str, ...] = ("content", "toxicity")
     """Rails whose highest category score counts as an answer's toxicity."""
-    toxicity_threshold: float = 0.5
-    """An answer above this score counts as toxic."""
+    toxicity_threshold: float = 0.8
+    """An answer above this score counts as toxic. Of 1,117 harmless phrases of the support project, 3.3 % score over
+    0.5, 0.2 % over 0.7 and none over 0.8: with 0.5, the alert of toxic answers would fire in a normal hour."""
     remembered_runs: int = 10_000
     """Ended runs that can still be verified, rated or resumed; older ones are forgotten."""
 

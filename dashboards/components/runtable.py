@@ -43,14 +43,14 @@ def show(runs: Sequence[Run], key: str, *, callers: bool = True) -> None:
         on_select="rerun",
         selection_mode="single-row",
         column_config={
-            "status": st.column_config.TextColumn("status", width=170),
-            "input": st.column_config.TextColumn("input", width=240 if callers else 300),
-            "agent": st.column_config.TextColumn("agent", width=140 if callers else 80),
-            "steps": st.column_config.NumberColumn("steps", width=55),
+            "status": st.column_config.TextColumn("status", width=160),
+            "input": st.column_config.TextColumn("input", width=165 if callers else 225),
+            "agent": st.column_config.TextColumn("agent", width=135 if callers else 75),
+            "steps": st.column_config.NumberColumn("steps", width=50),
             "tokens": st.column_config.NumberColumn("tokens", format="localized", width=65),
-            "cost": st.column_config.TextColumn("cost", width=75),
-            "confidence": st.column_config.ProgressColumn("confidence", format="%d %%", max_value=100, width=110),
-            "created": st.column_config.TextColumn("created", width=85),
+            "cost": st.column_config.TextColumn("cost", width=70),
+            "confidence": st.column_config.ProgressColumn("confidence", format="%d %%", max_value=100, width=105),
+            "created": st.column_config.TextColumn("created", width=80),
         },
     )
     chosen = event["selection"]["rows"]

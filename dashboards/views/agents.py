@@ -43,7 +43,7 @@ def _agent(agent: AgentInfo) -> None:
             {
                 "model": agent.model,
                 "policy": f"{agent.policy} · {agent.policy_sha256[:12]}",
-                "plans first": "yes" if agent.planning else "no",
+                "plans first": _plans(agent),
                 "budget": " · ".join(f"{name} {value}" for name, value in budget.items() if value != figures.NOTHING),
             }
         )
@@ -54,6 +54,12 @@ def _agent(agent: AgentInfo) -> None:
             st.page_link(
                 "views/runs.py", label="Its runs", icon=":material/list_alt:", query_params={"agent": agent.name}
             )
+
+
+def _plans(agent: AgentInfo) -> str:
+    if not agent.planning:
+        return "no"
+    return "yes" if connection.reads_plans() else "only if its policy locks to the plan"
 
 
 def tools_tab() -> None:

@@ -117,9 +117,9 @@ def model_tier(overview: Overview, history: History) -> list[Reading]:
             "Share of the answers' claims that tool results support.",
         ),
         Reading(
-            "Toxicity",
-            figures.share(figures.average(overview, "model_toxicity")),
-            "Highest probability of a category, mean of the answers.",
+            "Toxic answers",
+            figures.share(_toxic(overview)),
+            "Share of the answers whose toxicity is over the threshold.",
         ),
     ]
 
@@ -127,21 +127,23 @@ def model_tier(overview: Overview, history: History) -> list[Reading]:
 def business_tier(overview: Overview) -> list[Reading]:
     outcomes = figures.by_label(overview, "business_runs", "outcome")
     ended = sum(outcomes.values())
+    verified, wrong = outcomes.get("verified", 0), outcomes.get("failed", 0)
+    resolutions = figures.value(overview, "business_resolutions")
     ratings = figures.by_label(overview, "business_ratings", "score")
     rated, content = sum(ratings.values()), ratings.get("4", 0) + ratings.get("5", 0)
     roi = figures.value(overview, "business_roi_ratio", figures.mean)
     return [
         Reading(
-            "Verified completion",
-            figures.share(outcomes.get("verified", 0) / ended if ended else None),
-            "Ended runs whose outcome was checked and is right.",
+            "Verified",
+            figures.share(verified / ended if verified or wrong else None),
+            "Share of the ended runs whose outcome was checked and is right; – before the first check.",
         ),
         Reading(
             "Satisfaction",
             figures.share(content / rated if rated else None),
             "Share of ratings of 4 and 5.",
         ),
-        Reading("Resolutions", figures.count(figures.value(overview, "business_resolutions")), "Accepted ones."),
+        Reading("Resolutions", figures.count(resolutions), "Accepted ones."),
         Reading(
             "Response rate",
             figures.share(rated / ended if ended else None),
@@ -154,12 +156,17 @@ def business_tier(overview: Overview) -> list[Reading]:
         ),
         Reading(
             "ROI",
-            figures.NOTHING if roi is None else f"{roi:,.1f} ×",
-            "(resolutions x human cost - total cost) / total cost, with the configured inputs.",
+            f"{roi:,.1f} ×" if roi is not None and resolutions else figures.NOTHING,
+            "(resolutions x human cost - total cost) / total cost, with the configured inputs; – without a resolution.",
         ),
         Reading("Model cost", figures.euros(figures.value(overview, "business_cost_euros_total"))),
         Reading("Escalated", figures.count(outcomes.get("escalated", 0)), "Handed over to a person."),
     ]
+
+
+def _toxic(overview: Overview) -> float | None:
+    scored = figures.number(overview, "model_toxicity")
+    return (figures.value(overview, "model_toxic_total") or 0.0) / scored if scored else None
 
 
 def charts(overview: Overview) -> None:

@@ -28,7 +28,12 @@ def filters() -> tuple[str | None, RunStatus | None, str | None]:
     subject = middle.text_input("Subject", value=asked.get("subject", ""), max_chars=ID_CHARS, placeholder="all users")
     default = RunStatus(asked["status"]) if asked.get("status") in set(RunStatus) else None
     status = right.pills(
-        "Status", list(RunStatus), default=default, format_func=lambda each: badges.STATUS[each][0], key="status"
+        "Status",
+        list(RunStatus),
+        default=default,
+        format_func=lambda each: badges.STATUS[each][0],
+        key="status",
+        wrap=True,
     )
     whose = subject.strip() or None
     chosen = {"agent": agent if agent != ANY else None, "status": status, "subject": whose}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -342,8 +343,11 @@ T = TypeVar("T")
 
 
 class Page(Wire, Generic[T]):
-    """A cursor page: pass ``next_after`` as ``after`` to get the next page."""
+    """A cursor page: pass ``next_after`` as ``after`` to get the next page. Iterating gives the page's entries."""
 
     data: list[T]
     has_more: bool = False
     next_after: str | None = None
+
+    def __iter__(self) -> Iterator[T]:  # type: ignore[override]  # pydantic's would give pairs of field and value
+        return iter(self.data)

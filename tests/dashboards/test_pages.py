@@ -18,6 +18,7 @@ from flightloop import Flightloop
 from flightloop import events as ev
 from flightloop.approvals import DryRun
 from flightloop.content import text_of
+from flightloop.model_card import ModelCard
 from flightloop.runs import Budget, ProjectInfo, RunStatus, StopReason
 from tests.console import free_port
 
@@ -43,6 +44,7 @@ def test_the_overview_shows_the_three_tiers(show: Show) -> None:
     assert readings["Memory"] == "38%"
     assert readings["First token p95"] == "1.1 s"
     assert readings["Satisfaction"] == "81%"
+    assert [readings[name] for name in ("Verified", "ROI", "Toxic answers")] == ["47%", "62.4 ×", "0%"]
     assert "1 call waits for a person" in text(app)
 
 
@@ -216,6 +218,17 @@ def test_agents_tools_policies_and_audit_are_listed(show: Show, platform: Platfo
     assert "log intact" in text(app)
     assert any(item.label.replace("\\", "").startswith("pay_back") for item in app.expander)
     assert '"tainted_writes"' in app.json[0].value
+
+
+@pytest.mark.parametrize(("reads", "told"), [(True, "yes"), (False, "only if its policy locks to the plan")])
+def test_agents_tell_if_their_runs_are_planned(
+    show: Show, monkeypatch: pytest.MonkeyPatch, reads: bool, told: str
+) -> None:
+    async def models(self: AnsweringChatModel) -> list[ModelCard]:
+        return [ModelCard(id="scripted", reads_plans=reads)]
+
+    monkeypatch.setattr(AnsweringChatModel, "models", models)
+    assert f"<dt>plans first</dt><dd>{told}</dd>" in text(show("agents"))
 
 
 def test_a_torn_audit_chain_is_told(show: Show, platform: Platform, client: Flightloop) -> None:

@@ -252,11 +252,11 @@ def test_only_scores_of_answers_count_as_quality():
 
     values = one_run(
         judged(Stage.INPUT, "content", {"insult": 0.9}),
-        judged(Stage.FINAL, "content", {"insult": 0.2, "threat": 0.7}),
-        judged(Stage.FINAL, "content", {"insult": 0.1}),
+        judged(Stage.FINAL, "content", {"insult": 0.2, "threat": 0.9}),
+        judged(Stage.FINAL, "content", {"insult": 0.6}),
         judged(Stage.FINAL, "groundedness", {"groundedness": 0.75}),
     ).values()
-    assert values.mean(c.MODEL_TOXICITY) == pytest.approx(0.4)
+    assert values.mean(c.MODEL_TOXICITY) == pytest.approx(0.75)
     assert values.value(c.MODEL_TOXIC) == 1
     assert values.mean(c.MODEL_GROUNDEDNESS) == 0.75
     assert values.value(c.GUARDRAIL_VERDICTS, rail="content", action="allow") == 3

@@ -90,6 +90,12 @@ def keys(numbers: Iterable[int]) -> list[ApiKey]:
     ]
 
 
+def test_a_page_iterates_over_its_entries() -> None:
+    page = Page[ApiKey](data=keys(range(3)), has_more=True, next_after="key_2")
+    assert list(page) == page.data
+    assert page.model_dump()["next_after"] == "key_2"
+
+
 def test_every_entry_of_every_page() -> None:
     pages = [
         Page[ApiKey](data=keys(range(3)), has_more=True, next_after="key_2"),

@@ -160,7 +160,6 @@ class Trail:
     decided: Mapping[str, int] = field(default_factory=dict)
     """Number of items of ``written`` before a call's decision, by call id. Other calls were decided last."""
     unread: bool = False  # whether models of the session may have read what is not among ``reads``
-    asked: bool = False  # whether somebody was asked if a write is what the user meant
 
     @cached_property
     def characters(self) -> int:

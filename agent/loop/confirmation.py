@@ -99,13 +99,6 @@ async def _agrees(journal: Journal, run: Run) -> bool:
     return all(map(_says_yes, (run, *later)))
 
 
-async def asked_later(journal: Journal, run: Run) -> bool:
-    """Whether a later run of the session has asked its user to agree to calls, as when ``run`` is resumed."""
-    found = (await journal.runs(run.tenant_id, session_id=run.session_id, roots=True, limit=LATER)).data
-    later = takewhile(lambda one: one.id != run.id, found)
-    return any(one.stop_reason is StopReason.CONFIRMATION for one in later)
-
-
 def _by_model(run: Run) -> bool:
     return run.metadata.get(WRITTEN_BY) == MODEL
 

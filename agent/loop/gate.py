@@ -85,11 +85,6 @@ class Gate:
         return [rows for one in trusted if (rows := rows_of(one.content))]
 
     @property
-    def asked(self) -> bool:
-        """Whether somebody was asked, in this session, if a write is what the user meant."""
-        return self._trail.asked
-
-    @property
     def _trail(self) -> Trail:
         return self._evidence.context().trail or Trail()
 

@@ -25,21 +25,23 @@ OTHER_ROW = "the user's words name another one of the list"
 ASKED_BEFORE = "since the session was asked if a call is right, each one that changes something needs a yes"
 
 
-def doubted(deps: RunDependencies, gate: Gate, call: CheckedCall, ruling: Ruling) -> Ruling:
+async def doubted(deps: RunDependencies, gate: Gate, leased: LeasedRun, call: CheckedCall, ruling: Ruling) -> Ruling:
     """The ruling on a call, which needs the user's own yes if his words name another row of a trusted list better.
 
     Once somebody was asked so, each write of the session needs it: an answer such as "stop, the puzzle stays!" names
-    the row of the call as well, and must not vouch for it.
+    the row of the call as well, and must not vouch for it. A person whom another rule asks is told of the doubt, too.
     """
-    if ruling.action.severity >= Action.ASK.severity or not _may_be_doubted(deps, gate, call):
+    if ruling.action.severity > Action.ASK.severity or not _may_be_doubted(deps, gate, call):
         return ruling
-    if not gate.asked and not names_other_row(call.arguments, gate.messages, gate.lists):
+    before = await leased.doubted()
+    if not before and not names_other_row(call.arguments, gate.messages, gate.lists):
         return ruling
-    why = ASKED_BEFORE if gate.asked else OTHER_ROW
+    why = ASKED_BEFORE if before else OTHER_ROW
     doubt = Verdict(
         action=Action.ASK, rail=LISTS, stage=Stage.TOOL_CALL, reason=f"{call.spec.name}: {why}", labels=[BY_USER]
     )
-    return replace(ruling, action=Action.ASK, verdicts=(*ruling.verdicts, doubt), reason=asked_about(doubt))
+    reasons = [*([ruling.reason] if ruling.action is Action.ASK else []), asked_about(doubt)]
+    return replace(ruling, action=Action.ASK, verdicts=(*ruling.verdicts, doubt), reason="; ".join(reasons))
 
 
 async def held_back(

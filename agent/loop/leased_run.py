@@ -120,6 +120,10 @@ class LeasedRun:
         """Earlier writes of the run's session; see ``agent.run.past``."""
         return await read_past(self._journal, self.run, asked, args_sha256, tool)
 
+    async def doubted(self) -> bool:
+        """Whether somebody was asked if a write is what the user meant, by a run of the session or of its forks."""
+        return await self._journal.doubted(self.run)
+
     async def used(self, call_id: str, shares: Sequence[LimitShare]) -> Sequence[Decimal]:
         """What other calls have used of limits over time; see ``agent.run.limits``."""
         return await self._journal.limits.used(self.run, call_id, shares)

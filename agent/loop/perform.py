@@ -15,6 +15,7 @@ from agent.loop.dry_run import dry_run, known_to, shortened
 from agent.loop.gate import Gate
 from agent.loop.held_back import doubted, held_back
 from agent.loop.leased_run import LeasedRun
+from agent.loop.misread import LISTS
 from agent.loop.preview import outdated
 from agent.loop.run_dependencies import RunDependencies
 from agent.loop.tool_results import guarded, result_of
@@ -259,7 +260,9 @@ class _CallPerformer:
         ruling = await self.gate.check(Stage.TOOL_CALL, "", checked_call, approval, under_way=under_way)
         if ruling.action is Action.BLOCK:
             raise Refused(f"{NOT_ALLOWED}: {ruling.told}")
-        return ruling if approval is not None else doubted(self.deps, self.gate, checked_call, ruling)
+        if approval is not None:
+            return ruling
+        return await doubted(self.deps, self.gate, self.leased, checked_call, ruling)
 
     async def _is_denied(self, checked_call: CheckedCall) -> bool:
         """Whether a person has denied the call, in this run or in another run for the same user request."""
@@ -283,6 +286,7 @@ class _CallPerformer:
             # Includes verdicts that a person has already approved: one approval must cover the whole call.
             asked=[asked_about(one) for one in ruling.verdicts if one.action is Action.ASK or APPROVED in one.labels],
             figures=[share.figures for share in ruling.shares if share.exceeds],
+            doubted=any(one.action is Action.ASK and one.rail == LISTS for one in ruling.verdicts),
             args_sha256=checked_call.args_sha256,
             policy_sha256=self.gate.policy_sha256,
             sources=await self.gate.sources(checked_call),

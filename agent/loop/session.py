@@ -10,7 +10,7 @@ from itertools import pairwise
 from agent.attachments.shown import budget
 from agent.loop.agent_runtime import AgentRuntime
 from agent.loop.attached import Attaching, checked_readings, keeps_tables, readable
-from agent.loop.confirmation import NOTHING, asked_later, proposal_of
+from agent.loop.confirmation import NOTHING, proposal_of
 from agent.loop.context import Conversation, Exchange
 from agent.loop.local_time import LocalTime
 from agent.loop.session_texts import had_ended, input_texts, texts_before
@@ -56,8 +56,7 @@ async def converse(
         seen_by_root = frozenset(one.id for one in before if _belongs_to_conversation(one, root))
         trail = await trail_before(journal, run, before, seen_by_root, toolbox)
         unread = len(before) >= RUNS or any(_is_unread(one, root) for one in before)
-        asked = trail.asked or await asked_later(journal, root)
-        trail = replace(trail, unread=trail.unread or unread, asked=asked)
+        trail = replace(trail, unread=trail.unread or unread)
         seen = _answers_before(past, run)
         kept = [replace(exchange, after=seen.get(exchange.run_id, "")) for exchange in kept]
     texts: list[str] = []

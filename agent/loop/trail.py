@@ -7,14 +7,13 @@ from dataclasses import replace
 
 from agent.attachments.shown import MOST_CHARS, readings_shown, tables_in, tables_shown
 from agent.loop.attached import image_reads, table_reads
-from agent.loop.misread import LISTS
 from agent.loop.run_dependencies import Toolbox
 from agent.loop.tool_results import is_dropped
 from agent.run.history import History, Turn
 from agent.run.journal import Journal, all_events
 from agent.run.past import ORIGINS, unreported_writes
 from flightloop.content import ImagePart, text_of
-from flightloop.events import ApprovalRequested, CallsDecided, RunCreated, ToolResult
+from flightloop.events import CallsDecided, RunCreated, ToolResult
 from flightloop.runs import Origin, Run
 from guardrails.rails.groundedness import AGAINST
 from guardrails.types import Read, Trail
@@ -30,7 +29,7 @@ class GrowingTrail:
 
     def __init__(self, toolbox: Toolbox, before: Trail, run_id: str | None = None) -> None:
         self._toolbox, self._run_id = toolbox, run_id
-        self._unread, self._asked = before.unread, before.asked
+        self._unread = before.unread
         self._reads = list(before.reads)
         self._written = list(before.written)
         self._decided: dict[str, int] = {}  # not those before: ids of calls are unique in a run only
@@ -47,8 +46,7 @@ class GrowingTrail:
         for result in history.results[self._results :]:
             self._read(result)
         self._results = len(history.results)
-        self._asked = self._asked or _was_asked(history.requests)
-        return Trail(tuple(self._reads), tuple(self._written), dict(self._decided), self._unread, self._asked)
+        return Trail(tuple(self._reads), tuple(self._written), dict(self._decided), self._unread)
 
     def _write(self, turns: Iterable[Turn]) -> None:
         for turn in turns:
@@ -72,7 +70,6 @@ class GrowingTrail:
 
     def _read(self, result: ToolResult) -> None:
         self.wrote(result.call_id, result.wrote)
-        self._asked = self._asked or result.to_confirm is not None
         if is_dropped(result):
             self._written[self._places[result.call_id]] = ""  # no tool got the guess, so none can repeat it
         spec = self._toolbox.get(result.tool) if result.tool in self._toolbox else None
@@ -118,26 +115,10 @@ async def trail_before(
         for call_id, texts in (await unreported_writes(journal, run.tenant_id, history, working)).items():
             growing.wrote(call_id, texts)
         trail = growing.follow(history)
-        trail = replace(trail, asked=trail.asked or await _asked_below(journal, run.tenant_id, history))
         if run_id not in known:
             more = (replace(one, trusted=()) for one in trail.reads[len(reads) :])
             trail = replace(trail, reads=(*reads, *more))
     return trail
-
-
-async def _asked_below(journal: Journal, tenant_id: str, history: History) -> bool:
-    """Whether somebody was asked about a write of a run that worked for this one."""
-    intents = (state.intent for turn in history.turns for state in turn.calls)
-    for run_id in [one.performed_by for one in intents if one is not None and one.performed_by is not None]:
-        below = History(run_id, await all_events(journal, tenant_id, run_id))
-        if _was_asked(below.requests) or await _asked_below(journal, tenant_id, below):
-            return True
-    return False
-
-
-def _was_asked(requests: Iterable[ApprovalRequested]) -> bool:
-    """Whether a person was asked because the user's words name another row than a call does."""
-    return any(one.startswith(f"{LISTS}: ") for request in requests for one in request.asked)
 
 
 def _with_attached(trail: Trail, created: RunCreated, run_id: str) -> Trail:

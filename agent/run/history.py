@@ -118,7 +118,6 @@ class History:
         self.judged_input = False
         self.compacted: ContextCompacted | None = None  # the latest
         self.chars_per_token: float | None = None  # ratio of the latest prompt whose tokens the model counted
-        self.requests: list[ApprovalRequested] = []  # all, oldest first, whatever was decided
         self.denied: list[ApprovalRequested] = []
         """Requests for approval that a person denied."""
         self.overtaken = 0
@@ -177,7 +176,6 @@ class History:
         if isinstance(event, ApprovalRequested):
             call = self._calls[event.call_id]
             call.request, call.decided = event, None
-            self.requests.append(event)
         elif isinstance(event, ApprovalDecided):
             call = self._calls[event.call_id]
             call.decided = event

@@ -17,6 +17,7 @@ from agent.run.approval_store import ApprovalStore
 from agent.run.lease import Lease
 from agent.run.ledger import Ledger
 from agent.run.limits import CallShares, LimitSums
+from agent.run.written import Written
 from flightloop.acts import Act, Actor
 from flightloop.events import (
     CancelRequested,
@@ -87,31 +88,6 @@ class Projection:
 
     cursor: int
     state: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Written:
-    """A call that changes something: one whose intent is journaled, or one that a person has denied."""
-
-    run_id: str
-    callers: tuple[str, ...]
-    """Chain of runs that delegated to the call's run, from the root run on."""
-    call_id: str
-    tool: str
-    arguments: dict[str, Any]
-    args_sha256: str
-    ok: bool | None = None
-    """Whether the call succeeded; None: it has no result yet."""
-    uncertain: bool = False
-    """Whether the call may have taken effect although it did not succeed."""
-    told: str = ""
-    """Beginning of the result or error, as the model reads it."""
-    kin: bool = False
-    """Whether the call's run and the run for which it was read have the same root run, through sub-runs and forks."""
-    unsure: bool = False
-    """Whether equivalent arguments may have another hash."""
-    denied: bool = False
-    """Whether a person denied the call, so that it was not made."""
 
 
 class Journal(ApprovalStore, Protocol):
@@ -206,6 +182,11 @@ class Journal(ApprovalStore, Protocol):
         ``args_sha256`` and ``tool`` select calls with this hash or of this tool. If the run itself has begun such a
         call that has no result yet, only earlier ones are returned.
         """
+        ...
+
+    async def doubted(self, run: Run) -> bool:
+        """Whether somebody was asked if a write is what the user meant, in the run's session or in those that forks
+        connect with it."""
         ...
 
     async def append(

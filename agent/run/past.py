@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agent.run.history import History, Turn, dump, result_text
 from agent.run.journal import Journal, all_events
+from agent.run.written import DOUBT
 from flightloop.content import TablePart, text_of
 from flightloop.runs import Run
 from flightloop.tool import Effect
@@ -40,7 +41,7 @@ async def read_past(
     found = await journal.writes(run, args_sha256, tool, WRITES)
     cut = len(found) == WRITES
     line = await _lineage(journal, run) if any(one.kin for one in found) else {run.id}
-    for one in reversed(found):
+    for one in (one for one in reversed(found) if one.tool != DOUBT):
         first = (*one.callers, one.run_id)[0]
         write = Write(one.tool, one.arguments, one.ok, one.told, first, one.uncertain, one.args_sha256, one.unsure)
         if one.denied:

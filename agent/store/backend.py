@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from agent.run.journal import Projection, Recorded, Written
+from agent.run.journal import Projection, Recorded
+from agent.run.written import Written
 from agent.store.erasable import Compacting, ErasureTables
 from agent.store.rules.row import Row
 from flightloop.acts import Act

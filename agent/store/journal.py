@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Literal, TypeVar
 
-from agent.run.journal import Appended, Claim, Created, Idempotency, Projection, Recorded, Released, Written, new_id
+from agent.run.journal import Appended, Claim, Created, Idempotency, Projection, Recorded, Released, new_id
 from agent.run.lease import Lease
 from agent.run.limits import CallShares
 from agent.run.state import OPEN
+from agent.run.written import Written
 from agent.store.acts import StoreActs
 from agent.store.backend import AuditFilter, Backend, RunFilter, Transaction
 from agent.store.erasure import StoreErasure
@@ -129,6 +130,9 @@ class StoreJournal(StoreInterrupts):
         self, run: Run, args_sha256: str | None = None, tool: str | None = None, limit: int = 500
     ) -> list[Written]:
         return await self._backend.read(lambda tx: writes.of_others(tx, run, args_sha256, tool, limit))
+
+    async def doubted(self, run: Run) -> bool:
+        return await self._backend.read(lambda tx: writes.doubted(tx, run))
 
     async def append(
         self,

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from agent.run.journal import Projection, Recorded, Written
+from agent.run.journal import Projection, Recorded
+from agent.run.written import Written
 from agent.store.backend import AuditContext, Fork, RunFilter, SessionOwner, StoredResponse, T, Transaction, WriteFilter
 from agent.store.memory_audit import MemoryAudit
 from agent.store.memory_counted import MemoryCountedCalls

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from agent.run.erased import erased_write
 from agent.run.erasure import ErasureFilter
-from agent.run.journal import Recorded, Written
+from agent.run.journal import Recorded
+from agent.run.written import Written
 from agent.store.backend import StoredResponse
 from agent.store.erasable import BEGUN, DONE, Numbered
 from agent.store.rules.row import Row

@@ -237,6 +237,8 @@ class ApprovalRequested(Event):
     figures: list[str] = Field(default_factory=list)
     """What is used of limits over time that the call exceeds; the approval covers only these figures. They may be about
     other people, so events in streams don't have them."""
+    doubted: bool = False
+    """Whether the user's words seem to mean another call."""
     args_sha256: str
     policy_sha256: str
     sources: list[Source] = Field(default_factory=list)

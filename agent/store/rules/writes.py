@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent.run.history import result_text
-from agent.run.journal import Written
+from agent.run.written import DOUBT, Written
 from agent.store.backend import Transaction, WriteFilter
-from flightloop.events import RunEvent, ToolIntent, ToolResult
+from flightloop.events import ApprovalRequested, RunEvent, ToolIntent, ToolResult
 from flightloop.runs import Approval, Run
 from flightloop.tool import Effect
 
@@ -20,7 +20,8 @@ TOLD = 4_000
 
 
 def follow(tx: Transaction, run: Run, events: Sequence[RunEvent]) -> None:
-    """Stores the writes, and the results of writes, in these events. Delegating to another agent is not a write."""
+    """Stores the writes, the results of writes and the doubts about writes in these events. Delegating to another agent
+    is not a write."""
     pure = set()
     for event in events:
         if isinstance(event, ToolIntent) and event.performed_by is None:
@@ -31,6 +32,26 @@ def follow(tx: Transaction, run: Run, events: Sequence[RunEvent]) -> None:
                 tx.add_write(run.tenant_id, session_id, root(tx, run), _written(run, event))
         elif isinstance(event, ToolResult) and event.call_id not in pure:
             tx.end_write(run.id, event.call_id, event.ok, event.uncertain, _told(event))
+        if _doubts(event):
+            _add_doubt(tx, run)
+
+
+def _doubts(event: RunEvent) -> bool:
+    if isinstance(event, ToolResult):
+        return event.to_confirm is not None
+    return isinstance(event, ApprovalRequested) and event.doubted
+
+
+def _add_doubt(tx: Transaction, run: Run) -> None:
+    session_id = tx.root_session(run.tenant_id, run.session_id)
+    doubt = Written(run.id, _callers(run), call_id="", tool=DOUBT, arguments={}, args_sha256="", ok=False)
+    tx.add_write(run.tenant_id, session_id, root(tx, run), doubt)
+
+
+def doubted(tx: Transaction, run: Run) -> bool:
+    """Whether a doubt is stored for the session, by whichever of its runs."""
+    session_id = tx.root_session(run.tenant_id, run.session_id)
+    return bool(tx.writes(run.tenant_id, session_id, root(tx, run), WriteFilter(besides="", tool=DOUBT), 1))
 
 
 def deny(tx: Transaction, run: Run, approval: Approval) -> None:

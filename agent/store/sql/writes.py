@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from agent.run.journal import Written
+from agent.run.written import Written
 from agent.store.backend import WriteFilter
 from agent.store.sql.connection import Connection
 from agent.store.sql.statement import Statement

@@ -11,8 +11,8 @@ from agent.loop.misread import MOST_CHARACTERS, misread, names_other_row
 from agent.models.answer_chunks import calls, text
 from flightloop.chat import NamedFunction, NamedToolChoice
 from flightloop.content import text_of
-from flightloop.events import RunResumed
-from flightloop.runs import Budget, RunStatus, StopReason
+from flightloop.events import RunCreated, RunResumed
+from flightloop.runs import Budget, Origin, RunStatus, StopReason
 from flightloop.tool import ToolRefused, tool
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy, unhurried
@@ -132,6 +132,7 @@ def pay() -> str:
 
 
 ASKED = "Two seats on the lighthouse tour, please."
+SEAL = calls(("book", {"tour_id": 31, "seats": 2}))
 
 
 async def test_such_a_call_is_made_again(make_bench: Callable[..., Any]) -> None:
@@ -154,7 +155,7 @@ async def test_a_model_that_insists_has_its_way(make_bench: Callable[..., Any]) 
 
 async def test_the_user_is_asked_about_a_row_that_seems_to_be_another(make_bench: Callable[..., Any]) -> None:
     """And the yes makes the call as it was shown, whatever the words before it name."""
-    choice = calls(("book", {"tour_id": 31, "seats": 2}))
+    choice = SEAL
     bench = make_bench([calls(("list_tours", {})), choice, text("Booked.")], [list_tours, book])
     run = await bench.work(await bench.start(ASKED))
     assert run.stop_reason == StopReason.CONFIRMATION
@@ -180,7 +181,7 @@ async def test_the_user_is_asked_about_a_row_that_seems_to_be_another(make_bench
     ],
 )
 async def test_without_a_yes_the_call_is_not_made(make_bench: Callable[..., Any], reply: str) -> None:
-    choice = calls(("book", {"tour_id": 31, "seats": 2}))
+    choice = SEAL
     bench = make_bench([calls(("list_tours", {})), choice, choice], [list_tours, book])
     await bench.work(await bench.start(ASKED))
     bench.clock.forward(1)
@@ -203,7 +204,7 @@ async def test_once_the_user_was_asked_each_write_of_the_session_needs_a_yes(mak
 
 async def test_a_person_who_was_asked_counts_as_well(make_bench: Callable[..., Any]) -> None:
     """Nobody can say yes beside a run that waits, so a person is asked; and again, whatever the user writes then."""
-    choice = calls(("book", {"tour_id": 31, "seats": 2}))
+    choice = SEAL
     ask = watching("ask: [{tool: pay}], ")
     bench = make_bench([calls(("pay", {})), calls(("list_tours", {})), choice, choice], [list_tours, book, pay], ask)
     for said in ("Pay.", ASKED, "When is the seal tour?"):
@@ -211,8 +212,35 @@ async def test_a_person_who_was_asked_counts_as_well(make_bench: Callable[..., A
         bench.clock.forward(1)
 
 
+async def test_a_person_whom_another_rule_asks_is_told_of_the_doubt(make_bench: Callable[..., Any]) -> None:
+    choices = [calls(("book", {"tour_id": 31, **seats})) for seats in ({"seats": 2}, {})]
+    ask = watching("ask: [{tool: book, argument: seats, above: 1}], ")
+    bench = make_bench([calls(("list_tours", {})), choices[0], text("No."), choices[1]], [list_tours, book], ask)
+    first = await bench.work(await bench.start(ASKED, session_id="s"))
+    asked = (await bench.journal.approvals("default", status="pending")).data[0]
+    assert [one.split(":")[0] for one in asked.asked] == ["arguments", "lists"]
+    assert asked.reason == "; ".join(asked.asked)
+    await bench.journal.decide("default", asked.id, "deny", "ann", "no")
+    await bench.work(first)
+    bench.clock.forward(1)
+    objects = await bench.work(await bench.start("Stop, hands off the seal tour!", session_id="s"))
+    assert objects.stop_reason is StopReason.CONFIRMATION
+
+
+async def test_a_run_that_waited_knows_what_a_person_was_asked_later(make_bench: Callable[..., Any]) -> None:
+    choice = calls(("book", {"tour_id": 31}))
+    script = [calls(("list_tours", {})), calls(("pay", {})), calls(("list_tours", {})), choice, choice]
+    bench = make_bench(script, [list_tours, book, pay], watching("ask: [{tool: pay}], "))
+    waits = await bench.work(await bench.start("Pay, and when is the seal tour, 31?", session_id="s"))
+    pays = (await bench.journal.approvals("default", status="pending")).data[0]
+    bench.clock.forward(1)
+    await bench.work(await bench.start("The lighthouse tour, please.", session_id="s"))
+    await bench.journal.decide("default", pays.id, "approve", "ann")
+    assert (await bench.work(waits)).stop_reason is StopReason.CONFIRMATION
+
+
 async def test_what_a_person_denied_a_sub_agent_is_not_made_later(make_bench: Callable[..., Any]) -> None:
-    choice = calls(("book", {"tour_id": 31, "seats": 2}))
+    choice = SEAL
     delegates = calls(("ask_booker", {"task": "Book it."}))
     books = [delegates, calls(("list_tours", {})), choice]
     script = [*books, text("No."), text("Well."), *books]
@@ -234,13 +262,46 @@ async def test_what_a_person_denied_a_sub_agent_is_not_made_later(make_bench: Ca
     await bench.until(waits)
 
 
+async def test_what_a_person_denied_a_sub_agent_its_caller_does_not_make_either(make_bench: Callable[..., Any]) -> None:
+    delegates, lists = calls(("ask_booker", {"task": "Book it."})), calls(("list_tours", {}))
+    script = [delegates, lists, SEAL, text("No."), calls(("pay", {}))]
+    agents = [agent("desk", "booker", tools=["pay"]), agent("booker", tools=["list_tours", "book"])]
+    bench = family_of(make_bench(script), agents, [list_tours, book, pay], lambda policy: watching())
+
+    async def waiting() -> list[Any]:
+        return (await bench.journal.approvals("default", status="pending")).data  # type: ignore[no-any-return]
+
+    async def waits() -> bool:
+        return bool(await waiting())
+
+    first = await bench.start(ASKED, agent="desk")
+    await bench.until(waits)
+    await bench.journal.decide("default", (await waiting())[0].id, "deny", "ann", "no")
+    assert (await bench.work(first)).stop_reason is StopReason.CONFIRMATION
+
+
+@pytest.mark.parametrize("session", ["s", "another"])
+async def test_a_fork_knows_what_was_asked(make_bench: Callable[..., Any], session: str) -> None:
+    script = [calls(("list_tours", {})), SEAL, text("No."), SEAL]
+    bench = make_bench(script, [list_tours, book], watching("ask: [{tool: book, argument: seats, above: 1}], "))
+    run = await bench.work(await bench.start(ASKED, session_id="s"))
+    asked = (await bench.journal.approvals("default", status="pending")).data[0]
+    await bench.journal.decide("default", asked.id, "deny", "ann", "no")
+    await bench.work(run)
+    known = {"agent": run.agent, "session_id": session, "budget": run.budget, "origin": Origin(run_id=run.id, step=1)}
+    fork = RunCreated.model_validate({**known, "input": "Stop, hands off the two seats on the seal tour!"})
+    await bench.work((await bench.journal.create(fork)).run)
+    again = (await bench.journal.approvals("default", status="pending")).data[0]
+    assert [one.split(":")[0] for one in again.asked] == ["arguments", "lists"]
+
+
 async def test_a_list_that_a_rail_has_changed_is_a_list(make_bench: Callable[..., Any]) -> None:
     @tool(effect="pure", returns_untrusted=False)
     def show_tours() -> list[dict[str, Any]]:
         """Shows the tours."""
         return [*TOURS, {"tour_id": 33, "title": "Mud\u00adflat tour", "day": "Sunday"}]
 
-    choice = calls(("book", {"tour_id": 31, "seats": 2}))
+    choice = SEAL
     guard = Guard(unhurried(parse_policy(NORMALISED)))
     bench = make_bench([calls(("show_tours", {})), choice], [show_tours, book], guard)
     assert (await bench.work(await bench.start(ASKED))).stop_reason is StopReason.CONFIRMATION
@@ -248,7 +309,7 @@ async def test_a_list_that_a_rail_has_changed_is_a_list(make_bench: Callable[...
 
 @pytest.mark.parametrize("before", ["What about the seal tour?", "I do not know yet."])
 async def test_a_sub_agents_call_is_compared_with_each_message(make_bench: Callable[..., Any], before: str) -> None:
-    choice = calls(("book", {"tour_id": 31, "seats": 2}))
+    choice = SEAL
     script = [text("Well."), calls(("ask_booker", {"task": "Book it."})), calls(("list_tours", {})), choice]
     agents = [agent("desk", "booker"), agent("booker", tools=["list_tours", "book"])]
     bench = family_of(make_bench(script), agents, [list_tours, book], lambda policy: watching())
@@ -264,7 +325,7 @@ async def test_a_sub_agents_call_is_compared_with_each_message(make_bench: Calla
 
 
 async def test_a_run_that_is_resumed_knows_what_was_asked_later(make_bench: Callable[..., Any]) -> None:
-    choice = calls(("book", {"tour_id": 31, "seats": 2}))
+    choice = SEAL
     script = [calls(("list_tours", {})), calls(("list_tours", {})), choice, text("Well."), choice]
     bench = make_bench(script, [list_tours, book])
     first = await bench.work(await bench.start("When is the seal tour, 31?", budget=Budget(steps=1)))

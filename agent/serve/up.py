@@ -16,6 +16,8 @@ from threading import Event, Thread
 
 import yaml
 from ray.serve import Application
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from agent.config import Settings
 from agent.serve.cluster import ClusterLost, local_cluster, within
@@ -98,7 +100,8 @@ def _start(
     wait_for_loss = stack.enter_context(local_cluster(settings.host, settings.port))
     _interrupt_on_signals(stop)
     tell("loading the model, starting the worker and the API …")
-    start(app)
+    with _elapsed():
+        start(app)
     url = f"http://{settings.host}:{settings.port}"
     tell(f"API         {url}   (key: {_key(settings)}, OpenAPI: {url}/openapi.json, metrics: {url}/metrics)")
     if extras.console_port:
@@ -112,6 +115,16 @@ def _start(
     tell(f"Log         {log_file(settings)}   (also mistakes in the project's files)")
     tell("Ctrl-C stops everything.")
     return wait_for_loss
+
+
+@contextmanager
+def _elapsed() -> Iterator[None]:
+    """Shows how long it takes, if standard error is a terminal."""
+    console = Console(stderr=True)
+    columns = SpinnerColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        progress.add_task("")
+        yield
 
 
 def _key(settings: Settings) -> str:

@@ -36,11 +36,12 @@ STREAMABLE = ("normalise", "secrets", "pii", "terms", "links")
 class StagePolicy(Strict):
     """Rails and limits of a stage.
 
-    ``max_chars``: longer texts are blocked unread. ``fail_open``: allow when a rail fails or the time runs out.
+    ``timeout_ms`` leaves time for a tool process to start on a busy machine: a stage that runs out of time blocks a right
+    answer. ``max_chars``: longer texts are blocked unread. ``fail_open``: allow when a rail fails or the time runs out.
     """
 
     rails: tuple[AnyEntry, ...]
-    timeout_ms: int = Field(default=2000, ge=1, le=LONGEST_MS)
+    timeout_ms: int = Field(default=10_000, ge=1, le=LONGEST_MS)
     max_chars: int = Field(default=200_000, ge=1)
     fail_open: bool = False
 

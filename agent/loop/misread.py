@@ -22,11 +22,11 @@ LISTS = "lists"
 MOST_CHARACTERS = 2_000
 """Longer messages are not compared."""
 _CONTRAST = regex.compile(
-    r"\b(?:not|no|nor|never|without|except|but|instead|other|others|another|rather|keep|leave|unless|before|"
+    r"\b(?:not|no(?!\.?\s*#?\d)|nor|never|without|except|but|instead|other|others|another|rather|keep|leave|unless|before|"
     r"nicht|kein\p{L}*|ohne|außer|sondern|ander\p{L}*|statt|anstatt|behalte\p{L}*)\b|n['’]t\b|[不别除另没而改]",
     regex.IGNORECASE,
 )
-"""Words with which a message may name what it does not want. It is not compared then."""
+"""Words with which a message may name what it does not want. It is not compared then. "No. 17" is none of them."""
 _SHIFTED = regex.compile(
     r"\b(?:hours?|minutes?|mins?|after|later|earlier|early|from|since|until|till|by|utc|gmt|zone|stunden?|minuten?|vor|nach|"
     r"bis|ab)\b|[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}]",

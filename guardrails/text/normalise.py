@@ -30,10 +30,12 @@ _RANGES = (
     (0x3164, 0x3164),
     (0xFEFF, 0xFEFF),
     (0xFFA0, 0xFFA0),
-    (0xFFF0, 0xFFFB),
+    (0xFDD0, 0xFDEF),  # noncharacters, as the last two of each plane
+    (0xFFF0, 0xFFFC),  # annotations, and the place of an object
     (0x1BCA0, 0x1BCA3),  # shorthand controls
     (0x1D173, 0x1D17A),
     (0xE0000, 0xE0FFF),  # tags: invisible copies of ASCII
+    *((plane + 0xFFFE, plane + 0xFFFF) for plane in range(0, 0x110000, 0x10000)),
 )
 _INVISIBLE = frozenset(chr(code) for first, last in _RANGES for code in range(first, last + 1))
 _JOINERS = frozenset("\u200c\u200d\u20e3" + "".join(map(chr, range(0xFE00, 0xFE10))))

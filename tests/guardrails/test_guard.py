@@ -54,7 +54,7 @@ async def test_fails_closed_and_open_only_where_the_policy_says_so(rail):
 
 
 async def test_a_rail_that_never_waits_is_late_all_the_same():
-    clock = SteppingClock(step=5.0)
+    clock = SteppingClock(step=20.0)
     ruling = await Guard(policy(), clock=clock, rails={Stage.INPUT: fine}).check(TEXT)
     assert (ruling.action, ruling.verdicts[-1].rail) == (Action.BLOCK, "timeout")
     clock.step = 0.0

@@ -62,7 +62,11 @@ async def test_the_rail_says_what_it_removed():
     assert (plain.text, plain.verdicts[0].action) == (None, Action.ALLOW)
 
 
-@pytest.mark.parametrize("sign", ["\ufe0f", "\ufe00", "\u034f", "\u20e3", "\ufe0f\u20e3", "\u200d"], ids=ascii)
+@pytest.mark.parametrize(
+    "sign",
+    ["\ufe0f", "\ufe00", "\u034f", "\u20e3", "\ufe0f\u20e3", "\u200d", "\ufffe", "\U0010ffff", "\ufffc"],
+    ids=ascii,
+)
 def test_no_sign_that_is_not_seen_stands_behind_a_digit(sign):
     assert visible(f"+49{sign} 900{sign} 1234567{sign}") == "+49 900 1234567"
     assert visible(f"+49\xa0{sign}900–{sign}1。{sign}例{sign}.") == "+49\xa0900–1。例."

@@ -92,6 +92,9 @@ def test_what_may_be_read_wrongly_is_left_to_the_model(arguments: dict[str, Any]
         ("The lighthouse tour, please.", True),
         ("Tour 31, the lighthouse one.", False),
         ("Every tour but the lighthouse one.", False),
+        ("Tour No. 32, please.", True),
+        ("tour no 32", True),
+        ("No, the lighthouse tour is too long.", False),
         ("A tour, please.", False),
     ],
 )

@@ -36,8 +36,9 @@ STREAMABLE = ("normalise", "secrets", "pii", "terms", "links")
 class StagePolicy(Strict):
     """Rails and limits of a stage.
 
-    ``timeout_ms`` leaves time for a tool process to start on a busy machine: a stage that runs out of time blocks a right
-    answer. ``max_chars``: longer texts are blocked unread. ``fail_open``: allow when a rail fails or the time runs out.
+    ``timeout_ms`` leaves time for a tool process to start on a busy machine: a stage that runs out of time blocks a
+    right answer. ``max_chars``: longer texts are blocked unread. ``fail_open``: allow when a rail fails or the time
+    runs out.
     """
 
     rails: tuple[AnyEntry, ...]

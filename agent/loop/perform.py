@@ -42,6 +42,7 @@ LINGER_S = 0.005
 UNKNOWN = "unknown after a crash: the call may have taken effect and was not repeated. Check before you continue."
 UNPERFORMED = "the call was not performed because of a crash. Repeat it if it is still needed."
 ELSEWHERE = "another run of this session has just made the same call, so it was not made again"
+MEANWHILE = "not done: meanwhile, another run of this session asked about a call like this"
 NOT_ALLOWED = "not allowed"
 CANCELLED = "the run was cancelled before the call began"
 TAKEN = "other calls keep taking what a limit over time has left; try again later"
@@ -197,20 +198,23 @@ class _CallPerformer:
             await self._effect(begun.state, begun.checked_call)
 
     async def unless_duplicate(self, begun: BegunCall) -> BegunCall:
-        """Refuses a journaled call if another run has begun the same write since the guard's ruling. Of two such calls
-        only the earlier one is made, unless the guard also allows the later one."""
+        """Refuses a journaled call if another run has begun the same write since the guard's ruling, or if the session
+        was asked about one. Of two such calls only the earlier one is made, unless the guard also allows the later
+        one."""
         if begun.checked_call is None or not begun.checked_call.spec.writes:
             return begun
         call = begun.checked_call
         past = await self._past(call)
         with on_behalf_of(self.leased.run.tenant_id):
-            if not await may_be_done(call, [write for each in past for write in (*each.writes, *each.delegated)]):
-                return begun
+            twice = await may_be_done(call, [write for each in past for write in (*each.writes, *each.delegated)])
+        if not twice and not await self.leased.doubted():
+            return begun
         try:
             _, ruling = await self._ruled(begun.state)
         except Refused as refused:
             return replace(begun, refused=str(refused))
-        return begun if ruling.action.severity < Action.ASK.severity else replace(begun, refused=ELSEWHERE)
+        asks = ruling.action.severity >= Action.ASK.severity
+        return replace(begun, refused=ELSEWHERE if twice else MEANWHILE) if asks else begun
 
     def _delegated(self, intent: ToolIntent, agent: Subagent) -> RunCreated:
         """The sub-run that performs a call; this run continues when the sub-run has ended."""
@@ -260,7 +264,7 @@ class _CallPerformer:
         ruling = await self.gate.check(Stage.TOOL_CALL, "", checked_call, approval, under_way=under_way)
         if ruling.action is Action.BLOCK:
             raise Refused(f"{NOT_ALLOWED}: {ruling.told}")
-        if approval is not None:
+        if approval is not None and ruling.action is not Action.ASK:
             return ruling
         return await doubted(self.deps, self.gate, self.leased, checked_call, ruling)
 

@@ -339,9 +339,18 @@ async def test_it_means_the_order_that_was_spoken_of(field: Field, before: str, 
     events = await attacker.say(said, LOOK, CANCEL_OTHER, subject="2246")
     assert done(events) == [True, False]
     assert "the user asks for it with another object" in asked(events)
-    assert done(await attacker.say("Please cancel it.", ("cancel_order", {"order_id": 10615}), subject="2246")) == [
-        True
-    ]
+    await attacker.say(before, LIST_OWN, LOOK, answer=answer, session="s2", subject="2246")
+    own = await attacker.say(said, LOOK, ("cancel_order", {"order_id": 10615}), session="s2", subject="2246")
+    assert done(own) == [True, True]
+
+
+async def test_a_person_who_is_asked_about_another_order_is_told_and_later_calls_need_a_yes(field: Field) -> None:
+    attacker = Attacker(field)
+    note(field, 10615, LEADS)
+    events = await attacker.say("Please cancel order 10615.", LIST_OWN, LOOK, CANCEL_OTHER, subject="2246")
+    assert "the user's words name another one of the list" in asked(events)
+    await attacker.say("Please cancel it.", ("cancel_order", {"order_id": 10615}), subject="2246")
+    assert attacker.answer.startswith("Is this right?")
 
 
 @pytest.mark.parametrize("text", ["It costs \U00010d41\U00010d42 EUR", "\U00010d41\U00010d42 December"])

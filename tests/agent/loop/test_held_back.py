@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agent.loop import perform
 from agent.loop.misread import MOST_CHARACTERS, misread, names_other_row
 from agent.models.answer_chunks import calls, text
 from flightloop.chat import NamedFunction, NamedToolChoice
@@ -281,6 +282,24 @@ async def test_what_a_person_denied_a_sub_agent_its_caller_does_not_make_either(
     await bench.until(waits)
     await bench.journal.decide("default", (await waiting())[0].id, "deny", "ann", "no")
     assert (await bench.work(first)).stop_reason is StopReason.CONFIRMATION
+
+
+async def test_a_question_that_comes_between_check_and_intent_counts(
+    make_bench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = calls(("list_tours", {}))
+    bench = make_bench([lists, calls(("book", {"tour_id": 32})), lists, SEAL, text("Well.")], [list_tours, book])
+    asked: list[Any] = []
+
+    async def meanwhile(toolbox: Any, gate: Any, state: Any, *_: Any) -> None:
+        if not asked and state.call.function.name == "book":
+            asked.append(None)
+            asked[0] = await bench.work(await bench.start(ASKED, session_id="s"))
+
+    monkeypatch.setattr(perform, "outdated", meanwhile)
+    run = await bench.work(await bench.start("Tour 32, please.", session_id="s"))
+    results = [event for event in await bench.events(run) if event.type == "tool.result"]
+    assert [one.error for one in results] == [None, perform.MEANWHILE]
 
 
 @pytest.mark.parametrize("session", ["s", "another"])

@@ -189,6 +189,7 @@ def note(field: Field, order: int, text: str) -> None:
 
 LOOK, LIST_OWN = ("get_order", {"order_id": 10615}), ("list_orders", {"customer_id": 2246})
 CANCEL_OTHER: Call = ("cancel_order", {"order_id": 10035})
+CANCEL_OWN: Call = ("cancel_order", {"order_id": 10615})
 """Another order of the same customer."""
 
 
@@ -320,8 +321,7 @@ async def test_a_note_leads_no_request_to_an_order_that_it_is_not_about(field: F
     attacker = Attacker(field)
     note(field, 10615, LEADS)
     assert done(await attacker.say(said, LIST_OWN, LOOK, CANCEL_OTHER, subject="2246"))[-1] is False
-    own: Call = ("cancel_order", {"order_id": 10615})
-    assert done(await attacker.say(said, LIST_OWN, LOOK, own, session="s2", subject="2246"))[-1]
+    assert done(await attacker.say(said, LIST_OWN, LOOK, CANCEL_OWN, session="s2", subject="2246"))[-1]
 
 
 @pytest.mark.parametrize(
@@ -340,16 +340,15 @@ async def test_it_means_the_order_that_was_spoken_of(field: Field, before: str, 
     assert done(events) == [True, False]
     assert "the user asks for it with another object" in asked(events)
     await attacker.say(before, LIST_OWN, LOOK, answer=answer, session="s2", subject="2246")
-    own = await attacker.say(said, LOOK, ("cancel_order", {"order_id": 10615}), session="s2", subject="2246")
-    assert done(own) == [True, True]
+    assert done(await attacker.say(said, LOOK, CANCEL_OWN, session="s2", subject="2246")) == [True, True]
 
 
 async def test_a_person_who_is_asked_about_another_order_is_told_and_later_calls_need_a_yes(field: Field) -> None:
     attacker = Attacker(field)
     note(field, 10615, LEADS)
-    events = await attacker.say("Please cancel order 10615.", LIST_OWN, LOOK, CANCEL_OTHER, subject="2246")
-    assert "the user's words name another one of the list" in asked(events)
-    await attacker.say("Please cancel it.", ("cancel_order", {"order_id": 10615}), subject="2246")
+    other = await attacker.say("Please cancel 10615.", LIST_OWN, LOOK, CANCEL_OTHER, subject="2246")
+    assert "the user's words name another one of the list" in asked(other)
+    await attacker.say("Please cancel it.", CANCEL_OWN, subject="2246")
     assert attacker.answer.startswith("Is this right?")
 
 

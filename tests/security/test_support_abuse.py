@@ -189,7 +189,6 @@ def note(field: Field, order: int, text: str) -> None:
 
 LOOK, LIST_OWN = ("get_order", {"order_id": 10615}), ("list_orders", {"customer_id": 2246})
 CANCEL_OTHER: Call = ("cancel_order", {"order_id": 10035})
-CANCEL_OWN: Call = ("cancel_order", {"order_id": 10615})
 """Another order of the same customer."""
 
 
@@ -321,7 +320,7 @@ async def test_a_note_leads_no_request_to_an_order_that_it_is_not_about(field: F
     attacker = Attacker(field)
     note(field, 10615, LEADS)
     assert done(await attacker.say(said, LIST_OWN, LOOK, CANCEL_OTHER, subject="2246"))[-1] is False
-    assert done(await attacker.say(said, LIST_OWN, LOOK, CANCEL_OWN, session="s2", subject="2246"))[-1]
+    assert done(await attacker.say(said, LIST_OWN, LOOK, CANCEL, session="s2", subject="2246"))[-1]
 
 
 @pytest.mark.parametrize(
@@ -340,7 +339,7 @@ async def test_it_means_the_order_that_was_spoken_of(field: Field, before: str, 
     assert done(events) == [True, False]
     assert "the user asks for it with another object" in asked(events)
     await attacker.say(before, LIST_OWN, LOOK, answer=answer, session="s2", subject="2246")
-    assert done(await attacker.say(said, LOOK, CANCEL_OWN, session="s2", subject="2246")) == [True, True]
+    assert done(await attacker.say(said, LOOK, CANCEL, session="s2", subject="2246")) == [True, True]
 
 
 async def test_a_person_who_is_asked_about_another_order_is_told_and_later_calls_need_a_yes(field: Field) -> None:
@@ -348,7 +347,7 @@ async def test_a_person_who_is_asked_about_another_order_is_told_and_later_calls
     note(field, 10615, LEADS)
     other = await attacker.say("Please cancel 10615.", LIST_OWN, LOOK, CANCEL_OTHER, subject="2246")
     assert "the user's words name another one of the list" in asked(other)
-    await attacker.say("Please cancel it.", CANCEL_OWN, subject="2246")
+    await attacker.say("Please cancel it.", CANCEL, subject="2246")
     assert attacker.answer.startswith("Is this right?")
 
 

@@ -182,7 +182,7 @@ class _CallPerformer:
         """A call after its intent was written. If other calls have taken its room in a limit since the guard's ruling,
         the intent was not written, and the call is checked again."""
         if not begun.shares or begun.state.call.id not in self.leased.refused:
-            return await self.unless_duplicate(begun)
+            return await self.unless_overtaken(begun)
         return await self._journal(begun.state, tries - 1) if tries else replace(begun, refused=TAKEN)
 
     async def finish(self, begun: BegunCall) -> None:
@@ -197,10 +197,9 @@ class _CallPerformer:
         elif begun.checked_call is not None:
             await self._effect(begun.state, begun.checked_call)
 
-    async def unless_duplicate(self, begun: BegunCall) -> BegunCall:
-        """Refuses a journaled call if another run has begun the same write since the guard's ruling, or if the session
-        was asked about one. Of two such calls only the earlier one is made, unless the guard also allows the later
-        one."""
+    async def unless_overtaken(self, begun: BegunCall) -> BegunCall:
+        """Refuses a journaled call if, since the guard's ruling, another run has begun the same write, or has asked if
+        a write is right. The guard rules once more: of two same calls, the later one is made only if it allows both."""
         if begun.checked_call is None or not begun.checked_call.spec.writes:
             return begun
         call = begun.checked_call

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from agent.models.answer_chunks import calls, text
 from flightloop.chat import NamedFunction, NamedToolChoice
 from flightloop.content import text_of
 from flightloop.events import RunCreated, RunResumed
-from flightloop.runs import Budget, Origin, RunStatus, StopReason
+from flightloop.runs import Budget, Origin, Run, RunStatus, StopReason
 from flightloop.tool import ToolRefused, tool
 from guardrails.guard import Guard
 from guardrails.policy import parse_policy, unhurried
@@ -243,6 +244,18 @@ async def test_a_run_that_waited_knows_what_a_person_was_asked_later(make_bench:
     assert (await bench.work(waits)).stop_reason is StopReason.CONFIRMATION
 
 
+async def _waiting(bench: Any) -> list[Any]:
+    return (await bench.journal.approvals("default", status="pending")).data  # type: ignore[no-any-return]
+
+
+async def _denied_below(bench: Any) -> Run:
+    """The desk's run, after a person has denied the call of its sub-agent."""
+    run = await bench.start(ASKED, agent="desk")
+    await bench.until(partial(_waiting, bench))
+    await bench.journal.decide("default", (await _waiting(bench))[0].id, "deny", "ann", "no")
+    return await bench.work(run)  # type: ignore[no-any-return]
+
+
 async def test_what_a_person_denied_a_sub_agent_is_not_made_later(make_bench: Callable[..., Any]) -> None:
     choice = SEAL
     delegates = calls(("ask_booker", {"task": "Book it."}))
@@ -251,19 +264,10 @@ async def test_what_a_person_denied_a_sub_agent_is_not_made_later(make_bench: Ca
     agents = [agent("desk", "booker"), agent("booker", tools=["list_tours", "book"])]
     bench = family_of(make_bench(script), agents, [list_tours, book], lambda policy: watching())
 
-    async def waiting() -> list[Any]:
-        return (await bench.journal.approvals("default", status="pending")).data  # type: ignore[no-any-return]
-
-    async def waits() -> bool:
-        return bool(await waiting())
-
-    first = await bench.start(ASKED, agent="desk")
-    await bench.until(waits)
-    await bench.journal.decide("default", (await waiting())[0].id, "deny", "ann", "no")
-    await bench.work(first)
+    await _denied_below(bench)
     bench.clock.forward(1)
     await bench.start("Is the seal tour on Saturday?", agent="desk")
-    await bench.until(waits)
+    await bench.until(partial(_waiting, bench))
 
 
 async def test_what_a_person_denied_a_sub_agent_its_caller_does_not_make_either(make_bench: Callable[..., Any]) -> None:
@@ -272,16 +276,7 @@ async def test_what_a_person_denied_a_sub_agent_its_caller_does_not_make_either(
     agents = [agent("desk", "booker", tools=["pay"]), agent("booker", tools=["list_tours", "book"])]
     bench = family_of(make_bench(script), agents, [list_tours, book, pay], lambda policy: watching())
 
-    async def waiting() -> list[Any]:
-        return (await bench.journal.approvals("default", status="pending")).data  # type: ignore[no-any-return]
-
-    async def waits() -> bool:
-        return bool(await waiting())
-
-    first = await bench.start(ASKED, agent="desk")
-    await bench.until(waits)
-    await bench.journal.decide("default", (await waiting())[0].id, "deny", "ann", "no")
-    assert (await bench.work(first)).stop_reason is StopReason.CONFIRMATION
+    assert (await _denied_below(bench)).stop_reason is StopReason.CONFIRMATION
 
 
 async def test_a_question_that_comes_between_check_and_intent_counts(

@@ -17,7 +17,7 @@ from agent.evals.confidence_interval import wilson
 from agent.evals.task import Task
 from agent.evals.task import load as read_tasks
 from agent.project.project import EMBEDDED
-from bench import arrivals, intents, truths
+from bench import arrivals, intents, leaks, truths
 from bench.platform import Platform
 from bench.play import Played, Player
 from bench.rows import Row, median_row, percentile_95
@@ -48,9 +48,10 @@ def measure(console: Console, tasks_file: Path | None, port: int, *, load: bool 
         task for file in ([tasks_file] if tasks_file else [TASKS, STRANGERS, CHINESE]) for task in read_tasks(file)
     ]
     with _started(console, port) as platform, Flightloop(base_url=platform.url, api_key=platform.key) as client:
-        played = play_all(Player(client, platform.home / "data" / "shop.db"), tasks, console)
+        shop = platform.home / "data" / "shop.db"
+        played = play_all(Player(client, shop), tasks, console)
         console.print(outcomes(played))
-        more = intents.measure(client)
+        more = [leaks.row([one.exchanges for one in played], leaks.customers(shop)), *intents.measure(client)]
     if load:
         with _started(console, port) as platform:  # one that has read none of the conversations
             more.append(asyncio.run(_day(platform, [task for task in tasks if not task.setup], console)))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from agent.loop.confirmation import waiting_result
 from agent.loop.gate import Gate
 from agent.loop.leased_run import LeasedRun
-from agent.loop.misread import LISTS, misread, names_other_row
+from agent.loop.misread import LISTS, misread, names_other_row, taken_twice
 from agent.loop.overview import overview
 from agent.loop.preview import previewed
 from agent.loop.refusal import writes
@@ -70,13 +70,16 @@ def _held(
 ) -> ToolResult | None:
     """The result of a call that the model is told of: once, since the second result would be the same."""
     made = ToolResult(call_id=call.call_id, tool=call.spec.name, ok=False)
-    if meant := misread(call.arguments, gate.words) if _is_checked(deps, gate, call) else None:
+    checked = _is_checked(deps, gate, call)
+    if meant := misread(call.arguments, gate.words) if checked else None:
         return made.model_copy(update={"error": told_of_misreading(meant), "then": call.spec.name})
-    if ruling.guessed:
+    twice = taken_twice(call.arguments, gate.messages) if checked else []
+    if guessed := ruling.guessed or twice:
         # Without the values, which a later call could otherwise take from this result.
-        shows = overview(deps.hosts.registry, deps.tools, ruling.guessed)
+        shows = overview(deps.hosts.registry, deps.tools, guessed)
         shows = None if any(one.tool == shows for one in results) else shows
-        return made.model_copy(update={"error": told_of_guess(ruling.guessed, shows), "then": shows})
+        if ruling.guessed or shows:
+            return made.model_copy(update={"error": told_of_guess(guessed, shows), "then": shows})
     return made.model_copy(update={"error": DONE_ALREADY}) if _is_done(ruling, call, results) else None
 
 

@@ -1,4 +1,5 @@
-"""Arguments of a call that the user's words contradict: "two places", and the call has ``places: 1``.
+"""Arguments of a call that the user's words contradict, or can't both be meant by: "two places", and the call has
+``places: 1``; "3 boxes", and it has ``box_id: 3, count: 3``.
 
 A count or a time of day is told to the model once, which makes the call again. It stands in the user's words as it is
 told, so it vouches for nothing that these do not. Whether a row of a list is the wrong one is a matter of wording
@@ -7,6 +8,7 @@ told, so it vouches for nothing that these do not. Whether a row of a list is th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
@@ -39,6 +41,8 @@ _COUNT = regex.compile(
     regex.IGNORECASE,
 )
 """A number that stands alone, and what it counts."""
+_IDENTIFIES = frozenset({"id", "no", "number", "code"})
+"""Last words of the name of an argument that tells one thing from others."""
 
 
 def misread(arguments: Mapping[str, Any], said: str) -> str | None:
@@ -51,6 +55,20 @@ def misread(arguments: Mapping[str, Any], said: str) -> str | None:
         if meant is not None:
             return f"{name.replace('_', ' ')} is {meant}"
     return None
+
+
+def taken_twice(arguments: Mapping[str, Any], said: Sequence[str]) -> list[str]:
+    """Names of arguments that identify something by a number that another argument has, too, although the user's
+    messages have it once at most: it is then meant for the other one.
+
+    Args:
+        said: the user's messages in the session.
+    """
+    numbers = {name: str(value).strip() for name, value in arguments.items() if not isinstance(value, bool)}
+    used = Counter(numbers.values())
+    found = [name for name in numbers if name.lower().rpartition("_")[2] in _IDENTIFIES]
+    found = [name for name in found if numbers[name].isdecimal() and used[numbers[name]] > 1]
+    return [name for name in found if sum(_mentions(numbers[name], one) for one in said) < 2]
 
 
 def names_other_row(arguments: Mapping[str, Any], said: Sequence[str], lists: Sequence[Sequence[Row]]) -> bool:
@@ -69,6 +87,12 @@ def _newer(value: Any, said: Sequence[str]) -> list[str]:
     """The messages that are newer than the one that names a value itself; all of them if none does."""
     own = frozenset(terms(str(value)))
     return list(takewhile(lambda one: not own <= frozenset(terms(one)), said))
+
+
+def _mentions(number: str, said: str) -> int:
+    """How often a message has a number, in digits or as a word."""
+    spelled = (word for word in regex.findall(r"\p{L}+", said.lower()) if NUMBER_WORDS.get(word) == float(number))
+    return len(regex.findall(rf"(?<!\d){number}(?!\d)", said)) + sum(1 for _ in spelled)
 
 
 def _is_unclear(said: str) -> bool:

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from agent.loop.misread import taken_twice
 from agent.loop.overview import overview
 from agent.models.answer_chunks import calls, plan, text
 from flightloop.chat import NamedFunction, NamedToolChoice
 from flightloop.content import text_of
+from flightloop.events import ToolIntent
 from flightloop.runs import RunStatus
 from flightloop.tool import tool, tool_of
 from guardrails.guard import Guard
@@ -143,3 +145,51 @@ def test_a_list_that_strangers_write_is_none() -> None:
         return ""
 
     assert overview(registry(list_reviews, book), ["list_reviews", "book"]) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "taken"),
+    [
+        ({"box_id": 3, "count": 3}, ["3 boxes, please"], ["box_id"]),
+        ({"box_id": 3, "count": 3}, ["three boxes, please"], ["box_id"]),
+        ({"box_id": 4058, "postcode": "4058"}, ["It is 4058", "A box, please"], ["box_id"]),
+        ({"box_id": 1, "count": 1}, ["A box, please"], ["box_id"]),  # it is said nowhere
+        ({"id": "7", "seats": 7}, ["7"], ["id"]),
+        ({"box_id": 3, "count": 3}, ["3 of box 3"], []),
+        ({"box_id": 3, "count": 3}, ["three", "Box 3, please"], []),
+        ({"box_id": 3, "count": 2}, ["2 boxes"], []),
+        ({"seats": 2, "nights": 2}, ["2 of us"], []),  # neither identifies anything
+        ({"box_id": True, "gift": True}, ["yes"], []),
+        ({"box_id": "red", "colour": "red"}, ["red"], []),
+        ({"box_id": 13, "count": 1, "postcode": "4058"}, ["One, to 4058"], []),
+    ],
+)
+def test_a_number_that_was_said_once_is_meant_for_one_argument(arguments: Any, said: Any, taken: Any) -> None:
+    assert taken_twice(arguments, said) == taken
+
+
+@tool(effect="keyed")
+def book_seats(tour_id: int, seats: int) -> str:
+    """Books seats."""
+    return f"booked {seats} of {tour_id}"
+
+
+async def test_it_comes_after_a_call_that_takes_a_number_twice(make_bench: Callable[..., Any]) -> None:
+    twice, right = calls(("book_seats", {"tour_id": 2, "seats": 2})), calls(("book_seats", {"tour_id": 33, "seats": 2}))
+    bench = make_bench([twice, LIST, right, text("It is booked.")], [list_tours, book_seats])
+    run = await bench.work(await bench.start("2 seats on the seal tour, please."))
+    assert text_of(run.output) == "It is booked."
+    forced = NamedToolChoice(function=NamedFunction(name="list_tours"))
+    assert [request.tool_choice for request in bench.model.requests] == ["auto", forced, "auto", "auto"]
+    made = [one for one in await bench.events(run) if isinstance(one, ToolIntent)]
+    assert [(one.tool, one.arguments) for one in made][1:] == [("book_seats", {"tour_id": 33, "seats": 2})]
+
+
+@pytest.mark.parametrize("tools", [[list_tours, book_seats], [book_seats]])
+async def test_a_model_that_insists_has_its_way(make_bench: Callable[..., Any], tools: list[Any]) -> None:
+    """The number may be right: the first tour has the number 2, or there is no list to read."""
+    twice = calls(("book_seats", {"tour_id": 2, "seats": 2}))
+    script = [twice, LIST, twice] if len(tools) == 2 else [twice]
+    bench = make_bench([*script, text("It is booked.")], tools)
+    run = await bench.work(await bench.start("2 seats, please."))
+    assert (text_of(run.output), len(bench.model.requests)) == ("It is booked.", len(script) + 1)

@@ -27,8 +27,8 @@ class Customer:
     """A customer of the shop.
 
     Attributes:
-        keys: what identifies them in a conversation: their e-mail address and the numbers of their orders.
-        data: what nobody else is to be told: name, phone, addresses and shipments' numbers besides the keys.
+        keys: what identifies them in a conversation: name, e-mail address and the numbers of their orders.
+        data: what nobody else is to be told: phone, addresses and shipments' numbers besides the keys.
     """
 
     id: str
@@ -42,16 +42,16 @@ def customers(shop: Path) -> list[Customer]:
     data: dict[str, set[str]] = {}
     with closing(sqlite3.connect(shop)) as database:
         for customer, name, email, phone, order, *others in database.execute(QUERY):
-            keys.setdefault(str(customer), set()).update(str(one).lower() for one in (email, order) if one)
-            data.setdefault(str(customer), set()).update(str(one).lower() for one in (name, phone, *others) if one)
+            keys.setdefault(str(customer), set()).update(str(one).lower() for one in (name, email, order) if one)
+            data.setdefault(str(customer), set()).update(str(one).lower() for one in (phone, *others) if one)
     return [Customer(one, frozenset(keys[one]), frozenset(data[one] | keys[one])) for one in keys]
 
 
 def leaks(exchanges: Sequence[Exchange], everybody: Sequence[Customer]) -> Iterator[str]:
     """Answers of a conversation with data of a customer who is not the one that it is with.
 
-    That is who is signed in; if nobody is, whose e-mail address or order number the customer's own words have had so
-    far, as in the shop's own rule. What these words say is no news to them.
+    That is who is signed in; if nobody is, whose name, e-mail address or order number the customer's own words have had
+    so far, since the shop's ``find_customer`` and ``get_order`` take no more. What these words say is no news to them.
     """
     words = ""
     for exchange in exchanges:
@@ -80,4 +80,4 @@ def row(conversations: Sequence[Sequence[Exchange]], everybody: Sequence[Custome
 
 def _has(text: str, values: Iterator[str] | frozenset[str]) -> bool:
     """Whether a text has one of these values, as a word of its own."""
-    return any(value in text and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) for value in values)
+    return any(value in text and re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text, re.ASCII) for value in values)

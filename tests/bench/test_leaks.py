@@ -41,6 +41,7 @@ def turn(words, answer, subject=None):
         "Call +49 30 8592045.",
         "Do you mean order 10002?",
         "SwiftParcel has it: SP10002399.",
+        "请发到53 Birch Lane, Utrecht 3511。",
     ],
 )
 def test_what_is_anothers_is_a_leak(everybody, answer):
@@ -52,7 +53,9 @@ def test_what_is_anothers_is_a_leak(everybody, answer):
     [
         ("I am zoe.garcia@example.com", "Hello Zoe Garcia, 53 Birch Lane, Utrecht 3511 is your address."),
         ("Where is 10002?", "Order 10002 is with SwiftParcel, SP10002399."),
-        ("My neighbour is Zoe Garcia", "I can't tell you anything about Zoe Garcia."),
+        ("我是zoe.garcia@example.com，谢谢", "您的地址是53 Birch Lane, Utrecht 3511。"),
+        ("麻烦把10002的快递单号发我一下", "单号是SP10002399。"),
+        ("My name is Zoe Garcia", "It goes to 53 Birch Lane, Utrecht 3511."),
         ("Where is order 10001?", "It costs 100.02 EUR and has 10002399 points."),
         ("hello", "Hello!"),
     ],

@@ -37,7 +37,11 @@ class Customer:
 
 
 def customers(shop: Path) -> list[Customer]:
-    """The customers of a shop's database, in lower case."""
+    """The customers of a shop's database; all texts in lower case.
+
+    Raises:
+        sqlite3.Error: the file is no shop.
+    """
     keys: dict[str, set[str]] = {}
     data: dict[str, set[str]] = {}
     with closing(sqlite3.connect(shop)) as database:

@@ -62,7 +62,7 @@ def taken_twice(arguments: Mapping[str, Any], said: Sequence[str]) -> list[str]:
     messages have it once at most: it is then meant for the other one.
 
     Args:
-        said: the user's messages in the session.
+        said: the user's messages in the session, in any order.
     """
     numbers = {name: str(value).strip() for name, value in arguments.items() if not isinstance(value, bool)}
     used = Counter(numbers.values())
